@@ -1,0 +1,1 @@
+"""Measured speeds: `make bench`, or `python -m bench NAME ...` for some of them."""

@@ -1,0 +1,98 @@
+"""Run the benchmarks of speed and print each figure beside its target; `--json FILE` keeps them.
+
+Wall times depend on what else the machine does: figures are medians, and the load average stands beside them.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+GRID = [
+    "model=llama7b,llama13b",
+    "strategy=dmt",
+    "strategy.k=1,1/2,1/4,1/8,1/16,1/32,1/64,1/128,1/256,1/512",
+    "data.fraction=1,1/2,1/4,1/8,1/16",
+    "train.seed=0,1,2,3,4,5,6,7,8,9",
+]
+Figure = dict[str, Any]
+
+
+def seconds(command: list[str], repeats: int) -> float:
+    """Median wall time of a command run from the project's folder."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def start() -> Figure:
+    """The launcher's own start-up."""
+    return {"what": "launch.py --help", "value": seconds(["launch.py", "--help"], 5), "target": 1.5, "unit": "s"}
+
+
+def plan() -> Figure:
+    """Composing, checking and planning."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["launch.py", "-m", *GRID, "action=plan", f"output_dir={folder}"]
+        value = seconds(command, 3)
+    return {"what": "plan of 1,000 distinct runs", "value": value, "target": 10.0, "unit": "s"}
+
+
+def quickstart() -> Figure:
+    """The miniature study from an empty store: 10 stages trained, 30 scores."""
+    with tempfile.TemporaryDirectory() as folder:
+        value = seconds(["launch.py", "study=quickstart", f"output_dir={folder}"], 1)
+        results = json.loads(next(Path(folder).glob("sweeps/*/report/results.json")).read_text())
+    if results["missing"]:
+        raise RuntimeError(f"not every model was scored: {results['missing']}")
+    return {"what": "study=quickstart, every model scored", "value": value, "target": 180.0, "unit": "s"}
+
+
+def zero() -> Figure:
+    """A ZeRO-3 step against the same step in plain torch, in one process, interleaved."""
+    out = subprocess.run(
+        [sys.executable, "-m", "bench.zero_overhead", "--json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
+    found = json.loads(out[out.index("{") :])
+    return {"what": "ZeRO-3 step / plain torch step", "value": found["ratio"], "target": 1.3, "unit": "x", **found}
+
+
+FIGURES: dict[str, Callable[[], Figure]] = {"start": start, "plan": plan, "zero": zero, "quickstart": quickstart}
+
+
+def main() -> int:
+    """Exit status 1 when a figure misses its target."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of: {', '.join(FIGURES)} (default: all)")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in FIGURES]:
+        parser.error(f"no figure {', '.join(unknown)}; there are: {', '.join(FIGURES)}")
+    figures = []
+    for name in options.names or FIGURES:
+        figure = {**FIGURES[name](), "load": os.getloadavg()[0]}
+        figures.append(figure)
+        verdict = "ok" if figure["value"] <= figure["target"] else "MISSED"
+        print(
+            f"{figure['what']:<40} {figure['value']:8.2f} {figure['unit']:<2} target {figure['target']:g}  {verdict}"
+            f"  (load {figure['load']:.1f})",
+            flush=True,
+        )
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+    return int(any(figure["value"] > figure["target"] for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Hydra finds Sweepers only in this namespace; everything else is in sft_sweeps."""

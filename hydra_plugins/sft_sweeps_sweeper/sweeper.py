@@ -1,0 +1,134 @@
+"""The Sweeper: composes every point of a sweep and hands them all over at once.
+
+Hydra's own sweepers run a job for each point. Here the task function of `launch.py` gets the list of composed points.
+Points are composed once for each distinct choice of groups; plain values are set on a copy.
+"""
+
+import copy
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from sft_sweeps import grid
+from sft_sweeps.config import unknown_keys
+from sft_sweeps.errors import RequestError, summary
+from sft_sweeps.schema import Config
+
+
+@dataclass
+class SweeperConf:
+    """What `override hydra/sweeper: sft_sweeps` selects."""
+
+    _target_: str = "hydra_plugins.sft_sweeps_sweeper.sweeper.PointsSweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="sft_sweeps", node=SweeperConf, provider="sft_sweeps")
+
+
+class PointsSweeper(Sweeper):
+    """Studies and grids to points."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra with the configuration of the command line's unswept overrides."""
+        self.loader: Any = hydra_context.config_loader
+        self.task_function, self.config = task_function, config
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.choices: dict[tuple[str, ...], dict[str, str]] = {}
+        self.parse = cache(OverridesParser.create().parse_override)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Called by Hydra with the command line's overrides."""
+        try:
+            points = [self.point(overrides) for overrides in self.expand(grid.axes(arguments, self.loader))]
+        except RequestError as error:
+            print(f"error {error}", file=sys.stderr)
+            raise SystemExit(error.exit_status) from None
+        if broken := [(name, [_words(found)]) for name, found in points if not isinstance(found, Config)]:
+            whole = [*broken, *((name, []) for name, found in points if isinstance(found, Config))]
+            print(f"error {summary(whole)}", file=sys.stderr)
+            raise SystemExit(RequestError.exit_status)
+        return self.task_function([grid.Point(name, found) for name, found in points])  # type: ignore[arg-type]
+
+    def expand(self, command: grid.Axes) -> list[list[str]]:
+        """The overrides of every point of every study named (of the command line alone without one)."""
+        extra = {}
+        if len(command.get("grid", [])) > 1:
+            raise RequestError(f"grid={','.join(command['grid'])}: one grid at a time, or name the values themselves")
+        if "grid" in command:
+            extra = grid.line_axes(self.compose([f"grid={command['grid'][0]}"]).grid.axes, "grid", self.loader)
+        axes = {**extra, **{key: values for key, values in command.items() if key not in ("study", "grid")}}
+        studies = command.get("study")
+        if not studies:
+            return grid.expand([{}], axes, "the command line")
+        points = []
+        for study in studies:
+            where = f"study={study}"
+            lines = [grid.line_axes(line, where, self.loader) for line in self.compose([where]).study.grid]
+            swept = {key for line in lines for key in line}
+            lines = [self.filled(line, swept & set(axes), where) for line in lines]
+            expanded = grid.expand(lines or [{}], axes, where)
+            points += [[f"study={study}", *overrides] for overrides in expanded]
+        return points
+
+    def filled(self, line: grid.Axes, keys: set[str], where: str) -> grid.Axes:
+        """The line with the values that it has by default of axes that the command line restricts."""
+        lacking = sorted(keys - set(line))
+        if not lacking:
+            return line
+        try:
+            overrides = [where, *(f"{key}={values[0]}" for key, values in line.items())]
+            config, choices = self.compose(overrides), self.choices[self.groups(overrides)]
+        except (HydraException, OmegaConfBaseException):
+            return line  # its points say what is wrong with it
+        found = {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in lacking}
+        return {**line, **{key: [str(value)] for key, value in found.items() if value is not None}}
+
+    def point(self, overrides: list[str]) -> tuple[str, Config | Exception]:
+        """One point's name and its configuration, or what is wrong with it."""
+        name = " ".join(o for o in overrides if not o.startswith(("action=", "plan.")))
+        try:
+            config = self.compose(overrides)
+            added = any(o.startswith("+") for o in overrides)  # only these get past the schema
+            if added and (unknown := unknown_keys(config, Config)):
+                return name, RequestError("\n".join(unknown))
+            return name, OmegaConf.to_object(config)  # type: ignore[return-value]
+        except (HydraException, OmegaConfBaseException) as error:
+            return name, error
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """The configuration of some overrides; group choices are composed once and copied."""
+        groups = self.groups(overrides)
+        if groups not in self.composed:
+            try:
+                config = self.loader.load_sweep_config(self.config, list(groups))
+            except ValueError as error:  # Hydra's own words for model=1, which it reports with a traceback
+                raise RequestError(f"{' '.join(overrides)}: {error}") from error
+            self.choices[groups] = dict(config.hydra.runtime.choices)
+            with open_dict(config):
+                config.pop("hydra")
+            self.composed[groups] = config
+        config = copy.deepcopy(self.composed[groups])
+        values = [self.parse(override) for override in overrides if override not in groups]
+        self.loader._apply_overrides_to_config(values, config)
+        return config
+
+    def groups(self, overrides: list[str]) -> tuple[str, ...]:
+        """Those of the overrides that choose files."""
+        parsed = {override: self.parse(override) for override in overrides}
+        exists = self.loader.repository.group_exists
+        return tuple(o for o in overrides if parsed[o].is_delete() or exists(parsed[o].key_or_group))
+
+
+def _words(error: Exception | Config) -> str:
+    """What is wrong, with Hydra's reason, which it keeps apart from its message."""
+    cause = getattr(error, "__cause__", None)
+    return f"{error}: {str(cause).partition(chr(10))[0]}" if cause else str(error)

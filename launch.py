@@ -1,0 +1,21 @@
+"""Compose a sweep from `conf/` and run it:  python launch.py -m model=llama13b data.fraction=1,1/4,1/16 action=plan"""
+
+import sys
+
+import hydra
+
+from sft_sweeps.grid import Point
+from sft_sweeps.launch import submit
+from sft_sweeps.schema import register
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(points: list[Point]) -> None:
+    """Called once, with every point of the sweep (hydra_plugins/sft_sweeps_sweeper)."""
+    sys.exit(submit.run(points))
+
+
+if __name__ == "__main__":
+    main()

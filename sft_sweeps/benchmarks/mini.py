@@ -1,0 +1,119 @@
+"""The benchmarks of the miniature abilities: items no training example shares a prompt with, judged mechanically.
+
+mini_math reads the number after the first `####`. mini_code takes the asked function out of the answer and runs it
+in the sandbox against the reference on fixed inputs. mini_general compares every turn's answer with the one right
+answer; a later turn refers to what the conversation *should* hold, and the item is correct when every turn is.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sft_sweeps import sandbox
+from sft_sweeps.data.mini import INPUTS, Stream, draw
+
+_NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
+_FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used up
+
+
+@dataclass(frozen=True)
+class Item:
+    """One test conversation: what the user says in each turn, and what the judge needs."""
+
+    id: str
+    turns: tuple[str, ...]
+    gold: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge says of the answers to one item."""
+
+    item: str
+    correct: bool
+    reason: str
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def items(name: str, count: int, seed: int) -> list[Item]:
+    """The first `count` items of a benchmark under a seed; no two have the same turns."""
+    stream = Stream(f"test/{name}/{seed}")
+    found: dict[tuple[str, ...], Item] = {}
+    failed = 0
+    while len(found) < count:
+        drawn = draw(name, stream, test=True)
+        turns = tuple(prompt for prompt, _ in drawn.rounds)
+        if turns not in found:
+            found[turns] = Item(f"{name}/test/{len(found)}", turns, drawn.gold)
+            failed = 0
+        elif (failed := failed + 1) > _FAILED_DRAWS:
+            raise ValueError(f"{name} has only about {len(found)} distinct test items, {count} were asked for")
+    return list(found.values())
+
+
+def judge(name: str, item: Item, answers: Sequence[str]) -> Verdict:
+    """Judge the answers to an item, one for each of its turns."""
+    if len(answers) != len(item.turns):
+        raise ValueError(f"{item.id} has {len(item.turns)} turns, {len(answers)} answers were given")
+    return _JUDGES[name](item, answers)
+
+
+def _math(item: Item, answers: Sequence[str]) -> Verdict:
+    found = _NUMBER.search(answers[0])
+    if found is None:
+        return Verdict(item.id, False, "no number after ####" if "####" in answers[0] else "no ####")
+    number = int(found[1].replace(",", ""))
+    correct = number == item.gold["answer"]
+    return Verdict(item.id, correct, "right" if correct else "wrong number", {"number": number})
+
+
+def _code(item: Item, answers: Sequence[str]) -> Verdict:
+    function = item.gold["function"]
+    definition = find_definition(answers[0], function)
+    if definition is None:
+        return Verdict(item.id, False, "no definition")
+    try:
+        compile(definition, "<answer>", "exec")
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return Verdict(item.id, False, "does not compile", {"definition": definition})
+    outcome = sandbox.run(definition, _check(item.gold))
+    return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
+
+
+def find_definition(answer: str, function: str) -> str | None:
+    """The first definition of the function in the answer: its line and the indented or empty lines after it."""
+    lines = answer.strip().split("\n")
+    for start, line in enumerate(lines):
+        if line.startswith(f"def {function}("):
+            body = []
+            for later in lines[start + 1 :]:
+                if later and not later[0].isspace():
+                    break
+                body.append(later)
+            return "\n".join([line, *body]).rstrip() + "\n"
+    return None
+
+
+def _check(gold: Mapping[str, Any]) -> str:
+    """A program that compares the answer's function with the reference, in value and type, on every input."""
+    function = gold["function"]
+    return (
+        f"answered = {function}\n{gold['reference']}\n"
+        f"for arguments in {INPUTS[gold['parameter']]!r}:\n"
+        f"    given, wanted = answered(*arguments), {function}(*arguments)\n"
+        f"    assert type(given) is type(wanted) and given == wanted, (arguments, given)\n"
+    )
+
+
+def _general(item: Item, answers: Sequence[str]) -> Verdict:
+    turns = [given.strip() == wanted for given, wanted in zip(answers, item.gold["answers"], strict=True)]
+    wrong = ", ".join(str(number) for number, right in enumerate(turns, 1) if not right)
+    return Verdict(item.id, all(turns), f"wrong turns: {wrong}" if wrong else "right", {"turns": turns})
+
+
+_JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
+    "mini_math": _math,
+    "mini_code": _code,
+    "mini_general": _general,
+}

@@ -1,0 +1,220 @@
+"""Every check that the text of a configuration alone allows.
+
+`problems` lists everything wrong with one point of a sweep, each as one message: key, value, what is valid, what to
+type.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from sft_sweeps.errors import RequestError
+from sft_sweeps.schema import Config, DataConfig, SourceConfig
+
+ACTIONS = ("launch", "plan")
+STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
+ROLES = ("specialized", "general")
+TEMPLATES = ("vicuna_v1.1", "vicuna_bare")
+FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt")
+LOSS_REDUCTIONS = ("token_mean",)
+PRECISIONS = ("fp32", "bf16")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
+MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
+BENCHMARKS = (*MINI_BENCHMARKS, "heldout_loss")
+
+
+def parse_fraction(text: str, key: str) -> Fraction:
+    """An exact fraction in (0, 1] from `1`, `1/4` or `0.25`; RequestError names the key."""
+    try:
+        value = Fraction(str(text).strip())
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if not 0 < value <= 1:
+        raise RequestError(f"{key}={text} is not a fraction in (0, 1]; write it like {key}=1/4, =0.25 or =1")
+    return value
+
+
+def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
+    """Keys that `+key=value` smuggled past the schema, each with the nearest valid name."""
+    known = {f.name: f for f in fields(schema)}
+    found = []
+    for key in map(str, node):
+        child = OmegaConf.select(node, key, throw_on_missing=False) if key in known else None
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"valid here: {', '.join(known)}"
+            found.append(f"unknown key {prefix}{key}; {hint}")
+        elif isinstance(child, DictConfig) and is_dataclass(known[key].type):
+            found += unknown_keys(child, known[key].type, f"{prefix}{key}.")
+        elif (prefix, key) == ("data.", "sources") and isinstance(child, DictConfig):
+            for slot in map(str, child):
+                found += unknown_keys(child[slot], SourceConfig, f"data.sources.{slot}.")
+    return found
+
+
+def problems(config: Config) -> list[str]:
+    """Everything wrong with one point that its text shows; empty when nothing is."""
+    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _cluster)
+    return [problem for check in checks for problem in check(config)]
+
+
+def _one_of(key: str, value: str, valid: tuple[str, ...]) -> Iterator[str]:
+    if value not in valid:
+        close = difflib.get_close_matches(value, valid, n=1)
+        hint = f"; did you mean {key}={close[0]}?" if close else ""
+        yield f"{key}={value} is unknown; valid: {', '.join(valid)}{hint}"
+
+
+def _positive(key: str, value: float, least: float = 1) -> Iterator[str]:
+    if not least <= value < math.inf:
+        yield f"{key}={value} must be a number of at least {least}"
+
+
+def _name(key: str, value: str) -> Iterator[str]:
+    if not NAME.fullmatch(value):
+        yield (
+            f"{key}={value} cannot be used in the name of a folder; write at most 40 letters, digits and _ . + - "
+            "beginning with a letter or digit"
+        )
+
+
+def _choices(c: Config) -> Iterator[str]:
+    yield from _one_of("action", c.action, ACTIONS)
+    for key, name in (("name", c.name), ("study.name", c.study.name)):
+        yield from _name(key, name) if name else ()
+    for slot, source in c.data.sources.items():
+        yield from _name(f"data.sources.{slot}.name", source.name)
+        yield from _name(f"data.sources.{slot}.ability", source.ability)
+        yield from _one_of(f"data.sources.{slot}.role", source.role, ROLES)
+        yield from _one_of(f"data.sources.{slot}.format", source.format, FORMATS)
+        yield from _positive(f"data.sources.{slot}.rows", source.rows, 0 if source.path else 1)
+        if source.generated and source.name not in MINI_BENCHMARKS:
+            yield (
+                f"data.sources.{slot}.name={source.name} cannot be generated; "
+                f"only {', '.join(MINI_BENCHMARKS)} can. Set data.sources.{slot}.generated=false and a path."
+            )
+    names = [source.name for source in c.data.sources.values()]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"source {name} is listed twice in data.sources; give each of its parts a name of its own"
+
+
+def _fractions(c: Config) -> Iterator[str]:
+    """Each source's fraction parses, and takes at least one example."""
+    for slot in c.data.fractions:
+        if slot not in c.data.sources and c.data.fractions[slot] is not None:
+            have = ", ".join(c.data.sources) or "none"
+            yield f"data.fractions.{slot} is set, but this data has no source {slot}; it has: {have}"
+    yield from _positive("data.heldout", c.data.heldout, 0)
+    if not c.data.sources:
+        yield "data.sources is empty; choose data=mixed, math, code, general or mini"
+    seen = set()
+    for slot, source in c.data.sources.items():
+        key, text = fraction_of(c.data, slot)
+        try:
+            fraction = parse_fraction(text, key)
+        except RequestError as error:
+            if key not in seen:
+                yield str(error)
+            seen.add(key)
+            continue
+        if source.rows >= 1 and (source.rows - c.data.heldout) * fraction < 1:
+            yield f"{key}={text} takes no example of {source.name}, which has {source.rows:,} rows; take a larger one"
+
+
+def fraction_of(data: DataConfig, slot: str) -> tuple[str, str]:
+    """The key that decides a source's fraction, and its text."""
+    own = data.fractions.get(slot)
+    return ("data.fraction", data.fraction) if own is None else (f"data.fractions.{slot}", own)
+
+
+def _strategy(c: Config) -> Iterator[str]:
+    yield from _one_of("strategy.name", c.strategy.name, STRATEGIES)
+    if c.strategy.k is not None:
+        try:
+            parse_fraction(c.strategy.k, "strategy.k")
+        except RequestError as error:
+            yield str(error)
+    if c.strategy.name != "dmt":
+        return
+    if c.strategy.k is None:
+        yield "strategy=dmt needs strategy.k, the replayed share; type strategy.k=1/256"
+    present = {source.role for source in c.data.sources.values()}
+    if missing := [role for role in ROLES if role not in present]:
+        yield (
+            f"strategy=dmt needs specialized and general sources; this data has no {' and no '.join(missing)} source. "
+            "Choose data=mixed or another strategy."
+        )
+
+
+def _model(c: Config) -> Iterator[str]:
+    model, shape = c.model, c.model.shape
+    yield from _name("model.name", model.name)
+    yield from _positive("model.gpus", model.gpus, 0)
+    for key in ("hidden_size", "intermediate_size", "layers", "heads", "kv_heads", "max_positions"):
+        yield from _positive(f"model.shape.{key}", getattr(shape, key))
+    if shape.heads >= 1 and shape.hidden_size % shape.heads:
+        yield f"model.shape.hidden_size={shape.hidden_size} is not a multiple of model.shape.heads={shape.heads}"
+    if shape.kv_heads >= 1 and shape.heads % shape.kv_heads:
+        yield f"model.shape.heads={shape.heads} is not a multiple of model.shape.kv_heads={shape.kv_heads}"
+    if not 0 <= model.seed < 2**32:
+        yield f"model.seed={model.seed} must be in 0 ... {2**32 - 1}"
+    if not 0 < model.init_std < math.inf:
+        yield f"model.init_std={model.init_std} must be above 0, e.g. model.init_std=0.02"
+    if model.weights != "init" and not model.revision and model.folder is None:
+        yield f"model.weights={model.weights} has no model.revision; pin one, or set model.folder=FOLDER"
+
+
+def _train(c: Config) -> Iterator[str]:
+    train = c.train
+    for key in ("epochs", "batch_size", "max_length"):
+        yield from _positive(f"train.{key}", getattr(train, key))
+    yield from _one_of("train.schedule", train.schedule, ("cosine",))
+    yield from _one_of("train.template", train.template, TEMPLATES)
+    yield from _one_of("train.loss_reduction", train.loss_reduction, LOSS_REDUCTIONS)
+    yield from _one_of("train.precision", train.precision, PRECISIONS)
+    yield from _one_of("train.model_dtype", train.model_dtype, PRECISIONS)
+    for key in ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"):
+        yield from _positive(f"train.{key}", getattr(train, key), 0)
+    for key in ("adam_beta1", "adam_beta2"):
+        if getattr(train, key) >= 1:
+            yield f"train.{key}={getattr(train, key)} must be in [0, 1), e.g. train.{key}=0.9"
+    if not 0 < train.learning_rate < math.inf:
+        yield f"train.learning_rate={train.learning_rate} must be above 0, e.g. train.learning_rate=2e-5"
+    if not 0 <= train.warmup_fraction < 1:
+        yield f"train.warmup_fraction={train.warmup_fraction} must be in [0, 1), e.g. train.warmup_fraction=0.03"
+    if train.max_length > c.model.shape.max_positions:
+        yield (
+            f"train.max_length={train.max_length} is beyond {c.model.name}'s {c.model.shape.max_positions} positions; "
+            f"set train.max_length={c.model.shape.max_positions} or less"
+        )
+
+
+def _evaluate(c: Config) -> Iterator[str]:
+    evaluate = c.evaluate
+    for benchmark in evaluate.benchmarks:
+        yield from _one_of("evaluate.benchmarks", benchmark, BENCHMARKS)
+    yield from _one_of("evaluate.stages", evaluate.stages, ("all", "final"))
+    yield from _one_of("evaluate.engine", evaluate.engine, ("hf",))
+    if evaluate.benchmarks:
+        yield from _positive("evaluate.examples", evaluate.examples)
+        yield from _positive("evaluate.batch_size", evaluate.batch_size)
+    if set(evaluate.benchmarks) & set(MINI_BENCHMARKS):
+        yield from _positive("evaluate.max_new_tokens", evaluate.max_new_tokens)
+
+
+def _cluster(c: Config) -> Iterator[str]:
+    yield from _one_of("cluster.name", c.cluster.name, ("local",))
+    yield from _positive("cluster.jobs", c.cluster.jobs, 0)
+    yield from _positive("cluster.processes", c.cluster.processes)
+    yield from _positive("cluster.threads", c.cluster.threads)
+    yield from _positive("cluster.save_every_seconds", c.cluster.save_every_seconds, 0)
+    yield from _positive("cluster.save_every_steps", c.cluster.save_every_steps, 0)
+    yield from _positive("deepspeed.token_budget", c.deepspeed.token_budget)
+    if c.deepspeed.zero_stage != 3:
+        yield f"deepspeed.zero_stage={c.deepspeed.zero_stage} is not offered; valid: 3"

@@ -1,0 +1,40 @@
+"""From a model's shape to FLOPs, GPU-hours and disk. Estimates, used by the plan and named as such.
+
+FLOPs of a token: 6 N plus attention, 12 * layers * hidden * length (Kaplan et al. 2020, section 2.1; forward and
+backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
+"""
+
+from sft_sweeps.spec import Shape, Stage
+
+A100_FLOPS = 312e12
+ASSUMED_UTILIZATION = 0.4
+BYTES = {"fp32": 4, "bf16": 2}
+
+
+def parameters(shape: Shape) -> int:
+    """Number of weights of a LLaMA of this shape."""
+    head = shape.hidden_size // shape.heads
+    attention = shape.hidden_size * head * (2 * shape.heads + 2 * shape.kv_heads)
+    layer = attention + 3 * shape.hidden_size * shape.intermediate_size + 2 * shape.hidden_size
+    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_embeddings else 2)
+    return shape.layers * layer + embeddings + shape.hidden_size
+
+
+def flops_per_token(shape: Shape, length: float) -> float:
+    """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
+    return 6 * parameters(shape) + 12 * shape.layers * shape.hidden_size * length / 2
+
+
+def gpu_hours(stage: Stage) -> float:
+    """Estimated A100-hours of a stage; 0 for a model that needs no GPU."""
+    if stage.model.gpus == 0:
+        return 0.0
+    flops = 0.0
+    for c in stage.mixture.components:
+        flops += c.examples * c.source.mean_tokens * flops_per_token(stage.model.shape, c.source.mean_tokens)
+    return stage.recipe.epochs * flops / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
+
+
+def model_gb(stage: Stage) -> float:
+    """Disk of the finished model in GB (1e9 bytes)."""
+    return parameters(stage.model.shape) * BYTES[stage.recipe.model_dtype] / 1e9

@@ -1,0 +1,54 @@
+"""What users see when something is wrong, and the exit status that goes with it.
+
+    SweepError
+    +-- RequestError    the request was wrong                exit 2
+    +-- RunError        something failed while running       exit 1
+    +-- Interrupted     stopped on a signal, resumable       exit 75
+
+A message names the key, the value, what is valid and what to type. Users never see our traceback.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+
+class SweepError(Exception):
+    """Base of every error that is shown to the user as its message alone."""
+
+    exit_status = 1
+
+
+class RequestError(SweepError):
+    """The command line, the configuration or an input file asks for something impossible."""
+
+    exit_status = 2
+
+
+class RunError(SweepError):
+    """A stage, a generation or a score failed."""
+
+    exit_status = 1
+
+
+class Interrupted(SweepError):  # noqa: N818
+    """A signal stopped the work at a step boundary; its resume state is saved (75 is EX_TEMPFAIL of sysexits.h)."""
+
+    exit_status = 75
+
+
+def summary(problems_by_point: Sequence[tuple[str, Iterable[str]]]) -> str:
+    """One text for the problems of many points, equal ones together: "in 2 of 7 points, e.g. ..."."""
+    where: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for point, problems in problems_by_point:
+        for problem in dict.fromkeys(problems):
+            counts[problem] += 1
+            where.setdefault(problem, point)
+    total = len(problems_by_point)
+    lines = []
+    for problem, count in counts.items():
+        if total == 1 or not where[problem]:
+            lines.append(problem)
+        else:
+            lines.append(f"{problem}\n    (in {count} of {total} points, e.g. {where[problem]})")
+    return "\n".join(lines)

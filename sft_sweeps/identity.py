@@ -1,0 +1,95 @@
+"""What a hash is made of: canonical JSON, the versions of components, and values as JSON both ways.
+
+Two kinds of fields stand side by side in a value. A field takes part in the identity unless it is marked `EXECUTION`: a
+name to show, a place on disk, a count of GPUs, nothing that changes weights or scores. Whatever has no stable form is
+refused. Meaning is versioned by component, not globally.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+ID_LENGTH = 12
+EXECUTION = {"identity": False}
+T = TypeVar("T")
+
+# Raised when the meaning of a component changes; the comment is the changelog.
+VERSIONS: dict[str, int] = {
+    "cleaning": 1,  # 1: rounds from the first prompt on, cut at the first break of roles, empty turns end it
+    "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
+    "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups
+    "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start
+    "loss": 1,  # 1: token_mean
+    "optimizer": 1,  # 1: AdamW, gradient norm clipped, linear warm-up from 0, cosine to 0
+    "init": 1,  # 1: normal(0, std) from numpy's frozen RandomState, parameters in the order of names, norms 1
+    "mini": 1,  # 1: the generated abilities and their test items
+    "generation": 1,  # 1: greedy, left padding with an explicit mask
+    "heldout_loss": 1,  # 1: mean over the supervised tokens of the source's last examples
+    "scorer:mini_math": 1,  # 1: the number after the first ####
+    "scorer:mini_code": 1,  # 1: the function is run on hidden cases
+    "scorer:mini_general": 1,  # 1: every turn is checked
+    "scorer:heldout_loss": 1,  # 1: total loss over total tokens, interval by bootstrap over examples
+}
+
+
+def canonical(value: Any) -> Any:
+    """The stable JSON form of a value; raises TypeError for anything that has none."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{value} has no canonical form")
+        return value
+    if isinstance(value, Fraction):
+        return str(value)
+    if isinstance(value, tuple | list):
+        return [canonical(item) for item in value]
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("the keys of a mapping must be text")
+        return {key: canonical(value[key]) for key in sorted(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: canonical(getattr(value, f.name)) for f in fields(value) if f.metadata.get("identity", True)}
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def canonical_json(value: Any) -> str:
+    """Canonical JSON text: sorted keys, no spaces, ASCII."""
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Short identity of a value: the first 12 hex digits of the SHA-256 of its canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:ID_LENGTH]
+
+
+def plain(value: Any) -> Any:
+    """Every field of a value, execution included, as JSON can hold it; `revive` is its inverse."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def revive(kind: type[T], data: Any) -> T:
+    """The value that `plain` took apart; raises ValueError where a field is missing or of another type."""
+    value: T = _reviver(cast(Any, kind)).validate_python(data)
+    return value
+
+
+@lru_cache
+def _reviver(kind: Any) -> Any:
+    from pydantic import TypeAdapter  # 0.1 s that only reading a frozen plan pays
+
+    return TypeAdapter(kind)
+
+
+def versions(*components: str) -> dict[str, int]:
+    """The versions of the named components, for a payload."""
+    return {name: VERSIONS[name] for name in components}

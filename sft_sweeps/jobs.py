@@ -1,0 +1,107 @@
+"""From a plan and the store's states to the jobs that are missing.
+
+A job is what a process (later: Slurm) runs: prepare a base model, train a stage, or evaluate a subject (all its
+missing generations and scores with one load of its weights). Every job has at most one parent job, so the jobs are a
+forest. A job is frozen as a JSON file that says everything its worker needs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sft_sweeps.plan import Plan, State, Subject, score_of
+from sft_sweeps.spec import Execution, Generation, Model, Stage
+
+Kind = Literal["prepare", "train", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work in the folder of its subject, in the store at `root`."""
+
+    kind: Kind
+    root: str
+    subject: Stage | Model
+    execution: Execution
+    generations: tuple[Generation, ...] = ()
+    parent: str = ""
+
+    @property
+    def id(self) -> str:
+        """Unique within a sweep, readable."""
+        return f"{self.kind}-{self.subject.id}"
+
+    @property
+    def processes(self) -> int:
+        return self.execution.processes if self.kind == "train" else 1
+
+    @property
+    def gpus(self) -> int:
+        return (self.subject.model if isinstance(self.subject, Stage) else self.subject).gpus
+
+    @property
+    def steps(self) -> int:
+        """Length of the work in optimizer steps; other work counts as one."""
+        return self.subject.steps if self.kind == "train" and isinstance(self.subject, Stage) else 1
+
+
+def missing(plan: Plan, states: Mapping[str, State], root: str, execution: Execution) -> list[Job]:
+    """Everything of the plan that is not done, as jobs, parents first."""
+    lacking = _lacking(plan, states)
+    to_make = _to_make(plan, states, lacking)
+    jobs: list[Job] = []
+    makers: dict[str, str] = {}  # subject id -> the job that makes it
+    for subject in plan.subjects:
+        above = makers.get(subject.parent.id, "") if isinstance(subject, Stage) else ""
+        if subject.id in to_make:
+            kind: Kind = "train" if isinstance(subject, Stage) else "prepare"
+            jobs.append(Job(kind, root, subject, _on(execution, subject), parent=above))
+            makers[subject.id] = jobs[-1].id
+    for subject in plan.subjects:
+        if generations := lacking.get(subject.id):
+            above = makers.get(subject.id, "")
+            jobs.append(Job("evaluate", root, subject, execution, tuple(generations), above))
+    return jobs
+
+
+def _on(execution: Execution, subject: Subject) -> Execution:
+    """One process for each GPU that the model asks for."""
+    model = subject.model if isinstance(subject, Stage) else subject
+    return replace(execution, processes=max(model.gpus, execution.processes))
+
+
+def _lacking(plan: Plan, states: Mapping[str, State]) -> dict[str, list[Generation]]:
+    """By subject, the generations whose scores are not done."""
+    found: dict[str, list[Generation]] = {}
+    for generation in plan.generations:
+        if states[score_of(generation).id].state != "done":
+            found.setdefault(generation.subject.id, []).append(generation)
+    return found
+
+
+def _to_make(plan: Plan, states: Mapping[str, State], lacking: Mapping[str, list[Generation]]) -> set[str]:
+    """Subjects that must be made: those without a record, and those whose purged weights something still needs.
+
+    A score that is made from a kept generation needs no weights.
+    """
+    make: set[str] = set()
+    needed = {key for key, found in lacking.items() if any(states[g.id].state != "done" for g in found)}
+    for stage in reversed(plan.stages):
+        state = states[stage.id].state
+        if state != "done" and (state != "weights gone" or stage.id in needed):
+            make.add(stage.id)
+            needed.add(stage.parent.id)
+    for model in plan.models:
+        if model.initialised and states[model.id].state != "done" and model.id in needed:
+            make.add(model.id)
+    return make
+
+
+def urgency(jobs: list[Job]) -> dict[str, int]:
+    """Steps on the longest chain that starts with each job, so that long chains start first."""
+    below: dict[str, int] = {}
+    found: dict[str, int] = {}
+    for job in reversed(jobs):  # children before parents
+        found[job.id] = job.steps + below.get(job.id, 0)
+        below[job.parent] = max(below.get(job.parent, 0), found[job.id])
+    return found

@@ -1,0 +1,246 @@
+"""From the text of `conf/` to exact values: one Config in, one Request out. Reads files, writes none.
+
+Sources and weights enter by their declared pins, so that planning needs neither. A file of the user's own
+(`data.sources.SLOT.path`) enters by its content: one that matches the pin *is* the pinned source, another one takes
+its place under its own hash, with its own count of rows.
+"""
+
+import codecs
+import gzip
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Literal, cast
+
+from sft_sweeps.config import MINI_BENCHMARKS, fraction_of, parse_fraction
+from sft_sweeps.errors import RequestError
+from sft_sweeps.identity import VERSIONS
+from sft_sweeps.schema import Config, ModelConfig, SourceConfig
+from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe, Shape, Source
+
+MINI_TOKENIZER = Path(__file__).parent / "data" / "mini_tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One point of a sweep in exact values."""
+
+    model: Model
+    components: tuple[Component, ...]
+    strategy: str
+    k: Fraction | None
+    recipe: Recipe
+    benchmarks: tuple[Benchmark, ...]
+    engine: Engine
+    every_stage: bool
+    notes: tuple[str, ...] = ()
+
+
+def request(config: Config) -> Request:
+    """The exact values of a checked Config (`config.problems` found nothing); RequestError for what files show."""
+    recipe = Recipe(**{name: getattr(config.train, name) for name in Recipe.__dataclass_fields__})
+    folder = Path(config.data.folder or Path(config.output_dir) / "data")
+    components, notes = [], []
+    for slot, entry in config.data.sources.items():
+        key, text = fraction_of(config.data, slot)
+        found, note = source(entry, folder, slot)
+        component = Component(found, parse_fraction(text, key), config.data.seed, config.data.heldout)
+        if not component.examples:
+            raise RequestError(f"{key}={text} takes no example of {found.path}, which has {found.rows:,} rows")
+        components.append(component)
+        notes += [f"data.sources.{slot}: {note}"] if note else []
+    names = [component.source.name for component in components]
+    if len(set(names)) < len(names):
+        raise RequestError(f"two sources would be called {max(names, key=names.count)}; rename one of the files")
+    k = parse_fraction(config.strategy.k, "strategy.k") if config.strategy.k is not None else None
+    return Request(
+        model=model(config.model),
+        components=tuple(components),
+        strategy=config.strategy.name,
+        k=k,
+        recipe=recipe,
+        benchmarks=tuple(benchmarks(config, components)),
+        engine=Engine(config.evaluate.engine, config.evaluate.engine_version, recipe.model_dtype),
+        every_stage=config.evaluate.stages == "all",
+        notes=tuple(notes),
+    )
+
+
+def source(entry: SourceConfig, folder: Path, slot: str) -> tuple[Source, str]:
+    """The exact source, and a note where a file takes the place of the declared one, under the file's own name."""
+    role = cast(Literal["specialized", "general"], entry.role)
+    base = Source(
+        name=entry.name,
+        content=entry.content,
+        format=entry.format,
+        ability=entry.ability,
+        role=role,
+        rows=entry.rows,
+        path=str(Path(entry.path) if entry.path else folder / entry.file),
+        mean_tokens=entry.mean_tokens,
+        max_bad_fraction=entry.max_bad_fraction,
+        slot=slot,
+    )
+    if entry.generated:
+        content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
+        return replace(base, content=content, path="", rows_from="generated", seed=entry.seed), ""
+    path = Path(base.path)
+    if not (entry.path or not entry.content) or not path.is_file():
+        unpinned = f"provisional:{entry.path or entry.file}"
+        return (base if entry.content and not entry.path else replace(base, content=unpinned)), ""
+    try:
+        content, rows = content_of(path, entry.content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RequestError(f"{path} of source {entry.name} cannot be read: {error}") from error
+    if content == entry.content:
+        return base, ""
+    found = replace(base, content=content, rows=rows, rows_from="counted")
+    if not entry.content:
+        return found, f"{path.name} with {rows:,} rows is used"
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
+    note = f"{path.name} with {rows:,} rows is used in place of the pinned {entry.name} ({entry.rows:,} rows)"
+    return replace(found, name=name), note
+
+
+def content_of(path: Path, pin: str = "") -> tuple[str, int]:
+    """(identity of a file's unpacked bytes in the form of the pin, number of its rows)."""
+    stat = path.stat()
+    blob, sha256, rows = _hash(str(path), stat.st_size, stat.st_mtime_ns)
+    return (f"git-blob:{blob}" if f"git-blob:{blob}" == pin else f"sha256:{sha256}"), rows
+
+
+@lru_cache(maxsize=256)
+def _hash(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: ARG001
+    """(git blob id, SHA-256, rows) of the unpacked bytes; size and time are the cache's key."""
+    with _unpacked(name) as file:
+        length = sum(map(len, file))
+    blob, sha256 = hashlib.sha1(f"blob {length}\0".encode(), usedforsecurity=False), hashlib.sha256()
+    rows, first = 0, b""
+    with _unpacked(name) as file:
+        for line in file:
+            blob.update(line)
+            sha256.update(line)
+            text = line.removeprefix(codecs.BOM_UTF8).strip()
+            rows += bool(text)
+            first = first or text[:1]
+    return blob.hexdigest(), sha256.hexdigest(), _array_rows(name, rows) if first == b"[" else rows
+
+
+def _unpacked(name: str) -> IO[bytes]:
+    """A file's bytes, gzip undone whatever the file is called (as data.rows reads it)."""
+    with open(name, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(name, "rb")) if packed else open(name, "rb")
+
+
+def _array_rows(name: str, lines: int) -> int:
+    """The rows of a JSON array; its lines where it is none, since each of them may be one."""
+    with _unpacked(name) as file:
+        try:
+            return len(json.loads(file.read()))
+        except ValueError:
+            return lines
+
+
+def model(entry: ModelConfig) -> Model:
+    """The base model: by hub pin, by the digest of a folder's weights, or by its initialisation."""
+    tokenizer_path = entry.tokenizer or entry.folder or ("" if entry.weights != "init" else str(MINI_TOKENIZER))
+    shape = Shape(**{name: getattr(entry.shape, name) for name in entry.shape.__dataclass_fields__})
+    if entry.folder:
+        weights = weights_of(Path(entry.folder))
+    elif entry.weights == "init":
+        weights = f"init:version={VERSIONS['init']}"
+    else:
+        weights = f"hub:{entry.weights}@{entry.revision}"
+    tokenizer, size = tokenizer_of(tokenizer_path) if tokenizer_path else (weights, 0)
+    if not shape.vocab_size:
+        shape = replace(shape, vocab_size=size)
+    initialised = weights.startswith("init:")
+    return Model(
+        weights=weights,
+        tokenizer=tokenizer,
+        shape=shape,
+        seed=entry.seed if initialised else 0,
+        init_std=entry.init_std if initialised else 0.0,
+        name=entry.name,
+        path=entry.folder or "",
+        tokenizer_path=tokenizer_path,
+        gpus=entry.gpus,
+    )
+
+
+def tokenizer_file(place: str | Path) -> Path:
+    """The tokenizer.json in a folder, or the file itself."""
+    path = Path(place)
+    return path / "tokenizer.json" if path.is_dir() else path
+
+
+def tokenizer_of(place: str) -> tuple[str, int]:
+    """(identity of a tokenizer's canonical content, its number of tokens); provisional when it cannot be read."""
+    path = tokenizer_file(place)
+    try:
+        stat = path.stat()
+        return _tokenizer(str(path), stat.st_size, stat.st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"provisional:{place}", 0
+
+
+@lru_cache(maxsize=64)
+def _tokenizer(name: str, size: int, mtime: int) -> tuple[str, int]:  # noqa: ARG001
+    content = json.loads(Path(name).read_text(encoding="utf-8"))
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    ids = [token["id"] for token in content["added_tokens"]] + list(content["model"]["vocab"].values())
+    return f"tokenizer:{hashlib.sha256(canonical.encode()).hexdigest()}", max(ids) + 1
+
+
+def weights_of(folder: Path) -> str:
+    """Identity of the safetensors weights in a folder; provisional when there are none."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return f"provisional:{folder}"
+    files += [path for path in [folder / "config.json"] if path.is_file()]  # it holds RoPE's base and the like
+    parts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return _weights(str(folder), tuple(parts))
+
+
+@lru_cache(maxsize=16)
+def _weights(folder: str, parts: tuple[tuple[str, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for name, _, _ in parts:
+        with (Path(folder) / name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return f"safetensors:{total.hexdigest()}"
+
+
+def benchmarks(config: Config, components: list[Component]) -> Iterator[Benchmark]:
+    """The test sets of a point; held-out loss is one for each source."""
+    evaluate, template = config.evaluate, config.train.template
+    for name in evaluate.benchmarks:
+        if name in MINI_BENCHMARKS:
+            yield Benchmark(
+                name=name,
+                content=f"generated:{name}:version={VERSIONS['mini']}:seed={evaluate.seed}",
+                examples=evaluate.examples,
+                template=template,
+                max_new_tokens=evaluate.max_new_tokens,
+                seed=evaluate.seed,
+                ability=name.removeprefix("mini_"),
+            )
+    if "heldout_loss" in evaluate.benchmarks:
+        for c in components:
+            yield Benchmark(
+                name=f"heldout_loss:{c.source.name}",
+                content=c.source.content,
+                examples=evaluate.examples,
+                template=template,
+                source=c.source,
+                seed=c.seed,
+                max_length=config.train.max_length,
+                ability=c.source.ability,
+            )

@@ -1,0 +1,182 @@
+"""The text schema of `conf/`: dataclasses that Hydra composes YAML into.
+
+Exact values are made of them once, in `resolve`; nothing below sees a DictConfig. Fractions are text here: OmegaConf
+cannot hold a Fraction, and `1/4` must stay exact.
+"""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+
+@dataclass
+class ShapeConfig:
+    """Dimensions of the LLaMA architecture; `vocab_size: 0` takes the tokenizer's."""
+
+    hidden_size: int = MISSING
+    intermediate_size: int = MISSING
+    layers: int = MISSING
+    heads: int = MISSING
+    kv_heads: int = MISSING
+    vocab_size: int = MISSING
+    max_positions: int = MISSING
+
+
+@dataclass
+class ModelConfig:
+    """`weights` is a hub repository pinned by `revision`, or `init`: drawn from `seed`, normal with `init_std`."""
+
+    name: str = MISSING
+    weights: str = MISSING
+    revision: str = ""
+    seed: int = 0
+    init_std: float = 0.02
+    folder: str | None = None
+    tokenizer: str | None = None
+    gpus: int = MISSING
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+
+
+@dataclass
+class SourceConfig:
+    """A source is a pinned `file`, the user's own `path`, or `generated` from `seed`."""
+
+    name: str = MISSING
+    ability: str = MISSING
+    role: str = MISSING
+    rows: int = 0
+    content: str = ""
+    origin: str = ""
+    file: str = ""
+    path: str | None = None
+    generated: bool = False
+    seed: int = 0
+    format: str = "auto"
+    mean_tokens: float = 200.0
+    max_bad_fraction: float = 0.05
+
+
+@dataclass
+class DataConfig:
+    """Which sources, in the order that sequential strategies follow, and how much of each."""
+
+    sources: dict[str, SourceConfig] = field(default_factory=dict)
+    fraction: str = "1"
+    fractions: dict[str, str | None] = field(default_factory=dict)
+    seed: int = 0
+    heldout: int = 0
+    folder: str | None = None
+
+
+@dataclass
+class StrategyConfig:
+    """How the sources become stages; `k` is DMT's replayed share."""
+
+    name: str = MISSING
+    k: str | None = None
+
+
+@dataclass
+class TrainConfig:
+    """The recipe: all of it changes the weights."""
+
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    learning_rate: float = MISSING
+    warmup_fraction: float = MISSING
+    schedule: str = "cosine"
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+    max_length: int = MISSING
+    template: str = MISSING
+    loss_reduction: str = "token_mean"
+    precision: str = MISSING
+    model_dtype: str = MISSING
+    seed: int = 0
+
+
+@dataclass
+class DeepspeedConfig:
+    """How DeepSpeed runs a stage; never what it computes."""
+
+    zero_stage: int = 3
+    token_budget: int = 8192
+    recompute: bool = False
+
+
+@dataclass
+class EvaluateConfig:
+    """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only."""
+
+    benchmarks: list[str] = field(default_factory=list)
+    examples: int = 0
+    seed: int = 0
+    stages: str = "final"
+    max_new_tokens: int = 0
+    engine: str = "hf"
+    engine_version: str = "5"
+    batch_size: int = 64
+
+
+@dataclass
+class ClusterConfig:
+    """Where it runs. `jobs: 0` is as many side by side as the cores carry."""
+
+    name: str = "local"
+    jobs: int = 0
+    processes: int = 1
+    threads: int = 1
+    save_every_seconds: float = 60.0
+    save_every_steps: int = 0
+
+
+@dataclass
+class StudyConfig:
+    """A research question and its grids; each grid is a line one would type."""
+
+    name: str = ""
+    question: str = ""
+    grid: list[str] = field(default_factory=list)
+
+
+@dataclass
+class GridConfig:
+    """Axes that `grid=NAME` adds to every line."""
+
+    axes: str = ""
+
+
+@dataclass
+class PlanConfig:
+    """`plan.output=FILE` writes the plan as JSON."""
+
+    output: str | None = None
+
+
+@dataclass
+class Config:
+    """One point of a sweep."""
+
+    action: str = "launch"
+    name: str = ""
+    output_dir: str = "multirun_outputs"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    deepspeed: DeepspeedConfig = field(default_factory=DeepspeedConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    study: StudyConfig = field(default_factory=StudyConfig)
+    grid: GridConfig = field(default_factory=GridConfig)
+    plan: PlanConfig = field(default_factory=PlanConfig)
+
+
+def register() -> None:
+    """Make the schema known to Hydra (`- schema` in conf/config.yaml)."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=Config)

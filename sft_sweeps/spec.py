@@ -1,0 +1,303 @@
+"""What things *are*: frozen values with exact identities.
+
+The identity of a value is the SHA-256 of the canonical JSON of the fields that are not marked `EXECUTION`. A stage's
+holds its parent's, so a chain of stages is a chain of hashes.
+"""
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+from sft_sweeps.identity import EXECUTION, canonical, canonical_json, digest, versions
+
+
+def count_examples(rows: int, fraction: Fraction, heldout: int = 0) -> int:
+    """How many examples a fraction takes of `rows`, of which `heldout` are reserved: one rule, floor."""
+    return math.floor(max(rows - heldout, 0) * fraction)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named SFT data set of one ability.
+
+    `content` says which bytes: a pin (`git-blob:...`, `sha256:...`), `generated:...`, or `provisional:...` when it is
+    neither pinned nor present. The name is part of the identity because example ids, and so their order, start with it.
+    """
+
+    name: str
+    content: str
+    format: str
+    ability: str = field(metadata=EXECUTION)
+    role: Literal["specialized", "general"] = field(metadata=EXECUTION)
+    rows: int = field(metadata=EXECUTION)
+    rows_from: Literal["declared", "counted", "generated"] = field(default="declared", metadata=EXECUTION)
+    path: str = field(default="", metadata=EXECUTION)
+    mean_tokens: float = field(default=0.0, metadata=EXECUTION)
+    max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)
+    seed: int = field(default=0, metadata=EXECUTION)  # of a generated source, whose content says it too
+    slot: str = field(default="", metadata=EXECUTION)  # its place in data.sources, for messages
+
+    @property
+    def provisional(self) -> bool:
+        return self.content.startswith("provisional:")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One source's part in a mixture: the first examples of its order under `seed`, never its last `heldout` ones."""
+
+    source: Source
+    fraction: Fraction
+    seed: int
+    heldout: int = 0
+
+    @property
+    def examples(self) -> int:
+        return count_examples(self.source.rows, self.fraction, self.heldout)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """The sources of one stage, each with its fraction. The order in which they are listed means nothing."""
+
+    components: tuple[Component, ...]
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.components, key=lambda c: (c.source.name, canonical_json(c))))
+        object.__setattr__(self, "components", ordered)
+
+    @property
+    def examples(self) -> int:
+        return sum(c.examples for c in self.components)
+
+    @property
+    def tokens(self) -> float:
+        """Estimated tokens of one epoch."""
+        return sum(c.examples * c.source.mean_tokens for c in self.components)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a stage is trained: everything that changes its weights and is not data. Units: steps, examples, tokens."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_fraction: float
+    schedule: Literal["cosine"]
+    weight_decay: float
+    adam_beta1: float
+    adam_beta2: float
+    adam_epsilon: float
+    max_grad_norm: float
+    max_length: int
+    template: str
+    loss_reduction: Literal["token_mean"]
+    precision: Literal["fp32", "bf16"]
+    model_dtype: Literal["fp32", "bf16"]
+    seed: int
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps: every epoch's last batch is filled up, never dropped."""
+        return self.epochs * math.ceil(examples / self.batch_size)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The dimensions of a LLaMA architecture."""
+
+    hidden_size: int
+    intermediate_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    vocab_size: int
+    max_positions: int
+    tie_embeddings: bool = False
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 10000.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A base model: pretrained weights by pin, or a random initialisation by shape, seed and standard deviation."""
+
+    weights: str
+    tokenizer: str
+    shape: Shape
+    seed: int
+    init_std: float
+    name: str = field(metadata=EXECUTION)
+    path: str = field(default="", metadata=EXECUTION)
+    tokenizer_path: str = field(default="", metadata=EXECUTION)
+    gpus: int = field(default=0, metadata=EXECUTION)
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """What is hashed, readable."""
+        return {"kind": "model", **canonical(self)}
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self.payload)
+
+    @property
+    def label(self) -> str:
+        return self.name
+
+    @property
+    def initialised(self) -> bool:
+        """Whether its weights are made here, from a seed."""
+        return self.weights.startswith("init:")
+
+    @property
+    def provisional(self) -> bool:
+        return self.weights.startswith("provisional:") or self.tokenizer.startswith("provisional:")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One fine-tuning pass from one parent: the unit of identity, caching and jobs."""
+
+    parent: "Stage | Model"
+    mixture: Mixture
+    recipe: Recipe
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """What is hashed, readable."""
+        return {
+            "kind": "stage",
+            "versions": versions("cleaning", "encoding", "subset", "batches", "loss", "optimizer"),
+            "parent": self.parent.id,
+            "mixture": canonical(self.mixture.components),
+            "recipe": canonical(self.recipe),
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self.payload)
+
+    @cached_property
+    def model(self) -> Model:
+        return self.parent if isinstance(self.parent, Model) else self.parent.model
+
+    @property
+    def provisional(self) -> bool:
+        return self.parent.provisional or any(c.source.provisional for c in self.mixture.components)
+
+    @property
+    def steps(self) -> int:
+        return self.recipe.steps(self.mixture.examples)
+
+    @cached_property
+    def label(self) -> str:
+        """Readable: the model, then each stage's abilities, fractions where they are not 1 ("/" written "_")."""
+        parts = []
+        for c in self.mixture.components:
+            share = "" if c.fraction == 1 else "@" + str(c.fraction).replace("/", "_")
+            parts.append((c.source.role != "general", c.source.ability, c.source.ability + share))
+        own = "+".join(dict.fromkeys(text for _, _, text in sorted(parts)))
+        return f"{self.parent.label}--{own}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A test set with its protocol. `content` says which items; held-out loss names the source it is taken from."""
+
+    name: str
+    content: str
+    examples: int
+    template: str
+    max_new_tokens: int = 0
+    source: Source | None = None
+    seed: int = 0
+    max_length: int = 0
+    ability: str = field(default="", metadata=EXECUTION)
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model answers it (held-out loss only reads)."""
+        return self.source is None
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What answers: the backend with its major version and the number format of its weights."""
+
+    backend: str
+    version: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A model's answers to a benchmark's items, kept whole (for held-out loss: its losses on them)."""
+
+    subject: Stage | Model
+    benchmark: Benchmark
+    engine: Engine
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """What is hashed, readable."""
+        component = "generation" if self.benchmark.generates else "heldout_loss"
+        return {
+            "kind": "generation",
+            "versions": versions(component),
+            "subject": self.subject.id,
+            "benchmark": canonical(self.benchmark),
+            "engine": canonical(self.engine),
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self.payload)
+
+
+@dataclass(frozen=True)
+class Score:
+    """The number a scorer gives a generation. A new scorer version never generates again."""
+
+    generation: Generation
+    scorer: str
+    version: int
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """What is hashed, readable."""
+        return {
+            "kind": "score",
+            "generation": self.generation.id,
+            "scorer": self.scorer,
+            "version": self.version,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a stage runs, never what it computes, so in no identity. The record names it.
+
+    `threads` are torch's, of each process. `token_budget` is the most tokens that one forward pass holds (a longer
+    example alone excepted); `recompute` forgets activations and makes them again in the backward pass. A resume state
+    is saved every `save_every_seconds` or `save_every_steps` (0: not by that measure), of which `keep` stay. A model of
+    at most `whole_parameters` keeps full copies of its weights on every rank between steps: ZeRO then partitions
+    gradients and optimizer states only.
+    """
+
+    processes: int = 1
+    threads: int = 1
+    token_budget: int = 8192
+    zero_stage: int = 3
+    recompute: bool = False
+    whole_parameters: int = 1 << 28
+    save_every_seconds: float = 60.0
+    save_every_steps: int = 0
+    keep: int = 2
+    generation_batch: int = 64

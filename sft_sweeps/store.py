@@ -1,0 +1,274 @@
+"""Folders and records: what is done, what is not, and why.
+
+    OUTPUT_DIR/stages/<label>-<id>/   identity.json, claim-*.json, data.json, metrics.jsonl, resume/, model/, logs/,
+                                      generations/, scores/, and last of all record.json
+    OUTPUT_DIR/models/<label>-<id>/   the same for a base model
+    OUTPUT_DIR/sweeps/<time>-<name>/  plan.json, overrides, report/
+
+Done means a record that can be read, fits its identity and whose files are there; never an exit status. A record is
+written last and at once. Reading creates nothing.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.claims import holder, read_json, write_json
+from sft_sweeps.errors import RequestError
+from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.plan import Plan, State, Subject
+from sft_sweeps.spec import Generation, Model, Score, Stage
+
+RECORD = "record.json"
+LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
+ABSENT = object()
+
+
+class RecordError(Exception):
+    """A record exists and cannot be trusted; the text says why."""
+
+
+def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str], extra: Mapping[str, Any]) -> None:
+    """The proof that a folder's work is done, with the sizes of the files that must stay."""
+    sizes = {name: (folder / name).stat().st_size for name in files}
+    finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    write_json(folder / RECORD, {"payload": payload, "files": sizes, "finished": finished, **extra})
+
+
+def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of finished work, None where there is none; RecordError where it cannot be trusted."""
+    path = folder / RECORD
+    try:
+        record = read_json(path)
+    except (ValueError, OSError) as error:
+        raise RecordError(f"{path} cannot be read ({error})") from error
+    if record is None:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "payload" not in record:
+        raise RecordError(f"{path} is not a record")
+    if record["payload"] != payload:
+        raise RecordError(f"{path} belongs to something else: {'; '.join(differences(record['payload'], payload))}")
+    return record
+
+
+def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Files of a record that are gone or have another size (scratch file systems purge without a word)."""
+    lost = []
+    for name, size in record["files"].items():
+        try:
+            if (folder / name).stat().st_size != size:
+                lost.append(name)
+        except OSError:
+            lost.append(name)
+    return lost
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
+    """Field by field, what two payloads do not share: `recipe.learning_rate 2e-05 -> 0.0001`."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(key for key in new if key not in old)]
+        pairs = [(f"{path}.{key}" if path else key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys]
+        return [d for name, a, b in pairs for d in differences(a, b, name)]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        items = enumerate(zip(old, new, strict=True))
+        return [d for i, (a, b) in items for d in differences(a, b, f"{path}[{i}]")]
+    shown = ["absent" if value is ABSENT else json.dumps(value) for value in (old, new)]
+    return [] if old == new else [" -> ".join(shown) if not path else f"{path} {' -> '.join(shown)}"]
+
+
+class Store:
+    """An output folder. Reading creates nothing."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self._folders: dict[str, dict[str, Path]] = {}
+
+    def folder(self, subject: Subject) -> Path:
+        """Where a stage or base model lives: the folder that ends in its id, whatever its label was."""
+        kind = "stages" if isinstance(subject, Stage) else "models"
+        known = self._known(kind).get(subject.id)
+        return known or self.root / kind / f"{subject.label[:LABEL_LENGTH]}-{subject.id}"
+
+    def _known(self, kind: str) -> dict[str, Path]:
+        """Folders by the id at the end of their names; listed once, for surveys of a thousand stages."""
+        if kind not in self._folders:
+            found = {}
+            with contextlib.suppress(OSError):
+                found = {p.name[-ID_LENGTH:]: p for p in (self.root / kind).iterdir() if p.is_dir()}
+            self._folders[kind] = found
+        return self._folders[kind]
+
+    def weights(self, subject: Subject) -> Path:
+        """The folder with a subject's weights in Hugging Face's format, whether they are there yet or not."""
+        if isinstance(subject, Model) and subject.path:
+            return Path(subject.path)
+        if isinstance(subject, Model) and subject.weights.startswith("hub:"):
+            return hub_folder(subject.weights)
+        return self.folder(subject) / "model"
+
+    def tokenizer(self, subject: Subject) -> Path:
+        """The folder with the tokenizer that belongs to a subject."""
+        if isinstance(subject, Model) and not subject.initialised and subject.tokenizer_path:
+            return Path(subject.tokenizer_path)
+        return self.weights(subject)
+
+    def generation(self, generation: Generation) -> Path:
+        """The folder of a generation, inside its subject's."""
+        name = generation.benchmark.name.replace(":", "-")
+        return self.folder(generation.subject) / "generations" / f"{name}-{generation.id}"
+
+    def score(self, score: Score) -> Path:
+        """The folder of a score, inside its subject's."""
+        name = score.generation.benchmark.name.replace(":", "-")
+        return self.folder(score.generation.subject) / "scores" / f"{name}-{score.id}"
+
+    def place(self, item: Subject | Generation | Score) -> Path:
+        """The folder of anything that has a record."""
+        if isinstance(item, Score):
+            return self.score(item)
+        return self.generation(item) if isinstance(item, Generation) else self.folder(item)
+
+    def record(self, item: Subject | Generation | Score) -> dict[str, Any] | None:
+        """The valid record of finished work whose files are all there, else None; RecordError for a bad one."""
+        folder = self.place(item)
+        record = read_record(folder, item.payload)
+        return None if record is None or lost_files(folder, record) else record
+
+
+def hub_folder(weights: str) -> Path:
+    """Where Hugging Face's cache keeps `hub:ORG/NAME@REVISION`."""
+    name, _, revision = weights.removeprefix("hub:").partition("@")
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return cache / f"models--{name.replace('/', '--')}" / "snapshots" / revision
+
+
+def check_identity(folder: Path, payload: Mapping[str, Any]) -> None:
+    """Store the payload beside the work; on reuse compare it, since two payloads of one id would be a mistake."""
+    path = folder / "identity.json"
+    try:
+        stored = read_json(path)
+    except ValueError as error:
+        raise RequestError(f"{path} cannot be read ({error}); move {folder} away and launch again") from error
+    if stored is None:
+        write_json(path, payload)
+    elif stored != payload:
+        shown = "\n    ".join(differences(stored, payload))
+        raise RequestError(f"{folder} holds another identity:\n    {shown}\nMove it away and launch again.")
+
+
+def clear_unrecorded(folder: Path) -> None:
+    """Under a claim, before work starts: remove a model that no valid record vouches for; resume states stay."""
+    (folder / RECORD).unlink(missing_ok=True)
+    shutil.rmtree(folder / "model", ignore_errors=True)
+
+
+def survey(plan: Plan, store: Store) -> dict[str, State]:
+    """States by id: done, running, interrupted, failed, weights gone, corrupted, missing."""
+    earlier = _labels(store)
+    states = {model.id: _state(store, model) for model in plan.models}
+    for stage in plan.stages:
+        state = _state(store, stage)
+        if state == State("missing", "new"):
+            state = State("missing", _why(stage, earlier.get(stage.label[:LABEL_LENGTH], []), states))
+        states[stage.id] = state
+    for generation, score in zip(plan.generations, plan.scores, strict=True):
+        states[generation.id] = _state(store, generation)
+        states[score.id] = _state(store, score)
+    return states
+
+
+def _state(store: Store, item: Subject | Generation | Score) -> State:
+    folder = store.place(item)
+    try:
+        record = read_record(folder, item.payload)
+    except RecordError as error:
+        return State("corrupted", str(error))
+    if record is not None:
+        lost = lost_files(folder, record)
+        return State("weights gone", f"{', '.join(lost)} gone from {folder}") if lost else State("done")
+    if not isinstance(item, Stage | Model) or not folder.is_dir():
+        return State("missing", "new")
+    step = last_step(folder)
+    if claim := holder(folder):
+        return State("running", f"by {claim.sweep} on {claim.host}, process {claim.pid}", step)
+    if failure := failure_of(folder):
+        return State("failed", failure, step)
+    if resumable := resume_step(folder):
+        return State("interrupted", f"resume state at step {resumable}", resumable)
+    return State("missing", "started before, nothing saved") if step else State("missing", "new")
+
+
+def failure_of(folder: Path) -> str:
+    """Why the last attempt failed; empty when it did not."""
+    with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
+        failure = read_json(folder / "failure.json")
+        return str(failure["reason"]) if failure else ""
+    return "failure.json cannot be read"
+
+
+def resume_step(folder: Path) -> int:
+    """The step of the newest resume state (its completeness is checked when it is loaded); 0 without one."""
+    names = [path.name for path in (folder / "resume").glob("step-*") if path.is_dir()]
+    steps = [int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit()]
+    return max(steps, default=0)
+
+
+def last_step(folder: Path) -> int:
+    """The last step in metrics.jsonl; 0 when there is none."""
+    line = last_line(folder / "metrics.jsonl")
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(line)["step"])
+    return 0
+
+
+def last_line(path: Path) -> str:
+    """The last whole line of a file that may be growing; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 8192))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines[:-1]) if line), "")
+
+
+def _labels(store: Store) -> dict[str, list[Path]]:
+    """Folders of stages by label, to explain what a new one differs in."""
+    found: dict[str, list[Path]] = {}
+    for path in store._known("stages").values():
+        found.setdefault(path.name[: -ID_LENGTH - 1], []).append(path)
+    return found
+
+
+def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> str:
+    """Why a stage must be trained: it is new, or differs from a namesake in these fields."""
+    parent = states.get(stage.parent.id)
+    for folder in namesakes:
+        with contextlib.suppress(ValueError, OSError):
+            stored = read_json(folder / "identity.json")
+            if stored and (found := differences(stored, stage.payload)):
+                shown = [d for d in found if not d.startswith("parent ")] or ["its parent differs"]
+                return f"new: {'; '.join(shown[:3])} (against {folder.name[-ID_LENGTH:]})"
+    if isinstance(stage.parent, Stage) and parent and parent.state != "done":
+        return "new, after its parent"
+    return "new"
+
+
+def existing(root: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    place = root.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def free_gb(root: Path) -> float:
+    """Free space where a folder is or will be, in GB (1e9 bytes)."""
+    return shutil.disk_usage(existing(root)).free / 1e9

@@ -1,0 +1,1 @@
+"""Training: one stage from its parent's weights to its own."""

@@ -1,0 +1,157 @@
+"""How a stage runs: the model under ZeRO, AdamW, and one optimizer step at a time.
+
+`Execution` says how training is carried out and never what it computes: process count, threads, bins, ZeRO settings.
+Weights and optimizer states are fp32; `precision: bf16` computes with bf16 copies of them. Nothing is compiled at run
+time: no DeepSpeed op is built, the optimizer is torch's own.
+"""
+
+import gc
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+# DeepSpeed chooses its accelerator when it is imported, and looks for one with a warning unless it is told.
+if not torch.cuda.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+import deepspeed
+import transformers
+from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, safe_set_local_fp32_param
+
+from sft_sweeps.spec import Execution, Recipe
+from sft_sweeps.train import load, loss, ranks, weights
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Of the step counted from 0: linear warm-up, the first step at 0, then a cosine that would reach 0 at `steps`."""
+    warmup = math.ceil(steps * recipe.warmup_fraction)
+    if step < warmup:
+        return recipe.learning_rate * step / max(1, warmup)
+    progress = (step - warmup) / max(1, steps - warmup)
+    return recipe.learning_rate * max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+
+def prepare_process(execution: Execution) -> None:
+    """Settings of the whole process, before the ranks meet and DeepSpeed is used."""
+    torch.set_num_threads(execution.threads)
+    for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
+        os.environ.setdefault(name, alone)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    else:
+        # Else DeepSpeed runs `numactl` in every step to count the accelerators.
+        os.environ.setdefault("LOCAL_SIZE", str(execution.processes))
+    # Else init_distributed compiles a C++ extension for minutes.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.utils.nvtx.enable_nvtx = False
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed|typing_extensions")
+
+
+class Engine:
+    """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order."""
+
+    def __init__(self, parent: Path, recipe: Recipe, execution: Execution) -> None:
+        self.execution = execution
+        # It takes over the group that stands.
+        deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+        self.processes, self.rank, self.device = dist.get_world_size(), dist.get_rank(), ranks.device()
+        self.parameters = weights.count(parent)
+        whole = self.parameters <= execution.whole_parameters
+        model = load.load_model(parent, execution.zero_stage, whole=whole, recompute=execution.recompute)
+        masters = load.lower(model) if recipe.precision == "bf16" else {}
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=0.0,
+            betas=(recipe.adam_beta1, recipe.adam_beta2),
+            eps=recipe.adam_epsilon,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        if execution.zero_stage == 3:
+            deepspeed.utils.set_z3_leaf_modules(model, _layer_classes(model), raise_if_not_found=False)
+        config = zero_config(recipe, execution, self.parameters)
+        self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=self._optimizer, config=config)
+        self.deepspeed.train()
+        _set_masters(self.deepspeed, masters)
+        # What exists by now stays: without it, each full collection of garbage walks through all of it.
+        gc.freeze()
+
+    def step(self, rows: Sequence[loss.Row], rate: float) -> tuple[Tensor, float]:
+        """One optimizer step on this rank's rows: its part of the loss, and the gradient norm over all ranks.
+
+        Every rank must bring the same number of rows; one that has fewer fills up with rows of weight zero.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        total = torch.zeros((), dtype=torch.float32, device=self.device)
+        for place, row in enumerate(rows):
+            self.deepspeed.set_gradient_accumulation_boundary(place == len(rows) - 1)
+            value = loss.weighted_loss(self.deepspeed, row)
+            # DeepSpeed averages over the ranks; the weights are those of the whole batch already.
+            self.deepspeed.backward(value * self.processes, scale_wrt_gas=False)
+            total += value.detach()
+        self.deepspeed.step()
+        return total, float(self.deepspeed.get_global_grad_norm())
+
+    def full_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter's name and full fp32 weights, in the order of the names. Every rank must run to the end."""
+        for name, parameter in sorted(self.deepspeed.module.named_parameters()):
+            yield name, safe_get_full_fp32_param(parameter).detach().reshape(_shape(parameter))
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters in the order of their names."""
+        return {name: tuple(_shape(p)) for name, p in sorted(self.deepspeed.module.named_parameters())}
+
+
+def zero_config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, Any]:
+    """DeepSpeed's configuration."""
+    whole = parameters <= execution.whole_parameters
+    zero: dict[str, Any] = {
+        "stage": execution.zero_stage,
+        "overlap_comm": torch.cuda.is_available(),
+        "reduce_bucket_size": min(parameters, 200_000_000),
+    }
+    if execution.zero_stage == 3:
+        zero |= {"memory_efficient_linear": not whole}
+        zero |= {"stage3_param_persistence_threshold": parameters if whole else 100_000}
+    config: dict[str, Any] = {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": recipe.max_grad_norm,
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+    if recipe.precision == "bf16":
+        # Sums over bins and ranks stay fp32, so that the process count does not enter the gradient.
+        config |= {"bf16": {"enabled": True}, "communication_data_type": "fp32"}
+        config |= {"data_types": {"grad_accum_dtype": "fp32"}}
+    return config
+
+
+def _set_masters(engine: Any, masters: dict[str, Tensor]) -> None:
+    """The optimizer's fp32 weights are the stored ones; DeepSpeed made them from the bf16 copies."""
+    for name, parameter in engine.module.named_parameters() if masters else ():
+        set_weights = safe_set_local_fp32_param if hasattr(parameter, "ds_tensor") else safe_set_full_fp32_param
+        set_weights(parameter, masters[name])
+
+
+def _layer_classes(model: Any) -> list[type]:
+    """The decoder layers' classes: ZeRO handles each as one, which saves hooks and small collectives."""
+    names = set(model._no_split_modules or ())
+    return list({type(module) for module in model.modules() if type(module).__name__ in names})
+
+
+def _shape(parameter: Any) -> Any:
+    return getattr(parameter, "ds_shape", parameter.shape)

@@ -1,0 +1,192 @@
+"""Resume states: what a killed stage continues from, bit for bit.
+
+`resume/step-00000123/` holds what every rank needs (DeepSpeed's own files under `zero/`) and `state.json`, which is
+written last and names the other files with their sizes. A state is written under a temporary name and then renamed, so
+one that is incomplete or cut short is recognised and passed over. A state that cannot be written, on a full disk for
+instance, is reported and costs nothing but itself: training goes on and the last good one stays.
+"""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sft_sweeps.errors import RunError
+from sft_sweeps.identity import VERSIONS
+from sft_sweeps.train import ranks
+from sft_sweeps.train.engine import Engine
+
+log = logging.getLogger(__name__)
+
+FOLDER = "resume"
+STATE = "state.json"
+TAG = "zero"
+WRITING = ".writing-"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `state.json` says: `step` steps are done; `files` are the sizes of the state's files in bytes."""
+
+    step: int
+    processes: int
+    zero_stage: int
+    token_budget: int
+    batches: int
+    files: dict[str, int]
+
+    @property
+    def name(self) -> str:
+        return f"step-{self.step:08d}"
+
+
+def newest(folder: Path) -> State | None:
+    """The valid resume state of the stage's folder with the most steps; invalid ones are passed over and reported."""
+    for path in sorted(_states(folder), reverse=True):
+        state, problem = _read(path)
+        if state:
+            return state
+        log.warning("passing over the resume state %s: %s", path, problem)
+    return None
+
+
+def load(engine: Engine, folder: Path, state: State) -> None:
+    """Put the resume state into the engine, on every rank."""
+    saved, now = state.processes, engine.processes
+    if saved != now:
+        raise RunError(
+            f"the resume state {state.name} of {folder} was saved with {saved} processes and cannot continue with "
+            f"{now}. Launch again with {saved}, or delete {folder / FOLDER} to start the stage over."
+        )
+    if (state.zero_stage, state.batches) != (engine.execution.zero_stage, VERSIONS["batches"]):
+        raise RunError(
+            f"the resume state {state.name} of {folder} was saved with ZeRO stage {state.zero_stage} and version "
+            f"{state.batches} of the batches; these are {engine.execution.zero_stage} and {VERSIONS['batches']}. "
+            f"Delete {folder / FOLDER} to start the stage over."
+        )
+    # Other bins would add up in another order: a stage ends with those that it began with.
+    engine.execution = replace(engine.execution, token_budget=state.token_budget)
+    path, _ = engine.deepspeed.load_checkpoint(str(folder / FOLDER / state.name), tag=TAG)
+    if path is None:
+        raise RunError(f"the resume state {folder / FOLDER / state.name} cannot be loaded.")
+
+
+def save(engine: Engine, folder: Path, step: int) -> bool:
+    """Write a resume state, on every rank; False, and a report in the log, when it could not be written."""
+    started = time.monotonic()
+    target = folder / FOLDER / State(step, 0, 0, 0, 0, {}).name
+    writing = target.with_name(WRITING + target.name)
+    done = ranks.agree(_attempt(engine.rank == 0, lambda: _start(writing)))
+    done = done and ranks.agree(_save_ranks(engine, writing))
+    if done and engine.rank == 0:
+        how, version = engine.execution, VERSIONS["batches"]
+        state = State(step, engine.processes, how.zero_stage, how.token_budget, version, _sizes(writing))
+        done = _attempt(True, lambda: _finish(state, writing, target))
+    done = ranks.agree(done)
+    if engine.rank == 0:
+        if done:
+            _prune(folder, engine.execution.keep)
+            log.info("resume state of step %d saved in %.2f s", step, time.monotonic() - started)
+        else:
+            log.warning("no resume state of step %d: training goes on, the one before stays", step)
+            shutil.rmtree(writing, ignore_errors=True)
+    return done
+
+
+def _save_ranks(engine: Engine, writing: Path) -> bool:
+    """Every rank's files. A write that fails must not leave the others waiting inside DeepSpeed: it is remembered."""
+    ok = True
+
+    def write(state_dict: Any, path: str) -> None:
+        nonlocal ok
+        # DeepSpeed names files by rank and step with a tag of its own; only the writing is ours.
+        ok &= _attempt(True, lambda: _write(state_dict, Path(path)))
+
+    # Both are DeepSpeed's private ways: its writer, and two scripts that it copies into every checkpoint.
+    engine.deepspeed.checkpoint_engine.save = write
+    engine.deepspeed._copy_recovery_script = _nothing
+    engine.deepspeed.save_checkpoint(str(writing), tag=TAG, save_latest=False)
+    return ok
+
+
+def _nothing(_: Any) -> None:
+    """Copies no script."""
+
+
+def _attempt(mine: bool, action: Callable[[], None]) -> bool:
+    """Whether the action went well; a rank that it is not for does nothing."""
+    if not mine:
+        return True
+    try:
+        action()
+    # torch's writer turns a full disk into a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        log.warning("writing a resume state failed: %s", error)
+        return False
+    return True
+
+
+def _start(writing: Path) -> None:
+    for left in writing.parent.glob(f"{WRITING}*"):
+        shutil.rmtree(left)
+    (writing / TAG).mkdir(parents=True)
+
+
+def _write(value: Any, path: Path) -> None:
+    with path.open("wb") as stream:
+        torch.save(value, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _finish(state: State, writing: Path, target: Path) -> None:
+    with (writing / STATE).open("w", encoding="utf-8") as stream:
+        json.dump(asdict(state), stream, indent=2, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if target.exists():
+        _remove(target)
+    writing.rename(target)
+
+
+def _prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` valid states."""
+    valid = 0
+    for path in sorted(_states(folder), reverse=True):
+        state, _ = _read(path)
+        valid += state is not None
+        if state is None or valid > max(1, keep):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    # Without state.json it is invalid, however far the rest comes.
+    (path / STATE).unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _states(folder: Path) -> list[Path]:
+    return list((folder / FOLDER).glob("step-*"))
+
+
+def _read(path: Path) -> tuple[State | None, str]:
+    """The state in a folder, or what is wrong with it."""
+    try:
+        state = State(**json.loads((path / STATE).read_text(encoding="utf-8")))
+        found = _sizes(path)
+    except (OSError, ValueError, TypeError) as error:
+        return None, f"{STATE} cannot be read ({error})"
+    wrong = [name for name, size in state.files.items() if found.get(name) != size]
+    return (None, f"{', '.join(wrong)} missing or cut short") if wrong else (state, "")
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    files = (file for file in path.rglob("*") if file.is_file() and file.name != STATE)
+    return {str(file.relative_to(path)): file.stat().st_size for file in sorted(files)}

@@ -1,0 +1,84 @@
+"""The finished weights of a stage as a Hugging Face folder that loads anywhere.
+
+The weights are gathered one parameter at a time and written shard by shard under a temporary name; `model/` appears
+whole or not at all. Configuration and tokenizer are the parent's, with the number format of these weights.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import GenerationConfig
+
+from sft_sweeps.errors import RunError
+from sft_sweeps.train import ranks, weights
+from sft_sweeps.train.engine import Engine
+
+FOLDER = "model"
+SHARD_BYTES = 5_000_000_000
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def save_model(engine: Engine, parent: Path, folder: Path, dtype: str, chat_template: str = "") -> str:
+    """Write `folder/model`, on every rank, and return the digest of its weights.
+
+    An empty `chat_template` keeps the parent's.
+    """
+    if engine.rank != 0:
+        for _ in engine.full_weights():
+            pass
+        return str(ranks.from_first(""))
+    target = folder / FOLDER
+    writing = folder / f".{FOLDER}.writing"
+    try:
+        shutil.rmtree(writing, ignore_errors=True)
+        writing.mkdir(parents=True)
+        _write_weights(engine, writing, DTYPES[dtype])
+        _write_rest(engine, parent, writing, dtype, chat_template)
+        weights.share(writing)
+        found = weights.digest(writing)
+        writing.rename(target)
+    except OSError as error:
+        raise RunError(f"the model of {folder} could not be written: {error}") from None
+    return str(ranks.from_first(found))
+
+
+def _write_weights(engine: Engine, folder: Path, dtype: torch.dtype) -> None:
+    sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in engine.shapes().items()}
+    places = weights.shard_names(sizes, SHARD_BYTES)
+    for file, shard in _shards(engine.full_weights(), places, dtype):
+        save_file(shard, folder / file, metadata={"format": "pt"})
+    weights.write_index(folder, places, sum(sizes.values()))
+
+
+def _shards(
+    full: Iterator[tuple[str, Tensor]], places: dict[str, str], dtype: torch.dtype
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The shards one after the other; no more than one is held."""
+    file, shard = "", dict[str, Tensor]()
+    for name, tensor in full:
+        if places[name] != file and shard:
+            yield file, shard
+            shard = {}
+        file = places[name]
+        shard[name] = tensor.to("cpu", dtype, copy=True).contiguous()
+    yield file, shard
+
+
+def _write_rest(engine: Engine, parent: Path, folder: Path, dtype: str, chat_template: str) -> None:
+    """Configuration, tokenizer and chat template."""
+    config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
+    # Older readers know the second name only.
+    config["dtype"] = config["torch_dtype"] = str(DTYPES[dtype]).removeprefix("torch.")
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for name in (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE, "generation_config.json"):
+        if (parent / name).is_file():
+            shutil.copyfile(parent / name, folder / name)
+    if not (folder / "generation_config.json").is_file():
+        GenerationConfig.from_model_config(engine.deepspeed.module.config).save_pretrained(folder)
+    if chat_template:
+        (folder / weights.CHAT_TEMPLATE).write_text(chat_template, encoding="utf-8")

@@ -1,0 +1,31 @@
+"""Finished work in a store, without the work: records as workers write them."""
+
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.plan import Subject
+from sft_sweeps.spec import Generation, Score
+from sft_sweeps.statistics import proportion
+from sft_sweeps.store import Store, write_record
+
+
+def finish(store: Store, item: Subject | Generation | Score, **extra: Any) -> Path:
+    """A valid record of anything, with one file."""
+    folder = store.place(item)
+    (folder / "model").mkdir(parents=True, exist_ok=True)
+    (folder / "model" / "weights").write_text("w")
+    write_record(folder, item.payload, ["model/weights"], extra)
+    return folder
+
+
+def accuracy(store: Store, score: Score, k: int, n: int) -> Path:
+    """The record of a score of k of n."""
+    found = proportion(k, n)
+    value = {"metric": "accuracy", "value": found.value, "low": found.low, "high": found.high, "n": n, "k": k}
+    return finish(store, score, score=value)
+
+
+def loss(store: Store, score: Score, value: float, n: int) -> Path:
+    """The record of a held-out loss over n examples."""
+    found = {"metric": "loss", "value": value, "low": value - 0.25, "high": value + 0.25, "n": n, "k": None}
+    return finish(store, score, score=found)

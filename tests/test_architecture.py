@@ -1,0 +1,162 @@
+"""The order of the house, what planning must not load, and that every file of conf/ is used."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Points
+
+from sft_sweeps.config import problems
+
+# A module imports only what stands above it.
+LAYERS = (
+    "errors schema config grid identity spec strategies statistics cost resolve plan frozen show claims store sweeps",
+    "jobs tracking",
+    "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
+    "data.pool data.batches",
+    "sandbox_keeper sandbox benchmarks.mini generate.hf",
+    "train.attention train.ranks train.weights train.init train.load train.loss train.engine train.resume train.save",
+    "train.loop",
+    "scoring work worker",
+    "report.collect report.tables",
+    "launch.progress launch.warm launch.local launch.preflight launch.submit",
+    "status cli",
+)
+ORDER = [name for layer in LAYERS for name in layer.split()]
+HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
+GROUPS = {
+    "cluster": 1,
+    "data": 9,
+    "deepspeed": 1,
+    "evaluate": 3,
+    "grid": 2,
+    "model": 4,
+    "source": 8,
+    "strategy": 5,
+    "study": 8,
+    "train": 2,
+}
+ONCE = ("source", "strategy", "study")  # composed in lines of their own; every study is planned in test_plan
+
+
+def modules() -> dict[str, Path]:
+    package = ROOT / "sft_sweeps"
+    paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+    return {".".join(path.relative_to(package).with_suffix("").parts): path for path in paths}
+
+
+def imported(path: Path) -> set[str]:
+    """The package's modules that a file imports, inside functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    inside = {name.removeprefix("sft_sweeps.") for name in found if name.startswith("sft_sweeps.")}
+    return inside & set(modules())
+
+
+def test_every_module_stands_in_the_order() -> None:
+    assert sorted(modules()) == sorted(ORDER)
+    assert len(set(ORDER)) == len(ORDER) >= 50
+
+
+def test_modules_import_only_what_stands_above_them() -> None:
+    wrong, seen = [], 0
+    for place, name in enumerate(ORDER):
+        above = set(ORDER[:place])
+        for other in imported(modules()[name]):
+            seen += 1
+            if other not in above:
+                wrong.append(f"{name} imports {other}")
+    assert wrong == []
+    assert seen > len(ORDER)
+
+
+def test_packages_are_empty() -> None:
+    """`import sft_sweeps.x` must not drag its neighbours in."""
+    inits = [path for path in (ROOT / "sft_sweeps").rglob("__init__.py") if path.parent.name != "sft_sweeps"]
+    assert len(inits) >= 6
+    assert [path for path in inits if ast.parse(path.read_text()).body[1:]] == []
+    assert not (ROOT / "hydra_plugins" / "__init__.py").exists()
+
+
+SCRIPT = f"""
+import json, runpy, sys
+from pathlib import Path
+def status(call):
+    try:
+        return call()
+    except SystemExit as end:
+        return end.code
+sys.argv = ["launch.py", "study=quickstart", "action=plan", "plan.output=plan.json"]
+planned = status(lambda: runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__"))
+from sft_sweeps import cli
+asked = status(lambda: cli.main(["status", "--output-dir", "absent"]))
+heavy = [name for name in {HEAVY!r} if name in sys.modules]
+ours = sum(name.startswith("sft_sweeps") for name in sys.modules)
+Path("seen.json").write_text(json.dumps([planned, asked, heavy, ours]))
+"""
+
+
+def test_planning_and_status_load_nothing_heavy(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    planned, asked, heavy, ours = json.loads((tmp_path / "seen.json").read_text())
+    assert (planned, asked, heavy) == (0, 2, [])
+    assert ours >= 12
+    assert len(json.loads((tmp_path / "plan.json").read_text())["stages"]) == 10
+
+
+def conf_files() -> list[Path]:
+    return sorted(path for path in (ROOT / "conf").rglob("*.yaml") if path.parent.name != "local")
+
+
+def test_every_group_is_counted() -> None:
+    found: dict[str, int] = {}
+    for path in conf_files():
+        found[path.parent.name] = found.get(path.parent.name, 0) + 1
+    assert found == {**GROUPS, "conf": 1}
+
+
+@pytest.mark.parametrize("path", conf_files(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_file_says_what_it_is_for(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = lines[1] if lines[0] == "# @package _global_" else lines[0]
+    assert first.startswith("# ")
+    assert len(first) > 10
+    assert max(map(len, lines)) <= 132
+
+
+def choices(group: str) -> list[str]:
+    return [path.stem for path in conf_files() if path.parent.name == group]
+
+
+def lines() -> Iterator[list[str]]:
+    """Command lines that choose every file once; a composition costs a quarter of a second, so many are in one line."""
+    first, *others = choices("source")
+    yield ["data=math", f"source@data.sources.math={first}", *(f"+source@data.sources.{s}={s}" for s in others)]
+    yield from ([f"strategy={name}"] for name in choices("strategy"))
+    columns = [[f"{group}={name}" for name in choices(group)] for group in GROUPS if group not in ONCE]
+    yield from ([choice for choice in row if choice] for row in zip_longest(*columns))
+
+
+def test_every_choice_is_composed(points: Points) -> None:
+    composed = 0
+    for line in lines():
+        for point in points(*line):
+            assert problems(point.config) == [], line
+        composed += sum("source" in choice or choice.split("=")[0] in GROUPS for choice in line)
+    assert composed == sum(GROUPS.values()) - GROUPS["study"] + len(["data=math"])

@@ -1,0 +1,133 @@
+"""Batches: every example once an epoch, exactly batch_size a step, and nothing lost in shares, bins and packing."""
+
+import random
+from collections import Counter
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_sweeps.data.batches import IGNORED, Packed, batch, bins, epoch_order, pack, share
+from sft_sweeps.data.encode import Encoded
+
+COUNTS = st.integers(1, 60)
+LENGTHS = st.lists(st.integers(1, 300), max_size=40)
+TOKENS = st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=1, max_size=12)
+
+
+def names(count: int, source: str = "math") -> tuple[str, ...]:
+    return tuple(f"{source}/{row}" for row in range(count))
+
+
+@given(count=COUNTS, batch_size=st.integers(1, 20), epochs=st.integers(1, 3), seed=st.integers(0, 3))
+def test_every_example_once_an_epoch_and_exactly_batch_size_a_step(
+    count: int, batch_size: int, epochs: int, seed: int
+) -> None:
+    ids = names(count)
+    steps = -(-count // batch_size)
+    for epoch in range(epochs):
+        seen = [batch(ids, seed, batch_size, epoch * steps + step) for step in range(steps)]
+        assert {len(places) for places in seen} == {batch_size}
+        flat = [place for places in seen for place in places]
+        assert flat[:count] == epoch_order(ids, seed, epoch)
+        assert sorted(flat[:count]) == list(range(count))
+        assert flat[count:] == [flat[place % count] for place in range(len(flat) - count)]
+
+
+def test_a_batch_larger_than_the_examples_cycles() -> None:
+    places = batch(names(3), 0, 8, 5)
+    assert places == (epoch_order(names(3), 0, 5) * 3)[:8]
+    assert sorted(Counter(places).values()) == [2, 3, 3]
+
+
+@given(left=COUNTS, right=COUNTS, epoch=st.integers(0, 3), shuffler=st.randoms(use_true_random=False))
+def test_another_source_and_the_order_of_listing_reshuffle_nothing(
+    left: int, right: int, epoch: int, shuffler: random.Random
+) -> None:
+    alone = names(left)
+    both = [*alone, *names(right, "code")]
+    shuffler.shuffle(both)
+    order = [both[place] for place in epoch_order(both, 1, epoch)]
+    assert [name for name in order if name.startswith("math/")] == [alone[p] for p in epoch_order(alone, 1, epoch)]
+
+
+def test_epochs_and_seeds_differ() -> None:
+    orders = [tuple(epoch_order(names(50), seed, epoch)) for seed in range(3) for epoch in range(3)]
+    assert len(set(orders)) == 9
+    assert tuple(range(50)) not in orders
+
+
+# Raise VERSIONS["batches"] when these orders of epochs 0 and 1 change.
+GOLDEN = [[0, 6, 2, 7, 4, 3, 5, 1], [5, 0, 6, 3, 2, 4, 7, 1]]
+
+
+def test_golden_order() -> None:
+    assert [epoch_order(names(8), 0, epoch) for epoch in (0, 1)] == GOLDEN
+
+
+@given(lengths=LENGTHS, ranks=st.integers(1, 9))
+def test_shares_partition_and_balance(lengths: list[int], ranks: int) -> None:
+    shares = share(lengths, ranks)
+    assert len(shares) == ranks
+    assert sorted(place for own in shares for place in own) == list(range(len(lengths)))
+    loads = [sum(lengths[place] for place in own) for own in shares]
+    assert max(loads) - min(loads) <= max(lengths, default=0)
+    assert share(lengths, ranks) == shares
+
+
+def test_share_gives_the_longest_to_the_least_loaded() -> None:
+    assert share([1, 9, 5, 5], 2) == [[1, 0], [2, 3]]
+    assert share([4], 3) == [[0], [], []]
+    assert share([], 2) == [[], []]
+
+
+@given(lengths=LENGTHS, budget=st.integers(1, 400))
+def test_bins_partition_within_the_budget(lengths: list[int], budget: int) -> None:
+    packed = bins(lengths, budget)
+    assert sorted(place for row in packed for place in row) == list(range(len(lengths)))
+    assert all(len(row) == 1 or sum(lengths[place] for place in row) <= budget for row in packed)
+    assert all(packed)
+    assert bins(lengths, budget) == packed
+    # First fit: no two bins that could be one.
+    totals = [sum(lengths[place] for place in row) for row in packed]
+    assert all(a + b > budget for at, a in enumerate(totals) for b in totals[at + 1 :])
+
+
+def test_a_longer_example_is_alone() -> None:
+    assert bins([3, 50, 4, 9], 10) == [[1], [3], [2, 0]]
+    assert bins([], 10) == []
+    assert bins([6, 4], 10) == [[0, 1]]
+
+
+def make(place: int, tokens: list[tuple[int, bool]]) -> Encoded:
+    ids, supervised = zip(*tokens, strict=True)
+    return Encoded(f"s/{place}", "s", np.array(ids, np.int32), np.array(supervised, np.bool_))
+
+
+def unpack(packed: Packed) -> list[tuple[list[int], list[int]]]:
+    starts = np.flatnonzero(packed.position_ids == 0)[1:]
+    rows = zip(np.split(packed.input_ids, starts), np.split(packed.labels, starts), strict=True)
+    return [(ids.tolist(), labels.tolist()) for ids, labels in rows]
+
+
+@given(examples=st.lists(TOKENS, min_size=1, max_size=6))
+def test_pack_and_unpack(examples: list[list[tuple[int, bool]]]) -> None:
+    packed = pack([make(place, tokens) for place, tokens in enumerate(examples)])
+    found = unpack(packed)
+    assert len(found) == len(examples)
+    for (ids, labels), tokens in zip(found, examples, strict=True):
+        assert ids == [token for token, _ in tokens]
+        assert labels == [token if learnt else IGNORED for token, learnt in tokens[1:]] + [IGNORED]
+    lengths = [len(tokens) for tokens in examples]
+    assert packed.position_ids.tolist() == [position for length in lengths for position in range(length)]
+    assert {array.dtype for array in (packed.input_ids, packed.position_ids, packed.labels)} == {np.dtype(np.int64)}
+    learnt_tokens = sum(learnt for tokens in examples for _, learnt in tokens[1:])
+    assert int((packed.labels != IGNORED).sum()) == learnt_tokens
+
+
+def test_pack_by_hand_and_pack_of_nothing() -> None:
+    packed = pack([make(0, [(1, False), (5, False), (6, True), (2, True)]), make(1, [(1, False), (7, True)])])
+    assert packed.input_ids.tolist() == [1, 5, 6, 2, 1, 7]
+    assert packed.position_ids.tolist() == [0, 1, 2, 3, 0, 1]
+    assert packed.labels.tolist() == [-100, 6, 2, -100, 7, -100]
+    assert [len(array) for array in (pack([]).input_ids, pack([]).position_ids, pack([]).labels)] == [0, 0, 0]

@@ -1,0 +1,276 @@
+"""What the machine shows to be wrong: each problem says the key, the value, what is valid and what to type."""
+
+import hashlib
+import json
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from outcomes import finish
+from values import benchmark, model, request, source
+
+from sft_sweeps import cost
+from sft_sweeps.jobs import missing
+from sft_sweeps.launch import local, preflight
+from sft_sweeps.plan import Plan, build
+from sft_sweeps.resolve import content_of
+from sft_sweeps.spec import Component, Execution, Source
+from sft_sweeps.store import Store, survey
+
+Problems = Callable[[Plan], list[str]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def problems(store: Store) -> Problems:
+    """As `launch` asks: the source math stands under `data.sources.numbers`."""
+
+    def found(plan: Plan) -> list[str]:
+        states = survey(plan, Store(store.root))
+        jobs = missing(plan, states, str(store.root), Execution())
+        return preflight.problems(plan, states, jobs, Store(store.root))
+
+    return found
+
+
+def rows(path: Path, good: int, bad: int = 0) -> Path:
+    """A file of so many rows that can be used, after so many that cannot."""
+    lines = ["{broken"] * bad + [json.dumps({"question": f"{n}?", "answer": str(n)}) for n in range(good)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+def of_file(path: Path, **changes: Any) -> Source:
+    """The source math as `resolve` makes it of a file that is there."""
+    content, count = content_of(path)
+    return replace(source("math", slot="numbers", rows=count, content=content, path=str(path)), **changes)
+
+
+def trained_on(*sources: Source, **changes: Any) -> Plan:
+    """One point for each source."""
+    parts = [Component(each, Fraction(1), seed=0) for each in sources]
+    return build([(part.source.content, request((part,), **changes)) for part in parts])
+
+
+def generated(**changes: Any) -> Plan:
+    """A plan that needs no file at all."""
+    return trained_on(source("mini_math", rows=50, content="generated:x", rows_from="generated"), **changes)
+
+
+def test_nothing_is_wrong_with_what_is_there(problems: Problems, store: Store, tmp_path: Path) -> None:
+    assert problems(trained_on(of_file(rows(tmp_path / "a.jsonl", 20)))) == []
+    assert problems(generated()) == []
+    assert not store.root.exists()
+
+
+def test_a_source_that_is_not_there(problems: Problems, tmp_path: Path) -> None:
+    path = tmp_path / "absent.jsonl"
+    assert problems(trained_on(source("math", slot="numbers", path=str(path)))) == [
+        f"data.sources.numbers: source math is not at {path}. Place the file there, or set "
+        "data.sources.numbers.path=FILE."
+    ]
+
+
+def test_a_file_that_is_not_the_pinned_one(problems: Problems, tmp_path: Path) -> None:
+    path = rows(tmp_path / "a.jsonl", 20)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    (text,) = problems(trained_on(of_file(path, content="sha256:0123")))
+    assert text.startswith(
+        f"data.sources.numbers: {path} is not the pinned math (sha256:{sha256}, expected sha256:0123)"
+    )
+    assert f"data.sources.numbers.path={path}" in text
+
+
+@pytest.mark.parametrize("pin", ["git-blob", "sha256"])
+def test_the_pinned_file_is_recognised(pin: str, problems: Problems, tmp_path: Path) -> None:
+    path = rows(tmp_path / "a.jsonl", 20)
+    data = path.read_bytes()
+    digests = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "git-blob": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+    }
+    assert problems(trained_on(of_file(path, content=f"{pin}:{digests[pin]}"))) == []
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b damaged", b"\x1f\x8b\x08\0\0\0\0\0\0\3cut"])
+def test_a_damaged_file_where_the_pinned_one_should_be(data: bytes, problems: Problems, tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(data)
+    (text,) = problems(trained_on(source("math", slot="numbers", path=str(tmp_path / "a.gz"))))
+    assert text.startswith(f"data.sources.numbers: {tmp_path / 'a.gz'} cannot be read (")
+    assert "Fetch it again, or set data.sources.numbers.path=FILE" in text
+
+
+@pytest.mark.parametrize(("bad", "wrong"), [(0, False), (1, False), (2, True), (100, True)])
+def test_rows_that_cannot_be_used(bad: int, wrong: bool, problems: Problems, tmp_path: Path) -> None:
+    """5 % may be bad: of 20 rows, one."""
+    found = problems(trained_on(of_file(rows(tmp_path / "a.jsonl", 20 - min(bad, 19), bad))))
+    assert len(found) == wrong
+    for text in found:
+        assert f"source math: {bad} of the {20 - min(bad, 19) + bad} rows of {tmp_path / 'a.jsonl'}" in text
+        assert f"{bad} broken_json, e.g. line 1: {{broken" in text
+        assert "Mend the file, or raise data.sources.numbers.max_bad_fraction (now 0.05)" in text
+    raised = of_file(tmp_path / "a.jsonl", max_bad_fraction=0.99)
+    assert len(problems(trained_on(raised))) == (bad == 100)
+
+
+def test_two_files_for_one_name_are_both_looked_at(problems: Problems, tmp_path: Path) -> None:
+    """`data.sources.numbers.path=a.jsonl,b.jsonl` is a sweep of two sources called math."""
+    files = [rows(tmp_path / name, 10, bad) for name, bad in (("a", 9), ("b", 0), ("c", 8))]
+    found = problems(trained_on(*map(of_file, files)))
+    assert len(found) == 2
+    assert [str(files[0]) in found[0], str(files[2]) in found[1]] == [True, True]
+
+
+def test_a_source_that_only_a_loss_is_taken_on(problems: Problems, tmp_path: Path) -> None:
+    of = benchmark("heldout_loss:math", source=source("math", slot="numbers", path=str(tmp_path / "absent")))
+    (text,) = problems(generated(benchmarks=(of,)))
+    assert text.startswith("data.sources.numbers: source math is not at")
+
+
+@pytest.mark.parametrize(("have", "wanted", "wrong"), [(0, 8, True), (4, 8, True), (8, 8, False), (0, 0, False)])
+def test_gpus(have: int, wanted: int, wrong: bool, problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "gpus_here", lambda: have)
+    found = problems(generated(base=model("big", gpus=wanted)))
+    assert len(found) == wrong
+    for text in found:
+        assert text.startswith(f"model=big needs 8 GPUs, this machine has {have or 'none'}. ")
+        assert "action=plan" in text
+        assert "model=mini" in text
+
+
+def test_gpus_are_counted_without_torch() -> None:
+    assert local.gpus_here() == len([p for p in Path("/dev").iterdir() if p.name.removeprefix("nvidia").isdigit()])
+
+
+def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    plan = generated(base=model("seven", weights="hub:org/seven@abc"))
+    folder = tmp_path / "hub" / "models--org--seven" / "snapshots" / "abc"
+    expected = (
+        f"model=seven: no config.json and *.safetensors in {folder}. Download org/seven@abc there, or set "
+        "model.folder=FOLDER."
+    )
+    assert problems(plan) == [expected]
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert problems(plan) == [expected]
+    (folder / "model.safetensors").write_text("w")
+    assert problems(plan) == []
+
+
+def test_a_tokenizer_that_cannot_be_read(problems: Problems) -> None:
+    (text,) = problems(generated(base=model(tokenizer="provisional:/t", tokenizer_path="/t")))
+    assert text.startswith("model.tokenizer=/t: no readable tokenizer.json there")
+    assert "sft-sweeps tokenizer FILE ... --out FOLDER" in text
+
+
+def test_more_items_than_there_are(problems: Problems) -> None:
+    (text,) = problems(generated(benchmarks=(benchmark("mini_code", examples=5000),)))
+    assert text.startswith("evaluate.examples=5000 is too many: mini_code has only about ")
+    assert text.endswith("set evaluate.examples to fewer")
+
+
+def test_an_output_folder_under_a_file(problems: Problems, store: Store) -> None:
+    store.root.write_text("a file")
+    (text,) = problems(generated())
+    assert text == f"output_dir={store.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
+    below = Store(store.root / "deep")
+    found = preflight.problems(build([]), {}, [], below)
+    assert found == [
+        f"output_dir={below.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
+    ]
+
+
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size`: what a full disk is to a writer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_output_folder_that_takes_no_bytes(problems: Problems, store: Store) -> None:
+    plan = generated()
+    with small_files(1024):
+        found = problems(plan)
+    assert found == [
+        f"output_dir={store.root} cannot be written (File too large); make room or choose output_dir=FOLDER"
+    ]
+    assert problems(plan) == []
+
+
+def test_too_little_room(problems: Problems, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The finished models, and two resume states of the largest."""
+    plan = trained_on(*generated_twice())
+    weights = cost.parameters(plan.models[0].shape)
+    need = (2 * 4 * weights + 2 * 12 * weights) / 1e9
+    usage = shutil.disk_usage(store.root.parent)
+    for free, wrong in ((need * 1.01, False), (need * 0.99, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=int(free * 1e9)))
+        found = problems(plan)
+        assert len(found) == wrong
+    assert found[0].startswith(f"output_dir={store.root} has {need * 990:,.1f} MB free; ")
+    assert found[0].endswith("Make room or choose output_dir=FOLDER.")
+
+
+def generated_twice() -> list[Source]:
+    of = source("mini_math", rows=50, content="generated:50", rows_from="generated")
+    return [of, replace(of, rows=60, content="generated:60")]
+
+
+@pytest.mark.parametrize("part", ["model", "stage", "generation", "score"])
+def test_a_record_that_cannot_be_trusted(part: str, problems: Problems, store: Store) -> None:
+    plan = generated()
+    items = {"model": plan.models, "stage": plan.stages, "generation": plan.generations, "score": plan.scores}
+    path = finish(store, items[part][0]) / "record.json"
+    assert problems(plan) == []
+    path.write_text("{")
+    (text,) = problems(plan)
+    assert text.startswith(f"{path} cannot be read (")
+    assert text.endswith("if it is beyond repair, delete that file to have the work done again, then launch")
+
+
+def test_problems_come_together(problems: Problems, tmp_path: Path, store: Store) -> None:
+    base = model("big", weights="safetensors:0", path=str(tmp_path / "w"), gpus=999, tokenizer="provisional:t")
+    of = benchmark("mini_code", examples=5000)
+    plan = trained_on(
+        source("math", slot="numbers", path="absent"), of_file(rows(tmp_path / "a", 1, 9)), base=base, benchmarks=(of,)
+    )
+    store.root.write_text("a file")
+    found = problems(plan)
+    starts = (
+        "output_dir=",
+        "model=big needs",
+        "evaluate.examples=",
+        "model.tokenizer=",
+        "model=big: no",
+        "data.s",
+        "source math",
+    )
+    assert len(found) == len(starts)
+    assert all(text.startswith(start) for text, start in zip(found, starts, strict=True)), found
+
+
+def test_a_finished_sweep_has_no_problems(problems: Problems, store: Store, tmp_path: Path) -> None:
+    """Neither data nor weights nor GPUs are needed to see its table again."""
+    base = model("big", weights="safetensors:0", path=str(tmp_path / "w"), gpus=999)
+    plan = trained_on(of_file(rows(tmp_path / "a", 20)), base=base)
+    assert len(problems(plan)) == 2
+    for item in (*plan.stages, *plan.generations, *plan.scores):
+        finish(store, item)
+    (tmp_path / "a").unlink()
+    assert problems(plan) == []

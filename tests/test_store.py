@@ -1,0 +1,264 @@
+"""Folders and records: done is proven, doubt is named, looking leaves no trace."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from values import component, generation, mixed, model, request, stage
+
+from sft_sweeps.claims import release, take, write_json
+from sft_sweeps.errors import RequestError
+from sft_sweeps.plan import Plan, build
+from sft_sweeps.spec import Score, Stage
+from sft_sweeps.store import (
+    RecordError,
+    Store,
+    check_identity,
+    differences,
+    last_step,
+    lost_files,
+    read_record,
+    survey,
+    write_record,
+)
+
+PAYLOAD = {"kind": "stage", "recipe": {"seed": 0}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Finished work: two files and a record."""
+    made = tmp_path / "work"
+    (made / "model").mkdir(parents=True)
+    (made / "model" / "model.safetensors").write_bytes(b"weights")
+    (made / "data.json").write_text("{}")
+    write_record(made, PAYLOAD, ["model/model.safetensors", "data.json"], {"steps": 3})
+    return made
+
+
+def test_a_record_names_its_files_and_leaves_nothing_else(folder: Path) -> None:
+    record = read_record(folder, PAYLOAD)
+    assert record is not None
+    assert record["files"] == {"model/model.safetensors": 7, "data.json": 2}
+    assert record["steps"] == 3
+    assert lost_files(folder, record) == []
+    assert sorted(p.name for p in folder.iterdir()) == ["data.json", "model", "record.json"]
+
+
+def test_a_record_of_files_that_are_not_there_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent"):
+        write_record(tmp_path, PAYLOAD, ["absent"], {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_record_is_no_error(tmp_path: Path) -> None:
+    assert read_record(tmp_path / "absent", PAYLOAD) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        ('{"payload": {"kind"', "cannot be read"),
+        ("\x00\x01", "cannot be read"),
+        ("[]", "is not a record"),
+        ("3", "is not a record"),
+        ('{"payload": {}}', "is not a record"),
+        ('{"files": {}}', "is not a record"),
+        ('{"files": [], "payload": {}}', "is not a record"),
+        ('{"files": {}, "payload": {"kind": "stage", "recipe": {"seed": 1}}}', "recipe.seed 1 -> 0"),
+        ('{"files": {}, "payload": {"kind": "stage", "recipe": null}}', 'recipe null -> {"seed": 0}'),
+        ('{"files": {}, "payload": {"kind": "stage", "recipe": {"seed": 0}, "new": null}}', "new null -> absent"),
+    ],
+)
+def test_a_record_that_cannot_be_trusted_says_why(text: str, says: str, folder: Path) -> None:
+    (folder / "record.json").write_text(text)
+    with pytest.raises(RecordError) as error:
+        read_record(folder, PAYLOAD)
+    assert says in str(error.value)
+    assert str(folder / "record.json") in str(error.value)
+
+
+def test_bytes_that_are_no_text_are_corrupted_too(folder: Path) -> None:
+    (folder / "record.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(RecordError, match="cannot be read"):
+        read_record(folder, PAYLOAD)
+
+
+def test_lost_and_cut_files_are_named(folder: Path) -> None:
+    record = read_record(folder, PAYLOAD)
+    assert record is not None
+    (folder / "data.json").write_text("{")
+    assert lost_files(folder, record) == ["data.json"]
+    (folder / "model" / "model.safetensors").unlink()
+    assert lost_files(folder, record) == ["model/model.safetensors", "data.json"]
+
+
+def test_differences_name_fields() -> None:
+    old = {"a": 1, "b": {"c": [1, 2], "d": "x"}, "gone": None}
+    new = {"a": 1, "b": {"c": [1, 3], "d": "x"}, "come": [1]}
+    assert differences(old, new) == ["b.c[1] 2 -> 3", "gone null -> absent", "come absent -> [1]"]
+    assert differences(old, old) == []
+    assert differences([1], [1, 2]) == ["[1] -> [1, 2]"]
+
+
+def test_an_identity_is_stored_once_and_compared(tmp_path: Path) -> None:
+    check_identity(tmp_path / "s", PAYLOAD)
+    check_identity(tmp_path / "s", PAYLOAD)
+    assert json.loads((tmp_path / "s" / "identity.json").read_text()) == PAYLOAD
+    with pytest.raises(RequestError, match=r"recipe\.seed 0 -> 1"):
+        check_identity(tmp_path / "s", {"kind": "stage", "recipe": {"seed": 1}})
+    (tmp_path / "s" / "identity.json").write_text("{")
+    with pytest.raises(RequestError, match="cannot be read"):
+        check_identity(tmp_path / "s", PAYLOAD)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return build([("dmt", request(strategy="dmt", k=Fraction(1, 4), every_stage=True))])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "outputs")
+
+
+def finish(store: Store, item: Any) -> Path:
+    place = store.place(item)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "weights").write_text("w")
+    write_record(place, item.payload, ["weights"], {})
+    return place
+
+
+def begin(store: Store, item: Stage) -> Path:
+    check_identity(store.folder(item), item.payload)
+    return store.folder(item)
+
+
+def test_a_survey_of_nothing_creates_nothing(plan: Plan, store: Store, tmp_path: Path) -> None:
+    states = survey(plan, store)
+    assert {s.state for s in states.values()} == {"missing"}
+    assert len(states) == 1 + 2 + 2 + 2
+    assert states[plan.stages[0].id].why == "new"
+    assert states[plan.stages[1].id].why == "new, after its parent"
+    assert list(tmp_path.iterdir()) == []
+
+
+def everything(root: Path) -> Iterator[tuple[str, int, int]]:
+    for path in sorted(root.rglob("*")):
+        yield str(path), path.stat().st_mtime_ns, path.stat().st_size
+
+
+def test_a_survey_changes_nothing(plan: Plan, store: Store) -> None:
+    finish(store, plan.stages[0])
+    (begin(store, plan.stages[1]) / "record.json").write_text("{")
+    before = list(everything(store.root))
+    assert len(before) == 7
+    survey(plan, Store(store.root))
+    assert list(everything(store.root)) == before
+
+
+def test_states_of_a_stage(plan: Plan, store: Store) -> None:
+    first = plan.stages[0]
+
+    def state() -> tuple[str, str, int]:
+        found = survey(plan, Store(store.root))[first.id]
+        return found.state, found.why, found.step
+
+    assert state() == ("missing", "new", 0)
+    folder = begin(store, first)
+    assert state()[0] == "missing"
+    claim = take(folder, "sweep-7")
+    assert claim is not None
+    (folder / "metrics.jsonl").write_text('{"step": 4}\n{"step": 5}\n{"step"')
+    assert state()[0] == "running"
+    assert "sweep-7" in state()[1]
+    assert state()[2] == last_step(folder) == 5
+    release(folder, claim)
+    assert state()[:2] == ("missing", "started before, nothing saved")
+    for name in ("step-3", "step-12", "step-20.tmp", "other"):
+        (folder / "resume" / name).mkdir(parents=True)
+    assert state() == ("interrupted", "resume state at step 12", 12)
+    write_json(folder / "failure.json", {"reason": "loss is nan"})
+    assert state() == ("failed", "loss is nan", 5)
+    finish(store, first)
+    assert state()[0] == "done"
+    (folder / "weights").unlink()
+    assert state()[0] == "weights gone"
+    assert "weights gone from" in state()[1]
+    (folder / "record.json").write_text("{")
+    assert state()[0] == "corrupted"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3", "null"])
+def test_a_failure_file_of_any_content_stops_no_survey(text: str, plan: Plan, store: Store) -> None:
+    (begin(store, plan.stages[0]) / "failure.json").write_text(text)
+    expected = "missing" if text in ("[]", "{}", "null") else "failed"
+    assert survey(plan, store)[plan.stages[0].id].state == expected
+
+
+@pytest.mark.parametrize("text", ["", "\n", "[]\n", '{"step": "x"}\n', "x" * 20_000 + "\n", '{"loss": 1}\n'])
+def test_metrics_of_any_content_stop_no_survey(text: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert last_step(tmp_path) == 0
+
+
+def test_why_names_the_changed_field(store: Store) -> None:
+    begin(store, stage())
+    changed = build([("x", request((component("math"),), recipe=replace(stage().recipe, learning_rate=1e-4)))])
+    why = survey(changed, Store(store.root))[changed.stages[0].id].why
+    assert why == f"new: recipe.learning_rate 2e-05 -> 0.0001 (against {stage().id})"
+    other = build([("x", request((component("math"),), base=model(weights="init:other")))])
+    assert survey(other, Store(store.root))[other.stages[0].id].why == f"new: its parent differs (against {stage().id})"
+
+
+def test_generations_and_scores_have_states_of_their_own(plan: Plan, store: Store) -> None:
+    finish(store, plan.generations[0])
+    finish(store, plan.scores[1])
+    states = survey(plan, store)
+    assert [states[g.id].state for g in plan.generations] == ["done", "missing"]
+    assert [states[s.id].state for s in plan.scores] == ["missing", "done"]
+
+
+def test_another_payload_under_the_same_name_is_not_done(store: Store) -> None:
+    made = generation()
+    folder = finish(store, made)
+    write_record(folder, {**made.payload, "engine": "another"}, ["weights"], {})
+    with pytest.raises(RecordError, match="engine"):
+        store.record(made)
+
+
+def test_a_folder_is_found_by_its_id_whatever_its_label(store: Store) -> None:
+    renamed = store.root / "stages" / f"an older label-{stage().id}"
+    renamed.mkdir(parents=True)
+    assert Store(store.root).folder(stage()) == renamed
+    assert store.folder(model()).parent == store.root / "models"
+
+
+def test_long_chains_have_folder_names_that_file_systems_take(store: Store) -> None:
+    parts = [component(f"ability_number_{n}", fraction=Fraction(12345, 67890)) for n in range(12)]
+    last: Any = model("m" * 40)
+    for part in (*parts, *mixed()):
+        last = stage(last, [part])
+    assert len(last.label) > 255
+    folder = begin(store, last)
+    assert folder.is_dir()
+    assert len(folder.name.encode()) <= 255
+    assert Store(store.root).folder(last) == folder
+    again = replace(last, recipe=replace(last.recipe, seed=9))
+    built = build([("x", request())])
+    states = survey(replace(built, stages=(again,), generations=(), scores=(), runs=()), Store(store.root))
+    assert "recipe.seed 0 -> 9" in states[again.id].why
+
+
+def test_folders_of_generations_and_scores_lie_in_their_subjects(store: Store) -> None:
+    made = generation(name="heldout_loss:math")
+    inside = store.folder(made.subject)
+    assert store.place(made) == inside / "generations" / f"heldout_loss-math-{made.id}"
+    score = Score(made, "heldout_loss", 1)
+    assert store.place(score) == inside / "scores" / f"heldout_loss-math-{score.id}"

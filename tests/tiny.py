@@ -1,0 +1,61 @@
+"""Models for tests: a LLaMA of a few thousand random weights, which loads in milliseconds, and one that is made up."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from sft_sweeps.data import mini, tokenizer
+from sft_sweeps.generate.hf import Answer
+
+POSITIONS = 96
+WORDS = Tokenizer.from_file(str(mini.TOKENIZER))
+
+
+def write(folder: Path) -> Path:
+    """The folder of a random LLaMA with the shipped tokenizer.
+
+    Its weights are large, so that no two logits are near each other and every prompt is answered differently.
+    """
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=mini.VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=POSITIONS,
+        initializer_range=0.4,
+        bos_token_id=tokenizer.START,
+        eos_token_id=tokenizer.END,
+        pad_token_id=tokenizer.UNKNOWN,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.copy(mini.TOKENIZER, folder)
+    return folder
+
+
+class FakeEngine:
+    """Stands in for HFEngine: answers each prompt by `script`, and no other; a supervised token costs 2 nats."""
+
+    loads = 0
+    script: dict[tuple[int, ...], str]
+
+    def __init__(self, _folder: Path, _engine: Any) -> None:
+        type(self).loads += 1
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new: int, batch_size: int, _eos: int, progress: Callable[[int], None]
+    ) -> list[Answer]:
+        for done in range(0, len(prompts), batch_size):
+            progress(min(done + batch_size, len(prompts)))
+        found = [WORDS.encode(f" {self.script[tuple(prompt)]}").ids for prompt in prompts]
+        return [Answer(ids[:new], len(ids) < new) for ids in found]
+
+    def losses(self, encoded: Sequence[Any], progress: Callable[[int], None]) -> list[tuple[float, int]]:
+        progress(len(encoded))
+        return [(2.0 * float(example.supervised.sum()), int(example.supervised.sum())) for example in encoded]

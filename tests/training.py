@@ -1,0 +1,192 @@
+"""Stand-ins for training tests: a tiny base model, examples, and ranks as processes of a warm fork server."""
+
+import json
+import logging
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import values
+
+from sft_sweeps.data.encode import Encoded
+from sft_sweeps.spec import Execution, Shape
+
+SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
+RECIPE = replace(values.RECIPE, epochs=5, learning_rate=1e-3, warmup_fraction=0.1, max_length=256)
+WAIT = 240  # seconds, of a machine that is loaded
+
+
+def examples(count: int = 60, seed: int = 0) -> list[Encoded]:
+    """Examples of two sources, of very different lengths, half of each supervised."""
+    stream = np.random.RandomState(seed)
+    made = []
+    for place in range(count):
+        source = ("math", "code")[place % 2]
+        length = int(stream.randint(4, 20) if place % 4 else stream.randint(60, 120))
+        ids = stream.randint(0, SHAPE.vocab_size, length).astype(np.int32)
+        made.append(Encoded(f"{source}/{place}", source, ids, np.arange(length) >= length // 2))
+    return made
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage to train, and what befalls it: each `..._at` is a step after which it happens (0: never)."""
+
+    parent: str
+    folder: str
+    execution: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    stop_at: int = 0
+    kill_at: int = 0
+    full_disk_at: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rank left: its metrics, then the digest or the error's type and message."""
+
+    metrics: list[dict[str, Any]]
+    digest: str
+    error: str
+    message: str
+    log: str
+    status: int | None
+
+
+def run(job: Job, processes: int = 1) -> list[Outcome]:
+    """Train with that many ranks; each rank's outcome."""
+    context = _server()
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rendezvous = f"{folder}/rendezvous-{uuid.uuid4()}"
+    outs = [folder / f"rank-{rank}-{uuid.uuid4()}" for rank in range(processes)]
+    ranks = [
+        context.Process(target=train_rank, args=(asdict(job), rank, processes, rendezvous, str(out)))
+        for rank, out in enumerate(outs)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(WAIT)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return [_outcome(out, process) for out, process in zip(outs, ranks, strict=True)]
+
+
+def in_child(function: Callable[..., str], *arguments: Any) -> str:
+    """What the function returns in a process of its own, or its traceback."""
+    context = _server()
+    queue = context.Queue()
+    process = context.Process(target=_answer, args=(queue, function, arguments))
+    process.start()
+    answer = str(queue.get(timeout=WAIT))
+    process.join(WAIT)
+    return answer
+
+
+def _answer(queue: Any, function: Callable[..., str], arguments: tuple[Any, ...]) -> None:
+    try:
+        queue.put(function(*arguments))
+    except Exception:
+        queue.put(traceback.format_exc())
+
+
+def _server() -> ForkServerContext:
+    """Processes that have everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sft_sweeps.train.loop", "deepspeed.runtime.zero.muon.muon_optimizer"])
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return context
+
+
+def run_fresh(job: Job, processes: int, environment: dict[str, str]) -> list[Outcome]:
+    """The same in fresh processes with that environment and nothing else."""
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rendezvous = f"{folder}/rendezvous-{uuid.uuid4()}"
+    outs = [folder / f"rank-{rank}-{uuid.uuid4()}" for rank in range(processes)]
+    code = "import json, os, sys, training; training.train_rank(*json.loads(sys.argv[1])); os._exit(0)"  # as a worker
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps([asdict(job), rank, processes, rendezvous, str(out)])],
+            env={"PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
+        )
+        for rank, out in enumerate(outs)
+    ]
+    for process in ranks:
+        process.wait(WAIT)
+    return [_outcome(out, process) for out, process in zip(outs, ranks, strict=True)]
+
+
+def train_rank(job_fields: dict[str, Any], rank: int, processes: int, rendezvous: str, out: str) -> None:
+    """One rank, in its own process."""
+    job = Job(**job_fields)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
+    stream = os.open(f"{out}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(stream, 1)
+    os.dup2(stream, 2)
+    logging.basicConfig(level=logging.INFO)
+    try:
+        digest = _train(job, processes, rendezvous, out)
+        outcome = {"digest": digest, "error": "", "message": ""}
+    except Exception as error:
+        traceback.print_exc()
+        outcome = {"digest": "", "error": type(error).__name__, "message": str(error)}
+    Path(f"{out}.json").write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:
+    from sft_sweeps.train.loop import train
+
+    done = 0
+    stage = train(
+        Path(job.parent),
+        Path(job.folder),
+        examples(),
+        replace(RECIPE, **job.recipe),
+        Execution(processes=processes, **job.execution),
+        stop=lambda: bool(job.stop_at) and done + 1 >= job.stop_at and os.environ["RANK"] == str(processes - 1),
+        rendezvous=rendezvous,
+        chat_template="{{ messages }}",
+    )
+    with Path(f"{out}.jsonl").open("w", encoding="utf-8") as metrics:
+        while True:
+            try:
+                measured = next(stage)
+            except StopIteration as finished:
+                return str(finished.value)
+            done = measured.step
+            metrics.write(json.dumps(asdict(measured)) + "\n")
+            metrics.flush()
+            if done == job.full_disk_at:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))
+            if done == job.kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _outcome(out: Path, process: BaseProcess | subprocess.Popen[bytes]) -> Outcome:
+    lines = Path(f"{out}.jsonl").read_text(encoding="utf-8").splitlines() if Path(f"{out}.jsonl").exists() else []
+    ended = json.loads(Path(f"{out}.json").read_text(encoding="utf-8")) if Path(f"{out}.json").exists() else {}
+    status = process.returncode if isinstance(process, subprocess.Popen) else process.exitcode
+    return Outcome(
+        metrics=[json.loads(line) for line in lines],
+        digest=ended.get("digest", ""),
+        error=ended.get("error", ""),
+        message=ended.get("message", ""),
+        log=Path(f"{out}.log").read_text(encoding="utf-8") if Path(f"{out}.log").exists() else "",
+        status=status,
+    )
