@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from sft_sweeps import claims
+from sft_sweeps.slurm import Entry
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, RACERS = 120, 3
@@ -24,6 +25,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from sft_sweeps import claims
+from sft_sweeps.slurm import Entry
 claim = claims.take(Path(sys.argv[1]), "theirs")
 if claim and sys.argv[2]:
     claims.confirm(Path(sys.argv[1]), claim, sys.argv[2])
@@ -220,3 +222,78 @@ def test_a_living_worker_holds_its_folder_when_the_launcher_is_dead(tmp_path: Pa
         worker.kill()
         worker.wait()
     assert claims.take(tmp_path, "second") is not None
+
+
+class Answers:
+    """Slurm's answers."""
+
+    def __init__(self, *entries: Entry, reachable: bool = True) -> None:
+        self.entries, self.answers = entries, reachable
+
+    def reachable(self, _owner: str) -> bool:
+        return self.answers
+
+    def entry(self, job: str, owner: str) -> Entry | None:
+        return next((e for e in self.entries if (e.job, e.owner) == (job, owner)), None)
+
+    def named(self, name: str, owner: str) -> dict[str, Entry]:
+        return {e.job: e for e in self.entries if (e.name, e.owner) == (name, owner)}
+
+
+def entry(job: str, name: str, state: str = "PENDING") -> Entry:
+    return Entry(
+        job=job, name=name, owner=claims.user(), state=state, reason="", nodes="", partition="", seconds_left=None
+    )
+
+
+def confirmed(folder: Path, job: str = "7_3") -> claims.Claim:
+    claim = claims.take(folder, "sweep", "sweep.abc", 3)
+    assert claim is not None
+    return claims.confirm(folder, claim, job)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lives"),
+    [
+        (Answers(entry("7_3", "sweep.abc")), True),
+        (Answers(entry("7_3", "sweep.abc", "RUNNING")), True),
+        (Answers(entry("7_3", "sweep.abc", "FAILED")), False),
+        (Answers(entry("7_4", "sweep.abc")), False),
+        (Answers(entry("7_3", "another.call")), False),  # the controller lost its state and gave the number away again
+        (Answers(), False),
+        (Answers(reachable=False), True),
+    ],
+    ids=["pending", "running", "failed", "another element", "number used again", "gone", "Slurm does not answer"],
+)
+def test_a_claim_of_a_slurm_job_lives_as_long_as_the_job(tmp_path: Path, answer: Any, lives: bool) -> None:
+    claim = confirmed(tmp_path)
+    held = claims.holder(tmp_path, answer)
+    assert held == (claim if lives else None)
+    assert (claims.take(tmp_path, "other", queue=answer) is None) == lives
+
+
+@pytest.mark.parametrize("launcher_lives", [True, False])
+@pytest.mark.parametrize(("index", "found"), [(3, "7_3"), (4, "")])
+def test_a_launcher_that_died_before_it_knew_the_number_is_found_by_its_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher_lives: bool, index: int, found: str
+) -> None:
+    claim = claims.take(tmp_path, "sweep", "sweep.abc", index)
+    assert claim is not None
+    if not launcher_lives:
+        claims.write_json(next(tmp_path.glob("claim-*.json")), asdict(replace(claim, pid=2**22 + 1, started="0")))
+    monkeypatch.setattr(
+        claims, "Queue", lambda: Answers(entry("7_3", "sweep.abc", "RUNNING"), entry("7_30", "sweep.xyz"))
+    )
+    held = claims.holder(tmp_path)
+    assert (held.job if held else None) == (found or ("" if launcher_lives else None))
+
+
+def test_an_element_finds_its_own_claim_until_somebody_supersedes_it(tmp_path: Path) -> None:
+    claim = confirmed(tmp_path)
+    assert claims.of_call(tmp_path, "sweep.abc", 3) == claim
+    assert claims.of_call(tmp_path, "sweep.abc", 4) is None
+    assert claims.heartbeat(tmp_path, claim)
+    other = claims.take(tmp_path, "other", queue=Answers())  # type: ignore[arg-type]
+    assert other is not None
+    assert claims.of_call(tmp_path, "sweep.abc", 3) is None
+    assert not claims.heartbeat(tmp_path, claim)
