@@ -7,6 +7,9 @@
 
 Done means a record that can be read, fits its identity and whose files are there; never an exit status. A record is
 written last and at once. Reading creates nothing.
+
+What is done in another store (`store.read_from`) counts as done here and is read there. Nothing is ever written there:
+new generations and scores of a stage that lies elsewhere go into a folder of the stage in this store.
 """
 
 import contextlib
@@ -19,14 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.claims import holder, read_json, write_json
+from sft_sweeps.compare import differences
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan import Plan, State, Subject
+from sft_sweeps.slurm import Queue
 from sft_sweeps.spec import Generation, Model, Score, Stage
 
+Item = Subject | Generation | Score
+
 RECORD = "record.json"
+FREED = "freed.json"  # beside the record: the model was, or is about to be, removed on purpose (retention)
+FREEING = ".model.freed-"  # what a model is called while it is removed
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
-ABSENT = object()
 
 
 class RecordError(Exception):
@@ -68,29 +76,21 @@ def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
     return lost
 
 
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Field by field, what two payloads do not share: `recipe.learning_rate 2e-05 -> 0.0001`."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = [*old, *(key for key in new if key not in old)]
-        pairs = [(f"{path}.{key}" if path else key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys]
-        return [d for name, a, b in pairs for d in differences(a, b, name)]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        items = enumerate(zip(old, new, strict=True))
-        return [d for i, (a, b) in items for d in differences(a, b, f"{path}[{i}]")]
-    shown = ["absent" if value is ABSENT else json.dumps(value) for value in (old, new)]
-    return [] if old == new else [" -> ".join(shown) if not path else f"{path} {' -> '.join(shown)}"]
-
-
 class Store:
-    """An output folder. Reading creates nothing."""
+    """An output folder, and others that are only read. Reading creates nothing.
 
-    def __init__(self, root: Path | str) -> None:
+    `folder`, `generation` and `score` name the place in this store, where work is done and written; `place` and all
+    that follows from it is where something is read: here, or in the first other store that has it done.
+    """
+
+    def __init__(self, root: Path | str, read_from: Sequence[Path | str] = ()) -> None:
         self.root = Path(root)
+        self.others = tuple(Store(other) for other in read_from)
         self._folders: dict[str, dict[str, Path]] = {}
 
     def folder(self, subject: Subject) -> Path:
-        """Where a stage or base model lives: the folder that ends in its id, whatever its label was."""
-        kind = "stages" if isinstance(subject, Stage) else "models"
+        """Where a stage or base model is made: the folder that ends in its id, whatever its label was."""
+        kind = _kind(subject)
         known = self._known(kind).get(subject.id)
         return known or self.root / kind / f"{subject.label[:LABEL_LENGTH]}-{subject.id}"
 
@@ -109,7 +109,7 @@ class Store:
             return Path(subject.path)
         if isinstance(subject, Model) and subject.weights.startswith("hub:"):
             return hub_folder(subject.weights)
-        return self.folder(subject) / "model"
+        return self.place(subject) / "model"
 
     def tokenizer(self, subject: Subject) -> Path:
         """The folder with the tokenizer that belongs to a subject."""
@@ -118,26 +118,65 @@ class Store:
         return self.weights(subject)
 
     def generation(self, generation: Generation) -> Path:
-        """The folder of a generation, inside its subject's."""
+        """Where a generation is made, inside its subject's folder."""
         name = generation.benchmark.name.replace(":", "-")
         return self.folder(generation.subject) / "generations" / f"{name}-{generation.id}"
 
     def score(self, score: Score) -> Path:
-        """The folder of a score, inside its subject's."""
+        """Where a score is made, inside its subject's folder."""
         name = score.generation.benchmark.name.replace(":", "-")
         return self.folder(score.generation.subject) / "scores" / f"{name}-{score.id}"
 
-    def place(self, item: Subject | Generation | Score) -> Path:
-        """The folder of anything that has a record."""
+    def own(self, item: Item) -> Path:
+        """Where anything that has a record is made."""
         if isinstance(item, Score):
             return self.score(item)
         return self.generation(item) if isinstance(item, Generation) else self.folder(item)
 
-    def record(self, item: Subject | Generation | Score) -> dict[str, Any] | None:
-        """The valid record of finished work whose files are all there, else None; RecordError for a bad one."""
-        folder = self.place(item)
+    def place(self, item: Item) -> Path:
+        """Where anything that has a record is read: in the first other store that has it done, if this one has not."""
+        return (self.elsewhere(item) or self).own(item)
+
+    def record(self, item: Item) -> dict[str, Any] | None:
+        """The valid record of finished work whose files are all there, else None; RecordError for a bad one here."""
+        return (self.elsewhere(item) or self)._done(item)
+
+    def elsewhere(self, item: Item) -> "Store | None":
+        """The first other store that has done what this one has not; what is doubtful there does not count."""
+        try:
+            missing = self.others and self._done(item) is None
+        except RecordError:
+            return None
+        return next((store for store in self.others if store._offers(item)), None) if missing else None
+
+    def _done(self, item: Item) -> dict[str, Any] | None:
+        folder = self.own(item)
         record = read_record(folder, item.payload)
-        return None if record is None or lost_files(folder, record) else record
+        return None if record is None or freed(folder) or lost_files(folder, record) else record
+
+    def _offers(self, item: Item) -> bool:
+        """Whether this store of somebody else has an item done and lets its files be read."""
+        generation = item.generation if isinstance(item, Score) else item
+        subject = generation.subject if isinstance(generation, Generation) else generation
+        if subject.id not in self._known(_kind(subject)):
+            return False
+        with contextlib.suppress(RecordError):
+            record, folder = self._done(item), self.own(item)
+            return record is not None and all(os.access(folder / name, os.R_OK) for name in record["files"])
+        return False
+
+
+def _kind(subject: Subject) -> str:
+    return "stages" if isinstance(subject, Stage) else "models"
+
+
+def freed(folder: Path) -> str:
+    """When and for which sweep the model of finished work was freed; empty when it was not."""
+    try:
+        marker = read_json(folder / FREED)
+        return "" if marker is None else f"freed by the retention of {marker['sweep']} on {marker['time']}"
+    except (ValueError, OSError, KeyError, TypeError):
+        return f"{FREED} cannot be read"
 
 
 def hub_folder(weights: str) -> Path:
@@ -165,38 +204,51 @@ def check_identity(folder: Path, payload: Mapping[str, Any]) -> None:
 def clear_unrecorded(folder: Path) -> None:
     """Under a claim, before work starts: remove a model that no valid record vouches for; resume states stay."""
     (folder / RECORD).unlink(missing_ok=True)
-    shutil.rmtree(folder / "model", ignore_errors=True)
+    for model in (folder / "model", *folder.glob(f"{FREEING}*")):
+        shutil.rmtree(model, ignore_errors=True)
+    (folder / FREED).unlink(missing_ok=True)
 
 
-def survey(plan: Plan, store: Store) -> dict[str, State]:
+def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, State]:
     """States by id: done, running, interrupted, failed, weights gone, corrupted, missing."""
-    earlier = _labels(store)
-    states = {model.id: _state(store, model) for model in plan.models}
+    earlier, queue = _labels(store), queue or Queue()
+    states = {model.id: _state(store, model, queue) for model in plan.models}
     for stage in plan.stages:
-        state = _state(store, stage)
+        state = _state(store, stage, queue)
         if state == State("missing", "new"):
             state = State("missing", _why(stage, earlier.get(stage.label[:LABEL_LENGTH], []), states))
         states[stage.id] = state
     for generation, score in zip(plan.generations, plan.scores, strict=True):
-        states[generation.id] = _state(store, generation)
-        states[score.id] = _state(store, score)
+        states[generation.id] = _state(store, generation, queue)
+        states[score.id] = _state(store, score, queue)
     return states
 
 
-def _state(store: Store, item: Subject | Generation | Score) -> State:
-    folder = store.place(item)
+def _state(store: Store, item: Item, queue: Queue) -> State:
+    """The state in this store, unless another one has it done."""
+    found = _own_state(store, item, queue)
+    if found.state in ("done", "corrupted"):
+        return found
+    other = store.elsewhere(item)
+    return State("done", f"in {other.root}") if other else found
+
+
+def _own_state(store: Store, item: Item, queue: Queue) -> State:
+    folder = store.own(item)
     try:
         record = read_record(folder, item.payload)
     except RecordError as error:
         return State("corrupted", str(error))
     if record is not None:
+        if why := freed(folder):
+            return State("weights gone", why)
         lost = lost_files(folder, record)
         return State("weights gone", f"{', '.join(lost)} gone from {folder}") if lost else State("done")
     if not isinstance(item, Stage | Model) or not folder.is_dir():
         return State("missing", "new")
     step = last_step(folder)
-    if claim := holder(folder):
-        return State("running", f"by {claim.sweep} on {claim.host}, process {claim.pid}", step)
+    if claim := holder(folder, queue):
+        return State("running", f"by {claim.sweep}: {claim.who}", step)
     if failure := failure_of(folder):
         return State("failed", failure, step)
     if resumable := resume_step(folder):
@@ -259,16 +311,3 @@ def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> st
     if isinstance(stage.parent, Stage) and parent and parent.state != "done":
         return "new, after its parent"
     return "new"
-
-
-def existing(root: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    place = root.absolute()
-    while not place.exists():
-        place = place.parent
-    return place
-
-
-def free_gb(root: Path) -> float:
-    """Free space where a folder is or will be, in GB (1e9 bytes)."""
-    return shutil.disk_usage(existing(root)).free / 1e9

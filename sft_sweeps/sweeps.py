@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.claims import write_json
+from sft_sweeps.claims import read_json, write_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.frozen import from_json, to_json
 from sft_sweeps.identity import digest
@@ -19,6 +19,7 @@ from sft_sweeps.plan import Plan
 from sft_sweeps.store import Store
 
 PLAN = "plan.json"
+STORES = "stores.json"
 KEY_LENGTH = 6
 
 
@@ -52,6 +53,17 @@ class Sweep:
         """The study's question; empty without a study."""
         return str(self._content().get("question", ""))
 
+    @property
+    def read_from(self) -> tuple[str, ...]:
+        """The other stores that the last launch read from."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return tuple(map(str, (read_json(self.folder / STORES) or {"read_from": ()})["read_from"]))
+        return ()
+
+    def store(self, root: Path | str) -> Store:
+        """The store at `root` with the others that the sweep reads from."""
+        return Store(root, self.read_from)
+
     def _content(self) -> dict[str, Any]:
         try:
             return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
@@ -61,6 +73,14 @@ class Sweep:
 
 def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
     """The sweep's folder with its frozen plan: the one of an earlier, equal launch, or a new one."""
+    sweep = _frozen(plan, store, name, question, points)
+    others = [str(other.root.absolute()) for other in store.others]
+    if others != list(sweep.read_from):
+        write_json(sweep.folder / STORES, {"read_from": others})
+    return sweep
+
+
+def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
     key = digest([sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)])[:KEY_LENGTH]
     folder = store.root / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'sweep'}-{key}"
     for sweep in sweeps(store):
