@@ -2,14 +2,21 @@
 
 import json
 import logging
+import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from training import SHAPE, Job, Outcome, run
+from conftest import ROOT
+from training import SHAPE, WAIT, Job, Outcome, run
 
-from sft_sweeps.train import resume
+from sft_sweeps.errors import RunError
+from sft_sweeps.identity import VERSIONS
+from sft_sweeps.spec import Execution
+from sft_sweeps.train import resume, states
 from sft_sweeps.train.init import materialise
 
 STEPS = 20
@@ -53,6 +60,9 @@ def test_stopped_on_one_rank_all_save_and_continue_bit_for_bit(scratch: Path, un
     assert [outcome.error for outcome in stopped] == ["Interrupted"] * processes, stopped[0].log
     assert "after step 6 of 20" in stopped[0].message
     assert [outcome.metrics[-1]["step"] for outcome in stopped] == [6] * processes
+    # Every rank saves, so it takes time.
+    assert 0 < states.save_seconds(Path(job.folder)) < WAIT
+    assert states.processes(Path(job.folder)) == processes
     # Another token budget would add up in another order: the state brings its own.
     other = replace(job, execution=job.execution | {"token_budget": 8192})
     assert_continued(run(other, processes)[0], whole, after=6)
@@ -69,7 +79,7 @@ def test_killed_with_a_full_disk_and_a_damaged_state_continues_bit_for_bit(
     assert [outcome.status for outcome in killed] == [-signal.SIGKILL] * processes, killed[0].log
     assert [len(outcome.metrics) for outcome in killed] == [11] * processes
     assert "no resume state of step 9: training goes on" in killed[0].log
-    folder = Path(job.folder) / resume.FOLDER
+    folder = Path(job.folder) / states.FOLDER
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000003", "step-00000006"]
     largest = max((folder / "step-00000006").rglob("*.pt"), key=lambda file: file.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-100])
@@ -79,45 +89,63 @@ def test_killed_with_a_full_disk_and_a_damaged_state_continues_bit_for_bit(
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000015", "step-00000018"]
 
 
-def test_another_process_count_is_refused_with_the_one_that_saved(scratch: Path) -> None:
-    job = stage(scratch, "count", 1)
-    assert run(replace(job, stop_at=2))[0].error == "Interrupted"
-    for outcome in run(job, 2):
-        assert outcome.error == "RunError", outcome.log
-        assert "saved with 1 processes and cannot continue with 2" in outcome.message
-
-
 def write_state(folder: Path, step: int, **changed: object) -> Path:
     """A resume state without DeepSpeed: a file and what names it."""
-    path = folder / resume.FOLDER / f"step-{step:08d}"
-    (path / resume.TAG).mkdir(parents=True)
-    (path / resume.TAG / "weights.pt").write_bytes(b"12345")
+    path = folder / states.FOLDER / f"step-{step:08d}"
+    (path / states.TAG).mkdir(parents=True)
+    (path / states.TAG / "weights.pt").write_bytes(b"12345")
     fields = {"step": step, "processes": 1, "zero_stage": 3, "token_budget": 8, "batches": 1}
-    state = {**fields, "files": {f"{resume.TAG}/weights.pt": 5}, **changed}
-    (path / resume.STATE).write_text(json.dumps(state))
+    state = {**fields, "files": {f"{states.TAG}/weights.pt": 5}, **changed}
+    (path / states.STATE).write_text(json.dumps(state))
     return path
 
 
 def test_newest_passes_over_what_is_incomplete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert resume.newest(tmp_path) is None
+    assert states.newest(tmp_path) is None
     write_state(tmp_path, 2)
     write_state(tmp_path, 10)
-    (write_state(tmp_path, 11) / resume.TAG / "weights.pt").write_bytes(b"1234")
-    (write_state(tmp_path, 12) / resume.TAG / "weights.pt").unlink()
-    (write_state(tmp_path, 13) / resume.STATE).unlink()
-    (write_state(tmp_path, 14) / resume.STATE).write_text('{"step": 1')
+    (write_state(tmp_path, 11) / states.TAG / "weights.pt").write_bytes(b"1234")
+    (write_state(tmp_path, 12) / states.TAG / "weights.pt").unlink()
+    (write_state(tmp_path, 13) / states.STATE).unlink()
+    (write_state(tmp_path, 14) / states.STATE).write_text('{"step": 1')
     write_state(tmp_path, 15, unknown=1)
-    (tmp_path / resume.FOLDER / f"{resume.WRITING}step-00000016").mkdir()
+    (tmp_path / states.FOLDER / f"{states.WRITING}step-00000016").mkdir()
     with caplog.at_level(logging.WARNING):
-        found = resume.newest(tmp_path)
+        found = states.newest(tmp_path)
     assert found is not None
     assert found.step == 10
     assert caplog.text.count("passing over the resume state") == 5
 
 
+def test_what_a_state_says_is_read_without_torch(tmp_path: Path) -> None:
+    """One that is whole, one of before saving was measured, and a newer and slower one that lost its end."""
+    write_state(tmp_path, 2, processes=2, seconds=3.5)
+    write_state(tmp_path, 4, processes=4)
+    (write_state(tmp_path, 6, processes=8, seconds=9.0) / states.TAG / "weights.pt").unlink()
+    script = (
+        "import sys; from pathlib import Path; from sft_sweeps.train import states; "
+        "places = [Path(place) for place in sys.argv[1:]]; "
+        "print([(states.processes(place), states.save_seconds(place)) for place in places], 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path), str(tmp_path / "absent")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[(4, 3.5), (0, 0.0)] False"
+
+
+def test_a_state_of_other_batches_is_refused(tmp_path: Path) -> None:
+    execution = Execution(zero_stage=3)
+    write_state(tmp_path, 2, batches=VERSIONS["batches"])
+    state = states.newest(tmp_path)
+    assert state is not None
+    resume.check(tmp_path, state, execution)
+    with pytest.raises(RunError, match=r"version 0 of the batches.* to start the stage over"):
+        resume.check(tmp_path, replace(state, batches=0), execution)
+
+
 def test_at_most_keep_valid_states_stay(tmp_path: Path) -> None:
     for step in (2, 4, 6):
         write_state(tmp_path, step)
-    (write_state(tmp_path, 8) / resume.STATE).unlink()
+    (write_state(tmp_path, 8) / states.STATE).unlink()
     resume._prune(tmp_path, 2)
-    assert sorted(path.name for path in (tmp_path / resume.FOLDER).iterdir()) == ["step-00000004", "step-00000006"]
+    assert sorted(path.name for path in (tmp_path / states.FOLDER).iterdir()) == ["step-00000004", "step-00000006"]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -42,7 +42,11 @@ def examples(count: int = 60, seed: int = 0) -> list[Encoded]:
 
 @dataclass(frozen=True)
 class Job:
-    """A stage to train, and what befalls it: each `..._at` is a step after which it happens (0: never)."""
+    """A stage to train, and what befalls it: each `..._at` is a step after which it happens (0: never).
+
+    From the start, a file may grow to `file_bytes`, and ZeRO's groups, as large models have many, to `group_size`
+    weights (0: as large as they like).
+    """
 
     parent: str
     folder: str
@@ -51,6 +55,8 @@ class Job:
     stop_at: int = 0
     kill_at: int = 0
     full_disk_at: int = 0
+    file_bytes: int = 0
+    group_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,11 @@ class Outcome:
 
 def run(job: Job, processes: int = 1) -> list[Outcome]:
     """Train with that many ranks; each rank's outcome."""
+    return start(job, processes)[1]()
+
+
+def start(job: Job, processes: int) -> tuple[list[BaseProcess], Callable[[], list[Outcome]]]:
+    """The ranks, which train now, and a wait for their outcomes."""
     context = _server()
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,23 +89,37 @@ def run(job: Job, processes: int = 1) -> list[Outcome]:
     ]
     for process in ranks:
         process.start()
-    for process in ranks:
-        process.join(WAIT)
-        if process.is_alive():
-            process.kill()
-            process.join()
-    return [_outcome(out, process) for out, process in zip(outs, ranks, strict=True)]
+
+    def wait() -> list[Outcome]:
+        for process in ranks:
+            process.join(WAIT)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        return [_outcome(out, process) for out, process in zip(outs, ranks, strict=True)]
+
+    return list(ranks), wait
 
 
 def in_child(function: Callable[..., str], *arguments: Any) -> str:
     """What the function returns in a process of its own, or its traceback."""
+    return in_children(function, [arguments])[0]
+
+
+def in_children(function: Callable[..., str], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
+    """The same with as many processes as there are arguments, all at once."""
     context = _server()
-    queue = context.Queue()
-    process = context.Process(target=_answer, args=(queue, function, arguments))
-    process.start()
-    answer = str(queue.get(timeout=WAIT))
-    process.join(WAIT)
-    return answer
+    queues = [context.Queue() for _ in arguments]
+    children = [
+        context.Process(target=_answer, args=(queue, function, mine))
+        for queue, mine in zip(queues, arguments, strict=True)
+    ]
+    for child in children:
+        child.start()
+    answers = [str(queue.get(timeout=WAIT)) for queue in queues]
+    for child in children:
+        child.join(WAIT)
+    return answers
 
 
 def _answer(queue: Any, function: Callable[..., str], arguments: tuple[Any, ...]) -> None:
@@ -140,6 +165,10 @@ def train_rank(job_fields: dict[str, Any], rank: int, processes: int, rendezvous
     os.dup2(stream, 1)
     os.dup2(stream, 2)
     logging.basicConfig(level=logging.INFO)
+    if job.group_size:
+        limit_groups(job.group_size)
+    if job.file_bytes:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job.file_bytes, resource.RLIM_INFINITY))
     try:
         digest = _train(job, processes, rendezvous, out)
         outcome = {"digest": digest, "error": "", "message": ""}
@@ -147,6 +176,19 @@ def train_rank(job_fields: dict[str, Any], rank: int, processes: int, rendezvous
         traceback.print_exc()
         outcome = {"digest": "", "error": type(error).__name__, "message": str(error)}
     Path(f"{out}.json").write_text(json.dumps(outcome), encoding="utf-8")
+
+
+def limit_groups(size: int) -> None:
+    """In this process, ZeRO's groups hold no more weights of a rank than that."""
+    from sft_sweeps.train import engine
+
+    made = engine.zero_config
+
+    def limited(*arguments: Any) -> dict[str, Any]:
+        config = made(*arguments)
+        return config | {"zero_optimization": config["zero_optimization"] | {"sub_group_size": size}}
+
+    engine.zero_config = limited
 
 
 def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:

@@ -59,10 +59,13 @@ def prepare_process(execution: Execution) -> None:
 
 
 class Engine:
-    """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order."""
+    """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
-    def __init__(self, parent: Path, recipe: Recipe, execution: Execution) -> None:
-        self.execution = execution
+    `universal`: what it will load was saved by another process count and converted (train/convert.py).
+    """
+
+    def __init__(self, parent: Path, recipe: Recipe, execution: Execution, *, universal: bool = False) -> None:
+        self.execution, self._universal = execution, universal
         # It takes over the group that stands.
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
         self.processes, self.rank, self.device = dist.get_world_size(), dist.get_rank(), ranks.device()
@@ -80,7 +83,7 @@ class Engine:
         )
         if execution.zero_stage == 3:
             deepspeed.utils.set_z3_leaf_modules(model, _layer_classes(model), raise_if_not_found=False)
-        config = zero_config(recipe, execution, self.parameters)
+        config = zero_config(recipe, execution, self.parameters) | {"checkpoint": {"load_universal": universal}}
         self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=self._optimizer, config=config)
         self.deepspeed.train()
         _set_masters(self.deepspeed, masters)
@@ -103,6 +106,14 @@ class Engine:
             total += value.detach()
         self.deepspeed.step()
         return total, float(self.deepspeed.get_global_grad_norm())
+
+    def load(self, folder: Path, tag: str) -> bool:
+        """Put DeepSpeed's checkpoint into the model and its optimizer, on every rank; False where there is none."""
+        path, _ = self.deepspeed.load_checkpoint(str(folder), tag=tag)
+        for parameter, state in self._optimizer.state.items() if self._universal else ():
+            # One tensor on the CPU would count the steps of every group, one up for each of them.
+            state["step"] = state["step"].to(parameter.device, copy=True)
+        return path is not None
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter's name and full fp32 weights, in the order of the names. Every rank must run to the end."""

@@ -10,15 +10,18 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import distributed as dist
 
 from sft_sweeps.data import batches
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.spec import Execution, Recipe
-from sft_sweeps.train import loss, ranks, resume, weights
+from sft_sweeps.train import convert, loss, ranks, resume, states, weights
 from sft_sweeps.train.engine import Engine, learning_rate, prepare_process
 from sft_sweeps.train.save import FOLDER, save_model
 
@@ -80,14 +83,27 @@ def train(
         finished = str(ranks.from_first(finished))
         if finished:
             return finished
-        engine = Engine(parent, recipe, execution)
-        state = ranks.from_first(resume.newest(folder) if engine.rank == 0 else None)
-        if state:
-            resume.load(engine, folder, state)
-        yield from _steps(engine, folder, encoded, recipe, done=state.step if state else 0, stop=stop)
+        engine, done = _continued(parent, folder, recipe, execution, stop)
+        yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
         finished = save_model(engine, parent, folder, recipe.model_dtype, chat_template)
         engine.deepspeed.destroy()
         return finished
+
+
+def _continued(
+    parent: Path, folder: Path, recipe: Recipe, execution: Execution, stop: Callable[[], bool]
+) -> tuple[Engine, int]:
+    """The engine with the newest resume state in it, where there is one, and the steps that are done."""
+    state = ranks.from_first(states.newest(folder) if dist.get_rank() == 0 else None)
+    if state is None:
+        return Engine(parent, recipe, execution), 0
+    resume.check(folder, state, execution)
+    as_saved = nullcontext(folder / states.FOLDER / state.name)
+    other = state.processes != execution.processes
+    with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
+        engine = Engine(parent, recipe, execution, universal=other)
+        resume.load(engine, folder, state, source)
+    return engine, state.step
 
 
 def _steps(

@@ -4,17 +4,21 @@ RANK, WORLD_SIZE and LOCAL_RANK say which process this is. Alone, it tells itsel
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import distributed as dist
 
+from sft_sweeps.claims import read_json, write_json
 from sft_sweeps.errors import RunError
 
-TIMEOUT = timedelta(minutes=30)  # of a collective: rank 0 may be writing a large model meanwhile
+TIMEOUT = timedelta(minutes=30)  # of the meeting, and of a collective: rank 0 may be writing a large model meanwhile
+LONGEST_PAUSE_SECONDS = 1.0  # between two looks for rank 0
 
 
 def device() -> torch.device:
@@ -24,17 +28,19 @@ def device() -> torch.device:
 
 @contextmanager
 def process_group(processes: int, rendezvous: str = "") -> Iterator[None]:
-    """The ranks meet at the file `rendezvous` (empty: MASTER_ADDR and MASTER_PORT).
+    """The ranks meet where the file `rendezvous` says (empty: at MASTER_ADDR and MASTER_PORT).
 
-    One rank alone needs none and may train again; a process that was one of several joins no second time.
+    Rank 0 listens at a port that the system has free and writes the file; the others wait for it. It must be new in
+    every attempt: what an earlier one left would send them to a port where nobody listens any more. One rank alone
+    needs none and may train again; a process that was one of several joins no second time. RunError when they have
+    not all come within TIMEOUT.
     """
     rank, found = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if found != processes:
         raise RunError(f"WORLD_SIZE={found}, but the stage is to run on {processes} processes.")
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if processes > 1:
-        # A store of our own: a path in the address of an init method may not hold `#` or `?`.
-        store = dist.FileStore(rendezvous, processes) if rendezvous else None  # type: ignore[attr-defined]
+        store = _meet(Path(rendezvous), rank, processes) if rendezvous else None
         dist.init_process_group(backend, store=store, rank=rank, world_size=processes, timeout=TIMEOUT)
     elif not dist.is_initialized():
         dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
@@ -43,6 +49,48 @@ def process_group(processes: int, rendezvous: str = "") -> Iterator[None]:
     finally:
         if processes > 1:
             dist.destroy_process_group()
+
+
+def _meet(path: Path, rank: int, processes: int) -> Any:
+    """The store that rank 0 serves, once all ranks have come to it."""
+    try:
+        if rank == 0:
+            store = _store("127.0.0.1", 0, processes, serves=True)
+            host = os.environ.get("SLURMD_NODENAME", "127.0.0.1")  # without Slurm, all are on this machine
+            write_json(path, {"host": host, "port": store.port}, durable=False)
+        else:
+            place = _look(path)
+            store = _store(place["host"], place["port"], processes, serves=False)
+        store.set(f"rank {rank}", "")
+        for other in range(processes):
+            store.wait([f"rank {other}"], TIMEOUT)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(
+            f"rank {rank} gave up: not all of the {processes} ranks met at {path} within {TIMEOUT} ({reason}). "
+            "The logs of the other ranks say why they did not come; launch again."
+        ) from error
+    return store
+
+
+def _store(host: str, port: int, processes: int, *, serves: bool) -> Any:
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        host, port, processes, serves, TIMEOUT, wait_for_workers=False
+    )
+
+
+def _look(path: Path) -> dict[str, Any]:
+    """What rank 0 wrote."""
+    deadline, pause = time.monotonic() + TIMEOUT.total_seconds(), 0.02
+    while time.monotonic() < deadline:
+        # NFS remembers that a file was not there until the folder is listed.
+        with suppress(OSError):
+            os.listdir(path.parent)
+            if (place := read_json(path)) is not None:
+                return dict(place)
+        time.sleep(pause)
+        pause = min(LONGEST_PAUSE_SECONDS, pause * 1.5)
+    raise TimeoutError("rank 0 never wrote it")
 
 
 def agree(mine: bool) -> bool:

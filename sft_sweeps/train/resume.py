@@ -1,9 +1,8 @@
-"""Resume states: what a killed stage continues from, bit for bit.
+"""Resume states: what a killed stage continues from, bit for bit at an equal process count.
 
-`resume/step-00000123/` holds what every rank needs (DeepSpeed's own files under `zero/`) and `state.json`, which is
-written last and names the other files with their sizes. A state is written under a temporary name and then renamed, so
-one that is incomplete or cut short is recognised and passed over. A state that cannot be written, on a full disk for
-instance, is reported and costs nothing but itself: training goes on and the last good one stays.
+A state (train/states.py) is written under a temporary name and then renamed, so one that is incomplete or cut short is
+recognised and passed over. A state that cannot be written, on a full disk for instance, is reported and costs nothing
+but itself: training goes on and the last good one stays.
 """
 
 import json
@@ -12,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,75 +19,42 @@ import torch
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.train import ranks
+from sft_sweeps.spec import Execution
+from sft_sweeps.train import ranks, states
 from sft_sweeps.train.engine import Engine
+from sft_sweeps.train.states import FOLDER, STATE, TAG, WRITING, State
 
 log = logging.getLogger(__name__)
 
-FOLDER = "resume"
-STATE = "state.json"
-TAG = "zero"
-WRITING = ".writing-"
 
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """What `state.json` says: `step` steps are done; `files` are the sizes of the state's files in bytes."""
-
-    step: int
-    processes: int
-    zero_stage: int
-    token_budget: int
-    batches: int
-    files: dict[str, int]
-
-    @property
-    def name(self) -> str:
-        return f"step-{self.step:08d}"
-
-
-def newest(folder: Path) -> State | None:
-    """The valid resume state of the stage's folder with the most steps; invalid ones are passed over and reported."""
-    for path in sorted(_states(folder), reverse=True):
-        state, problem = _read(path)
-        if state:
-            return state
-        log.warning("passing over the resume state %s: %s", path, problem)
-    return None
-
-
-def load(engine: Engine, folder: Path, state: State) -> None:
-    """Put the resume state into the engine, on every rank."""
-    saved, now = state.processes, engine.processes
-    if saved != now:
-        raise RunError(
-            f"the resume state {state.name} of {folder} was saved with {saved} processes and cannot continue with "
-            f"{now}. Launch again with {saved}, or delete {folder / FOLDER} to start the stage over."
-        )
-    if (state.zero_stage, state.batches) != (engine.execution.zero_stage, VERSIONS["batches"]):
+def check(folder: Path, state: State, execution: Execution) -> None:
+    """RunError for a state that no process count could continue from."""
+    if (state.zero_stage, state.batches) != (execution.zero_stage, VERSIONS["batches"]):
         raise RunError(
             f"the resume state {state.name} of {folder} was saved with ZeRO stage {state.zero_stage} and version "
-            f"{state.batches} of the batches; these are {engine.execution.zero_stage} and {VERSIONS['batches']}. "
+            f"{state.batches} of the batches; these are {execution.zero_stage} and {VERSIONS['batches']}. "
             f"Delete {folder / FOLDER} to start the stage over."
         )
+
+
+def load(engine: Engine, folder: Path, state: State, source: Path) -> None:
+    """Put the resume state, which lies in `source`, into the engine, on every rank."""
     # Other bins would add up in another order: a stage ends with those that it began with.
     engine.execution = replace(engine.execution, token_budget=state.token_budget)
-    path, _ = engine.deepspeed.load_checkpoint(str(folder / FOLDER / state.name), tag=TAG)
-    if path is None:
-        raise RunError(f"the resume state {folder / FOLDER / state.name} cannot be loaded.")
+    if not engine.load(source, TAG):
+        raise RunError(f"the resume state {state.name} of {folder} cannot be loaded.")
 
 
 def save(engine: Engine, folder: Path, step: int) -> bool:
     """Write a resume state, on every rank; False, and a report in the log, when it could not be written."""
     started = time.monotonic()
-    target = folder / FOLDER / State(step, 0, 0, 0, 0, {}).name
+    target = folder / FOLDER / states.name(step)
     writing = target.with_name(WRITING + target.name)
     done = ranks.agree(_attempt(engine.rank == 0, lambda: _start(writing)))
     done = done and ranks.agree(_save_ranks(engine, writing))
     if done and engine.rank == 0:
-        how, version = engine.execution, VERSIONS["batches"]
-        state = State(step, engine.processes, how.zero_stage, how.token_budget, version, _sizes(writing))
-        done = _attempt(True, lambda: _finish(state, writing, target))
+        seconds = time.monotonic() - started
+        done = _attempt(True, lambda: _finish(engine, step, seconds, writing, target))
     done = ranks.agree(done)
     if engine.rank == 0:
         if done:
@@ -146,7 +112,10 @@ def _write(value: Any, path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _finish(state: State, writing: Path, target: Path) -> None:
+def _finish(engine: Engine, step: int, seconds: float, writing: Path, target: Path) -> None:
+    how, version = engine.execution, VERSIONS["batches"]
+    files = states.sizes(writing)
+    state = State(step, engine.processes, how.zero_stage, how.token_budget, version, files, round(seconds, 3))
     with (writing / STATE).open("w", encoding="utf-8") as stream:
         json.dump(asdict(state), stream, indent=2, sort_keys=True)
         stream.flush()
@@ -159,8 +128,8 @@ def _finish(state: State, writing: Path, target: Path) -> None:
 def _prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` valid states."""
     valid = 0
-    for path in sorted(_states(folder), reverse=True):
-        state, _ = _read(path)
+    for path in states.paths(folder):
+        state, _ = states.read(path)
         valid += state is not None
         if state is None or valid > max(1, keep):
             _remove(path)
@@ -170,23 +139,3 @@ def _remove(path: Path) -> None:
     # Without state.json it is invalid, however far the rest comes.
     (path / STATE).unlink(missing_ok=True)
     shutil.rmtree(path, ignore_errors=True)
-
-
-def _states(folder: Path) -> list[Path]:
-    return list((folder / FOLDER).glob("step-*"))
-
-
-def _read(path: Path) -> tuple[State | None, str]:
-    """The state in a folder, or what is wrong with it."""
-    try:
-        state = State(**json.loads((path / STATE).read_text(encoding="utf-8")))
-        found = _sizes(path)
-    except (OSError, ValueError, TypeError) as error:
-        return None, f"{STATE} cannot be read ({error})"
-    wrong = [name for name, size in state.files.items() if found.get(name) != size]
-    return (None, f"{', '.join(wrong)} missing or cut short") if wrong else (state, "")
-
-
-def _sizes(path: Path) -> dict[str, int]:
-    files = (file for file in path.rglob("*") if file.is_file() and file.name != STATE)
-    return {str(file.relative_to(path)): file.stat().st_size for file in sorted(files)}

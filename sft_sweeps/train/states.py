@@ -1,0 +1,90 @@
+"""The resume states in a stage's folder, as they lie there: which are whole, and what they say of themselves.
+
+`resume/step-00000123/` holds what every rank needs (DeepSpeed's own files under `zero/`) and `state.json`, which is
+written last and names the other files with their sizes: a state that is incomplete or cut short is recognised. Nothing
+here needs torch, so that a launcher can look.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+FOLDER = "resume"
+STATE = "state.json"
+TAG = "zero"
+WRITING = ".writing-"  # begins the name of what is being written, and of what a killed process left
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What `state.json` says: `step` steps are done; `files` are the sizes of the state's files in bytes.
+
+    Writing it took `seconds`, on all ranks together (0: saved before that was measured).
+    """
+
+    step: int
+    processes: int
+    zero_stage: int
+    token_budget: int
+    batches: int
+    files: dict[str, int]
+    seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return name(self.step)
+
+
+def name(step: int) -> str:
+    """The folder of the state after that many steps."""
+    return f"step-{step:08d}"
+
+
+def newest(folder: Path) -> State | None:
+    """The valid resume state of the stage's folder with the most steps; invalid ones are passed over and reported."""
+    for path in paths(folder):
+        state, problem = read(path)
+        if state:
+            return state
+        log.warning("passing over the resume state %s: %s", path, problem)
+    return None
+
+
+def processes(folder: Path) -> int:
+    """How many processes the newest valid state of the stage's folder was saved with; 0 when there is none."""
+    return next((state.processes for state in _valid(folder)), 0)
+
+
+def save_seconds(folder: Path) -> float:
+    """The longest that writing one of the valid states in the stage's folder took; 0 when nothing is known."""
+    return max((state.seconds for state in _valid(folder)), default=0.0)
+
+
+def paths(folder: Path) -> list[Path]:
+    """The folders of the resume states, valid or not, the one with the most steps first."""
+    return sorted((folder / FOLDER).glob("step-*"), reverse=True)
+
+
+def read(path: Path) -> tuple[State | None, str]:
+    """The state in a folder, or what is wrong with it."""
+    try:
+        state = State(**json.loads((path / STATE).read_text(encoding="utf-8")))
+        found = sizes(path)
+    except (OSError, ValueError, TypeError) as error:
+        return None, f"{STATE} cannot be read ({error})"
+    wrong = [name for name, size in state.files.items() if found.get(name) != size]
+    return (None, f"{', '.join(wrong)} missing or cut short") if wrong else (state, "")
+
+
+def sizes(path: Path) -> dict[str, int]:
+    """The files of a state with their sizes in bytes."""
+    files = (file for file in path.rglob("*") if file.is_file() and file.name != STATE)
+    return {str(file.relative_to(path)): file.stat().st_size for file in sorted(files)}
+
+
+def _valid(folder: Path) -> Iterator[State]:
+    return (state for state, _ in map(read, paths(folder)) if state)
