@@ -1,23 +1,25 @@
 """From a plan and the store's states to the jobs that are missing.
 
-A job is what a process (later: Slurm) runs: prepare a base model, train a stage, or evaluate a subject (all its
-missing generations and scores with one load of its weights). Every job has at most one parent job, so the jobs are a
-forest. A job is frozen as a JSON file that says everything its worker needs.
+A job is what a local process or Slurm runs: prepare a base model, train a stage, generate a subject's missing answers
+to all benchmarks with one load of its weights, or score them, which needs neither weights nor a GPU. Every job has at
+most one parent job, so the jobs are a forest. A job is frozen as a JSON file that says everything its worker needs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from sft_sweeps.plan import Plan, State, Subject, score_of
 from sft_sweeps.spec import Execution, Generation, Model, Stage
+from sft_sweeps.store import Store
 
-Kind = Literal["prepare", "train", "evaluate"]
+Kind = Literal["prepare", "train", "generate", "score"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work in the folder of its subject, in the store at `root`."""
+    """One unit of work in the folder of its subject, in the store at `root`; other stores are only read."""
 
     kind: Kind
     root: str
@@ -25,6 +27,7 @@ class Job:
     execution: Execution
     generations: tuple[Generation, ...] = ()
     parent: str = ""
+    read_from: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -36,7 +39,29 @@ class Job:
         return self.execution.processes if self.kind == "train" else 1
 
     @property
+    def store(self) -> Store:
+        return Store(self.root, self.read_from)
+
+    @property
+    def folder(self) -> Path:
+        """Of its subject, in the store that the job writes to."""
+        return self.store.folder(self.subject)
+
+    @property
+    def makes_model(self) -> bool:
+        """Its work is a model, and done when that has a record."""
+        return self.kind in ("prepare", "train")
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        """Ids of the stages that may be needed no more once this job is done."""
+        return (self.subject.id, self.subject.parent.id) if isinstance(self.subject, Stage) else (self.subject.id,)
+
+    @property
     def gpus(self) -> int:
+        """What the work needs here: neither preparing nor scoring needs one."""
+        if self.kind in ("prepare", "score"):
+            return 0
         return (self.subject.model if isinstance(self.subject, Stage) else self.subject).gpus
 
     @property
@@ -45,8 +70,16 @@ class Job:
         return self.subject.steps if self.kind == "train" and isinstance(self.subject, Stage) else 1
 
 
-def missing(plan: Plan, states: Mapping[str, State], root: str, execution: Execution) -> list[Job]:
+def claim_folder(job: Job, folder: Path) -> Path:
+    """Where a job's claim lies: the folder of its subject, or one in it for those that only read the model."""
+    return folder if job.makes_model else folder / job.kind
+
+
+def missing(
+    plan: Plan, states: Mapping[str, State], root: str, execution: Execution, read_from: Sequence[str] = ()
+) -> list[Job]:
     """Everything of the plan that is not done, as jobs, parents first."""
+    others = tuple(read_from)
     lacking = _lacking(plan, states)
     to_make = _to_make(plan, states, lacking)
     jobs: list[Job] = []
@@ -55,12 +88,15 @@ def missing(plan: Plan, states: Mapping[str, State], root: str, execution: Execu
         above = makers.get(subject.parent.id, "") if isinstance(subject, Stage) else ""
         if subject.id in to_make:
             kind: Kind = "train" if isinstance(subject, Stage) else "prepare"
-            jobs.append(Job(kind, root, subject, _on(execution, subject), parent=above))
+            jobs.append(Job(kind, root, subject, _on(execution, subject), (), above, others))
             makers[subject.id] = jobs[-1].id
     for subject in plan.subjects:
         if generations := lacking.get(subject.id):
-            above = makers.get(subject.id, "")
-            jobs.append(Job("evaluate", root, subject, execution, tuple(generations), above))
+            above, unanswered = "", tuple(g for g in generations if states[g.id].state != "done")
+            if unanswered:
+                jobs.append(Job("generate", root, subject, execution, unanswered, makers.get(subject.id, ""), others))
+                above = jobs[-1].id
+            jobs.append(Job("score", root, subject, execution, tuple(generations), above, others))
     return jobs
 
 

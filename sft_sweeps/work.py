@@ -1,49 +1,33 @@
-"""What each kind of job does, between its gate and its record."""
+"""What each kind of job does. Only the work that needs torch imports it: a job that scores starts at once."""
 
-import os
-import platform
-import shutil
-import time
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
-
-import deepspeed
-import torch
-import transformers
 
 from sft_sweeps import scoring
-from sft_sweeps.claims import write_json
-from sft_sweeps.data import tokenizer
-from sft_sweeps.data.encode import Encoded, Encoder
-from sft_sweeps.data.load import load
-from sft_sweeps.data.pool import mixture_examples
-from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.jobs import Job
 from sft_sweeps.plan import Subject
-from sft_sweeps.spec import Execution, Model, Stage
-from sft_sweeps.store import Store, write_record
-from sft_sweeps.tracking import METRICS, Metrics
-from sft_sweeps.train import init, loop, weights
+from sft_sweeps.spec import Stage
+from sft_sweeps.store import Store
 
 Stop = Callable[[], bool]
 
 
 def do(job: Job, stop: Stop, meeting: str = "") -> None:
     """The work of a job; returns when its record is written."""
-    store = Store(job.root)
-    if isinstance(job.subject, Model) and job.kind == "prepare":
-        prepare(job.subject, store)
-    elif isinstance(job.subject, Stage) and job.kind == "train":
-        train(job.subject, store, job.execution, stop, meeting)
+    subject, store = job.subject, job.store
+    if job.kind == "score":
+        scoring.score_all(job.generations, store, stop)
+    elif job.kind == "generate":
+        _generate(job, store, stop)
+    elif isinstance(subject, Stage):
+        gate(subject.parent, store)
+        from sft_sweeps.train import stage
+
+        stage.train(subject, store, job.execution, stop, meeting)
     else:
-        if any(store.record(generation) is None for generation in job.generations):
-            gate(job.subject, store)
-        torch.set_num_threads(job.execution.threads)
-        scoring.evaluate(job.subject, job.generations, store, job.execution.generation_batch, stop)
+        from sft_sweeps.train import stage
+
+        stage.prepare(subject, store)
 
 
 def gate(subject: Subject, store: Store) -> None:
@@ -54,81 +38,13 @@ def gate(subject: Subject, store: Store) -> None:
         raise RunError(f"{subject.label} ({subject.id}) is not finished; launch the sweep again to have it made first")
 
 
-def prepare(model: Model, store: Store) -> None:
-    """Materialise a randomly initialised base model."""
-    folder = store.folder(model)
-    with TemporaryDirectory() as place:
-        tokenizer.copy(Path(model.tokenizer_path), Path(place))
-        files = sorted(Path(place).iterdir())
-        init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
-    _record(folder, model, {"digest": weights.digest(folder / "model")})
+def _generate(job: Job, store: Store, stop: Stop) -> None:
+    if all(store.record(generation) is not None for generation in job.generations):
+        return
+    gate(job.subject, store)
+    import torch
 
+    from sft_sweeps.generate import answers
 
-def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting: str = "") -> None:
-    """Train a stage from its parent's weights, from its newest resume state where there is one."""
-    gate(stage.parent, store)
-    folder, first = store.folder(stage), os.environ.get("RANK", "0") == "0"
-    encoded, account = examples_of(stage, store)
-    if first:
-        write_json(folder / "data.json", account)
-    steps = loop.train(
-        store.weights(stage.parent),
-        folder,
-        encoded,
-        stage.recipe,
-        execution,
-        stop=stop,
-        chat_template=chat_template(stage.recipe.template),
-        rendezvous=meeting,
-    )
-    started, metrics = time.monotonic(), Metrics(folder)
-    try:
-        digest = _drain(steps, metrics if first else None)
-    finally:
-        metrics.close()
-    if first:
-        extra = {
-            "digest": digest,
-            "seconds": round(time.monotonic() - started, 3),
-            "execution": _environment(execution),
-        }
-        _record(folder, stage, extra, METRICS)
-        shutil.rmtree(folder / "resume", ignore_errors=True)
-
-
-def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
-    """The encoded examples of a stage, and the account of them for data.json."""
-    examples, account = mixture_examples(stage.mixture, load)
-    encoder = Encoder(store.tokenizer(stage.parent), stage.recipe.template, stage.recipe.max_length)
-    encoded, dropped = encoder.encode_all(examples)
-    if not encoded:
-        raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")
-    return encoded, {"sources": account, "dropped_when_encoded": dropped, "examples": len(encoded)}
-
-
-def _drain(steps: Any, metrics: Metrics | None) -> str:
-    """Write down every step; the generator's value is the digest of the finished weights."""
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            return str(end.value)
-        if metrics:
-            metrics.write(asdict(step))
-
-
-def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:
-    files = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
-    write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
-
-
-def _environment(execution: Execution) -> dict[str, Any]:
-    """Bit-for-bit equality is promised for equal execution only, so the record names it."""
-    return {
-        **asdict(execution),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "deepspeed": deepspeed.__version__,
-    }
+    torch.set_num_threads(job.execution.threads)
+    answers.generate(job.subject, job.generations, store, job.execution.generation_batch, stop)

@@ -52,8 +52,10 @@ EVERYTHING = [
     ("prepare", "model", ""),
     ("train", "first", "prepare model"),
     ("train", "last", "train first"),
-    ("evaluate", "first", "train first"),
-    ("evaluate", "last", "train last"),
+    ("generate", "first", "train first"),
+    ("score", "first", "generate first"),
+    ("generate", "last", "train last"),
+    ("score", "last", "generate last"),
 ]
 
 
@@ -72,7 +74,7 @@ def test_work_that_is_not_done_is_work(state: str, plan: Plan) -> None:
 
 def test_scores_alone_need_no_parent(plan: Plan) -> None:
     changed = {"first_score": "missing", "first_generation": "missing"}
-    assert jobs_of(plan, "done", **changed) == [("evaluate", "first", "")]
+    assert jobs_of(plan, "done", **changed) == [("generate", "first", ""), ("score", "first", "generate first")]
 
 
 # What is purged is made again only where something that is missing needs it.
@@ -88,10 +90,10 @@ PURGED: list[tuple[dict[str, str], list[tuple[str, str, str]]]] = [
     ),
     (
         {"last": "weights gone", "last_generation": "missing", "last_score": "missing"},
-        [("train", "last", ""), ("evaluate", "last", "train last")],
+        [("train", "last", ""), ("generate", "last", "train last"), ("score", "last", "generate last")],
     ),
     # A new scorer: the answers are kept, so no weights are needed.
-    ({"last": "weights gone", "last_score": "missing"}, [("evaluate", "last", "")]),
+    ({"last": "weights gone", "last_score": "missing"}, [("score", "last", "")]),
     # The score is there: nobody asks for its generation.
     ({"last": "weights gone", "last_generation": "missing"}, []),
 ]
@@ -107,7 +109,8 @@ def test_a_pretrained_model_is_never_prepared() -> None:
     jobs = missing(plan, states_of(plan), "/store", EXECUTION)
     assert [(job.kind, job.parent, job.processes) for job in jobs] == [
         ("train", "", 8),
-        ("evaluate", f"train-{plan.stages[0].id}", 1),
+        ("generate", f"train-{plan.stages[0].id}", 1),
+        ("score", f"generate-{plan.stages[0].id}", 1),
     ]
 
 
@@ -150,7 +153,7 @@ def test_jobs_are_a_forest_with_parents_first(found: tuple[Plan, dict[str, State
         assert job.id not in seen
         seen.add(job.id)
         if job.parent:
-            above = job.subject if job.kind == "evaluate" else getattr(job.subject, "parent", None)
+            above = getattr(job.subject, "parent", None) if job.makes_model else job.subject
             assert above is not None
             assert job.parent.endswith(f"-{above.id}")
 
@@ -161,10 +164,9 @@ def test_jobs_are_what_is_missing(found: tuple[Plan, dict[str, State]]) -> None:
     plan, states = found
     jobs = missing(plan, states, "/store", EXECUTION)
     unscored = [g for g in plan.generations if states[score_of(g).id].state != "done"]
-    evaluated = {job.subject.id: [g.id for g in job.generations] for job in jobs if job.kind == "evaluate"}
-    assert evaluated == {
-        key: [g.id for g in unscored if g.subject.id == key] for key in {g.subject.id for g in unscored}
-    }
+    for kind, wanted in (("score", unscored), ("generate", [g for g in unscored if states[g.id].state != "done"])):
+        asked = {job.subject.id: [g.id for g in job.generations] for job in jobs if job.kind == kind}
+        assert asked == {key: [g.id for g in wanted if g.subject.id == key] for key in {g.subject.id for g in wanted}}
 
     def used(key: str) -> bool:
         asks = any(g.subject.id == key and states[g.id].state != "done" for g in unscored)
@@ -178,10 +180,14 @@ def test_jobs_are_what_is_missing(found: tuple[Plan, dict[str, State]]) -> None:
     assert {job.subject.id for job in jobs if job.kind == "prepare"} == {
         m.id for m in plan.models if m.initialised and states[m.id].state != "done" and used(m.id)
     }
-    makers = {job.subject.id: job.id for job in jobs if job.kind != "evaluate"}
+    ids, makers = {job.id for job in jobs}, {job.subject.id: job.id for job in jobs if job.makes_model}
     for job in jobs:
-        above = job.subject.id if job.kind == "evaluate" else getattr(job.subject, "parent", model()).id
-        assert job.parent == makers.get(above, "")
+        if job.kind == "score":
+            answers = f"generate-{job.subject.id}"
+            assert job.parent == (answers if answers in ids else "")
+        else:
+            above = getattr(job.subject, "parent", model()).id if job.makes_model else job.subject.id
+            assert job.parent == makers.get(above, "")
 
 
 @given(surveyed())
@@ -215,6 +221,6 @@ def test_long_chains_start_first() -> None:
     long = [stage.id for stage in plan.runs[1].stages]
     assert [job.subject.id for job in trained] == [*long, plan.runs[0].id]
     steps = 3 * -(-1000 // 16)
-    assert [order[job.id] for job in trained] == [3 * steps + 1, 2 * steps + 1, steps + 1, 3 * -(-250 // 16) + 1]
-    assert order[jobs[0].id] == 3 * steps + 2
-    assert len(jobs) == 1 + 4 + 2
+    assert [order[job.id] for job in trained] == [3 * steps + 2, 2 * steps + 2, steps + 2, 3 * -(-250 // 16) + 2]
+    assert order[jobs[0].id] == 3 * steps + 3
+    assert len(jobs) == 1 + 4 + 2 + 2

@@ -18,11 +18,13 @@ from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.load import load
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.generate import answers
+from sft_sweeps.generate.rows import ITEMS, read_rows, write_rows
 from sft_sweeps.jobs import Job
 from sft_sweeps.plan import score_of, seen
 from sft_sweeps.spec import Benchmark, Component, Execution, Generation, Model, Source
 from sft_sweeps.statistics import proportion
-from sft_sweeps.store import Store
+from sft_sweeps.store import Store, write_record
 
 Say = Callable[[benchmark.Item, int], str]
 
@@ -30,7 +32,7 @@ Say = Callable[[benchmark.Item, int], str]
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     FakeEngine.loads, FakeEngine.script = 0, {}
-    monkeypatch.setattr(scoring, "HFEngine", FakeEngine)
+    monkeypatch.setattr(answers, "HFEngine", FakeEngine)
     return FakeEngine
 
 
@@ -75,7 +77,8 @@ def garbage(_: benchmark.Item, turn: int) -> str:
 
 
 def evaluate(wanted: Sequence[Generation], store: Store, batch_size: int = 4, stop: Any = lambda: False) -> None:
-    scoring.evaluate(wanted[0].subject, wanted, store, batch_size, stop)
+    answers.generate(wanted[0].subject, wanted, store, batch_size, stop)
+    scoring.score_all(wanted, store, stop)
 
 
 def result(store: Store, wanted: Generation) -> dict[str, Any]:
@@ -95,8 +98,8 @@ def test_answers_are_judged(name: str, say: Say, share: int, base: Model, store:
     expected = {"metric": "accuracy", "value": float(share), "low": interval.low, "high": interval.high}
     assert record["score"] == expected | {"n": 6, "k": 6 * share}
     assert sum(record["reasons"].values()) == 6
-    rows = scoring.read_rows(store.generation(wanted) / scoring.ITEMS)
-    verdicts = scoring.read_rows(store.score(score_of(wanted)) / scoring.VERDICTS)
+    rows = read_rows(store.generation(wanted) / ITEMS)
+    verdicts = read_rows(store.score(score_of(wanted)) / scoring.VERDICTS)
     assert [row["id"] for row in rows] == [verdict["item"] for verdict in verdicts] == [item.id for item in items]
     assert [row["answers"] for row in rows] == [[say(i, turn) for turn in range(len(i.turns))] for i in items]
     assert all(len(row["tokens"]) == len(row["finished"]) == len(row["answers"]) for row in rows)
@@ -110,7 +113,7 @@ def test_later_turns_see_the_models_own_answers(base: Model, store: Store) -> No
     assert {1, 2, 3} == set(turns)
     evaluate([wanted], store)
     assert result(store, wanted)["score"]["k"] == 0
-    verdicts = scoring.read_rows(store.score(score_of(wanted)) / scoring.VERDICTS)
+    verdicts = read_rows(store.score(score_of(wanted)) / scoring.VERDICTS)
     assert [verdict["detail"]["turns"] for verdict in verdicts] == [[False] + [True] * (n - 1) for n in turns]
 
 
@@ -154,14 +157,14 @@ def remove(folder: Path) -> None:
 def test_a_score_needs_no_model(answered: Generation, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Deleted scores come back from the kept answers, which stay as they were."""
     before = result(store, answered)
-    kept = (store.generation(answered) / scoring.ITEMS).stat()
+    kept = (store.generation(answered) / ITEMS).stat()
     remove(store.score(score_of(answered)))
     assert store.record(score_of(answered)) is None
-    monkeypatch.setattr(scoring, "HFEngine", explode)
+    monkeypatch.setattr(answers, "HFEngine", explode)
     evaluate([answered], store)
     after = result(store, answered)
     assert {**after, "finished": ""} == {**before, "finished": ""}
-    assert (store.generation(answered) / scoring.ITEMS).stat().st_mtime_ns == kept.st_mtime_ns
+    assert (store.generation(answered) / ITEMS).stat().st_mtime_ns == kept.st_mtime_ns
     remove(store.generation(answered))
     with pytest.raises(AssertionError, match="the model was loaded"):
         evaluate([answered], store)
@@ -169,13 +172,18 @@ def test_a_score_needs_no_model(answered: Generation, store: Store, monkeypatch:
 
 def test_a_job_that_only_scores_needs_no_weights(answered: Generation, store: Store) -> None:
     """The model's folder holds a tokenizer and no config.json: what would generate is stopped at the gate."""
-    job = Job("evaluate", str(store.root), answered.subject, Execution(), (answered,))
     remove(store.score(score_of(answered)))
-    work.do(job, lambda: False)
+    for kind in ("generate", "score"):
+        work.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
     assert result(store, answered)["score"]["k"] == 6
     remove(store.generation(answered))
-    with pytest.raises(RunError, match="is not finished; launch the sweep again"):
-        work.do(job, lambda: False)
+    remove(store.score(score_of(answered)))
+    for kind, said in (
+        ("generate", "is not finished; launch the sweep again"),
+        ("score", "has not answered mini_math"),
+    ):
+        with pytest.raises(RunError, match=said):
+            work.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
 
 
 def fewer(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -193,8 +201,9 @@ def more(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("change", [fewer, repeated, more])
 def test_answers_to_other_than_all_items_are_not_scored(change: Any, answered: Generation, store: Store) -> None:
     remove(store.score(score_of(answered)))
-    path = store.generation(answered) / scoring.ITEMS
-    scoring.write_rows(path, change(scoring.read_rows(path)))
+    path = store.generation(answered) / ITEMS
+    write_rows(path, change(read_rows(path)))
+    write_record(path.parent, answered.payload, [ITEMS], {})
     with pytest.raises(RunError, match=r"mini_math has 6 items, .* nothing is scored"):
         scoring.score(answered, store)
     assert store.record(score_of(answered)) is None
@@ -240,7 +249,7 @@ def test_held_out_losses(base: Model, store: Store) -> None:
     evaluate([wanted], store)
     found = result(store, wanted)["score"]
     assert found == {"metric": "loss", "value": 2.0, "low": 2.0, "high": 2.0, "n": 10, "k": None}
-    rows = scoring.read_rows(store.generation(wanted) / scoring.ITEMS)
+    rows = read_rows(store.generation(wanted) / ITEMS)
     assert [row["id"] for row in rows] == [e.id for e in heldout(load(taken).examples, 0, "mini_math", 10)]
     assert len({row["id"] for row in rows}) == 10
 
@@ -281,11 +290,11 @@ def test_a_real_model_from_answers_to_scores(tmp_path: Path, monkeypatch: pytest
     folder = str(tiny.write(tmp_path / "tiny"))
     base = model(weights="safetensors:1", path=folder, tokenizer_path=folder)
     wanted = [generation(base, name=name, examples=6, max_new_tokens=6) for name in mini.SOURCES]
-    answers = []
+    kept = []
     for batch_size in (1, 4):
         at = Store(tmp_path / str(batch_size))
         evaluate(wanted, at, batch_size)
         assert [result(at, each)["score"]["k"] for each in wanted] == [0, 0, 0]
-        answers.append([(at.generation(each) / scoring.ITEMS).read_text() for each in wanted])
-    assert answers[0] == answers[1]
-    assert len({json.dumps(json.loads(line)["tokens"]) for text in answers[0] for line in text.splitlines()}) == 18
+        kept.append([(at.generation(each) / ITEMS).read_text() for each in wanted])
+    assert kept[0] == kept[1]
+    assert len({json.dumps(json.loads(line)["tokens"]) for text in kept[0] for line in text.splitlines()}) == 18

@@ -21,8 +21,10 @@ from sft_sweeps import claims
 from sft_sweeps.claims import Claim, write_json
 from sft_sweeps.errors import Interrupted, RequestError
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs import Job, urgency
+from sft_sweeps.jobs import Job, claim_folder, urgency
 from sft_sweeps.launch.progress import Progress
+from sft_sweeps.retention import free
+from sft_sweeps.standing import worker_log
 from sft_sweeps.store import Store, check_identity, clear_unrecorded, failure_of
 from sft_sweeps.sweeps import Sweep
 from sft_sweeps.worker import fail, main
@@ -38,7 +40,8 @@ class Running:
     """A job with its processes and the claim on its folder."""
 
     job: Job
-    folder: Path
+    folder: Path  # of the job's subject
+    place: Path  # of its claim, and of failure.json
     claim: Claim
     processes: list[Any]
     started: float = field(default_factory=time.monotonic)
@@ -104,21 +107,23 @@ class LocalLauncher:
 
     def _start_one(self, job: Job) -> None:
         folder = self.store.folder(job.subject)
-        folder.mkdir(parents=True, exist_ok=True)
-        check_identity(folder, job.subject.payload)
-        claim = claims.take(folder, self.sweep.name)
+        place = claim_folder(job, folder)
+        place.mkdir(parents=True, exist_ok=True)
+        if job.makes_model:
+            check_identity(folder, job.subject.payload)
+        claim = claims.take(place, self.sweep.name)
         if claim is None:  # another launch works on it: look again later
             return
-        if job.kind != "evaluate" and self.store.record(job.subject):  # it was done in the meantime
-            claims.release(folder, claim)
+        if job.makes_model and self.store.record(job.subject):  # it was done in the meantime
+            claims.release(place, claim)
             self._done(job, 0.0)
             return
-        running = Running(job, folder, claim, [])
+        running = Running(job, folder, place, claim, [])
         try:
             self._launch(running)
         except BaseException:
             _end(running.processes, SIBLING_GRACE_SECONDS)
-            claims.release(folder, claim)
+            claims.release(place, claim)
             raise
         self.running[job.id] = running
         del self.waiting[job.id]
@@ -127,8 +132,8 @@ class LocalLauncher:
     def _launch(self, running: Running) -> None:
         """Start the ranks of a job. They meet through a file: a TCP port chosen at random may be taken."""
         job, folder = running.job, running.folder
-        (folder / "failure.json").unlink(missing_ok=True)
-        if job.kind != "evaluate":
+        (running.place / "failure.json").unlink(missing_ok=True)
+        if job.makes_model:
             clear_unrecorded(folder)
         path = self.sweep.folder / "jobs" / f"{job.id}.json"
         write_json(path, plain(job))
@@ -137,7 +142,7 @@ class LocalLauncher:
             arguments = (str(path), rank, job.processes, meeting)
             running.processes.append(self.context.Process(target=main, args=arguments, name=f"{job.id}-{rank}"))
             running.processes[-1].start()
-        claims.confirm(folder, running.claim, job.id, [process.pid for process in running.processes])
+        claims.confirm(running.place, running.claim, job.id, [process.pid for process in running.processes])
 
     def _collect(self) -> None:
         """Take leave of jobs that ended; one dead process ends its siblings."""
@@ -154,20 +159,22 @@ class LocalLauncher:
 
     def _done(self, job: Job, seconds: float) -> None:
         self.waiting.pop(job.id, None)
+        for text in free(self.sweep, self.store, among=job.releases):
+            self.progress.say(text)
         self.progress.finished(job, self.store.folder(job.subject), seconds)
 
     def _failed(self, running: Running, codes: Sequence[int | None]) -> None:
         """`codes` are those at the first death: what its siblings say afterwards is a consequence."""
         job = running.job
         for rank, code in enumerate(codes):
-            if code and (code < 0 or not failure_of(running.folder)):
+            if code and (code < 0 or not failure_of(running.place)):
                 how = f"killed by signal {-code}" if code < 0 else f"left with status {code}"
                 how = "stopped on a signal, its resume state is saved" if code == Interrupted.exit_status else how
-                fail(running.folder, job, f"process {rank} of {job.processes} was {how}", again=True)
+                fail(running.place, job, f"process {rank} of {job.processes} was {how}", again=True)
                 break
-        log = running.folder / "logs" / f"{job.kind}-0.log"
+        log = worker_log(running.folder, job.kind)
         self._leave(running)
-        self._give_up(job, f"{failure_of(running.folder)} (log: {log})")
+        self._give_up(job, f"{failure_of(running.place)} (log: {log})")
 
     def _give_up(self, job: Job, reason: str) -> None:
         self.waiting.pop(job.id, None)
@@ -178,7 +185,7 @@ class LocalLauncher:
         """A job's processes have ended."""
         for meeting in running.folder.glob(f"{MEETING}*"):
             meeting.unlink(missing_ok=True)
-        claims.release(running.folder, running.claim)
+        claims.release(running.place, running.claim)
         del self.running[running.job.id]
 
     def _beat(self) -> None:
@@ -186,7 +193,7 @@ class LocalLauncher:
             return
         self.beaten = time.monotonic()
         for running in self.running.values():
-            claims.heartbeat(running.folder, running.claim)
+            claims.heartbeat(running.place, running.claim)
 
     def _stop_all(self) -> None:
         """However the launch ends: ask every worker to save and stop, and wait for it."""

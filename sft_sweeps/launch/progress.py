@@ -12,7 +12,7 @@ from sft_sweeps import tracking
 from sft_sweeps.jobs import Job
 from sft_sweeps.show import say
 
-VERBS = {"prepare": "prepared", "train": "trained", "evaluate": "scored"}
+VERBS = {"prepare": "prepared", "train": "trained", "generate": "answered by", "score": "scored"}
 
 
 class Progress:
@@ -51,7 +51,7 @@ class Progress:
     def started(self, job: Job) -> None:
         """A job has processes now."""
         total = job.steps if job.kind == "train" else None
-        name = f"{'score' if job.kind == 'evaluate' else job.kind} {job.subject.label}"
+        name = f"{job.kind} {job.subject.label}"
         self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
 
     def update(self, job: Job, folder: Path) -> None:

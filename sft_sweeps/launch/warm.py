@@ -13,4 +13,5 @@ import scipy.stats  # noqa: E402, F401
 import torch  # noqa: E402, F401
 import transformers.models.llama.modeling_llama  # noqa: E402, F401
 
-import sft_sweeps.work  # noqa: E402, F401
+import sft_sweeps.generate.answers  # noqa: E402
+import sft_sweeps.train.stage  # noqa: E402, F401

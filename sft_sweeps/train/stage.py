@@ -1,0 +1,110 @@
+"""Making models: what a job that prepares a base model or trains a stage does, between its gate and its record."""
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import deepspeed
+import torch
+import transformers
+
+from sft_sweeps.claims import write_json
+from sft_sweeps.data import tokenizer
+from sft_sweeps.data.encode import Encoded, Encoder
+from sft_sweeps.data.load import load
+from sft_sweeps.data.pool import mixture_examples
+from sft_sweeps.data.template import chat_template
+from sft_sweeps.errors import RunError
+from sft_sweeps.plan import Subject
+from sft_sweeps.spec import Execution, Model, Stage
+from sft_sweeps.store import Store, write_record
+from sft_sweeps.tracking import METRICS, Metrics
+from sft_sweeps.train import init, loop, states, weights
+
+Stop = Callable[[], bool]
+
+
+def prepare(model: Model, store: Store) -> None:
+    """Materialise a randomly initialised base model."""
+    folder = store.folder(model)
+    with TemporaryDirectory() as place:
+        tokenizer.copy(Path(model.tokenizer_path), Path(place))
+        files = sorted(Path(place).iterdir())
+        init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
+    _record(folder, model, {"digest": weights.digest(folder / "model")})
+
+
+def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting: str = "") -> None:
+    """Train a stage from its parent's weights, from its newest resume state where there is one."""
+    folder, first = store.folder(stage), os.environ.get("RANK", "0") == "0"
+    encoded, account = examples_of(stage, store)
+    if first:
+        write_json(folder / "data.json", account)
+    steps = loop.train(
+        store.weights(stage.parent),
+        folder,
+        encoded,
+        stage.recipe,
+        execution,
+        stop=stop,
+        chat_template=chat_template(stage.recipe.template),
+        rendezvous=meeting,
+    )
+    started, metrics = time.monotonic(), Metrics(folder)
+    try:
+        digest = _drain(steps, metrics if first else None)
+    finally:
+        metrics.close()
+    if first:
+        extra = {
+            "digest": digest,
+            "seconds": round(time.monotonic() - started, 3),
+            "save_seconds": states.save_seconds(folder),
+            "execution": _environment(execution),
+        }
+        _record(folder, stage, extra, METRICS)
+        shutil.rmtree(folder / "resume", ignore_errors=True)
+
+
+def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
+    """The encoded examples of a stage, and the account of them for data.json."""
+    examples, account = mixture_examples(stage.mixture, load)
+    encoder = Encoder(store.tokenizer(stage.parent), stage.recipe.template, stage.recipe.max_length)
+    encoded, dropped = encoder.encode_all(examples)
+    if not encoded:
+        raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")
+    return encoded, {"sources": account, "dropped_when_encoded": dropped, "examples": len(encoded)}
+
+
+def _drain(steps: Any, metrics: Metrics | None) -> str:
+    """Write down every step; the generator's value is the digest of the finished weights."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return str(end.value)
+        if metrics:
+            metrics.write(asdict(step))
+
+
+def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:
+    files = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
+    write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
+
+
+def _environment(execution: Execution) -> dict[str, Any]:
+    """Bit-for-bit equality is promised for equal execution only, so the record names it."""
+    return {
+        **asdict(execution),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "deepspeed": deepspeed.__version__,
+    }
