@@ -6,6 +6,7 @@ type.
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -14,8 +15,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from sft_sweeps import cluster_checks
 from sft_sweeps.errors import RequestError
-from sft_sweeps.schema import Config, DataConfig, SourceConfig
+from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig
 
 ACTIONS = ("launch", "plan")
 STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
@@ -26,7 +28,9 @@ LOSS_REDUCTIONS = ("token_mean",)
 PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
 MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
+RETENTIONS = ("all", "final", "scores")
 BENCHMARKS = (*MINI_BENCHMARKS, "heldout_loss")
+INNER = {"data.sources": SourceConfig, "cluster.kinds": KindConfig}  # keys with settings under names of one's own
 
 
 def parse_fraction(text: str, key: str) -> Fraction:
@@ -52,15 +56,15 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
             found.append(f"unknown key {prefix}{key}; {hint}")
         elif isinstance(child, DictConfig) and is_dataclass(known[key].type):
             found += unknown_keys(child, known[key].type, f"{prefix}{key}.")
-        elif (prefix, key) == ("data.", "sources") and isinstance(child, DictConfig):
+        elif (inner := INNER.get(prefix + key)) and isinstance(child, DictConfig):
             for slot in map(str, child):
-                found += unknown_keys(child[slot], SourceConfig, f"data.sources.{slot}.")
+                found += unknown_keys(child[slot], inner, f"{prefix}{key}.{slot}.")
     return found
 
 
 def problems(config: Config) -> list[str]:
     """Everything wrong with one point that its text shows; empty when nothing is."""
-    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _cluster)
+    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _cluster, _store)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -209,12 +213,23 @@ def _evaluate(c: Config) -> Iterator[str]:
 
 
 def _cluster(c: Config) -> Iterator[str]:
-    yield from _one_of("cluster.name", c.cluster.name, ("local",))
-    yield from _positive("cluster.jobs", c.cluster.jobs, 0)
-    yield from _positive("cluster.processes", c.cluster.processes)
-    yield from _positive("cluster.threads", c.cluster.threads)
-    yield from _positive("cluster.save_every_seconds", c.cluster.save_every_seconds, 0)
-    yield from _positive("cluster.save_every_steps", c.cluster.save_every_steps, 0)
+    cluster = c.cluster
+    yield from _one_of("cluster.name", cluster.name, ("local", "slurm", "auto"))
+    for key in ("jobs", "save_every_seconds", "save_every_steps"):
+        yield from _positive(f"cluster.{key}", getattr(cluster, key), 0)
+    for key in ("processes", "threads", "nodes", "cpus_per_gpu", "gpus_per_node", "max_running", "signal_seconds"):
+        yield from _positive(f"cluster.{key}", getattr(cluster, key))
+    yield from _positive("cluster.gpu_memory_gb", cluster.gpu_memory_gb)
+    for name, kind in cluster.kinds.items():
+        yield from _positive(f"cluster.kinds.{name}.cpus", 1 if kind.cpus is None else kind.cpus)
+    yield from cluster_checks.problems(cluster, c.model)
     yield from _positive("deepspeed.token_budget", c.deepspeed.token_budget)
     if c.deepspeed.zero_stage != 3:
         yield f"deepspeed.zero_stage={c.deepspeed.zero_stage} is not offered; valid: 3"
+
+
+def _store(c: Config) -> Iterator[str]:
+    yield from _one_of("store.retention", c.store.retention, RETENTIONS)
+    for root in c.store.read_from:
+        if not root.strip() or os.path.abspath(root) == os.path.abspath(c.output_dir):
+            yield f"store.read_from={root} must be another store than output_dir={c.output_dir}; leave it out"

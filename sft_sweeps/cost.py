@@ -9,6 +9,8 @@ from sft_sweeps.spec import Shape, Stage
 A100_FLOPS = 312e12
 ASSUMED_UTILIZATION = 0.4
 BYTES = {"fp32": 4, "bf16": 2}
+RESUME_BYTES = 12  # of one parameter in a resume state: fp32 weight and two moments
+WRITING = 1e9  # bytes/s to a shared file system, assumed until it is measured
 
 
 def parameters(shape: Shape) -> int:
@@ -38,3 +40,13 @@ def gpu_hours(stage: Stage) -> float:
 def model_gb(stage: Stage) -> float:
     """Disk of the finished model in GB (1e9 bytes)."""
     return parameters(stage.model.shape) * BYTES[stage.recipe.model_dtype] / 1e9
+
+
+def resume_gb(shape: Shape) -> float:
+    """Disk of one resume state in GB (1e9 bytes)."""
+    return parameters(shape) * RESUME_BYTES / 1e9
+
+
+def save_seconds(shape: Shape) -> float:
+    """Estimated time of writing one resume state."""
+    return resume_gb(shape) * 1e9 / WRITING

@@ -122,8 +122,32 @@ class EvaluateConfig:
 
 
 @dataclass
+class KindConfig:
+    """What one kind of job asks Slurm for in place of the cluster's own: null inherits, "" asks for nothing.
+
+    `cpus` are of each of its processes, `memory` is of a node.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str | None = None
+    memory: str | None = None
+    cpus: int | None = None
+
+
+def _kinds() -> dict[str, KindConfig]:
+    return {kind: KindConfig() for kind in ("prepare", "train", "generate", "score", "judge")}
+
+
+@dataclass
 class ClusterConfig:
-    """Where it runs. `jobs: 0` is as many side by side as the cores carry."""
+    """Where it runs: `local`, `slurm`, or `auto`, which is Slurm where `sbatch` is found.
+
+    `processes` (of a training stage) and `nodes` (over which they spread) are for models without GPUs; others have one
+    process for each GPU. `jobs: 0` is as many side by side as the cores carry. `memory` is that of a whole node.
+    """
 
     name: str = "local"
     jobs: int = 0
@@ -131,6 +155,35 @@ class ClusterConfig:
     threads: int = 1
     save_every_seconds: float = 60.0
     save_every_steps: int = 0
+    nodes: int = 1
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: str = "24:00:00"
+    memory: str | None = None
+    cpus_per_gpu: int = 8
+    gpus_per_node: int = 8
+    gpu_type: str = ""
+    gpu_memory_gb: float = 80.0
+    max_running: int = 256
+    signal_seconds: int = 120
+    modules: list[str] = field(default_factory=list)
+    setup: list[str] = field(default_factory=list)
+    container: str = ""
+    python: str = ""
+    sbatch: dict[str, str] = field(default_factory=dict)
+    srun: list[str] = field(default_factory=list)
+    kinds: dict[str, KindConfig] = field(default_factory=_kinds)
+
+
+@dataclass
+class StoreConfig:
+    """Whose stores are read besides output_dir, whether it is a group's, and which models are freed when done with."""
+
+    read_from: list[str] = field(default_factory=list)
+    shared: bool = False
+    retention: str = "all"
 
 
 @dataclass
@@ -170,6 +223,7 @@ class Config:
     deepspeed: DeepspeedConfig = field(default_factory=DeepspeedConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     grid: GridConfig = field(default_factory=GridConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)

@@ -1,7 +1,9 @@
 """What the machine shows to be wrong: each problem says the key, the value, what is valid and what to type."""
 
+import errno
 import hashlib
 import json
+import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,13 +18,15 @@ from outcomes import finish
 from values import benchmark, model, request, source
 
 from sft_sweeps import cost
+from sft_sweeps.disk import Use
 from sft_sweeps.jobs import missing
 from sft_sweeps.launch import local, preflight
 from sft_sweeps.plan import Plan, build
 from sft_sweeps.resolve import content_of
-from sft_sweeps.spec import Component, Execution, Source
+from sft_sweeps.spec import Component, Execution, Shape, Source
 from sft_sweeps.store import Store, survey
 
+LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
 
 
@@ -214,17 +218,87 @@ def test_an_output_folder_that_takes_no_bytes(problems: Problems, store: Store) 
 
 
 def test_too_little_room(problems: Problems, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The finished models, and two resume states of the largest."""
+    """The finished models, and of one stage the two resume states that are kept and one that is being written."""
     plan = trained_on(*generated_twice())
     weights = cost.parameters(plan.models[0].shape)
-    need = (2 * 4 * weights + 2 * 12 * weights) / 1e9
+    need = (2 * 4 * weights + 3 * 12 * weights) / 1e9
     usage = shutil.disk_usage(store.root.parent)
     for free, wrong in ((need * 1.01, False), (need * 0.99, True)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=int(free * 1e9)))
         found = problems(plan)
         assert len(found) == wrong
-    assert found[0].startswith(f"output_dir={store.root} has {need * 990:,.1f} MB free; ")
+    assert found[0].startswith(f"output_dir={store.root} has {need * 990:,.1f} MB left (its file system); ")
     assert found[0].endswith("Make room or choose output_dir=FOLDER.")
+
+
+def test_what_takes_the_room_and_what_would_help(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four 33B stages in two chains of two: two of them at once."""
+    base = model("33b", weights="hub:org/name@1", shape=LLAMA33B)
+    parts = [replace(each, content=f"generated:{n}") for n, each in enumerate(generated_twice() * 2)]
+    code, math = (Component(part, Fraction(1), seed=0) for part in parts[:2])
+    code = replace(code, source=replace(code.source, name="mini_code", ability="code"))
+    recipes = [replace(request().recipe, model_dtype="bf16", seed=seed) for seed in (0, 1)]
+    points = [request((code, math), "sequential", base=base, recipe=recipe) for recipe in recipes]
+    plan = build([(str(n), point) for n, point in enumerate(points)])
+    jobs = missing(plan, survey(plan, store), str(store.root), Execution())
+    usage = shutil.disk_usage(store.root.parent)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**11))
+
+    def asked(use: Use) -> list[str]:
+        found = preflight.problems(plan, survey(plan, store), jobs, Store(store.root), use)
+        return [text for text in found if text.startswith("output_dir=")]
+
+    start = f"output_dir={store.root} has 100.0 GB left (its file system); this sweep needs about "
+    assert asked(Use(256, "cluster.max_running")) == [
+        f"{start}2,602.3 GB: 260.2 GB of finished models (4) and 2,342.1 GB of resume states (3 for each of 2 trained "
+        "at once). Make room, choose output_dir=FOLDER, keep 2 models with store.retention=final or train fewer at "
+        "once with cluster.max_running=1."
+    ]
+    assert asked(Use(1, "cluster.max_running", "final")) == [
+        f"{start}1,301.2 GB: 130.1 GB of finished models (2) and 1,171.0 GB of resume states (3 for each of 1 trained "
+        "at once). Make room or choose output_dir=FOLDER."
+    ]
+    for step in (2, 4):
+        (store.folder(plan.stages[0]) / "resume" / f"step-{step}").mkdir(parents=True)
+    (text,) = asked(Use(1, retention="final"))
+    assert f"{start}520.5 GB: " in text
+    assert "at once), 780.7 GB of which are there." in text
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=521 * 10**9))
+    assert asked(Use(1, retention="final")) == []
+
+
+def test_other_stores(store: Store, tmp_path: Path) -> None:
+    """What is read must be there, and be a store."""
+    roots = {name: tmp_path / name for name in ("absent", "file", "empty", "closed", "stage", "good")}
+    roots["file"].write_text("")
+    for name in ("empty", "closed/models", "stage/model", "good/stages"):
+        (tmp_path / name).mkdir(parents=True)
+    plan, reading = generated(), Store(store.root, list(roots.values()))
+    found = preflight.problems(plan, survey(plan, reading), [], reading)
+    ending = "name another's output_dir, or leave it out"
+    assert [text for text in found if "closed" not in text] == [
+        f"store.read_from: {roots['absent']} is not there; {ending}",
+        f"store.read_from: {roots['file']} is not there; {ending}",
+        f"store.read_from: {roots['empty']} holds neither stages/ nor models/; {ending}",
+        f"store.read_from: {roots['stage']} holds neither stages/ nor models/; {ending}",
+    ]
+    assert len(found) == 4
+
+
+def test_another_store_that_may_not_be_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed" / "stages").mkdir(parents=True)
+    reading, listed = Store(store.root, [tmp_path / "closed"]), os.listdir
+
+    def refused(path: Path) -> list[str]:
+        if "closed" in str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "listdir", refused)
+    assert preflight.problems(build([]), {}, [], reading) == [
+        f"store.read_from: {tmp_path / 'closed'} cannot be read (Permission denied); have it opened to you, or leave "
+        "it out"
+    ]
 
 
 def generated_twice() -> list[Source]:

@@ -3,31 +3,44 @@
 `config.problems` checked the text of each point; here is what needs the disk and the devices.
 """
 
+import os
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sft_sweeps import cost
 from sft_sweeps.benchmarks import mini
 from sft_sweeps.data import read
+from sft_sweeps.disk import Need, Use, existing, needed, room
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs import Job
 from sft_sweeps.launch.local import gpus_here
 from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
 from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Generation, Model, Source, Stage
-from sft_sweeps.store import Store, existing, free_gb
-
-RESUME_BYTES = 12  # fp32 weight and two moments of one parameter in a resume state
+from sft_sweeps.store import Store
 
 
-def problems(plan: Plan, states: Mapping[str, State], jobs: Sequence[Job], store: Store) -> list[str]:
-    """Everything that would fail later."""
+def problems(
+    plan: Plan,
+    states: Mapping[str, State],
+    jobs: Sequence[Job],
+    store: Store,
+    use: Use | None = None,
+    *,
+    place: str = "local",
+) -> list[str]:
+    """Everything that would fail later; `use` is how the launch will use the disk.
+
+    `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell.
+    """
     return [
         *_records(plan, states),
-        *_output(store, jobs),
-        *_devices(jobs),
+        *_output(plan, store, jobs, use or Use()),
+        *(text for other in store.others for text in _other(other.root)),
+        *(_devices(jobs) if place == "local" else ()),
         *_items(jobs),
         *(text for model in _models(jobs) for text in _weights(model, store)),
         *_sources(jobs),
@@ -41,7 +54,7 @@ def _records(plan: Plan, states: Mapping[str, State]) -> Iterator[str]:
             yield f"{state.why}; if it is beyond repair, delete that file to have the work done again, then launch"
 
 
-def _output(store: Store, jobs: Sequence[Job]) -> Iterator[str]:
+def _output(plan: Plan, store: Store, jobs: Sequence[Job], use: Use) -> Iterator[str]:
     root, place = store.root, existing(store.root)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
@@ -51,13 +64,42 @@ def _output(store: Store, jobs: Sequence[Job]) -> Iterator[str]:
         yield f"output_dir={root} cannot be written ({error.strerror}); make room or choose output_dir=FOLDER"
         return
     stages = [job.subject for job in jobs if job.kind == "train" and isinstance(job.subject, Stage)]
-    largest = max((cost.parameters(stage.model.shape) * RESUME_BYTES / 1e9 for stage in stages), default=0.0)
-    need = sum(map(cost.model_gb, stages)) + 2 * largest
-    if (free := free_gb(root)) < need:
+    ends, keep = {run.id for run in plan.runs}, max((job.execution.keep for job in jobs), default=0)
+    need, left = needed(stages, ends, use, keep), room(root)
+    held = sum(cost.resume_gb(s.model.shape) for s in stages for _ in store.folder(s).glob("resume/step-*"))
+    if left.gb + held < need.gb:
+        fewer = needed(stages, ends, replace(use, retention="final"), keep)
         yield (
-            f"output_dir={root} has {_size(free)} free; the finished models and resume states of this sweep need "
-            f"about {_size(need)}. Make room or choose output_dir=FOLDER."
+            f"output_dir={root} has {_size(left.gb)} left ({left.limit}); this sweep needs about "
+            f"{_size(need.gb - held)}: {_parts(need, held)}. {_ways_out(need, fewer, use)}."
         )
+
+
+def _parts(need: Need, held: float) -> str:
+    models = f"{_size(need.models_gb)} of finished models ({need.models})"
+    states = f"{_size(need.states_gb)} of resume states ({need.states} for each of {need.at_once} trained at once)"
+    return f"{models} and {states}{f', {_size(held)} of which are there' if held else ''}"
+
+
+def _ways_out(need: Need, fewer: Need, use: Use) -> str:
+    ways = ["Make room", "choose output_dir=FOLDER"]
+    if fewer.models < need.models:
+        ways.append(f"keep {fewer.models} models with store.retention=final")
+    if need.at_once > 1:
+        ways.append(f"train fewer at once with {use.key}={need.at_once // 2}")
+    return f"{', '.join(ways[:-1])} or {ways[-1]}"
+
+
+def _other(root: Path) -> Iterator[str]:
+    """What is wrong with a store that is only read."""
+    try:
+        found = [os.listdir(root / kind) for kind in ("stages", "models") if (root / kind).is_dir()]
+    except OSError as error:
+        yield f"store.read_from: {root} cannot be read ({error.strerror}); have it opened to you, or leave it out"
+        return
+    if not found:
+        what = "holds neither stages/ nor models/" if root.is_dir() else "is not there"
+        yield f"store.read_from: {root} {what}; name another's output_dir, or leave it out"
 
 
 def _size(gigabytes: float) -> str:
@@ -71,8 +113,8 @@ def _devices(jobs: Sequence[Job]) -> Iterator[str]:
     for name, gpus in wanted.items():
         if gpus > have:
             yield (
-                f"model={name} needs {gpus} GPUs, this machine has {have or 'none'}. See what it would cost with "
-                f"action=plan, or run the miniature: model=mini"
+                f"model={name} needs {gpus} GPUs, this machine has {have or 'none'}. Launch on a cluster's login node "
+                "with cluster=slurm, see what it would cost with action=plan, or run the miniature: model=mini"
             )
 
 

@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps import plan as planning
+from sft_sweeps import retention, sharing, slurm
 from sft_sweeps.config import problems
+from sft_sweeps.disk import Use
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError, summary
 from sft_sweeps.frozen import dumps
 from sft_sweeps.grid import Point
 from sft_sweeps.jobs import Job, missing
-from sft_sweeps.launch import local, preflight
+from sft_sweeps.launch import lead, local, preflight, preflight_slurm
 from sft_sweeps.launch.progress import Progress
 from sft_sweeps.plan import Plan, State
 from sft_sweeps.report import tables
@@ -26,7 +29,7 @@ from sft_sweeps.store import Store, resume_step, survey
 from sft_sweeps.sweeps import Sweep, freeze
 
 # What belongs to the launch as a whole, so that no point may differ in it.
-GLOBAL = ("action", "name", "output_dir", "cluster", "deepspeed", "plan")
+GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "plan")
 
 
 def run(points: Sequence[Point]) -> int:
@@ -90,7 +93,7 @@ def check_columns(plan: Plan) -> None:
 
 def show(plan: Plan, config: Config) -> int:
     """`action=plan`: print, and write JSON where asked; creates nothing else."""
-    states = survey(plan, Store(config.output_dir))
+    states = survey(plan, Store(config.output_dir, config.store.read_from))
     show_plan(plan, states, console())
     write_plan(plan, states, config)
     return 0
@@ -105,45 +108,117 @@ def write_plan(plan: Plan, states: Mapping[str, State], config: Config) -> None:
             raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
 
 
-def launch(plan: Plan, points: Sequence[Point]) -> int:
-    """Run what is missing of a sweep, wait for it, print its table."""
-    config, store, out = points[0].config, Store(points[0].config.output_dir), console()
+@dataclass(frozen=True)
+class Launch:
+    """What a launch has to do, and how: the missing jobs, and the seconds of warning that each needs to save."""
+
+    plan: Plan
+    states: Mapping[str, State]
+    jobs: Sequence[Job]
+    warnings: Mapping[str, int]
+    store: Store
+    config: Config
+
+    @property
+    def place(self) -> str:
+        """Where it runs: `local` or `slurm`; `auto` is Slurm where `sbatch` is found."""
+        name = self.config.cluster.name
+        return name if name != "auto" else "slurm" if slurm.available() else "local"
+
+    @property
+    def width(self) -> int:
+        """Processes that run side by side on this machine."""
+        cluster = self.config.cluster
+        return local.slots(cluster.jobs, cluster.processes, cluster.threads)
+
+    def problems(self) -> list[str]:
+        """What this machine, and the cluster where it runs on one, cannot do."""
+        cluster, retained = self.config.cluster, self.config.store.retention
+        if self.place == "local":
+            use = Use(max(1, self.width // cluster.processes), "cluster.jobs", retained)
+        else:
+            use = Use(cluster.max_running, "cluster.max_running", retained)
+        found = preflight.problems(self.plan, self.states, self.jobs, self.store, use, place=self.place)
+        asked = self.place == "slurm" and self.jobs
+        return [*found, *(preflight_slurm.check(self.jobs, cluster, self.warnings) if asked else ())]
+
+
+def prepared(plan: Plan, config: Config) -> Launch:
+    """What is missing of a plan now."""
+    store = Store(config.output_dir, config.store.read_from)
     states = survey(plan, store)
+    others = [str(other.root.absolute()) for other in store.others]
+    jobs = missing(plan, states, str(store.root.absolute()), _execution(config), others)
+    warnings = lead.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
+    return Launch(plan, states, jobs, warnings, store, config)
+
+
+def launch(plan: Plan, points: Sequence[Point]) -> int:
+    """Make what is missing of a sweep: here, with progress and the table at the end, or on the cluster, and return."""
+    config, out = points[0].config, console()
     for note in plan.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
-    jobs = missing(plan, states, str(store.root.absolute()), _execution(config))
-    if found := preflight.problems(plan, states, jobs, store):
+    wanted = prepared(plan, config)
+    if found := wanted.problems():
         raise RequestError("\n".join(found))
-    write_plan(plan, states, config)
+    write_plan(plan, wanted.states, config)
+    store = wanted.store
+    if config.store.shared:
+        sharing.share(store.root)
+    sharing.join(store.root)
     name = config.name or config.study.name
     sweep = freeze(plan, store, name, config.study.question, [point.name for point in points])
-    say(out, f"sweep {sweep.name}: {_summary(jobs, plan, store)}")
-    failed = _run(jobs, sweep, config, out) if jobs else {}
+    retention.declare(sweep, config.store.retention)
+    say(out, f"sweep {sweep.name}: {_summary(wanted)}")
+    if wanted.jobs and wanted.place == "slurm":
+        return _submit(wanted, sweep, out)
+    return _run(wanted, sweep, out)
+
+
+def _submit(wanted: Launch, sweep: Sweep, out: Console) -> int:
+    """Give the jobs to Slurm and return; whatever goes wrong later is `status`'s to tell."""
+    from sft_sweeps.launch.slurm import SlurmLauncher  # submitit, 0.2 s that only this pays
+
+    found = SlurmLauncher(wanted.jobs, wanted.store, sweep, wanted.config.cluster, wanted.warnings).run()
+    kinds = Counter(job.kind for job in wanted.jobs if job.id in found.numbers)
+    parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items()) or "none"
+    say(out, f"submitted {len(found.numbers)} jobs in {found.calls} sbatch calls ({parts})")
+    for claim in {held.sweep: held for held in found.held.values()}.values():
+        count = sum(held.sweep == claim.sweep for held in found.held.values())
+        say(out, f"{count} more are already on their way in sweep {claim.sweep}; ours wait for them")
+    for job, reason in found.blocked.items():
+        say(out, f"[yellow]not submitted[/] {job}: {escape(reason)}")
+    say(out, f"follow it with: sft-sweeps status {sweep.name} --watch")
+    return RunError.exit_status if found.blocked else 0
+
+
+def _run(wanted: Launch, sweep: Sweep, out: Console) -> int:
+    """Do the jobs here, and show the table."""
+    failed: dict[str, str] = {}
+    if wanted.jobs:
+        with Progress(wanted.jobs, out) as progress:
+            failed = local.LocalLauncher(wanted.jobs, wanted.store, sweep, wanted.width, progress).run()
     for job, reason in failed.items():
         say(out, f"[red]failed[/] {job}: {escape(reason)}")
-    results = collect(plan, Store(store.root), sweep.name, sweep.question)
+    store = sweep.store(wanted.store.root)
+    for text in retention.free(sweep, store):
+        say(out, escape(text))
+    results = collect(wanted.plan, store, sweep.name, sweep.question)
     tables.show(results, out)
     written = tables.write(results, sweep.folder / "report")
     say(out, f"written: {', '.join(map(str, written))}")
     return RunError.exit_status if failed else 0
 
 
-def _run(jobs: Sequence[Job], sweep: Sweep, config: Config, out: Console) -> dict[str, str]:
-    """Why jobs failed, by id."""
-    cluster = config.cluster
-    width = local.slots(cluster.jobs, cluster.processes, cluster.threads)
-    with Progress(jobs, out) as progress:
-        return local.LocalLauncher(jobs, Store(config.output_dir), sweep, width, progress).run()
-
-
-def _summary(jobs: Sequence[Job], plan: Plan, store: Store) -> str:
+def _summary(wanted: Launch) -> str:
+    plan, jobs = wanted.plan, wanted.jobs
     kinds = Counter(job.kind for job in jobs)
-    resumed = sum(job.kind == "train" and resume_step(store.folder(job.subject)) > 0 for job in jobs)
+    resumed = sum(job.kind == "train" and resume_step(wanted.store.folder(job.subject)) > 0 for job in jobs)
     if not jobs:
         return f"nothing to do: all {len(plan.stages)} stages are trained, all {len(plan.scores)} scores are there"
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {kinds['evaluate']} models to score"
+        f"{f', {resumed} of them from a resume state' if resumed else ''}, {kinds['score']} models to score"
     )
 
 
