@@ -1,12 +1,18 @@
 # make quickstart   the whole path in miniature: installs into .venv, trains, scores, prints the table
-# make test         all tests          make lint   ruff and mypy          make bench   measured speeds
+# make test         all quick tests    make slow   tests that take minutes
+# make lint         ruff and mypy      make bench  measured speeds
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH := 2.13.0
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+# -qq shows errors alone: -q also tells of every index and folder that pip passes over
+PIP := $(BIN)/pip install -qq
+# three times, with pauses: a registry's hiccup must not fail an installation
+TRY := try() { for pause in 5 30 ""; do "$$@" && return; [ "$$pause" ] && sleep $$pause; done; return 1; }; try
 
-.PHONY: quickstart install test lint format bench clean
+.PHONY: quickstart install torch test slow lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -21,14 +27,19 @@ $(VENV)/.installed: pyproject.toml
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "installing into $(VENV): about 2 GB, 3 minutes the first time"
 	@$(PYTHON) -m venv $(if $(GPU),--system-site-packages) $(VENV)
-	@$(BIN)/python -c 'import torch' 2>/dev/null \
-		|| $(if $(GPU),true,$(BIN)/pip install -q 'torch==$(TORCH)+cpu' 2>/dev/null) \
-		|| { $(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu 'torch==$(TORCH)'; }
-	@$(BIN)/pip install -q -e '.[dev]'
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(if $(GPU),true,{ $(TRY) $(MAKE) -s torch; })
+	@$(TRY) $(PIP) -e '.[dev]'
 	@touch $@
 
+torch:
+	@$(PIP) 'torch==$(TORCH)+cpu' 2>/dev/null \
+		|| { $(PIP) uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu 'torch==$(TORCH)'; }
+
 test: install
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(PYTEST) -m "not slow"
+
+slow: install
+	@$(PYTEST) -m slow
 
 lint: install
 	@$(BIN)/ruff check .

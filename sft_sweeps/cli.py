@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from sft_sweeps import __version__
-from sft_sweeps.errors import RequestError, SweepError
+from sft_sweeps import __version__, sharing
+from sft_sweeps.errors import Interrupted, RequestError, SweepError
 from sft_sweeps.show import console
 from sft_sweeps.store import Store
 from sft_sweeps.sweeps import find
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 something failed, 2 the request was wrong."""
+    """Exit status: 0 done, 1 something failed, 2 the request was wrong, 75 interrupted."""
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SweepError as error:
         print(f"error {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        return Interrupted.exit_status
     except (BrokenPipeError, SystemExit):  # `sft-sweeps status | head`; rich makes the second of the first
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it flushes at exit
         return 0
@@ -36,14 +39,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, function, text in (
-        ("status", _status, "every stage of a sweep: state, step, loss, time left, why"),
+        ("status", _status, "every run and stage of a sweep: state, step, loss, time left, why"),
         ("report", _report, "the table of scores; writes results.json and results.md"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(command=function)
         command.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
         command.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
-        command.add_argument("--json", action="store_true", help="print JSON")
+        output = command.add_mutually_exclusive_group()
+        output.add_argument("--json", action="store_true", help="print JSON")
+        if name == "status":
+            output.add_argument("--watch", action="store_true", help="draw it anew until everything has ended")
     command.add_argument("--out", help="folder for the files (default: report/ in the sweep's folder)")
     tokenizer = commands.add_parser("tokenizer", help="train a small tokenizer from data files, for model=mini")
     tokenizer.set_defaults(command=_tokenizer)
@@ -51,29 +57,95 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--vocab-size", type=int, default=2048, help="number of tokens (default: %(default)s)")
     tokenizer.add_argument("--rows", type=int, default=2000, help="rows read of each file (default: %(default)s)")
     tokenizer.add_argument("--out", type=Path, required=True, help="folder to write")
+    _jobs_parsers(commands)
+    _doctor_parser(commands)
     return parser
 
 
+def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "what a stage's job prints"
+    logs = commands.add_parser("logs", help=text, description=text)
+    logs.set_defaults(command=_logs)
+    logs.add_argument("stage", help="the beginning of its id, or part of its label")
+    logs.add_argument("--follow", action="store_true", help="go on until the job has ended")
+    logs.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
+    logs.add_argument("--kind", choices=["prepare", "train", "generate", "score"], help="default: the newest log's")
+    logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
+    logs.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
+    text = "end a sweep's jobs in Slurm, but none that another sweep needs"
+    cancel = commands.add_parser("cancel", help=text, description=text)
+    cancel.set_defaults(command=_cancel)
+    cancel.add_argument("sweep", help="its name, or a part that no other sweep's has")
+    cancel.add_argument("--yes", action="store_true", help="do not ask")
+    cancel.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
+    cancel.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _doctor_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "what stands in the way of a sweep on Slurm, and what to change"
+    doctor = commands.add_parser("doctor", help=text, description=text)
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("topic", nargs="?", choices=["slurm"], default="slurm")
+    doctor.add_argument("--on-node", action="store_true", help="ask a compute node too, with a job of a minute")
+    doctor.add_argument("--partition", default="", help="as cluster.partition (default: the cluster's)")
+    doctor.add_argument("--account", default="", help="as cluster.account (default: yours)")
+    doctor.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _status(options: argparse.Namespace) -> int:
-    from sft_sweeps import status
+    from sft_sweeps import status, watch
+
+    sweep = find(Store(options.output_dir), options.sweep)
+    plan = sweep.plan()
+
+    def look() -> dict[str, Any]:
+        return status.status(plan, sweep.store(options.output_dir), sweep.name)
+
+    if options.json:
+        print(json.dumps(look(), indent=1))
+    elif options.watch:
+        watch.watch(look, console())
+    else:
+        status.show(look(), console())
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from sft_sweeps import logs
+
+    for name in ("rank", "lines"):
+        if getattr(options, name) < 0:
+            raise RequestError(f"--{name} {getattr(options, name)} is negative; give 0 or more")
+    root = Path(options.output_dir)
+    log = logs.Log(root, logs.find(root, options.stage), options.kind or "", options.rank)
+    logs.show(log, options.lines, options.follow)
+    return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from sft_sweeps import cancel
 
     store = Store(options.output_dir)
-    sweep = find(store, options.sweep)
-    found = status.status(sweep.plan(), store, sweep.name)
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
-        status.show(found, console())
+    sweep = cancel.find(store, options.sweep)
+    found = cancel.cancel(sweep, store, (lambda _: True) if options.yes or not sys.stdin.isatty() else _confirmed)
+    print(json.dumps(found, indent=1)) if options.json else cancel.show(found, console())
     return 0
+
+
+def _confirmed(question: str) -> bool:
+    """Whether the user says yes; asked on standard error, for standard output may be a file."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _report(options: argparse.Namespace) -> int:
     from sft_sweeps.report import tables
     from sft_sweeps.report.collect import collect, to_json
 
-    store = Store(options.output_dir)
-    sweep = find(store, options.sweep)
-    results = collect(sweep.plan(), store, sweep.name, sweep.question)
+    sweep = find(Store(options.output_dir), options.sweep)
+    results = collect(sweep.plan(), sweep.store(options.output_dir), sweep.name, sweep.question)
+    sharing.join(Path(options.output_dir))
     folder = Path(options.out) if options.out else sweep.folder / "report"
     with _writing(folder):
         written = tables.write(results, folder)
@@ -103,6 +175,18 @@ def _tokenizer(options: argparse.Namespace) -> int:
         tokenizer.save(tokenizer.train(texts, options.vocab_size), options.out)
     print(f"written: {options.out}; use it with model.tokenizer={options.out}")
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from sft_sweeps import doctor
+
+    question = doctor.Question(Path(options.output_dir), options.partition, options.account, options.on_node)
+    if options.json:
+        findings = list(doctor.slurm(question))
+        print(json.dumps(doctor.to_json(findings), indent=1))
+    else:
+        findings = doctor.show(doctor.slurm(question), console())
+    return 0 if doctor.healthy(findings) else 1
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from hydra_plugins.sft_sweeps_sweeper.sweeper import PointsSweeper
 from sft_sweeps.grid import Point
 from sft_sweeps.schema import register
 
+pytest_plugins = ["slurm_cluster"]  # the fixtures `cluster` and `accounted_cluster`
+
 ROOT = Path(__file__).parents[1]
 Points = Callable[..., list[Point]]
 Launch = Callable[..., subprocess.CompletedProcess[str]]

@@ -16,22 +16,25 @@ from sft_sweeps.config import problems
 
 # A module imports only what stands above it.
 LAYERS = (
-    "errors schema config grid identity spec strategies statistics cost resolve plan frozen show claims store sweeps",
-    "jobs tracking",
+    "errors schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost resolve",
+    "plan frozen show compare claims store sharing sweeps jobs retention tracking attempts reasons",
+    "submissions standing disk",
     "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
     "data.pool data.batches",
-    "sandbox_keeper sandbox benchmarks.mini generate.hf",
-    "train.attention train.ranks train.weights train.init train.load train.loss train.engine train.resume train.save",
-    "train.loop",
-    "scoring work worker",
+    "sandbox_keeper sandbox benchmarks.mini generate.rows generate.hf generate.answers scoring",
+    "train.attention train.ranks train.weights train.init train.load train.loss train.engine train.states train.resume",
+    "train.save train.convert train.loop train.stage",
+    "work worker slurm_job",
     "report.collect report.tables",
-    "launch.progress launch.warm launch.local launch.preflight launch.submit",
-    "status cli",
+    "launch.progress launch.warm launch.local launch.preflight",
+    "launch.forest launch.lead launch.resources launch.misfits launch.preflight_slurm launch.sbatch launch.snapshot",
+    "launch.slurm launch.submit",
+    "status watch logs cancel doctor_probe doctor_node doctor cli",
 )
 ORDER = [name for layer in LAYERS for name in layer.split()]
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
-    "cluster": 1,
+    "cluster": 5,
     "data": 9,
     "deepspeed": 1,
     "evaluate": 3,

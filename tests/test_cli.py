@@ -108,7 +108,19 @@ def test_a_place_that_cannot_be_written(sweep: Sweep, tmp_path: Path) -> None:
         fails(tmp_path, "report", sweep.name, "--out", out, says=(f"error {out} cannot be written (", "--out FOLDER"))
 
 
-@pytest.mark.parametrize("arguments", [[], ["stat"], ["status", "--all"], ["tokenizer"], ["tokenizer", "a.jsonl"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["stat"],
+        ["status", "--all"],
+        ["status", "--json", "--watch"],
+        ["logs"],
+        ["cancel"],
+        ["tokenizer"],
+        ["tokenizer", "a.jsonl"],
+    ],
+)
 def test_words_that_are_not_known(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

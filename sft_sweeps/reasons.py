@@ -1,0 +1,58 @@
+"""Slurm's words for why a job waits or has ended, as a user understands them; Slurm's own stand in brackets."""
+
+WAITING = {
+    "": "just submitted",
+    "None": "just submitted",
+    "Priority": "others come first",
+    "Resources": "until nodes are free",
+    "Dependency": "after its parent",
+    "DependencyNeverSatisfied": "for ever, since its parent failed",
+    "BeginTime": "starts again in a moment",
+    "Cleaning": "until its last start has left the nodes",
+    "JobArrayTaskLimit": "as many as cluster.max_running allows are running",
+    "JobHeldUser": "held by its owner; release it with scontrol release",
+    "JobHeldAdmin": "held by the administrator, or by Slurm after a start that failed",
+    "launch failed requeued held": "held by Slurm after a start that failed; release it with scontrol release",
+    "Licenses": "until licenses are free",
+    "Reservation": "until its reservation begins",
+    "ReqNodeNotAvail": "nodes that it needs are down or reserved",
+    "Nodes required for job are DOWN": "nodes that it needs are down or reserved",
+    "NodeDown": "nodes that it needs are down",
+    "BadConstraints": "for ever: no node has what it asks for; see cluster.constraint, cluster.gpu_type",
+    "PartitionNodeLimit": "it asks for more nodes or GPUs than its partition gives",
+    "PartitionTimeLimit": "it asks for more time than its partition gives; see cluster.time",
+    "PartitionDown": "its partition is closed for now",
+    "PartitionInactive": "its partition is closed for now",
+    "AccountNotAllowed": "its account may not use its partition; see cluster.account",
+    "InvalidAccount": "its account is not valid; see cluster.account",
+    "InvalidQOS": "its quality of service is not valid; see cluster.qos",
+    "QOS": "a limit of its quality of service is reached",
+    "MaxQOS": "a limit of its quality of service is reached",
+    "Assoc": "a limit of your account is reached",
+    "MaxCpuPerAccount": "a limit of your account is reached",
+}
+ENDS = {
+    "TIMEOUT": "its time limit came before it had saved and left",
+    "DEADLINE": "its deadline came",
+    "OUT_OF_MEMORY": "it used more memory than it had asked for",
+    "NODE_FAIL": "its node failed",
+    "BOOT_FAIL": "its node did not boot",
+    "LAUNCH_FAILED": "it could not be started",
+    "PREEMPTED": "it was preempted and not put back into the queue",
+    "CANCELLED": "it was cancelled",
+    "COMPLETED": "it ended without a record",
+    "FAILED": "it failed without a word",
+}
+
+
+def waiting(reason: str) -> str:
+    """Why a job is pending."""
+    longest = max((key for key in WAITING if key and reason.startswith(key)), key=len, default="")
+    words = WAITING[longest] if longest or not reason else "waits"
+    return f"{words} ({reason})" if reason else words
+
+
+def ended(state: str, exit_code: str = "") -> str:
+    """How a job has ended that left no word of its own; `exit_code` is the accounting's "status:signal"."""
+    code = f", exit code {exit_code}" if exit_code not in ("", "0:0") else ""
+    return f"{ENDS.get(state, 'it ended')} ({state}{code})"
