@@ -1,7 +1,7 @@
 """What `launch.py` does with the points of a sweep: check all of them, plan, then print the plan or launch it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,16 +180,21 @@ def _submit(wanted: Launch, sweep: Sweep, out: Console) -> int:
     from sft_sweeps.launch.slurm import SlurmLauncher  # submitit, 0.2 s that only this pays
 
     found = SlurmLauncher(wanted.jobs, wanted.store, sweep, wanted.config.cluster, wanted.warnings).run()
-    kinds = Counter(job.kind for job in wanted.jobs if job.id in found.numbers)
-    parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items()) or "none"
-    say(out, f"submitted {len(found.numbers)} jobs in {found.calls} sbatch calls ({parts})")
-    for claim in {held.sweep: held for held in found.held.values()}.values():
-        count = sum(held.sweep == claim.sweep for held in found.held.values())
-        say(out, f"{count} more are already on their way in sweep {claim.sweep}; ours wait for them")
+    if found.numbers:
+        kinds = Counter(job.kind for job in wanted.jobs if job.id in found.numbers)
+        parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items())
+        say(out, f"submitted {_count(found.numbers, 'job')} in {found.calls} sbatch calls ({parts})")
+    for name, count in Counter(claim.sweep for claim in found.held.values()).items():
+        whose = "already" if name == sweep.name else f"in sweep {name}; what stands on them waits for them"
+        say(out, f"{count} {'job is' if count == 1 else 'jobs are'} on {'its' if count == 1 else 'their'} way {whose}")
     for job, reason in found.blocked.items():
         say(out, f"[yellow]not submitted[/] {job}: {escape(reason)}")
     say(out, f"follow it with: sft-sweeps status {sweep.name} --watch")
     return RunError.exit_status if found.blocked else 0
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _run(wanted: Launch, sweep: Sweep, out: Console) -> int:
