@@ -70,11 +70,19 @@ def digest(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Every field of a value, execution included, as JSON can hold it; `revive` is its inverse."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, str | int | float) or value is None:
+        return value
+    if names := _field_names(cast(Any, type(value))):
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Fraction) else value
+
+
+@lru_cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    """Of a dataclass; none of anything else."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def revive(kind: type[T], data: Any) -> T:

@@ -187,15 +187,16 @@ def hub_folder(weights: str) -> Path:
     return cache / f"models--{name.replace('/', '--')}" / "snapshots" / revision
 
 
-def check_identity(folder: Path, payload: Mapping[str, Any]) -> None:
-    """Store the payload beside the work; on reuse compare it, since two payloads of one id would be a mistake."""
+def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = True) -> None:
+    """Compare the payload with the one beside the work, since two of one id would be a mistake; `write` a first one."""
     path = folder / "identity.json"
     try:
         stored = read_json(path)
     except ValueError as error:
         raise RequestError(f"{path} cannot be read ({error}); move {folder} away and launch again") from error
     if stored is None:
-        write_json(path, payload)
+        if write:
+            write_json(path, payload)
     elif stored != payload:
         shown = "\n    ".join(differences(stored, payload))
         raise RequestError(f"{folder} holds another identity:\n    {shown}\nMove it away and launch again.")

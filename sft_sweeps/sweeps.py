@@ -90,7 +90,7 @@ def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence
             folder = sweep.folder  # its plan is written anew
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "overrides.txt").write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
-    write_json(folder / PLAN, {**to_json(plan, {}), "question": question})
+    write_json(folder / PLAN, {**to_json(plan, {}), "question": question}, compact=True)
     return Sweep(folder)
 
 

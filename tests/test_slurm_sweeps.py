@@ -250,7 +250,7 @@ def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site
     (long, short), (other,) = (run.stages for run in plan.runs)
     site.until(lambda: resume_step(site.folder(long)) >= 20, why=lambda: said(site, long))
     number = site.number("kill", long)
-    site.ranks(json_id(cluster, number), "KILL", 1)
+    site.ranks(own_number(cluster, number), "KILL", 1)
     found = {stage["id"]: stage for stage in site.ended("kill")["stages"]}
     states = cluster.queue()
     assert states[number] == "FAILED"
@@ -266,7 +266,39 @@ def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site
     assert site.digests(plan) == undisturbed.digests(plan)
 
 
-def json_id(cluster: Cluster, number: str) -> str:
+def test_nodes_without_scontrol_and_another_count_of_processes(site: Site, tmp_path: Path) -> None:
+    """In a container: the batch script, outside of it, requeues. Cancelled, it goes on with one process, not two."""
+    wanted = (*CHAIN, "name=count", "train.epochs=8", "cluster=slurm", "cluster.time=120")
+    (tmp_path / "empty").mkdir()
+    site.launch(*wanted, f"cluster.container='env PATH={tmp_path / 'empty'}'")
+    plan = site.sweep("count").plan()
+    long, short = plan.stages
+    number = site.number("count", long)
+
+    def saved() -> bool:
+        return resume_step(site.folder(long)) >= 20
+
+    site.until(saved, why=lambda: said(site, long))
+    site.cluster.run("scancel", "--signal=USR2", number)
+    site.until(lambda: site.starts(long) == 2, why=lambda: said(site, long))
+    assert "the batch script is asked to requeue" in said(site, long)
+    again = resume_step(site.folder(long)) + 20
+    site.until(lambda: site.step(long) > again, why=lambda: said(site, long))
+    out = site.command("cancel", "count", "--yes")
+    assert "cancelled 2 jobs: 2 train; resume states are kept" in out.stdout, out
+    found = {stage["id"]: stage["state"] for stage in site.ended("count")["stages"]}
+    assert (found[long.id], found[short.id]) == ("cancelled", "cancelled")
+    kept = resume_step(site.folder(long))
+    assert kept >= again
+    assert "submitted 2 jobs" in site.launch(*wanted, "cluster.processes=1")
+    assert {stage["state"] for stage in site.ended("count")["stages"]} == {"done"}
+    (line,) = (site.folder(long) / "conversions.jsonl").read_text().splitlines()
+    conversion = json.loads(line)
+    assert (conversion["step"], conversion["from_processes"], conversion["to_processes"]) == (kept, 2, 1)
+    assert [line["step"] for line in tracking.read(site.folder(long))] == list(range(1, long.steps + 1))
+
+
+def own_number(cluster: Cluster, number: str) -> str:
     """An element's own number, which its processes have as SLURM_JOB_ID."""
     text = cluster.run("scontrol", "show", "job", number).stdout
     return text.partition("JobId=")[2].split()[0]

@@ -136,7 +136,7 @@ class LocalLauncher:
         if job.makes_model:
             clear_unrecorded(folder)
         path = self.sweep.folder / "jobs" / f"{job.id}.json"
-        write_json(path, plain(job))
+        write_json(path, plain(job), compact=True)
         meeting = f"{folder.absolute()}/{MEETING}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
         for rank in range(job.processes):
             arguments = (str(path), rank, job.processes, meeting)

@@ -96,7 +96,7 @@ class Batch:
 
     def _function(self, job: Job) -> Callable[[], None]:
         """What every task of a job runs. Its file is named by its digest: a queued job's is never written anew."""
-        content = json.dumps(plain(job), indent=1).encode()
+        content = json.dumps(plain(job)).encode()
         digest = hashlib.sha256(content).hexdigest()
         path = self.sweep.absolute() / "jobs" / f"{job.id}-{digest[:8]}.json"
         if not path.exists():

@@ -109,7 +109,7 @@ class SlurmLauncher:
         place = claim_folder(job, folder)
         place.mkdir(parents=True, exist_ok=True)
         if job.makes_model:
-            check_identity(folder, job.subject.payload)
+            check_identity(folder, job.subject.payload, write=False)  # the job writes it when it starts
         claim = claims.take(place, self.sweep.name, call, index, self.queue)
         if claim:
             (place / "failure.json").unlink(missing_ok=True)
