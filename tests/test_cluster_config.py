@@ -4,10 +4,12 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from conftest import Points
+from conftest import ROOT, Points
+from omegaconf import OmegaConf
 
 from sft_sweeps.cluster_checks import problems
-from sft_sweeps.schema import ClusterConfig, KindConfig, ModelConfig
+from sft_sweeps.config import problems as everything
+from sft_sweeps.schema import ClusterConfig, Config, KindConfig, ModelConfig
 
 MINI = ModelConfig(name="mini", gpus=0)
 BIG = ModelConfig(name="llama33b", gpus=16)
@@ -77,3 +79,13 @@ def test_every_kind_of_job_has_its_settings_in_conf(points: Points) -> None:
     assert {field.name for field in fields(KindConfig)} == {
         *("partition", "account", "qos", "constraint", "time", "memory", "cpus")
     }
+
+
+def test_the_example_of_a_site_is_valid(points: Points) -> None:
+    text = OmegaConf.load(ROOT / "conf" / "local" / "default.yaml.example")
+    composed = OmegaConf.structured(points("cluster=slurm")[0].config)
+    merged = OmegaConf.to_object(OmegaConf.merge(composed, text))
+    assert isinstance(merged, Config)
+    assert everything(merged) == []
+    assert merged.cluster.kinds["score"].partition == "cpu"
+    assert merged.cluster.kinds["score"].cpus == 4

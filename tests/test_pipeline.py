@@ -27,7 +27,7 @@ CODE = ["model=mini", "train=mini", "data=mini_code", "evaluate=none"]
 
 
 def command(output: Path, overrides: Sequence[str]) -> list[str]:
-    return [sys.executable, "launch.py", *overrides, f"output_dir='{output}'"]
+    return [sys.executable, "launch.py", "cluster=local", *overrides, f"output_dir='{output}'"]
 
 
 def launch(output: Path, *overrides: str, status: int = 0) -> str:

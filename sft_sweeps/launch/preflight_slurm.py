@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sft_sweeps import cost, slurm
+from sft_sweeps.errors import RunError
 from sft_sweeps.jobs import Job, Kind
 from sft_sweeps.launch.misfits import Request, duration, misfits
 from sft_sweeps.launch.resources import (
@@ -24,6 +25,7 @@ from sft_sweeps.launch.resources import (
 from sft_sweeps.schema import ClusterConfig
 from sft_sweeps.slurm import Partition
 
+ELSEWHERE = "Launch on a login node of the cluster, or type cluster=local to run on this machine"
 START_SECONDS = 20.0  # of a process, before it reads its weights
 READING = 1e9  # bytes/s of weights from a shared file system
 
@@ -31,11 +33,12 @@ READING = 1e9  # bytes/s of weights from a shared file system
 def check(jobs: Sequence[Job], cluster: ClusterConfig, lead_seconds: Mapping[str, float]) -> list[str]:
     """Everything that stands in the way; asks Slurm itself. RunError where its controller does not answer."""
     if not slurm.available():
-        return [
-            f"cluster.name={cluster.name}: sbatch is not on PATH here, so nothing can be submitted. Launch on a login "
-            "node of the cluster, or type cluster=local to run on this machine"
-        ]
-    return list(problems(jobs, cluster, slurm.partitions(), lead_seconds))
+        return [f"cluster.name={cluster.name}: sbatch is not on PATH here, so nothing can be submitted. {ELSEWHERE}"]
+    try:
+        partitions = slurm.partitions()
+    except RunError as error:
+        raise RunError(f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. {error}") from error
+    return list(problems(jobs, cluster, partitions, lead_seconds))
 
 
 def problems(
