@@ -264,3 +264,33 @@ def test_a_model_that_lost_a_file_is_made_again(undisturbed: tuple[list[str], st
     assert "model/tokenizer.json" in records(output)["mini--code"]["files"]
     assert len(list(output.glob("models/*/model/config.json"))) == 1
     assert "nothing to do" in launch(output, *scored)
+
+
+def test_what_another_store_has_is_not_trained_again_and_what_is_done_with_is_freed(
+    sweep: tuple[Path, str], tmp_path: Path
+) -> None:
+    """A store of one's own reads the shared stage of another, and keeps only the model in which its run ends."""
+    other, _ = sweep
+    before = {path: path.stat().st_mtime_ns for path in other.rglob("*") if path.is_file()}
+    output = tmp_path / "out"
+    wanted = ["data=mini", "strategy=dmt", "strategy.k=1/8", *SMALL, f"store.read_from=['{other}']"]
+    text = launch(output, *wanted)
+    assert "1 of 2 stages to train" in text
+    assert list(records(output)) == ["mini--code+math--general+code@1_8+math@1_8"]
+    again = launch(output, *wanted)
+    assert "nothing to do" in again
+    table = [line for line in text.splitlines() if "dmt k=1/8" in line]
+    assert table
+    assert [line for line in again.splitlines() if "dmt k=1/8" in line] == table
+    assert {path: path.stat().st_mtime_ns for path in other.rglob("*") if path.is_file()} == before
+
+    output = tmp_path / "alone"
+    text = launch(output, "data=mini", "strategy=mixed_sequential", *SMALL, "store.retention=final")
+    assert "model freed" in text
+    kept = {
+        path.parent.name.rpartition("-")[0]: (path.parent / "model").is_dir()
+        for path in output.glob("stages/*/record.json")
+    }
+    assert kept == {"mini--code+math": False, "mini--code+math--general": True}
+    plan = launch(output, "data=mini", "strategy=mixed_sequential", *SMALL, "store.retention=final")
+    assert "nothing to do" in plan

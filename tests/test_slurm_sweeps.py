@@ -180,12 +180,12 @@ def report(site: Site, name: str) -> list[tuple[str, str, int, int]]:
 # A long stage, and a short one that stands on it; scores are another test's.
 CHAIN = (
     *(*MINI, "~data.sources.math", "evaluate=none", "strategy=sequential", "data.fractions.general=1/64"),
-    *("train.epochs=10", "cluster.processes=2", "cluster.save_every_steps=20", "cluster.save_every_seconds=0"),
+    *("train.epochs=12", "cluster.processes=2", "cluster.save_every_steps=20", "cluster.save_every_seconds=0"),
 )
 
 
 def test_a_stage_survives_what_clusters_do(site: Site, undisturbed: Site, tmp_path: Path) -> None:
-    """Warning signal, preemption, requeue, restarts of the daemons; and the checkout is broken while it waits."""
+    """Warning signal, preemption, requeue, a node lost, daemons restarted; the checkout is broken while it waits."""
     undisturbed.launch(*CHAIN, "name=chain", "cluster=local")
     checkout = tmp_path / "checkout"
     for name in ("sft_sweeps", "hydra_plugins", "conf"):
@@ -222,12 +222,17 @@ def test_a_stage_survives_what_clusters_do(site: Site, undisturbed: Site, tmp_pa
     cluster.run("scontrol", "requeue", job)
     again(4)
     further(30)
+    cluster.run("scontrol", "update", "nodename=127.0.0.11", "state=down", "reason=test")  # the node fails
+    cluster.wait(job, states=["PENDING"])
+    cluster.run("scontrol", "update", "nodename=127.0.0.11", "state=resume", check=False)  # unless it is back already
+    again(5)
+    further(30)
     for daemon in ("slurmctld", "slurmd.127.0.0.10"):
         cluster.stop(daemon)
         cluster.start(daemon)
     further(30)
     found = site.ended("chain")
-    assert [(stage["state"], stage["starts"]) for stage in found["stages"]] == [("done", 4), ("done", 1)]
+    assert [(stage["state"], stage["starts"]) for stage in found["stages"]] == [("done", 5), ("done", 1)]
     assert site.number("chain", long) == job
     assert site.digests(plan) == undisturbed.digests(plan)
     steps = [line["step"] for line in tracking.read(site.folder(long))]
