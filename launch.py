@@ -14,8 +14,17 @@ register()
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(points: list[Point]) -> None:
     """Called once, with every point of the sweep (hydra_plugins/sft_sweeps_sweeper)."""
+    if not isinstance(points, list):
+        print(
+            "error hydra.mode and hydra/sweeper cannot be set: they belong to launch.py; leave them out",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     sys.exit(submit.run(points))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted before anything was started")

@@ -98,6 +98,11 @@ def _choices(c: Config) -> Iterator[str]:
         yield from _one_of(f"data.sources.{slot}.role", source.role, ROLES)
         yield from _one_of(f"data.sources.{slot}.format", source.format, FORMATS)
         yield from _positive(f"data.sources.{slot}.rows", source.rows, 0 if source.path else 1)
+        if source.generated and source.path:
+            yield (
+                f"data.sources.{slot}.path={source.path} is not read: {source.name} is generated; "
+                f"also type data.sources.{slot}.generated=false"
+            )
         if source.generated and source.name not in MINI_BENCHMARKS:
             yield (
                 f"data.sources.{slot}.name={source.name} cannot be generated; "

@@ -24,6 +24,7 @@ from sft_sweeps.identity import VERSIONS
 from sft_sweeps.schema import Config, ModelConfig, SourceConfig
 from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe, Shape, Source
 
+ENDS = ("bos_token", "eos_token")
 MINI_TOKENIZER = Path(__file__).parent / "data" / "mini_tokenizer.json"
 
 
@@ -182,21 +183,34 @@ def tokenizer_file(place: str | Path) -> Path:
 
 
 def tokenizer_of(place: str) -> tuple[str, int]:
-    """(identity of a tokenizer's canonical content, its number of tokens); provisional when it cannot be read."""
+    """(identity of a tokenizer's content and of its first and last token, its number of tokens).
+
+    Provisional when it cannot be read. A file alone has the tokens that `tokenizer.copy` gives it.
+    """
     path = tokenizer_file(place)
     try:
         stat = path.stat()
-        return _tokenizer(str(path), stat.st_size, stat.st_mtime_ns)
+        ends = ("<s>", "</s>") if Path(place).is_file() else _ends(path.with_name("tokenizer_config.json"))
+        return _tokenizer(str(path), stat.st_size, stat.st_mtime_ns, ends)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"provisional:{place}", 0
 
 
 @lru_cache(maxsize=64)
-def _tokenizer(name: str, size: int, mtime: int) -> tuple[str, int]:  # noqa: ARG001
+def _tokenizer(name: str, size: int, mtime: int, ends: tuple[str, str]) -> tuple[str, int]:  # noqa: ARG001
     content = json.loads(Path(name).read_text(encoding="utf-8"))
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps([content, *ends], sort_keys=True, separators=(",", ":"))
     ids = [token["id"] for token in content["added_tokens"]] + list(content["model"]["vocab"].values())
     return f"tokenizer:{hashlib.sha256(canonical.encode()).hexdigest()}", max(ids) + 1
+
+
+def _ends(config: Path) -> tuple[str, str]:
+    """The tokens that begin and end an example, as tokenizer_config.json names them."""
+    named = json.loads(config.read_text(encoding="utf-8"))
+    first, last = (named[key]["content"] if isinstance(named[key], dict) else named[key] for key in ENDS)
+    if not (isinstance(first, str) and isinstance(last, str)):
+        raise TypeError(f"{config} names no {' and '.join(ENDS)}")
+    return first, last
 
 
 def weights_of(folder: Path) -> str:

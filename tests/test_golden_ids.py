@@ -17,16 +17,16 @@ TABLE1 = {
 }
 # study=quickstart with the tokenizer below.
 QUICKSTART = {
-    "mini--math": "f048740bc130",
-    "mini--code": "d49be8292402",
-    "mini--general": "7633addf44a0",
-    "mini--general+code+math": "ba179ff999ee",
-    "mini--code--math": "5a44aaff63c1",
-    "mini--code--math--general": "914503d4e412",
-    "mini--code+math": "46d658f5ecc9",
-    "mini--code+math--general": "467e89a17262",
-    "mini--code+math--general+code@1_16+math@1_16": "e10220dd3c1f",
-    "mini--code+math--general+code@1_4+math@1_4": "704f22e8bc51",
+    "mini--math": "a76714431210",
+    "mini--code": "857d67fdfcca",
+    "mini--general": "b7b040ff58c3",
+    "mini--general+code+math": "b169bd58566e",
+    "mini--code--math": "1d83e6583d53",
+    "mini--code--math--general": "a32b29b69557",
+    "mini--code+math": "df9f620b07c7",
+    "mini--code+math--general": "7f026f8d5a5c",
+    "mini--code+math--general+code@1_16+math@1_16": "ff6c2cf17d8c",
+    "mini--code+math--general+code@1_4+math@1_4": "5c395d6452ac",
 }
 TOKENIZER = {"added_tokens": [{"id": 0, "content": "<unk>"}], "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}}}
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sft_sweeps.data import tokenizer
+
 ROOT = Path(__file__).parents[1]
 # A few steps a stage: what is under test is the path, not the learning.
 SMALL = [
@@ -294,3 +296,14 @@ def test_what_another_store_has_is_not_trained_again_and_what_is_done_with_is_fr
     assert kept == {"mini--code+math": False, "mini--code+math--general": True}
     plan = launch(output, "data=mini", "strategy=mixed_sequential", *SMALL, "store.retention=final")
     assert "nothing to do" in plan
+
+
+def test_a_stage_hands_on_the_tokenizer_that_it_was_trained_with(sweep: tuple[Path, str], tmp_path: Path) -> None:
+    """Not that of the folder its weights come from: scores and children would read other tokens."""
+    base = next(sweep[0].glob("models/*/model"))
+    own = tmp_path / "tokenizer"
+    tokenizer.save(tokenizer.train(["Write a function that adds"] * 9, 300), own)
+    given = [*CODE, f"model.folder='{base}'", "model.weights=mine", f"model.tokenizer='{own}'"]
+    launch(tmp_path / "out", *given, "train.epochs=1", "data.fraction=1/64")
+    made = next((tmp_path / "out").glob("stages/*/model/tokenizer.json"))
+    assert made.read_text() == (own / "tokenizer.json").read_text() != (base / "tokenizer.json").read_text()

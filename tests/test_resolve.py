@@ -162,9 +162,11 @@ def base(**changes: Any) -> ModelConfig:
     return ModelConfig(**{"name": "mini", "weights": "init", "gpus": 0, "shape": SHAPE, **changes})
 
 
-def tokenizer(folder: Path, content: Any = TOKENIZER, indent: int | None = None) -> str:
+def tokenizer(folder: Path, content: Any = TOKENIZER, indent: int | None = None, **ends: Any) -> str:
     folder.mkdir(exist_ok=True)
     (folder / "tokenizer.json").write_text(json.dumps(content, indent=indent))
+    named = {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": False}, **ends}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
     return str(folder)
 
 
@@ -175,12 +177,17 @@ def test_a_tokenizer_is_its_content_wherever_it_lies_and_however_it_is_written(t
     assert model(base(tokenizer=one)).shape.vocab_size == 3
     changed = {**TOKENIZER, "model": {"vocab": {"a": 1, "b": 0}}}
     assert model(base(tokenizer=tokenizer(tmp_path / "c", changed))).id != model(base(tokenizer=one)).id
+    ends = model(base(tokenizer=tokenizer(tmp_path / "d", eos_token="<|im_end|>")))  # an answer ends otherwise
+    assert ends.id != model(base(tokenizer=one)).id
 
 
 @pytest.mark.parametrize("content", [{}, [], {"added_tokens": [], "model": {"vocab": []}}, {"added_tokens": 1}])
 def test_a_tokenizer_that_cannot_be_read_is_provisional(content: Any, tmp_path: Path) -> None:
     assert model(base(tokenizer=tokenizer(tmp_path / "a", content))).provisional
     assert model(base(tokenizer=str(tmp_path / "absent"))).provisional
+    assert model(base(tokenizer=tokenizer(tmp_path / "b", bos_token=None))).provisional
+    (tmp_path / "b" / "tokenizer_config.json").unlink()
+    assert model(base(tokenizer=str(tmp_path / "b"))).provisional
 
 
 def test_weights_in_a_folder_are_their_bytes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,11 @@ class LocalLauncher:
             self.progress.say("stopping: workers save their resume states ...")
             raise Interrupted("interrupted; resume states are saved, the same command continues") from None
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers end within the grace, whoever presses
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._stop_all()
+            signal.signal(signal.SIGINT, impatient)
+            signal.signal(signal.SIGTERM, previous)
         return self.failed
 
     def _start(self) -> None:
@@ -166,15 +169,17 @@ class LocalLauncher:
     def _failed(self, running: Running, codes: Sequence[int | None]) -> None:
         """`codes` are those at the first death: what its siblings say afterwards is a consequence."""
         job = running.job
+        reason = ""
         for rank, code in enumerate(codes):
             if code and (code < 0 or not failure_of(running.place)):
-                how = f"killed by signal {-code}" if code < 0 else f"left with status {code}"
-                how = "stopped on a signal, its resume state is saved" if code == Interrupted.exit_status else how
-                fail(running.place, job, f"process {rank} of {job.processes} was {how}", again=True)
+                how = f"was killed by signal {-code}" if code < 0 else f"left with status {code}"
+                how = "was stopped on a signal, its resume state is saved" if code == Interrupted.exit_status else how
+                reason = f"process {rank} of {job.processes} {how}"
+                fail(running.place, job, reason, again=True)
                 break
         log = worker_log(running.folder, job.kind)
         self._leave(running)
-        self._give_up(job, f"{failure_of(running.place)} (log: {log})")
+        self._give_up(job, f"{failure_of(running.place) or reason} (log: {log})")
 
     def _give_up(self, job: Job, reason: str) -> None:
         self.waiting.pop(job.id, None)
@@ -203,7 +208,8 @@ class LocalLauncher:
 
 
 def _end(processes: Sequence[Any], grace: float) -> None:
-    """TERM, grace, KILL."""
+    """TERM, grace, KILL. A process whose start was interrupted has no id and nothing to end."""
+    processes = [process for process in processes if process.pid is not None]
     for process in processes:
         process.terminate()
     deadline = time.monotonic() + grace
@@ -222,6 +228,7 @@ def fork_server() -> ForkServerContext:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "sft_sweeps.launch.warm"])
+    resource_tracker.ensure_running()  # before the mask: starting it unblocks SIGINT
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is this process's to handle, not the server's
     forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

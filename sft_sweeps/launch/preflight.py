@@ -135,8 +135,9 @@ def _models(jobs: Sequence[Job]) -> list[Model]:
 def _weights(model: Model, store: Store) -> Iterator[str]:
     if model.tokenizer.startswith("provisional:"):
         yield (
-            f"model.tokenizer={model.tokenizer_path}: no readable tokenizer.json there; name a folder that has one, "
-            "or make one with: sft-sweeps tokenizer FILE ... --out FOLDER"
+            f"model.tokenizer={model.tokenizer_path}: no readable tokenizer.json there, or beside it no "
+            "tokenizer_config.json that names bos_token and eos_token; name a folder that has both, or make one with: "
+            "sft-sweeps tokenizer FILE ... --out FOLDER"
         )
     if model.initialised:
         return

@@ -7,11 +7,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 from sft_sweeps import tracking
 from sft_sweeps.jobs import Job
 from sft_sweeps.show import say
 
+WIDE = 140  # columns that a line needs with its bar
 VERBS = {"prepare": "prepared", "train": "trained", "generate": "answered by", "score": "scored"}
 
 
@@ -23,14 +25,14 @@ class Progress:
         self.total, self.ended = len(jobs), 0
         self.steps_done = 0
         self.rich = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            *([BarColumn(bar_width=24), TimeElapsedColumn()] if out.width >= WIDE else []),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             TextColumn("left"),
-            TimeRemainingColumn(),
             console=out,
+            expand=True,
             disable=not out.is_terminal,
             transient=True,
         )

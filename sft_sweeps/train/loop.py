@@ -67,6 +67,7 @@ def train(
     execution: Execution,
     *,
     stop: Callable[[], bool],
+    tokenizer: Path | None = None,
     chat_template: str = "",
     rendezvous: str = "",
 ) -> Generator[StepMetrics, None, str]:
@@ -85,7 +86,9 @@ def train(
             return finished
         engine, done = _continued(parent, folder, recipe, execution, stop)
         yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
-        finished = save_model(engine, parent, folder, recipe.model_dtype, chat_template)
+        finished = save_model(
+            engine, parent, folder, recipe.model_dtype, tokenizer=tokenizer or parent, chat_template=chat_template
+        )
         engine.deepspeed.destroy()
         return finished
 

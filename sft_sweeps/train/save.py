@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig
 
+from sft_sweeps.data import tokenizer as tokenizers
 from sft_sweeps.errors import RunError
 from sft_sweeps.train import ranks, weights
 from sft_sweeps.train.engine import Engine
@@ -23,10 +24,12 @@ SHARD_BYTES = 5_000_000_000
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def save_model(engine: Engine, parent: Path, folder: Path, dtype: str, chat_template: str = "") -> str:
+def save_model(
+    engine: Engine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str = ""
+) -> str:
     """Write `folder/model`, on every rank, and return the digest of its weights.
 
-    An empty `chat_template` keeps the parent's.
+    `tokenizer` is the folder of the one that it was trained with. An empty `chat_template` keeps the parent's.
     """
     if engine.rank != 0:
         for _ in engine.full_weights():
@@ -38,7 +41,7 @@ def save_model(engine: Engine, parent: Path, folder: Path, dtype: str, chat_temp
         shutil.rmtree(writing, ignore_errors=True)
         writing.mkdir(parents=True)
         _write_weights(engine, writing, DTYPES[dtype])
-        _write_rest(engine, parent, writing, dtype, chat_template)
+        _write_rest(engine, parent, writing, dtype, tokenizer=tokenizer, chat_template=chat_template)
         weights.share(writing)
         found = weights.digest(writing)
         writing.rename(target)
@@ -69,15 +72,19 @@ def _shards(
     yield file, shard
 
 
-def _write_rest(engine: Engine, parent: Path, folder: Path, dtype: str, chat_template: str) -> None:
+def _write_rest(engine: Engine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str) -> None:
     """Configuration, tokenizer and chat template."""
     config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
     # Older readers know the second name only.
     config["dtype"] = config["torch_dtype"] = str(DTYPES[dtype]).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for name in (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE, "generation_config.json"):
-        if (parent / name).is_file():
-            shutil.copyfile(parent / name, folder / name)
+    if tokenizer.is_file():
+        tokenizers.copy(tokenizer, folder)
+    for name in (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE):
+        if (tokenizer / name).is_file():
+            shutil.copyfile(tokenizer / name, folder / name)
+    if (parent / "generation_config.json").is_file():
+        shutil.copyfile(parent / "generation_config.json", folder / "generation_config.json")
     if not (folder / "generation_config.json").is_file():
         GenerationConfig.from_model_config(engine.deepspeed.module.config).save_pretrained(folder)
     if chat_template:

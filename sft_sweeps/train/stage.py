@@ -53,6 +53,7 @@ def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting:
         stage.recipe,
         execution,
         stop=stop,
+        tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=meeting,
     )
