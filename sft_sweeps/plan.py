@@ -99,6 +99,7 @@ class _Builder:
         self.notes: dict[str, int] = {}
         self.rows, self.stages_naive, self.gpu_hours_naive = 0, 0, 0.0
         self.asked = False  # whether any point names a benchmark
+        self.unscored: dict[int, dict[str, None]] = {}  # sources whose held-out loss is not, by its number of examples
 
     def add(self, name: str, request: Request) -> None:
         """One point of the sweep."""
@@ -137,7 +138,7 @@ class _Builder:
             subject = trained[-1] if trained else run.model
             for benchmark in request.benchmarks:
                 if benchmark.source and reaches_heldout(subject, benchmark, benchmark.source.rows):
-                    self.note(_not_scored(benchmark))
+                    self.unscored.setdefault(benchmark.examples, {})[benchmark.source.name] = None
                     continue
                 generation = Generation(subject, benchmark, request.engine)
                 self.generations.setdefault(generation.id, generation)
@@ -150,10 +151,12 @@ class _Builder:
         runs = _told_apart(list(self.runs.values()))
         merged = [run for run in runs if len(run.points) > 1]
         notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
+        notes += [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
         common = _common([point for run in runs for point in run.points])
         for run in merged:
-            points = "; ".join(" ".join(w for w in point.split() if w not in common) for point in run.points)
-            notes.append(f"{len(run.points)} points are the same run, {run.label}: {points}")
+            points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
+            told = f": {'; '.join(points)}" if any(points) else ""
+            notes.append(f"{len(run.points)} points are the same run, {run.label}{told}")
         scored = {g.subject.id for g in self.generations.values()}
         unscored = [run for run in runs if run.id not in scored]
         if unscored and self.asked:
@@ -198,11 +201,10 @@ def reaches_heldout(subject: Subject, benchmark: Benchmark, rows: int) -> bool:
     return free <= 0 or any(count_examples(rows, c.fraction, c.heldout) > free for c in seen(subject, benchmark.source))
 
 
-def _not_scored(benchmark: Benchmark) -> str:
-    name = benchmark.source.name if benchmark.source else ""
+def _not_scored(names: Sequence[str], examples: int) -> str:
     return (
-        f"held-out loss of {name} is not scored where a run trains on all but fewer than {benchmark.examples} of its "
-        f"examples; data.heldout={benchmark.examples} would keep as many apart (or fewer, with evaluate.examples)"
+        f"held-out loss of {', '.join(names)} is not scored where a run trains on all but fewer than {examples} "
+        f"examples of it; data.heldout={examples} would keep as many apart (or fewer, with evaluate.examples)"
     )
 
 

@@ -176,7 +176,10 @@ def stages_table(stages: list[Mapping[str, Any]], title: str) -> Table:
     """A row for each stage; columns of Slurm and GPUs where they hold anything."""
     jobs, hours = any(stage["job"] for stage in stages), any(stage["gpu_hours"] for stage in stages)
     more = [*(["job"] if jobs else []), *(["GPU-h", "lost"] if hours else [])]
-    table = _table(title, "id", "stage", "state", "step", "loss", "left", "runs", *more, "why")
+    left = ["left"] if any(stage["seconds_left"] is not None for stage in stages) else []
+    why = ["why"] if any(stage["why"] for stage in stages) else []
+    table = _table(title, "id", "stage", "state", "step", "loss", *left, "runs", *more, *why)
+    table.columns[0].no_wrap = True
     for stage in stages:
         used = [f"{stage['gpu_hours']:,.2f}", f"{stage['gpu_hours_lost']:,.2f}"] if hours else []
         table.add_row(
@@ -185,11 +188,11 @@ def stages_table(stages: list[Mapping[str, Any]], title: str) -> Table:
             _state(stage),
             f"{stage['step']:,} of {stage['steps']:,}",
             "" if stage["loss"] is None else f"{stage['loss']:.3f}",
-            "" if stage["seconds_left"] is None else f"{stage['seconds_left']:,.0f} s",
+            *(["" if stage["seconds_left"] is None else f"{stage['seconds_left']:,.0f} s"] if left else []),
             str(len(stage["runs"])),
             *([stage["job"]] if jobs else []),
             *used,
-            escape(stage["why"]),
+            *([escape(stage["why"])] if why else []),
         )
     return table
 

@@ -34,6 +34,7 @@ Item = Subject | Generation | Score
 RECORD = "record.json"
 FREED = "freed.json"  # beside the record: the model was, or is about to be, removed on purpose (retention)
 FREEING = ".model.freed-"  # what a model is called while it is removed
+SHOWN = 3  # differences in a message
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
 
 
@@ -60,8 +61,14 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
     if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "payload" not in record:
         raise RecordError(f"{path} is not a record")
     if record["payload"] != payload:
-        raise RecordError(f"{path} belongs to something else: {'; '.join(differences(record['payload'], payload))}")
+        raise RecordError(f"{path} belongs to something else: {_shown(record['payload'], payload)}")
     return record
+
+
+def _shown(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
+    found = differences(stored, payload)
+    more = f" and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
+    return f"{'; '.join(found[:SHOWN])}{more}"
 
 
 def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
@@ -303,12 +310,16 @@ def _labels(store: Store) -> dict[str, list[Path]]:
 def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> str:
     """Why a stage must be trained: it is new, or differs from a namesake in these fields."""
     parent = states.get(stage.parent.id)
+    closest: tuple[list[str], Path] = ([], Path())
     for folder in namesakes:
         with contextlib.suppress(ValueError, OSError):
             stored = read_json(folder / "identity.json")
-            if stored and (found := differences(stored, stage.payload)):
-                shown = [d for d in found if not d.startswith("parent ")] or ["its parent differs"]
-                return f"new: {'; '.join(shown[:3])} (against {folder.name[-ID_LENGTH:]})"
+            found = differences(stored, stage.payload) if stored else []
+            if found and (not closest[0] or len(found) < len(closest[0])):
+                closest = (found, folder)
+    if closest[0]:
+        shown = [d for d in closest[0] if not d.startswith("parent ")] or ["its parent differs"]
+        return f"new: {'; '.join(shown[:SHOWN])} (against {closest[1].name[-ID_LENGTH:]})"
     if isinstance(stage.parent, Stage) and parent and parent.state != "done":
         return "new, after its parent"
     return "new"

@@ -74,9 +74,9 @@ def test_the_final_table(results: Results) -> None:
     header, cells = tables.final(results)
     assert header == ["run", "mini_math", "held-out loss, math"]
     assert [row[0] for row in cells] == ["mini math only (1/4)", "mini sequential (1/2)", "mini base"]
-    assert cells[0][1:] == [CONFIDENT, "2.125 [1.875–2.375]"]
-    assert cells[1][1:] == ["40.0% (4/10) [16.8–68.7]", "2.875 [2.625–3.125]"]
-    assert cells[2][1:] == ["20.0% (2/10) [5.7–51.0]", "3.125 [2.875–3.375]"]
+    assert cells[0][1:] == [CONFIDENT, "2.125 (n=8) [1.875–2.375]"]
+    assert cells[1][1:] == ["40.0% (4/10) [16.8–68.7]", "2.875 (n=8) [2.625–3.125]"]
+    assert cells[2][1:] == ["20.0% (2/10) [5.7–51.0]", "3.125 (n=8) [2.875–3.375]"]
 
 
 def test_the_stage_table_shows_every_stage_of_chains(results: Results) -> None:

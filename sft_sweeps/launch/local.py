@@ -60,6 +60,8 @@ class LocalLauncher:
         self.urgency = urgency(list(jobs))
         self.running: dict[str, Running] = {}
         self.failed: dict[str, str] = {}
+        self.awaited: set[str] = set()
+        progress.say("loading torch and DeepSpeed, once for all jobs ...")
         self.context = fork_server()
         self.beaten = time.monotonic()
 
@@ -116,6 +118,7 @@ class LocalLauncher:
             check_identity(folder, job.subject.payload)
         claim = claims.take(place, self.sweep.name)
         if claim is None:  # another launch works on it: look again later
+            self._wait_for(job, place)
             return
         if job.makes_model and self.store.record(job.subject):  # it was done in the meantime
             claims.release(place, claim)
@@ -131,6 +134,13 @@ class LocalLauncher:
         self.running[job.id] = running
         del self.waiting[job.id]
         self.progress.started(job)
+
+    def _wait_for(self, job: Job, place: Path) -> None:
+        """Say once whose work is waited for."""
+        holder = claims.holder(place)
+        if holder and job.id not in self.awaited:
+            self.awaited.add(job.id)
+            self.progress.say(f"waiting for {job.kind} {job.subject.label}: {holder.who}, sweep {holder.sweep}")
 
     def _launch(self, running: Running) -> None:
         """Start the ranks of a job. They meet through a file: a TCP port chosen at random may be taken."""

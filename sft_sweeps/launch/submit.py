@@ -156,11 +156,11 @@ def prepared(plan: Plan, config: Config) -> Launch:
 def launch(plan: Plan, points: Sequence[Point]) -> int:
     """Make what is missing of a sweep: here, with progress and the table at the end, or on the cluster, and return."""
     config, out = points[0].config, console()
-    for note in plan.notes:
-        say(out, f"[yellow]note[/] {escape(note)}")
     wanted = prepared(plan, config)
     if found := wanted.problems():
         raise RequestError("\n".join(found))
+    for note in plan.notes:
+        say(out, f"[yellow]note[/] {escape(note)}")
     write_plan(plan, wanted.states, config)
     store = wanted.store
     if config.store.shared:
@@ -203,8 +203,8 @@ def _run(wanted: Launch, sweep: Sweep, out: Console) -> int:
     if wanted.jobs:
         with Progress(wanted.jobs, out) as progress:
             failed = local.LocalLauncher(wanted.jobs, wanted.store, sweep, wanted.width, progress).run()
-    for job, reason in failed.items():
-        say(out, f"[red]failed[/] {job}: {escape(reason)}")
+    if failed:
+        say(out, f"[red]{_count(failed, 'job')} of {len(wanted.jobs):,} failed[/]; launch again: what is saved goes on")
     store = sweep.store(wanted.store.root)
     for text in retention.free(sweep, store):
         say(out, escape(text))

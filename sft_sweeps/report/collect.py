@@ -23,9 +23,9 @@ class Value:
     id: str = ""
 
     def text(self) -> str:
-        """`95.0% (114/120) [89.5–97.7]`, or `2.310 [2.203–2.420]` for a loss."""
+        """`95.0% (114/120) [89.5–97.7]`, or `2.310 (n=64) [2.203–2.420]` for a loss."""
         if self.k is None:
-            return f"{self.value:.3f} [{self.low:.3f}–{self.high:.3f}]"
+            return f"{self.value:.3f} (n={self.n}) [{self.low:.3f}–{self.high:.3f}]"
         return f"{self.value:.1%} ({self.k}/{self.n}) [{100 * self.low:.1f}–{100 * self.high:.1f}]"
 
 
