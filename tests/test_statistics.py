@@ -1,4 +1,4 @@
-"""Intervals: known values, edges, and an independent bootstrap."""
+"""Intervals and paired tests: known values, edges, and independent bootstraps."""
 
 import math
 from itertools import pairwise
@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sft_sweeps.statistics import CONFIDENCE, proportion, weighted_mean
+from sft_sweeps.statistics import (
+    CONFIDENCE,
+    clustered_mean,
+    detectable,
+    holm,
+    mcnemar,
+    paired_means,
+    paired_proportions,
+    proportion,
+    two_level,
+    weighted_mean,
+)
 
 Z = 1.959963984540054
 
@@ -116,3 +127,126 @@ def test_against_scipys_bootstrap() -> None:
 def test_no_weighted_mean(totals: list[float], weights: list[int]) -> None:
     with pytest.raises(ValueError, match="as many weights as totals"):
         weighted_mean(totals, weights)
+
+
+def verdicts(only_a: int, only_b: int, both: int, neither: int) -> tuple[list[bool], list[bool]]:
+    a = [True] * only_a + [False] * only_b + [True] * both + [False] * neither
+    b = [False] * only_a + [True] * only_b + [True] * both + [False] * neither
+    return a, b
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "p"),
+    [(0, 0, 1.0), (5, 0, 0.0625), (4, 0, 0.125), (3, 0, 0.25), (10, 0, 0.001953125), (1, 1, 1.0), (6, 2, 0.2890625)],
+)
+def test_mcnemar_against_binomial_sums_by_hand(only_a: int, only_b: int, p: float) -> None:
+    """The first five are the paper's best cases: 29 against 24 of 164 can never be significant."""
+    assert mcnemar(only_a, only_b) == pytest.approx(p)
+    assert mcnemar(only_b, only_a) == pytest.approx(p)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_mcnemar_is_the_sum_of_the_tails(only_a: int, only_b: int) -> None:
+    n, few = only_a + only_b, min(only_a, only_b)
+    tail = sum(math.comb(n, i) for i in range(few + 1)) / 2**n
+    assert mcnemar(only_a, only_b) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_paired_shares_against_resampled_items() -> None:
+    """An own bootstrap that resamples items, not counts."""
+    a, b = verdicts(60, 40, 500, 719)
+    found = paired_proportions(a, b)
+    assert (found.only_a, found.only_b, found.n) == (60, 40, 1319)
+    assert found.interval.value == pytest.approx(20 / 1319)
+    stream = np.random.default_rng(5)
+    difference = np.array(a, dtype=float) - np.array(b, dtype=float)
+    means = [difference[stream.integers(0, 1319, 1319)].mean() for _ in range(4000)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert found.interval.low == pytest.approx(low, abs=0.001)
+    assert found.interval.high == pytest.approx(high, abs=0.001)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
+def test_paired_shares_change_sign_with_the_order(pairs: list[tuple[bool, bool]]) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    forth, back = paired_proportions(a, b), paired_proportions(b, a)
+    assert forth.interval.value == pytest.approx(-back.interval.value)
+    assert forth.p == back.p
+    assert forth.interval.low <= forth.interval.value <= forth.interval.high
+
+
+def test_pairing_narrows_the_interval() -> None:
+    stream = np.random.default_rng(2)
+    base = stream.normal(5, 2, 80)
+    a, b = (base + 0.3 + stream.normal(0, 0.5, 80)).tolist(), base.tolist()
+    found = paired_means(a, b).interval
+    assert 0 < found.low < found.value < found.high
+    assert found.high - found.low < 0.3  # 2 x 1.96 x 0.5 / sqrt(80) = 0.22; unpaired 1.2
+    assert paired_means(a, b).p is None
+
+
+def test_clusters_count_once() -> None:
+    """The same answer four times is one observation: the interval is that of the clusters."""
+    values = [float(v) for v in np.random.default_rng(1).integers(1, 11, 80)]
+    once, often = clustered_mean([[v] for v in values]), clustered_mean([[v] * 4 for v in values])
+    assert once == often
+    alone = clustered_mean([[v] for v in values for _ in range(4)])
+    assert alone.high - alone.low < 0.6 * (once.high - once.low)
+
+
+def test_clusters_of_unequal_size_weigh_by_their_answers() -> None:
+    assert clustered_mean([[1.0, 1.0, 1.0], [5.0]]).value == 2.0
+
+
+def test_two_levels_are_wider_than_one_where_seeds_differ() -> None:
+    stream = np.random.default_rng(4)
+    items = stream.random((1, 300)) < 0.5
+    same = np.repeat(items, 3, axis=0).astype(float)
+    differing = np.clip(same + np.array([[0.1], [0.0], [-0.1]]), 0, 1)
+    one, equal, apart = two_level(same[:1].tolist()), two_level(same.tolist()), two_level(differing.tolist())
+    assert equal.high - equal.low == pytest.approx(one.high - one.low, rel=0.1)
+    assert apart.high - apart.low > 1.2 * (equal.high - equal.low)
+    wilson = proportion(int(items.sum()), 300)
+    assert one.low == pytest.approx(wilson.low, abs=0.01)
+    assert one.high == pytest.approx(wilson.high, abs=0.01)
+
+
+def test_holm_by_hand_and_against_scipy_free_loop() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_the_plain_and_bonferronis(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for plain, found in zip(p_values, adjusted, strict=True):
+        assert plain <= found <= min(1.0, len(p_values) * plain) + 1e-12
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+@pytest.mark.parametrize(("n", "discordant", "points"), [(1319, 0.2, 3.4), (164, 0.15, 8.4), (165, 0.2, 9.7)])
+def test_detectable_differences(n: int, discordant: float, points: float) -> None:
+    assert 100 * detectable(n, discordant) == pytest.approx(points, abs=0.06)
+
+
+def test_a_detectable_difference_is_detected_with_its_power() -> None:
+    """Simulated: McNemar's test at 5 % sees the difference in about 80 of 100 pairs of models."""
+    n, discordant = 1319, 0.2
+    d = detectable(n, discordant)
+    shares = [(discordant + d) / 2, (discordant - d) / 2, 1 - discordant]
+    drawn = np.random.default_rng(0).multinomial(n, shares, size=400)
+    seen = np.mean([mcnemar(int(a), int(b)) < 0.05 for a, b, _ in drawn])
+    assert 0.72 < seen < 0.86
+
+
+def test_no_pairs() -> None:
+    for call in (lambda: paired_proportions([True], []), lambda: paired_means([], []), lambda: two_level([[]])):
+        with pytest.raises(ValueError, match=r"no pairs|seeds by items"):
+            call()
+    with pytest.raises(ValueError, match="no counts"):
+        mcnemar(-1, 2)
+    for n, discordant in ((0, 0.2), (10, 0.0), (10, 1.5)):
+        with pytest.raises(ValueError, match="can show nothing"):
+            detectable(n, discordant)
