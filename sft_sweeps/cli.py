@@ -82,10 +82,10 @@ def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _doctor_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    text = "what stands in the way of a sweep on Slurm, and what to change"
+    text = "what stands in the way of a sweep on Slurm, and what to change; or: what the sandbox holds on this machine"
     doctor = commands.add_parser("doctor", help=text, description=text)
     doctor.set_defaults(command=_doctor)
-    doctor.add_argument("topic", nargs="?", choices=["slurm"], default="slurm")
+    doctor.add_argument("topic", nargs="?", choices=["slurm", "sandbox"], default="slurm")
     doctor.add_argument("--on-node", action="store_true", help="ask a compute node too, with a job of a minute")
     doctor.add_argument("--partition", default="", help="as cluster.partition (default: the cluster's)")
     doctor.add_argument("--account", default="", help="as cluster.account (default: yours)")
@@ -180,6 +180,15 @@ def _tokenizer(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from sft_sweeps import doctor
 
+    if options.topic == "sandbox":
+        from sft_sweeps import doctor_sandbox
+
+        if options.json:
+            findings = list(doctor_sandbox.look())
+            print(json.dumps(doctor.to_json(findings, "sandbox"), indent=1))
+        else:
+            findings = doctor.show(doctor_sandbox.look(), console())
+        return 0 if doctor.healthy(findings) else 1
     question = doctor.Question(Path(options.output_dir), options.partition, options.account, options.on_node)
     if options.json:
         findings = list(doctor.slurm(question))

@@ -88,9 +88,9 @@ def show(findings: Iterable[Finding], out: Console) -> list[Finding]:
     return seen
 
 
-def to_json(findings: list[Finding]) -> dict[str, Any]:
+def to_json(findings: list[Finding], topic: str = "slurm") -> dict[str, Any]:
     """The findings as JSON can hold them."""
-    return {"topic": "slurm", "findings": [asdict(one) for one in findings], "ok": healthy(findings)}
+    return {"topic": topic, "findings": [asdict(one) for one in findings], "ok": healthy(findings)}
 
 
 def healthy(findings: list[Finding]) -> bool:

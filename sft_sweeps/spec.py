@@ -281,6 +281,19 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolation:
+    """How programs that a model wrote are run: `mode` names layers of the sandbox, `require` properties it must have.
+
+    `strict` runs checks in another process than the program; `accept` allows running without isolation.
+    """
+
+    mode: str = "auto"
+    require: tuple[str, ...] = ()
+    strict: bool = False
+    accept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """How a stage runs, never what it computes, so in no identity. The record names it.
 
@@ -301,3 +314,4 @@ class Execution:
     save_every_steps: int = 0
     keep: int = 2
     generation_batch: int = 64
+    isolation: Isolation = Isolation()

@@ -21,7 +21,8 @@ LAYERS = (
     "submissions standing disk",
     "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
     "data.pool data.batches",
-    "sandbox_keeper sandbox benchmarks.mini generate.rows generate.hf generate.answers scoring",
+    "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.mini",
+    "generate.rows generate.hf generate.answers scoring",
     "train.attention train.ranks train.weights train.init train.load train.loss train.engine train.states train.resume",
     "train.save train.convert train.loop train.stage",
     "work worker slurm_job",
@@ -29,7 +30,7 @@ LAYERS = (
     "launch.progress launch.warm launch.local launch.preflight",
     "launch.forest launch.lead launch.resources launch.misfits launch.preflight_slurm launch.sbatch launch.snapshot",
     "launch.slurm launch.submit",
-    "status watch logs cancel doctor_probe doctor_node doctor cli",
+    "status watch logs cancel doctor_probe doctor_node doctor_sandbox doctor cli",
 )
 ORDER = [name for layer in LAYERS for name in layer.split()]
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
