@@ -24,6 +24,7 @@ COMMON = (
     "functools hashlib heapq io itertools json math numbers operator queue random re signal statistics string "
     "struct sys textwrap threading time typing unicodedata"
 )
+LIBRARY = sys.stdlib_module_names - {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
 # prctl's options
 DIE_WITH_PARENT, DUMPABLE, SECCOMP, SUBREAPER, NO_NEW_PRIVILEGES = 1, 4, 22, 36, 38
 SIGKILL = 9
@@ -198,11 +199,20 @@ def unpack(value: "Any") -> "Any":
 
 
 def import_common(text: str) -> None:
-    """Import those of the common modules whose names occur in the text."""
-    words = set("".join(c if c.isalnum() or c == "_" else " " for c in text).split())
-    for name in COMMON.split():
-        if name.lstrip("_") in words:
+    """Import those of the common modules whose names occur in the text, and what it imports of the library."""
+    words = words_of(text)
+    wanted = {name for name in COMMON.split() if name.lstrip("_") in words}
+    lines = (line.strip() for line in text.splitlines())
+    wanted |= words_of("\n".join(line for line in lines if line.startswith(("import ", "from ")))) & LIBRARY
+    for name in sorted(wanted):
+        try:
             __import__(name)
+        except Exception:
+            continue
+
+
+def words_of(text: str) -> "set[str]":
+    return set("".join(c if c.isalnum() or c == "_" else " " for c in text).split())
 
 
 def prctl(option: int, *values: object) -> int:

@@ -21,7 +21,7 @@ LAYERS = (
     "submissions standing disk",
     "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
     "data.pool data.batches",
-    "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.mini",
+    "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.mini benchmarks.gsm8k benchmarks.humaneval",
     "generate.rows generate.hf generate.answers scoring",
     "train.attention train.ranks train.weights train.init train.load train.loss train.engine train.states train.resume",
     "train.save train.convert train.loop train.stage",

