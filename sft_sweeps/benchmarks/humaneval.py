@@ -123,13 +123,11 @@ def _as_body(text: str, problem: Problem, *, fenced: bool = False) -> str:
     indentation.
     """
     body = text[: stop.start()] if (stop := _STOPS.search(text)) else text
-    if not body.strip():
-        return ""
-    for whole in [text, body] if fenced else [body]:
+    for whole in filter(str.strip, [text, body] if fenced else [body]):
         for form in (whole, _indent_first(whole), _indented(whole)):
             if compiles(program := f"{problem.prompt}{form}\n") and _answers(program, problem.entry_point):
                 return program
-    return _longest(problem.prompt, _indented(body))
+    return _longest(problem.prompt, _indented(body)) if body.strip() else ""
 
 
 def _indented(body: str) -> str:
