@@ -57,9 +57,50 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--vocab-size", type=int, default=2048, help="number of tokens (default: %(default)s)")
     tokenizer.add_argument("--rows", type=int, default=2000, help="rows read of each file (default: %(default)s)")
     tokenizer.add_argument("--out", type=Path, required=True, help="folder to write")
+    _score_parser(commands)
     _jobs_parsers(commands)
     _doctor_parser(commands)
     return parser
+
+
+def _score_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "score existing generations, without a model"
+    score = commands.add_parser("score", help=text, description=text)
+    score.set_defaults(command=_score)
+    score.add_argument("benchmark", choices=["gsm8k", "humaneval", "mt_bench"])
+    score.add_argument(
+        "file", type=Path, metavar="FILE.jsonl", help="gsm8k: id, completion, gold; humaneval: task_id, ..."
+    )
+    score.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="items and scores, as JSON")
+    score.add_argument("--partial", action="store_true", help="score a set that is not complete, and name it so")
+    code = score.add_argument_group("humaneval")
+    code.add_argument(
+        "--tasks", type=Path, metavar="FILE", help="HumanEval+ in the original layout (default: HumanEval)"
+    )
+    code.add_argument(
+        "--extract", action="store_true", help="completions are a chat model's answers, not continuations"
+    )
+    code.add_argument("--strict", action="store_true", help="checks run in another process than the program")
+    code.add_argument("--isolation", default="auto", help="layers of the sandbox (default: all that work here)")
+    code.add_argument(
+        "--require", default="net,kill", help="refuse without: fs, net, kill, forge (default: %(default)s)"
+    )
+    code.add_argument("--i-accept-running-untrusted-code", action="store_true", help="allow running without isolation")
+    talk = score.add_argument_group("mt_bench")
+    talk.add_argument("--questions", type=Path, metavar="FILE", help="FastChat's question.jsonl")
+    talk.add_argument("--prompts", type=Path, metavar="FILE", help="FastChat's judge_prompts.jsonl")
+    talk.add_argument("--references", type=Path, metavar="FILE", help="FastChat's reference_answer/gpt-4.jsonl")
+    talk.add_argument("--judgments", type=Path, metavar="FILE", help="recorded judgments, in place of a judge")
+    talk.add_argument("--judge", default="", metavar="MODEL", help="the judge's name at the endpoint")
+    talk.add_argument("--base-url", default="https://api.openai.com/v1", help="the endpoint (default: %(default)s)")
+    talk.add_argument(
+        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="environment variable of the key"
+    )
+    talk.add_argument("--repeats", type=int, default=1, help="judgments of each answer (default: %(default)s)")
+    talk.add_argument("--prices", default="0,0", metavar="IN,OUT", help="US dollars for a million tokens")
+    talk.add_argument("--max-cost-usd", type=float, default=0.0, help="stop before it costs more (needs --prices)")
+    talk.add_argument("--cache", type=Path, metavar="FOLDER", help="of replies (default: beside OUT.json)")
+    talk.add_argument("--dry-run", action="store_true", help="say what judging would ask and cost; ask nothing")
 
 
 def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -69,7 +110,9 @@ def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     logs.add_argument("stage", help="the beginning of its id, or part of its label")
     logs.add_argument("--follow", action="store_true", help="go on until the job has ended")
     logs.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
-    logs.add_argument("--kind", choices=["prepare", "train", "generate", "score"], help="default: the newest log's")
+    logs.add_argument(
+        "--kind", choices=["prepare", "train", "generate", "score", "judge"], help="default: the newest log's"
+    )
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     logs.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
     text = "end a sweep's jobs in Slurm, but none that another sweep needs"
@@ -175,6 +218,12 @@ def _tokenizer(options: argparse.Namespace) -> int:
         tokenizer.save(tokenizer.train(texts, options.vocab_size), options.out)
     print(f"written: {options.out}; use it with model.tokenizer={options.out}")
     return 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    from sft_sweeps import score_command
+
+    return score_command.run(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -29,7 +29,12 @@ PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
 MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
 RETENTIONS = ("all", "final", "scores")
-BENCHMARKS = (*MINI_BENCHMARKS, "heldout_loss")
+PUBLISHED = ("gsm8k", "humaneval", "mt_bench")
+BENCHMARKS = (*MINI_BENCHMARKS, *PUBLISHED, "heldout_loss")
+ENGINES = ("hf", "vllm")
+STYLES = {"gsm8k": ("query",), "humaneval": ("query", "instruct", "prefill"), "mt_bench": ("query",)}
+ISOLATIONS = ("auto", "kernel", "seccomp", "landlock", "bubblewrap", "none")
+PROPERTIES = ("fs", "net", "kill", "forge")
 INNER = {"data.sources": SourceConfig, "cluster.kinds": KindConfig}  # keys with settings under names of one's own
 
 
@@ -64,7 +69,7 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
 
 def problems(config: Config) -> list[str]:
     """Everything wrong with one point that its text shows; empty when nothing is."""
-    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _cluster, _store)
+    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _sandbox, _cluster, _store)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -209,12 +214,59 @@ def _evaluate(c: Config) -> Iterator[str]:
     for benchmark in evaluate.benchmarks:
         yield from _one_of("evaluate.benchmarks", benchmark, BENCHMARKS)
     yield from _one_of("evaluate.stages", evaluate.stages, ("all", "final"))
-    yield from _one_of("evaluate.engine", evaluate.engine, ("hf",))
+    yield from _one_of("evaluate.engine", evaluate.engine, ENGINES)
+    if evaluate.engine == "vllm" and "heldout_loss" in evaluate.benchmarks:
+        yield f"evaluate.engine={evaluate.engine} takes no losses; leave heldout_loss out, or set evaluate.engine=hf"
     if evaluate.benchmarks:
-        yield from _positive("evaluate.examples", evaluate.examples)
+        published = set(evaluate.benchmarks) <= set(PUBLISHED)
+        yield from _positive("evaluate.examples", evaluate.examples, 0 if published else 1)
         yield from _positive("evaluate.batch_size", evaluate.batch_size)
     if set(evaluate.benchmarks) & set(MINI_BENCHMARKS):
         yield from _positive("evaluate.max_new_tokens", evaluate.max_new_tokens)
+    for name in PUBLISHED:
+        if name in evaluate.benchmarks:
+            yield from _published(name, c)
+
+
+def _published(name: str, c: Config) -> Iterator[str]:
+    entry, key = getattr(c.evaluate, name), f"evaluate.{name}"
+    yield from _one_of(f"{key}.style", entry.style, STYLES[name])
+    yield from _positive(f"{key}.samples", entry.samples)
+    yield from _positive(f"{key}.max_new_tokens", entry.max_new_tokens)
+    yield from _positive(f"{key}.temperature", entry.temperature, 0)
+    if name == "gsm8k" and entry.samples > 1:
+        yield f"{key}.samples={entry.samples} is not offered: GSM8K is answered once, greedily; set {key}.samples=1"
+    if name == "humaneval" and entry.samples > 1 and entry.temperature == 0:
+        yield f"{key}.samples={entry.samples} greedy answers would all be the same; set {key}.temperature=0.8"
+    if name == "mt_bench":
+        yield from _judge(c, f"{key}.judge")
+
+
+def _judge(c: Config, key: str) -> Iterator[str]:
+    judge = c.evaluate.mt_bench.judge
+    if not judge.model:
+        yield f"{key}.model is not set: who grades mt_bench? Type {key}.model=gpt-4-0613, or leave mt_bench out"
+    if not judge.base_url.startswith(("http://", "https://")):
+        yield f"{key}.base_url={judge.base_url} is no URL; type one like {key}.base_url=http://localhost:8000/v1"
+    for name in ("max_tokens", "repeats", "workers"):
+        yield from _positive(f"{key}.{name}", getattr(judge, name))
+    for name in ("temperature", "retries", "max_cost_usd", "prompt_usd_per_million", "completion_usd_per_million"):
+        yield from _positive(f"{key}.{name}", getattr(judge, name), 0)
+    if judge.max_cost_usd and not judge.prompt_usd_per_million + judge.completion_usd_per_million:
+        yield f"{key}.max_cost_usd={judge.max_cost_usd} needs prices: set {key}.prompt_usd_per_million=30"
+
+
+def _sandbox(c: Config) -> Iterator[str]:
+    yield from _one_of("sandbox.isolation", c.sandbox.isolation, ISOLATIONS)
+    for name in c.sandbox.require:
+        yield from _one_of("sandbox.require", name, PROPERTIES)
+    if c.sandbox.isolation == "none" and not c.sandbox.i_accept_running_untrusted_code:
+        yield (
+            "sandbox.isolation=none runs programs that a model wrote with your rights; if that is meant, type "
+            "sandbox.i_accept_running_untrusted_code=true sandbox.require=[]"
+        )
+    if "forge" in c.sandbox.require and not c.sandbox.strict:
+        yield "sandbox.require=forge needs sandbox.strict=true"
 
 
 def _cluster(c: Config) -> Iterator[str]:

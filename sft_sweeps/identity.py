@@ -28,11 +28,15 @@ VERSIONS: dict[str, int] = {
     "optimizer": 1,  # 1: AdamW, gradient norm clipped, linear warm-up from 0, cosine to 0
     "init": 1,  # 1: normal(0, std) from numpy's frozen RandomState, parameters in the order of names, norms 1
     "mini": 1,  # 1: the generated abilities and their test items
-    "generation": 1,  # 1: greedy, left padding with an explicit mask
+    # 1: greedy, left padding with an explicit mask 2: prompt style, samples and seeded temperature in the identity
+    "generation": 2,
     "heldout_loss": 1,  # 1: mean over the supervised tokens of the source's last examples
     "scorer:mini_math": 1,  # 1: the number after the first ####
     "scorer:mini_code": 1,  # 1: the function is run on hidden cases
     "scorer:mini_general": 1,  # 1: every turn is checked
+    "scorer:gsm8k": 1,  # 1: the hierarchical rule; ScRel's and lm-eval's two beside it
+    "scorer:humaneval": 1,  # 1: extracted, compiled, run for 10 s at most; unbiased pass@1
+    "scorer:mt_bench": 1,  # 1: single-answer grading, [[rating]] in 1 ... 10, mean over turns and repeats
     "scorer:heldout_loss": 1,  # 1: total loss over total tokens, interval by bootstrap over examples
 }
 

@@ -1,7 +1,8 @@
 """From a plan and the store's states to the jobs that are missing.
 
 A job is what a local process or Slurm runs: prepare a base model, train a stage, generate a subject's missing answers
-to all benchmarks with one load of its weights, or score them, which needs neither weights nor a GPU. Every job has at
+to all benchmarks with one load of its weights, or score them, which needs neither weights nor a GPU
+(where a judge grades them: a network). Every job has at
 most one parent job, so the jobs are a forest. A job is frozen as a JSON file that says everything its worker needs.
 """
 
@@ -14,7 +15,7 @@ from sft_sweeps.plan import Plan, State, Subject, score_of
 from sft_sweeps.spec import Execution, Generation, Model, Stage
 from sft_sweeps.store import Store
 
-Kind = Literal["prepare", "train", "generate", "score"]
+Kind = Literal["prepare", "train", "generate", "score", "judge"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Job:
     @property
     def gpus(self) -> int:
         """What the work needs here: neither preparing nor scoring needs one."""
-        if self.kind in ("prepare", "score"):
+        if self.kind in ("prepare", "score", "judge"):
             return 0
         return (self.subject.model if isinstance(self.subject, Stage) else self.subject).gpus
 
@@ -96,7 +97,11 @@ def missing(
             if unanswered:
                 jobs.append(Job("generate", root, subject, execution, unanswered, makers.get(subject.id, ""), others))
                 above = jobs[-1].id
-            jobs.append(Job("score", root, subject, execution, tuple(generations), above, others))
+            of: tuple[tuple[Kind, bool], ...] = (("score", False), ("judge", True))  # only judges need a network
+            for kind, judged in of:
+                wanted = tuple(g for g in generations if (g.benchmark.judge is not None) == judged)
+                if wanted:
+                    jobs.append(Job(kind, root, subject, execution, wanted, above, others))
     return jobs
 
 

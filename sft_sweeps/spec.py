@@ -203,9 +203,40 @@ class Stage:
         return f"{self.parent.label}--{own}"
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """A model that grades answers, behind an endpoint that speaks OpenAI's protocol.
+
+    Grades of different judges are different scores: model, revision, texts and sampling are the identity. Prices are in
+    US dollars for a million tokens; 0 where they are not known. `key_variable` names the environment variable that
+    holds the key, which nothing here ever does.
+    """
+
+    model: str
+    revision: str
+    prompts: str
+    references: str
+    temperature: float
+    max_tokens: int
+    repeats: int
+    prompts_path: str = field(default="", metadata=EXECUTION)
+    references_path: str = field(default="", metadata=EXECUTION)
+    base_url: str = field(default="", metadata=EXECUTION)
+    key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)
+    workers: int = field(default=4, metadata=EXECUTION)
+    timeout: float = field(default=120.0, metadata=EXECUTION)
+    retries: int = field(default=6, metadata=EXECUTION)
+    max_cost_usd: float = field(default=0.0, metadata=EXECUTION)
+    prompt_usd: float = field(default=0.0, metadata=EXECUTION)
+    completion_usd: float = field(default=0.0, metadata=EXECUTION)
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """A test set with its protocol. `content` says which items; held-out loss names the source it is taken from."""
+    """A test set with its protocol. `content` says which items; held-out loss names the source it is taken from.
+
+    `examples` of its `total` items are asked, `samples` times each. Its judge belongs to the score, not to the answers.
+    """
 
     name: str
     content: str
@@ -215,7 +246,13 @@ class Benchmark:
     source: Source | None = None
     seed: int = 0
     max_length: int = 0
+    style: str = ""
+    samples: int = 1
+    temperature: float = 0.0
     ability: str = field(default="", metadata=EXECUTION)
+    total: int = field(default=0, metadata=EXECUTION)
+    path: str = field(default="", metadata=EXECUTION)
+    judge: Judge | None = field(default=None, metadata=EXECUTION)
 
     @property
     def generates(self) -> bool:
@@ -273,6 +310,7 @@ class Score:
             "generation": self.generation.id,
             "scorer": self.scorer,
             "version": self.version,
+            "judge": canonical(self.generation.benchmark.judge),
         }
 
     @cached_property

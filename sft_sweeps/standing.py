@@ -79,18 +79,18 @@ class Look:
             elif subject.initialised:
                 yield Work("prepare", subject, self.states[subject.id], "")
             above = maker(subject)
-            for kind in ("generate", "score"):
+            for kind in ("generate", "score", "judge"):
                 if f"{kind}-{subject.id}" in self.submitted:
                     state = State("missing" if (kind, subject.id) in lacking else "done")
                     yield Work(kind, subject, state, above)
-                    above = f"{kind}-{subject.id}"
+                    above = f"{kind}-{subject.id}" if kind == "generate" else above
 
     def _lacking(self) -> set[tuple[str, str]]:
         """Kinds and subjects of what is not yet answered or scored."""
         found = set()
         for generation, score in zip(self.plan.generations, self.plan.scores, strict=True):
             if self.states[score.id].state != "done":
-                found.add(("score", generation.subject.id))
+                found.add(("judge" if generation.benchmark.judge else "score", generation.subject.id))
                 if self.states[generation.id].state != "done":
                     found.add(("generate", generation.subject.id))
         return found

@@ -108,7 +108,7 @@ def _run(
 
 def _scoring(run: Run, look: Look) -> tuple[str, str]:
     """What a run's scores wait for, all its stages being trained."""
-    for kind in ("prepare", "generate", "score"):
+    for kind in ("prepare", "generate", "score", "judge"):
         found = look.jobs.get(f"{kind}-{run.id}", Standing("done"))
         if found.state != "done":
             return ("scoring" if found.state == "running" else found.state), f"{kind}: {found.why}"

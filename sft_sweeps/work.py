@@ -15,8 +15,8 @@ Stop = Callable[[], bool]
 def do(job: Job, stop: Stop, meeting: str = "") -> None:
     """The work of a job; returns when its record is written."""
     subject, store = job.subject, job.store
-    if job.kind == "score":
-        scoring.score_all(job.generations, store, stop)
+    if job.kind in ("score", "judge"):
+        scoring.score_all(job.generations, store, stop, job.execution.isolation)
     elif job.kind == "generate":
         _generate(job, store, stop)
     elif isinstance(subject, Stage):

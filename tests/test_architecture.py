@@ -21,8 +21,9 @@ LAYERS = (
     "submissions standing disk",
     "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
     "data.pool data.batches",
-    "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.mini benchmarks.gsm8k benchmarks.humaneval",
-    "generate.rows generate.hf generate.answers scoring",
+    "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.item benchmarks.mini",
+    "benchmarks.gsm8k benchmarks.humaneval benchmarks.mt_bench benchmarks.catalog judging",
+    "generate.rows generate.parallel generate.decode generate.hf generate.vllm generate.answers scoring",
     "train.attention train.ranks train.weights train.init train.load train.loss train.engine train.states train.resume",
     "train.save train.convert train.loop train.stage",
     "work worker slurm_job",
@@ -30,7 +31,7 @@ LAYERS = (
     "launch.progress launch.warm launch.local launch.preflight",
     "launch.forest launch.lead launch.resources launch.misfits launch.preflight_slurm launch.sbatch launch.snapshot",
     "launch.slurm launch.submit",
-    "status watch logs cancel doctor_probe doctor_node doctor_sandbox doctor cli",
+    "status watch logs cancel doctor_probe doctor_node doctor_sandbox doctor score_file score_command cli",
 )
 ORDER = [name for layer in LAYERS for name in layer.split()]
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
@@ -38,7 +39,7 @@ GROUPS = {
     "cluster": 5,
     "data": 9,
     "deepspeed": 1,
-    "evaluate": 3,
+    "evaluate": 4,
     "grid": 2,
     "model": 4,
     "source": 8,

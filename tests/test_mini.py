@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 
@@ -18,7 +17,7 @@ GOLDEN = {"mini_math": "aa4b8b9d39e7", "mini_code": "e6c39d4c5dbd", "mini_genera
 
 def fingerprint(name):
     examples = [(example.id, example.rounds) for example in mini.generate(name, 50, 7)]
-    items = [asdict(item) for item in benchmark.items(name, 20, 7)]
+    items = [{"id": item.id, "turns": item.turns, "gold": item.gold} for item in benchmark.items(name, 20, 7)]
     return hashlib.sha256(json.dumps([examples, items]).encode()).hexdigest()[:12]
 
 

@@ -133,7 +133,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         for stage in run["stages"]:
             for name, score in stage["scores"].items():
                 seen += 1
-                assert set(score) == {"metric", "value", "low", "high", "n", "k", "id"}
+                assert set(score) == {"metric", "value", "low", "high", "n", "k", "total", "id"}
                 assert ids[score["id"]] == name
                 assert score["low"] <= score["value"] <= score["high"]
                 kept = score["k"] is None if name == HELD.name else score["k"] / score["n"] == score["value"]

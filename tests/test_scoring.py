@@ -19,7 +19,7 @@ from sft_sweeps.data.load import load
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate import answers
-from sft_sweeps.generate.rows import ITEMS, read_rows, write_rows
+from sft_sweeps.generate.rows import ITEMS, JOURNAL, read_rows, write_rows
 from sft_sweeps.jobs import Job
 from sft_sweeps.plan import score_of, seen
 from sft_sweeps.spec import Benchmark, Component, Execution, Generation, Model, Source
@@ -31,7 +31,7 @@ Say = Callable[[benchmark.Item, int], str]
 
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
-    FakeEngine.loads, FakeEngine.script = 0, {}
+    FakeEngine.loads, FakeEngine.answered, FakeEngine.differing, FakeEngine.script = 0, 0, 0, {}
     monkeypatch.setattr(answers, "HFEngine", FakeEngine)
     return FakeEngine
 
@@ -209,22 +209,52 @@ def test_answers_to_other_than_all_items_are_not_scored(change: Any, answered: G
     assert store.record(score_of(answered)) is None
 
 
-def test_a_signal_between_batches_leaves_no_half_generation(base: Model, store: Store) -> None:
+def test_a_signal_between_batches_loses_no_answer(base: Model, store: Store, engine: type[FakeEngine]) -> None:
+    """What was answered is kept; the next job answers the rest, each turn once."""
     wanted = asked(base, "mini_general")
-    rehearse(wanted, perfect)
+    turns = sum(len(item.turns) for item in rehearse(wanted, perfect))
     asked_so_far: list[int] = []
 
     def stop() -> bool:
         asked_so_far.append(1)
-        return len(asked_so_far) > 2
+        return len(asked_so_far) > 3
 
-    with pytest.raises(Interrupted, match=r"scoring mini stopped after 4 prompts; launch again"):
+    with pytest.raises(Interrupted, match=r"answering of mini stopped after 4 prompts; launch again"):
         evaluate([wanted], store, 2, stop)
     assert store.record(wanted) is None
     assert store.record(score_of(wanted)) is None
-    assert [p for p in store.root.rglob("*") if p.is_file()] == []
+    journal = store.generation(wanted) / JOURNAL
+    assert len(read_rows(journal)) == engine.answered == 4
     evaluate([wanted], store, 2)
     assert result(store, wanted)["score"]["k"] == 6
+    assert engine.answered == turns
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("garbage", [b'{"id": "mini_gen', b"\xff\xfe\n", b"[1]\n", b"{}", b'{"id": "x"}\n'])
+def test_a_torn_line_of_the_journal_is_answered_again(
+    garbage: bytes, base: Model, store: Store, engine: type[FakeEngine]
+) -> None:
+    wanted = asked(base, "mini_math")
+    rehearse(wanted, perfect)
+    stops = iter([False, False, False, True])
+    with pytest.raises(Interrupted):
+        evaluate([wanted], store, 2, lambda: next(stops))
+    path = store.generation(wanted) / JOURNAL
+    path.write_bytes(path.read_bytes() + garbage)
+    evaluate([wanted], store, 2)
+    assert result(store, wanted)["score"]["k"] == 6
+    assert engine.answered == 6
+
+
+def test_answers_that_depend_on_their_batch_are_not_kept(base: Model, store: Store, engine: type[FakeEngine]) -> None:
+    """A lost mask makes nearly all of them do."""
+    engine.differing = 3
+    wanted = asked(base, "mini_math")
+    rehearse(wanted, perfect)
+    with pytest.raises(RunError, match="3 of 4 answers of mini depend on the batch"):
+        evaluate([wanted], store)
+    assert store.record(wanted) is None
 
 
 def test_a_signal_before_the_first_batch_loads_nothing(base: Model, store: Store, engine: type[FakeEngine]) -> None:

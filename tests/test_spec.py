@@ -17,9 +17,11 @@ from values import ENGINE, RECIPE, SHAPE, benchmark, component, generation, mixe
 
 from sft_sweeps import identity
 from sft_sweeps.identity import canonical, canonical_json, digest, plain, revive
-from sft_sweeps.spec import Component, Engine, Generation, Mixture, Model, Recipe, Score, Shape, Source, Stage
+from sft_sweeps.plan import score_of
+from sft_sweeps.spec import Component, Engine, Generation, Judge, Mixture, Model, Recipe, Score, Shape, Source, Stage
 
 ROOT = Path(__file__).parents[1]
+JUDGE = Judge("gpt", "", "sha256:p", "sha256:r", 0.0, 2048, 1)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
@@ -89,7 +91,11 @@ def variants(value: Any, identity: bool) -> Iterator[tuple[str, Any]]:
     """Every field of one sort by name, with the value that differs from `value` in it alone."""
     for field in fields(value):
         if field.metadata.get("identity", True) == identity:
-            yield field.name, replace(value, **{field.name: changed(getattr(value, field.name), field.type)})
+            old = getattr(value, field.name)
+            yield (
+                field.name,
+                replace(value, **{field.name: JUDGE if field.name == "judge" else changed(old, field.type)}),
+            )
 
 
 def stage_of(value: Any) -> str:
@@ -122,10 +128,23 @@ def test_every_identity_field_and_no_other_changes_a_generation() -> None:
     first = generation()
     of_benchmark = {n: replace(first, benchmark=b).id for n, b in variants(first.benchmark, identity=True)}
     of_engine = {n: replace(first, engine=e).id for n, e in variants(ENGINE, identity=True)}
-    assert (len(of_benchmark), len(of_engine)) == (8, 3)
+    assert (len(of_benchmark), len(of_engine)) == (11, 3)
     different = {*of_benchmark.values(), *of_engine.values(), first.id, generation(stage(seed=1)).id}
-    assert len(different) == 8 + 3 + 2
-    assert [replace(first, benchmark=b).id for _, b in variants(first.benchmark, identity=False)] == [first.id]
+    assert len(different) == 11 + 3 + 2
+    of_execution = [replace(first, benchmark=b).id for _, b in variants(first.benchmark, identity=False)]
+    assert of_execution == [first.id] * 4  # ability, total, path, judge
+    judged = replace(first, benchmark=replace(first.benchmark, judge=JUDGE))
+    assert judged.id == first.id  # another judge never answers again ...
+    ids = {
+        name: score_of(replace(judged, benchmark=replace(judged.benchmark, judge=j))).id
+        for name, j in variants(JUDGE, identity=True)
+    }
+    assert len({*ids.values(), score_of(judged).id, score_of(first).id}) == len(ids) + 2 == 9  # ... but grades anew
+    same = [
+        score_of(replace(judged, benchmark=replace(judged.benchmark, judge=j))).id
+        for _, j in variants(JUDGE, identity=False)
+    ]
+    assert same == [score_of(judged).id] * 10
 
 
 def test_a_score_has_an_id_of_its_own() -> None:

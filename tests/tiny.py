@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sft_sweeps.data import mini, tokenizer
-from sft_sweeps.generate.hf import Answer
+from sft_sweeps.generate.rows import Answer
 
 POSITIONS = 96
 WORDS = Tokenizer.from_file(str(mini.TOKENIZER))
@@ -42,19 +42,34 @@ def write(folder: Path) -> Path:
 class FakeEngine:
     """Stands in for HFEngine: answers each prompt by `script`, and no other; a supervised token costs 2 nats."""
 
-    loads = 0
+    loads = answered = differing = 0
     script: dict[tuple[int, ...], str]
 
     def __init__(self, _folder: Path, _engine: Any) -> None:
         type(self).loads += 1
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], new: int, batch_size: int, _eos: int, progress: Callable[[int], None]
+        self,
+        prompts: Sequence[Sequence[int]],
+        new: int,
+        batch_size: int,
+        _eos: int,
+        progress: Callable[[int], None],
+        *,
+        keep: Callable[[int, Answer], None],
+        sampling: Sequence[tuple[float, int]],  # noqa: ARG002
     ) -> list[Answer]:
-        for done in range(0, len(prompts), batch_size):
-            progress(min(done + batch_size, len(prompts)))
         found = [WORDS.encode(f" {self.script[tuple(prompt)]}").ids for prompt in prompts]
-        return [Answer(ids[:new], len(ids) < new) for ids in found]
+        answers = [Answer(ids[:new], len(ids) < new) for ids in found]
+        for start in range(0, len(prompts), batch_size):
+            for place, answer in enumerate(answers[start : start + batch_size], start):
+                keep(place, answer)
+                type(self).answered += 1
+            progress(min(start + batch_size, len(prompts)))
+        return answers
+
+    def self_check(self, prompts: Sequence[Sequence[int]], _batch_size: int, _eos: int) -> tuple[int, int]:
+        return min(len(prompts), 4), self.differing
 
     def losses(self, encoded: Sequence[Any], progress: Callable[[int], None]) -> list[tuple[float, int]]:
         progress(len(encoded))

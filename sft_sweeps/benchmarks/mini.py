@@ -7,33 +7,14 @@ answer; a later turn refers to what the conversation *should* hold, and the item
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from sft_sweeps import sandbox
+from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.data.mini import INPUTS, Stream, draw
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
 _FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used up
-
-
-@dataclass(frozen=True)
-class Item:
-    """One test conversation: what the user says in each turn, and what the judge needs."""
-
-    id: str
-    turns: tuple[str, ...]
-    gold: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the judge says of the answers to one item."""
-
-    item: str
-    correct: bool
-    reason: str
-    detail: dict[str, Any] = field(default_factory=dict)
 
 
 def items(name: str, count: int, seed: int) -> list[Item]:

@@ -73,6 +73,10 @@ class Encoder:
             ids += [*self._segment(given, learnt, self._encode([given + learnt])[0])[0], self.eos_id]
         return ids + self._ids(generation_prompt(self.template, rounds, prompt))
 
+    def opening_ids(self, text: str) -> list[int]:
+        """The ids that make an answer begin with `text`, after a prompt's."""
+        return self._ids(f" {text}") if text else []
+
     def decode(self, ids: Sequence[int]) -> str:
         """The response that these generated ids spell: up to the first eos, without the separator space."""
         answer = list(ids)

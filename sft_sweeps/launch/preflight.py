@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sft_sweeps import cost
-from sft_sweeps.benchmarks import mini
+from sft_sweeps import cost, judging, sandbox
+from sft_sweeps.benchmarks import catalog
 from sft_sweeps.data import read
 from sft_sweeps.disk import Need, Use, existing, needed, room
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import Job
 from sft_sweeps.launch.local import gpus_here
 from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
@@ -41,7 +41,7 @@ def problems(
         *_output(plan, store, jobs, use or Use()),
         *(text for other in store.others for text in _other(other.root)),
         *(_devices(jobs) if place == "local" else ()),
-        *_items(jobs),
+        *_items(jobs, place),
         *(text for model in _models(jobs) for text in _weights(model, store)),
         *_sources(jobs),
     ]
@@ -118,13 +118,26 @@ def _devices(jobs: Sequence[Job]) -> Iterator[str]:
             )
 
 
-def _items(jobs: Sequence[Job]) -> Iterator[str]:
+def _items(jobs: Sequence[Job], place: str) -> Iterator[str]:
     benchmarks = {g.benchmark for job in jobs for g in job.generations if g.benchmark.generates}
-    for name, count, seed in sorted({(b.name, b.examples, b.seed) for b in benchmarks}):
+    for benchmark in sorted(benchmarks, key=lambda b: (b.name, b.examples, b.seed)):
         try:
-            mini.items(name, count, seed)
-        except ValueError as error:
-            yield f"evaluate.examples={count} is too many: {error}; set evaluate.examples to fewer"
+            catalog.items(benchmark)
+        except RequestError as error:
+            yield str(error)
+    if place == "local" and any(b.name in ("humaneval", "mini_code") for b in benchmarks):
+        yield from _sandbox(jobs)
+    for judge in {b.judge for b in benchmarks if b.judge}:
+        yield from judging.missing(judge)
+
+
+def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
+    """Whether this machine can hold what models write; a cluster's nodes say it themselves."""
+    for isolation in {job.execution.isolation for job in jobs if job.kind == "score"}:
+        try:
+            sandbox.check(isolation)
+        except RunError as error:
+            yield str(error)
 
 
 def _models(jobs: Sequence[Job]) -> list[Model]:

@@ -1,5 +1,6 @@
 """What a local launch shows while it runs: a bar for everything, a line for each running job, a line for each ended."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 
 from sft_sweeps import tracking
+from sft_sweeps.claims import read_json
+from sft_sweeps.generate.rows import PROGRESS
 from sft_sweeps.jobs import Job
 from sft_sweeps.show import say
 
 WIDE = 140  # columns that a line needs with its bar
-VERBS = {"prepare": "prepared", "train": "trained", "generate": "answered by", "score": "scored"}
+VERBS = {"prepare": "prepared", "train": "trained", "generate": "answered by", "score": "scored", "judge": "judged"}
 
 
 class Progress:
@@ -58,6 +61,8 @@ class Progress:
 
     def update(self, job: Job, folder: Path) -> None:
         """Read how far a training job is."""
+        if job.kind == "generate" and not self.rich.disable:
+            self._answering(job, folder)
         metrics = tracking.last(folder) if job.kind == "train" and not self.rich.disable else {}
         if not metrics or job.id not in self.tasks:
             return
@@ -66,6 +71,12 @@ class Progress:
         running = [task.completed for task in self.rich.tasks if task.id != self.whole]
         note = f"{self.ended} of {self.total} jobs"
         self.rich.update(self.whole, completed=self.steps_done + sum(running), note=note)
+
+    def _answering(self, job: Job, folder: Path) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            seen = read_json(folder / job.kind / PROGRESS)
+            if seen and job.id in self.tasks:
+                self.rich.update(self.tasks[job.id], completed=seen["done"], total=seen["of"], note=seen["benchmark"])
 
     def finished(self, job: Job, folder: Path, seconds: float) -> None:
         """A job is done."""

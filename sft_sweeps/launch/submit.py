@@ -24,12 +24,12 @@ from sft_sweeps.report.collect import collect
 from sft_sweeps.resolve import Request, request
 from sft_sweeps.schema import Config
 from sft_sweeps.show import console, say, show_plan
-from sft_sweeps.spec import Execution
+from sft_sweeps.spec import Execution, Isolation
 from sft_sweeps.store import Store, resume_step, survey
 from sft_sweeps.sweeps import Sweep, freeze
 
 # What belongs to the launch as a whole, so that no point may differ in it.
-GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "plan")
+GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "plan")
 
 
 def run(points: Sequence[Point]) -> int:
@@ -221,9 +221,10 @@ def _summary(wanted: Launch) -> str:
     resumed = sum(job.kind == "train" and resume_step(wanted.store.folder(job.subject)) > 0 for job in jobs)
     if not jobs:
         return f"nothing to do: all {len(plan.stages)} stages are trained, all {len(plan.scores)} scores are there"
+    judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {kinds['score']} models to score"
+        f"{f', {resumed} of them from a resume state' if resumed else ''}, {kinds['score']} models to score{judged}"
     )
 
 
@@ -238,4 +239,10 @@ def _execution(config: Config) -> Execution:
         save_every_seconds=cluster.save_every_seconds,
         save_every_steps=cluster.save_every_steps,
         generation_batch=config.evaluate.batch_size,
+        isolation=Isolation(
+            mode=config.sandbox.isolation,
+            require=tuple(config.sandbox.require),
+            strict=config.sandbox.strict,
+            accept=config.sandbox.i_accept_running_untrusted_code,
+        ),
     )

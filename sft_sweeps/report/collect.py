@@ -12,7 +12,10 @@ from sft_sweeps.store import RecordError, Store
 
 @dataclass(frozen=True)
 class Value:
-    """A score with its evidence: k of n (accuracy) or a mean loss over n examples, and the interval's ends."""
+    """A score with its evidence: k of n (accuracy) or a mean over n items, and the interval's ends.
+
+    `total` is how many items a published benchmark has: with fewer, the score says so and is not the benchmark's.
+    """
 
     metric: str
     value: float
@@ -20,13 +23,17 @@ class Value:
     high: float
     n: int
     k: int | None = None
+    total: int = 0
     id: str = ""
 
     def text(self) -> str:
         """`95.0% (114/120) [89.5–97.7]`, or `2.310 (n=64) [2.203–2.420]` for a loss."""
+        limited = f" {self.n} of {self.total:,} items" if self.n < self.total else ""
         if self.k is None:
-            return f"{self.value:.3f} (n={self.n}) [{self.low:.3f}–{self.high:.3f}]"
-        return f"{self.value:.1%} ({self.k}/{self.n}) [{100 * self.low:.1f}–{100 * self.high:.1f}]"
+            scale, digits = (1, 3) if self.metric != "pass@1" else (100, 1)
+            value, low, high = (f"{scale * number:.{digits}f}" for number in (self.value, self.low, self.high))
+            return f"{value} (n={self.n}) [{low}–{high}]{limited}"
+        return f"{self.value:.1%} ({self.k}/{self.n}) [{100 * self.low:.1f}–{100 * self.high:.1f}]{limited}"
 
 
 @dataclass(frozen=True)
