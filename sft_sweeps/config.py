@@ -19,11 +19,13 @@ from sft_sweeps import cluster_checks
 from sft_sweeps.errors import RequestError
 from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig
 
-ACTIONS = ("launch", "plan")
+ACTIONS = ("launch", "plan", "prepare", "inspect")
 STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
 ROLES = ("specialized", "general")
-TEMPLATES = ("vicuna_v1.1", "vicuna_bare")
-FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt")
+TEMPLATES = ("vicuna_v1.1", "vicuna_bare", "alpaca", "chat_template")
+WORDED_TAGS = ("code", "math")  # for which words and code fences can stand in
+FASTCHAT_TEMPLATES = ("vicuna_v1.1", "vicuna_bare")  # what data.bug_compatible speaks of
+FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt", "messages")
 LOSS_REDUCTIONS = ("token_mean",)
 PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
@@ -69,7 +71,7 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
 
 def problems(config: Config) -> list[str]:
     """Everything wrong with one point that its text shows; empty when nothing is."""
-    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _sandbox, _cluster, _store)
+    checks = (_choices, _fractions, _encoding, _strategy, _model, _train, _evaluate, _sandbox, _cluster, _store)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -139,6 +141,28 @@ def _fractions(c: Config) -> Iterator[str]:
             continue
         if source.rows >= 1 and (source.rows - c.data.heldout) * fraction < 1:
             yield f"{key}={text} takes no example of {source.name}, which has {source.rows:,} rows; take a larger one"
+
+
+def _encoding(c: Config) -> Iterator[str]:
+    """What the sources' rules and the template ask of each other."""
+    if c.data.bug_compatible and c.train.template not in FASTCHAT_TEMPLATES:
+        yield (
+            f"data.bug_compatible=true is about FastChat's own template, not train.template={c.train.template}; "
+            f"set train.template={FASTCHAT_TEMPLATES[0]} or data.bug_compatible=false"
+        )
+    for slot, source in c.data.sources.items():
+        key, rules = f"data.sources.{slot}.clean", source.clean
+        yield from _one_of(f"{key}.role_break", rules.role_break, ("cut", "drop"))
+        for name in ("min_characters", "split_tokens"):
+            yield from _positive(f"{key}.{name}", getattr(rules, name), 0)
+        if rules.tags_file and not rules.drop_tags:
+            yield f"{key}.tags_file={rules.tags_file} is of no use without {key}.drop_tags, e.g. [code,math]"
+        if unknown := [tag for tag in rules.drop_tags if not rules.tags_file and tag not in WORDED_TAGS]:
+            have = ", ".join(WORDED_TAGS)
+            yield f"{key}.drop_tags={unknown[0]} needs {key}.tags_file=FILE; words stand in for: {have}"
+        if source.hub and not source.revision:
+            yield f"data.sources.{slot}.hub={source.hub} has no data.sources.{slot}.revision; pin one"
+    yield from _positive("inspect.limit", c.inspect.limit, 0)
 
 
 def fraction_of(data: DataConfig, slot: str) -> tuple[str, str]:

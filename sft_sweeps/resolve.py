@@ -6,23 +6,31 @@ its place under its own hash, with its own count of rows.
 """
 
 import codecs
-import gzip
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
+from sft_sweeps import unpack, vocabulary
 from sft_sweeps.config import MINI_BENCHMARKS, PUBLISHED, fraction_of, parse_fraction
+from sft_sweeps.data.rows import count_parquet, read_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.schema import BenchmarkConfig, Config, EvaluateConfig, ModelConfig, MtBenchConfig, SourceConfig
-from sft_sweeps.spec import Benchmark, Component, Engine, Judge, Model, Recipe, Shape, Source
+from sft_sweeps.schema import (
+    BenchmarkConfig,
+    CleanConfig,
+    Config,
+    EvaluateConfig,
+    ModelConfig,
+    MtBenchConfig,
+    SourceConfig,
+)
+from sft_sweeps.spec import Benchmark, Cleaning, Component, Engine, Judge, Model, Recipe, Shape, Source
 
 ENDS = ("bos_token", "eos_token")
 MINI_TOKENIZER = Path(__file__).parent / "data" / "mini_tokenizer.json"
@@ -45,12 +53,14 @@ class Request:
 
 def request(config: Config) -> Request:
     """The exact values of a checked Config (`config.problems` found nothing); RequestError for what files show."""
+    base = model(config.model)
     recipe = Recipe(**{name: getattr(config.train, name) for name in Recipe.__dataclass_fields__})
+    recipe = replace(recipe, template=template(recipe.template, base))
     folder = Path(config.data.folder or Path(config.output_dir) / "data")
     components, notes = [], []
     for slot, entry in config.data.sources.items():
         key, text = fraction_of(config.data, slot)
-        found, note = source(entry, folder, slot)
+        found, note = source(entry, folder, slot, config.data.bug_compatible)
         component = Component(found, parse_fraction(text, key), config.data.seed, config.data.heldout)
         if not component.examples:
             raise RequestError(f"{key}={text} takes no example of {found.path}, which has {found.rows:,} rows")
@@ -61,19 +71,19 @@ def request(config: Config) -> Request:
         raise RequestError(f"two sources would be called {max(names, key=names.count)}; rename one of the files")
     k = parse_fraction(config.strategy.k, "strategy.k") if config.strategy.k is not None else None
     return Request(
-        model=model(config.model),
+        model=base,
         components=tuple(components),
         strategy=config.strategy.name,
         k=k,
         recipe=recipe,
-        benchmarks=tuple(benchmarks(config, components)),
+        benchmarks=tuple(benchmarks(config, components, recipe.template)),
         engine=Engine(config.evaluate.engine, config.evaluate.engine_version, recipe.model_dtype),
         every_stage=config.evaluate.stages == "all",
         notes=tuple(notes),
     )
 
 
-def source(entry: SourceConfig, folder: Path, slot: str) -> tuple[Source, str]:
+def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:
     """The exact source, and a note where a file takes the place of the declared one, under the file's own name."""
     role = cast(Literal["specialized", "general"], entry.role)
     base = Source(
@@ -87,6 +97,8 @@ def source(entry: SourceConfig, folder: Path, slot: str) -> tuple[Source, str]:
         mean_tokens=entry.mean_tokens,
         max_bad_fraction=entry.max_bad_fraction,
         slot=slot,
+        cleaning=cleaning(entry.clean),
+        bug_compatible=bug_compatible,
     )
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
@@ -97,7 +109,7 @@ def source(entry: SourceConfig, folder: Path, slot: str) -> tuple[Source, str]:
         return (base if entry.content and not entry.path else replace(base, content=unpinned)), ""
     try:
         content, rows = content_of(path, entry.content)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, *unpack.DAMAGED) as error:
         raise RequestError(f"{path} of source {entry.name} cannot be read: {error}") from error
     if content == entry.content:
         return base, ""
@@ -107,6 +119,27 @@ def source(entry: SourceConfig, folder: Path, slot: str) -> tuple[Source, str]:
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
     note = f"{path.name} with {rows:,} rows is used in place of the pinned {entry.name} ({entry.rows:,} rows)"
     return replace(found, name=name), note
+
+
+def cleaning(entry: CleanConfig) -> Cleaning | None:
+    """The exact rules, the tags by the content of their file; None where no rule is on."""
+    values: dict[str, Any] = {
+        f.name: tuple(value) if isinstance(value := getattr(entry, f.name), list) else value
+        for f in fields(entry)
+        if f.name != "tags_file"
+    }
+    tags, path = "", entry.tags_file or ""
+    if path:
+        tags = content_of(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
+    made = Cleaning(**values, tags=tags, tags_path=path)
+    return None if made == Cleaning() else made
+
+
+def template(name: str, base: Model) -> str:
+    """The tokenizer's own chat template enters by its content; the others are known by their names."""
+    if name != vocabulary.CHAT or not base.tokenizer_path:
+        return name
+    return vocabulary.chat_template_pin(vocabulary.chat_template(Path(base.tokenizer_path)))
 
 
 def content_of(path: Path, pin: str = "") -> tuple[str, int]:
@@ -119,34 +152,34 @@ def content_of(path: Path, pin: str = "") -> tuple[str, int]:
 @lru_cache(maxsize=256)
 def _hash(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: ARG001
     """(git blob id, SHA-256, rows) of the unpacked bytes; size and time are the cache's key."""
-    with unpacked(name) as file:
-        length = sum(map(len, file))
+    with unpack.opened(name) as file:
+        length = sum(map(len, _blocks(file)))
     blob, sha256 = hashlib.sha1(f"blob {length}\0".encode(), usedforsecurity=False), hashlib.sha256()
-    rows, first = 0, b""
-    with unpacked(name) as file:
-        for line in file:
-            blob.update(line)
-            sha256.update(line)
-            text = line.removeprefix(codecs.BOM_UTF8).strip()
-            rows += bool(text)
-            first = first or text[:1]
-    return blob.hexdigest(), sha256.hexdigest(), _array_rows(name, rows) if first == b"[" else rows
+    with unpack.opened(name) as file:
+        for block in _blocks(file):
+            blob.update(block)
+            sha256.update(block)
+    return blob.hexdigest(), sha256.hexdigest(), _rows(name)
 
 
-def unpacked(name: str) -> IO[bytes]:
-    """A file's bytes, gzip undone whatever the file is called (as data.rows reads it)."""
-    with open(name, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(name, "rb")) if packed else open(name, "rb")
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(unpack.BLOCK), b"")
 
 
-def _array_rows(name: str, lines: int) -> int:
-    """The rows of a JSON array; its lines where it is none, since each of them may be one."""
-    with unpacked(name) as file:
-        try:
-            return len(json.loads(file.read()))
-        except ValueError:
-            return lines
+def _rows(name: str) -> int:
+    """The rows of a file as the reader counts them; of a broken array its lines, since each of them may be one."""
+    if unpack.packing(name) == "parquet":
+        return count_parquet(name)
+    with unpack.opened(name) as file:
+        lines = (line.removeprefix(codecs.BOM_UTF8).strip() for line in file)
+        first = next((line for line in lines if line), b"")
+        count = bool(first) + sum(map(bool, lines))
+    if first[:1] != b"[":
+        return count
+    try:
+        return sum(1 for _ in read_rows(Path(name), "rows"))
+    except RequestError:
+        return count
 
 
 def model(entry: ModelConfig) -> Model:
@@ -176,40 +209,34 @@ def model(entry: ModelConfig) -> Model:
     )
 
 
-def tokenizer_file(place: str | Path) -> Path:
-    """The tokenizer.json in a folder, or the file itself."""
-    path = Path(place)
-    return path / "tokenizer.json" if path.is_dir() else path
-
-
 def tokenizer_of(place: str) -> tuple[str, int]:
     """(identity of a tokenizer's content and of its first and last token, its number of tokens).
 
     Provisional when it cannot be read. A file alone has the tokens that `tokenizer.copy` gives it.
     """
-    path = tokenizer_file(place)
+    path = vocabulary.file_of(Path(place))
     try:
         stat = path.stat()
-        ends = ("<s>", "</s>") if Path(place).is_file() else _ends(path.with_name("tokenizer_config.json"))
+        ends = ("<s>", "</s>") if Path(place).is_file() else _ends(Path(place))
         return _tokenizer(str(path), stat.st_size, stat.st_mtime_ns, ends)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RequestError):
         return f"provisional:{place}", 0
 
 
 @lru_cache(maxsize=64)
 def _tokenizer(name: str, size: int, mtime: int, ends: tuple[str, str]) -> tuple[str, int]:  # noqa: ARG001
-    content = json.loads(Path(name).read_text(encoding="utf-8"))
+    content = vocabulary.content(Path(name))
     canonical = json.dumps([content, *ends], sort_keys=True, separators=(",", ":"))
     ids = [token["id"] for token in content["added_tokens"]] + list(content["model"]["vocab"].values())
     return f"tokenizer:{hashlib.sha256(canonical.encode()).hexdigest()}", max(ids) + 1
 
 
-def _ends(config: Path) -> tuple[str, str]:
-    """The tokens that begin and end an example, as tokenizer_config.json names them."""
-    named = json.loads(config.read_text(encoding="utf-8"))
+def _ends(folder: Path) -> tuple[str, str]:
+    """The tokens that begin and end an example, as a tokenizer's folder names them."""
+    named = vocabulary.settings(folder)
     first, last = (named[key]["content"] if isinstance(named[key], dict) else named[key] for key in ENDS)
     if not (isinstance(first, str) and isinstance(last, str)):
-        raise TypeError(f"{config} names no {' and '.join(ENDS)}")
+        raise TypeError(f"{folder} names no {' and '.join(ENDS)}")
     return first, last
 
 
@@ -232,9 +259,9 @@ def _weights(folder: str, parts: tuple[tuple[str, int, int], ...]) -> str:
     return f"safetensors:{total.hexdigest()}"
 
 
-def benchmarks(config: Config, components: list[Component]) -> Iterator[Benchmark]:
+def benchmarks(config: Config, components: list[Component], template: str) -> Iterator[Benchmark]:
     """The test sets of a point; held-out loss is one for each source."""
-    evaluate, template = config.evaluate, config.train.template
+    evaluate = config.evaluate
     folder = Path(config.data.folder or Path(config.output_dir) / "data")
     for name in evaluate.benchmarks:
         if name in MINI_BENCHMARKS:

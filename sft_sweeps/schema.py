@@ -38,8 +38,30 @@ class ModelConfig:
 
 
 @dataclass
+class CleanConfig:
+    """Rules for conversations, in the order in which they apply; all are off by default. conf/source/sharegpt.yaml."""
+
+    html_to_markdown: bool = False
+    role_break: str = "cut"
+    min_characters: int = 0
+    drop_words: list[str] = field(default_factory=list)
+    drop_duplicates: bool = False
+    drop_plugins: bool = False
+    keep_languages: list[str] = field(default_factory=list)
+    drop_languages: list[str] = field(default_factory=list)
+    drop_repeated_digits: bool = False
+    split_tokens: int = 0
+    drop_wrong_lists: bool = False
+    drop_tags: list[str] = field(default_factory=list)
+    tags_file: str | None = None
+
+
+@dataclass
 class SourceConfig:
-    """A source is a pinned `file`, the user's own `path`, or `generated` from `seed`."""
+    """A source is a pinned `file`, the user's own `path`, or `generated` from `seed`.
+
+    `url` is where `action=prepare` fetches `file` from; `hub` a data set of the Hugging Face hub, pinned by `revision`.
+    """
 
     name: str = MISSING
     ability: str = MISSING
@@ -54,6 +76,12 @@ class SourceConfig:
     format: str = "auto"
     mean_tokens: float = 200.0
     max_bad_fraction: float = 0.05
+    url: str = ""
+    hub: str = ""
+    revision: str = ""
+    subset: str = ""
+    split: str = "train"
+    clean: CleanConfig = field(default_factory=CleanConfig)
 
 
 @dataclass
@@ -66,6 +94,7 @@ class DataConfig:
     seed: int = 0
     heldout: int = 0
     folder: str | None = None
+    bug_compatible: bool = False
 
 
 @dataclass
@@ -301,6 +330,16 @@ class PlanConfig:
 
 
 @dataclass
+class InspectConfig:
+    """`action=inspect` shows `limit` examples of each source, or the rows of `input`; `output` is JSON lines."""
+
+    limit: int = 3
+    output: str | None = None
+    input: str | None = None
+    benchmarks: str | None = None
+
+
+@dataclass
 class Config:
     """One point of a sweep."""
 
@@ -319,6 +358,7 @@ class Config:
     study: StudyConfig = field(default_factory=StudyConfig)
     grid: GridConfig = field(default_factory=GridConfig)
     plan: PlanConfig = field(default_factory=PlanConfig)
+    inspect: InspectConfig = field(default_factory=InspectConfig)
 
 
 def register() -> None:

@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps import sandbox, scoring
+from sft_sweeps import sandbox, scoring, unpack
 from sft_sweeps.benchmarks import gsm8k, humaneval, mt_bench
 from sft_sweeps.benchmarks.catalog import parse
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading
 from sft_sweeps.errors import RequestError
-from sft_sweeps.resolve import unpacked
 from sft_sweeps.spec import Isolation
 
 GSM8K_ITEMS = 1319
@@ -30,7 +29,7 @@ Progress = Callable[[int], None]
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of JSON lines, plain or gzip; RequestError names what is wrong and where."""
     try:
-        with unpacked(str(path)) as file:
+        with unpack.opened(path) as file:
             text = file.read().decode("utf-8")
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror or error})") from error

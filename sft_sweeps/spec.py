@@ -19,6 +19,34 @@ def count_examples(rows: int, fraction: Fraction, heldout: int = 0) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleaning:
+    """What is done to conversations before they are examples; conf/source/sharegpt.yaml says what each rule is.
+
+    `tags` is the content of a file of tags (`sha256:...`), "" where words and code fences stand in for them.
+    """
+
+    html_to_markdown: bool = False
+    role_break: Literal["cut", "drop"] = "cut"
+    min_characters: int = 0
+    drop_words: tuple[str, ...] = ()
+    drop_duplicates: bool = False
+    drop_plugins: bool = False
+    keep_languages: tuple[str, ...] = ()
+    drop_languages: tuple[str, ...] = ()
+    drop_repeated_digits: bool = False
+    split_tokens: int = 0
+    drop_wrong_lists: bool = False
+    drop_tags: tuple[str, ...] = ()
+    tags: str = ""
+    tags_path: str = field(default="", metadata=EXECUTION)
+
+    @property
+    def fallback(self) -> bool:
+        """Whether words and code fences stand in for the tags of a tagger."""
+        return bool(self.drop_tags) and not self.tags
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """A named SFT data set of one ability.
 
@@ -38,6 +66,8 @@ class Source:
     max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)
     seed: int = field(default=0, metadata=EXECUTION)  # of a generated source, whose content says it too
     slot: str = field(default="", metadata=EXECUTION)  # its place in data.sources, for messages
+    cleaning: Cleaning | None = None  # None: none of its rules is on
+    bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
 
     @property
     def provisional(self) -> bool:

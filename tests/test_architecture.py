@@ -16,11 +16,12 @@ from sft_sweeps.config import problems
 
 # A module imports only what stands above it.
 LAYERS = (
-    "errors schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost resolve",
+    "errors schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost unpack",
+    "vocabulary data.rows resolve",
     "plan frozen show compare claims store sharing sweeps jobs retention tracking attempts reasons",
     "submissions standing disk",
-    "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
-    "data.pool data.batches",
+    "data.example data.drop data.clean data.tags data.template data.tokenizer data.mini data.select data.read",
+    "data.spell data.fastchat data.chat data.encode data.load data.pool data.batches",
     "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.item benchmarks.mini",
     "benchmarks.gsm8k benchmarks.humaneval benchmarks.mt_bench benchmarks.catalog judging",
     "generate.rows generate.parallel generate.decode generate.hf generate.vllm generate.answers scoring",

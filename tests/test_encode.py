@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, normalizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from sft_sweeps import vocabulary
 from sft_sweeps.data import tokenizer as bpe
 from sft_sweeps.data.encode import Encoded, Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
+from sft_sweeps.data.spell import Plain, Words, speller
 from sft_sweeps.data.template import segments
 from sft_sweeps.errors import RequestError
 
@@ -199,8 +202,9 @@ def test_unusable_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"no tokenizer\.json .*model\.tokenizer=FOLDER"):
         Encoder(tmp_path, "vicuna_bare", 9)
     (tmp_path / "tokenizer.model").write_bytes(b"x")
-    with pytest.raises(RequestError, match="converts wrongly"):
+    with pytest.raises(RequestError, match=r"tokenizer\.model is no SentencePiece model"):
         Encoder(tmp_path, "vicuna_bare", 9)
+    (tmp_path / "tokenizer.model").unlink()
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(RequestError, match="cannot be loaded"):
         Encoder(tmp_path, "vicuna_bare", 9)
@@ -210,7 +214,7 @@ def test_unusable_folder_is_refused(tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="names bos_token and eos_token"):
             Encoder(tmp_path, "vicuna_bare", 9)
     with pytest.raises(RequestError, match=r"vicuna_v1\.1, vicuna_bare"):
-        Encoder(broken(tmp_path), "alpaca", 9)
+        Encoder(broken(tmp_path), "llama3", 9)
 
 
 def oracle_rows() -> list[dict[str, Any]]:
@@ -263,3 +267,151 @@ def test_lengths_of_whole_sources_are_fastchats(name: str, file: str, examples: 
     ):
         with gzip.open(SHARED / f"data/oracles/lengths_{name}_{kind}.npy.gz") as stored:
             assert np.load(stored)[rows].tolist() == ours
+
+
+def rounds_of(row: dict[str, Any]) -> Example:
+    """An oracle row as FastChat's trainer takes it: one leading turn that is not human's is dropped."""
+    turns = [turn["value"] for turn in row["conversations"]]
+    turns = turns if row["conversations"][0]["from"] == "human" else turns[1:]
+    dangling = turns.pop() if len(turns) % 2 else None
+    return Example(f"oracle/{row['id']}", tuple(zip(turns[::2], turns[1::2], strict=True)), dangling=dangling)
+
+
+@needs_shared
+def test_bug_compatible_is_fastchat_on_every_row() -> None:
+    encoder = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048, bug_compatible=True)
+    rows = oracle_rows()
+    for row, encoded in zip(rows, encoder.encoded(map(rounds_of, rows)), strict=True):
+        assert encoded.input_ids.tolist() == row["input_ids"], row["id"]
+        assert spans(encoded.supervised) == row["supervised_spans"], row["id"]
+        assert (encoded.reason or "ok", encoded.truncated) == (row["reason"], row["truncated"]), row["id"]
+    assert len(rows) == 633
+    kept, dropped = encoder.encode_all([rounds_of(row) for row in rows])
+    assert (len(kept), dropped) == (633, {})
+
+
+@pytest.mark.parametrize("made", ["prepend", "metaspace", "metaspace_5_24"])
+@settings(max_examples=150, deadline=None)
+@given(text=TEXT, again=TEXT)
+def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
+    tokenizer, words = spellers(made)
+    plain = Plain(tokenizer)
+    for one in (text, again, f"{text} {again}", f"{text}\n{again}", f"  {text}"):
+        assert words.ids(one).tolist() == plain.ids(one).tolist()
+    sides = [(f"USER: {text} ASSISTANT:", f" {again}"), ("a:", again), (text, again)]
+    for (ids, first), (other, place) in zip(words.rounds(sides), plain.rounds(sides), strict=True):
+        assert (ids.tolist(), first) == (other.tolist(), place)
+
+
+@cache
+def spellers(made: str) -> tuple[Tokenizer, Words]:
+    tokenizer = llama_like()
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    if made != "prepend":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", "always", split=False)
+        tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    if made == "metaspace_5_24":
+        double = normalizers.Replace(Regex("\\A\u2581"), "\u2581\u2581")
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(" ", "\u2581"), double])
+    found = speller(tokenizer)
+    assert isinstance(found, Words)
+    return tokenizer, found
+
+
+def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
+    for piece in ("a\u2581", "a\u2581b", "\nx", "\n\n"):
+        content = json.loads(llama_like().to_str())
+        content["model"]["vocab"][piece] = len(content["model"]["vocab"])
+        assert isinstance(speller(Tokenizer.from_str(json.dumps(content))), Plain)
+    assert isinstance(speller(byte_level()), Plain)
+
+
+def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, words = spellers("prepend")
+    monkeypatch.setattr("sft_sweeps.data.spell.REMEMBERED", 3)
+    text = " ".join(f"w{n}" for n in range(50))
+    assert words.ids(text).tolist() == Plain(tokenizer).ids(text).tolist()
+    assert len(words.rounds([(f"{text}:", f" {text}")])[0][0]) > 300
+    assert len(words) <= 3
+
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\\nYou are helpful.<|im_end|>\\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def chatml(folder: Path, template: str = CHATML) -> Path:
+    made = bpe.train(CORPUS, 400)
+    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    bpe.save(made, folder)
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chatml(tmp_path_factory.mktemp("chatml"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rounds=ROUND_LISTS)
+def test_chat_template_is_what_transformers_writes(chat_folder: Path, rounds: tuple[tuple[str, str], ...]) -> None:
+    loaded = transformers_tokenizer(chat_folder)
+    encoder = Encoder(chat_folder, "chat_template", 10_000)
+    encoded = encode(encoder, rounds)
+    ids = encoded.input_ids.tolist()
+    messages = [
+        {"role": role, "content": text}
+        for both in rounds
+        for role, text in zip(("user", "assistant"), both, strict=True)
+    ]
+    sound = not any(token in text for both in rounds for text in both for token in ("<s>", "</s>", "<unk>", "<|"))
+    if sound:
+        whole = loaded.apply_chat_template(messages, tokenize=True, return_dict=False)
+        assert whole[: len(ids)] == ids
+        assert loaded.decode(whole[len(ids) :]) == "\n"
+    learnt = spans(encoded.supervised)
+    assert [encoder.decode(ids[start:stop]) for start, stop in learnt] == [response for _, response in rounds]
+    assert all(ids[stop - 1] == encoder.eos_id for _, stop in learnt)
+    assert ids.count(encoder.eos_id) == 2 * len(rounds) + 1  # a "<|im_end|>" that a user typed is text
+    for place, (start, _) in enumerate(learnt):
+        assert encoder.prompt_ids(rounds[:place], rounds[place][0]) == ids[:start]
+
+
+@cache
+def transformers_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (CHATML.replace("message['content']", "message['content'] | trim"), "changes the messages"),
+        (CHATML.replace("+ '<|im_end|>' + '\\n' }}", "+ '\\n' }}"), "does not end a response with a special token"),
+        (CHATML.replace("'<|im_start|>assistant\\n'", "'Answer:'"), "asks for an answer in another way"),
+        ("{{ raise_exception('no') }}", "fails: no"),
+        ("{% nonsense %}", "cannot be read"),
+        ("", "no chat_template"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_followed_is_refused(tmp_path: Path, template: str, message: str) -> None:
+    chatml(tmp_path, template)
+    if not template:
+        (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(RequestError, match=message):
+        Encoder(tmp_path, "chat_template", 99)
+
+
+def test_a_chat_template_is_pinned(chat_folder: Path, tmp_path: Path) -> None:
+    pinned = vocabulary.chat_template_pin(CHATML)
+    assert Encoder(chat_folder, pinned, 99).eos_id == Encoder(chat_folder, "chat_template", 99).eos_id
+    with pytest.raises(RequestError, match="is not the planned one"):
+        Encoder(chatml(tmp_path, CHATML + " "), pinned, 99)

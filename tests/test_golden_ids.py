@@ -10,23 +10,23 @@ from sft_sweeps.resolve import request
 
 # study=table1 at 7B; general is left out, whose file has no pin.
 TABLE1 = {
-    "llama7b--math": "3b0c4c0949f8",
-    "llama7b--code": "ee9c695575a0",
-    "llama7b--code--math": "81423e898ddb",
-    "llama7b--code+math": "09218014a030",
+    "llama7b--math": "3a1abba53749",
+    "llama7b--code": "e88282ebcdf9",
+    "llama7b--code--math": "b192cce38aaf",
+    "llama7b--code+math": "6e75af9d60ce",
 }
 # study=quickstart with the tokenizer below.
 QUICKSTART = {
-    "mini--math": "a76714431210",
-    "mini--code": "857d67fdfcca",
-    "mini--general": "b7b040ff58c3",
-    "mini--general+code+math": "b169bd58566e",
-    "mini--code--math": "1d83e6583d53",
-    "mini--code--math--general": "a32b29b69557",
-    "mini--code+math": "df9f620b07c7",
-    "mini--code+math--general": "7f026f8d5a5c",
-    "mini--code+math--general+code@1_16+math@1_16": "ff6c2cf17d8c",
-    "mini--code+math--general+code@1_4+math@1_4": "5c395d6452ac",
+    "mini--math": "07c0b82905bd",
+    "mini--code": "7fb7b736937a",
+    "mini--general": "9163b20be1db",
+    "mini--general+code+math": "2be3c3f4e144",
+    "mini--code--math": "9b7cd64de4c4",
+    "mini--code--math--general": "457a005bd56b",
+    "mini--code+math": "bcbd179b948b",
+    "mini--code+math--general": "232e9d047829",
+    "mini--code+math--general+code@1_16+math@1_16": "9278a4f344cf",
+    "mini--code+math--general+code@1_4+math@1_4": "aacb58d363d0",
 }
 TOKENIZER = {"added_tokens": [{"id": 0, "content": "<unk>"}], "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}}}
 

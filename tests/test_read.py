@@ -42,6 +42,10 @@ def chat(*turns: tuple[str, str], chat_id: str = "abc_0") -> dict[str, Any]:
     return {"id": chat_id, "conversations": [{"from": role, "value": value} for role, value in turns]}
 
 
+def messages(*texts: str) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": text} for role, text in zip(texts[::2], texts[1::2], strict=True)]}
+
+
 ROWS = [
     ("question_answer", {"question": "q", "answer": "a", "style": 1}, ("q", "a")),
     ("query_response", {"query": "q", "response": "a"}, ("q", "a")),
@@ -51,6 +55,7 @@ ROWS = [
     ("alpaca", {"instruction": "q", "input": None, "output": "a"}, ("q", "a")),
     ("alpaca", {"instruction": "q", "output": " a\n", "response": "no"}, ("q", " a\n")),
     ("sharegpt", chat(("human", "q"), ("gpt", "a")), ("q", "a")),
+    ("messages", messages("system", "s", "user", "q", "assistant", "a"), ("q", "a")),
 ]
 
 
@@ -130,7 +135,7 @@ def test_dropped_row_is_counted_shown_and_renames_no_other(write: Write, reason:
         ("not_text", {"id": "x", "conversations": None}),
         ("not_text", {"id": "x", "conversations": [{"from": "human", "value": None}]}),
         ("not_text", {"id": "x", "conversations": ["hello"]}),
-        ("unknown_fields", {"id": "x", "messages": []}),
+        ("unknown_fields", {"id": "x", "turns": []}),
         ("bad_characters", chat(("human", "a"), ("gpt", "b"), ("human", "\0"), ("gpt", "d"))),
         ("bad_characters", chat(("human", "a"), ("gpt", "b"), chat_id="\ud800_1")),
     ],

@@ -10,6 +10,7 @@ from sft_sweeps import config
 from sft_sweeps.data import tokenizer
 from sft_sweeps.data.template import TEMPLATES, chat_template, generation_prompt, segments
 from sft_sweeps.errors import RequestError
+from sft_sweeps.vocabulary import CHAT
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -39,10 +40,10 @@ def test_generation_prompt_is_what_training_gives(rounds: list[tuple[str, str]],
 
 
 def test_unknown_template_names_the_valid_ones() -> None:
-    for call in (lambda: segments("alpaca", ROUNDS), lambda: chat_template("alpaca")):
-        with pytest.raises(RequestError, match=r"alpaca is not known.*vicuna_v1\.1, vicuna_bare"):
+    for call in (lambda: segments("llama3", ROUNDS), lambda: chat_template("llama3")):
+        with pytest.raises(RequestError, match=r"llama3 is not known.*vicuna_v1\.1, vicuna_bare"):
             call()
-    assert set(config.TEMPLATES) == set(TEMPLATES)
+    assert set(config.TEMPLATES) == {*TEMPLATES, CHAT}
 
 
 @pytest.mark.parametrize("template", list(TEMPLATES))

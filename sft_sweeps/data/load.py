@@ -20,4 +20,4 @@ def load(source: Source) -> Table:
     content, _ = content_of(path, source.content)
     if content != source.content:
         raise RunError(f"{path} changed since it was planned ({content}, planned {source.content}); launch again")
-    return read(path, source.name, max_bad_fraction=source.max_bad_fraction, format=source.format)
+    return read(path, source.name, max_bad_fraction=source.max_bad_fraction, source=source)

@@ -1,52 +1,66 @@
 """How a conversation is written as one text.
 
-    <bos>SYSTEM USER: prompt ASSISTANT: response<eos>USER: prompt ASSISTANT: response<eos>
+    vicuna_v1.1   <bos>SYSTEM USER: prompt ASSISTANT: response<eos>USER: prompt ASSISTANT: response<eos>
+    vicuna_bare   the same without the system sentence
+    alpaca        <bos>SYSTEM\\n\\n### Instruction:\\nprompt\\n\\n### Response:response<eos>   (Stanford Alpaca's prompt
+                  without an input, as gsm8k-ScRel trained on it)
 
 A template turns each round into a segment of two texts. The first is given to the model and ends with the assistant's
-colon; the second starts with the separator space and is what the model learns to write, the end-of-sequence token after
-it included. Texts are taken as they are: nothing is stripped or escaped.
+colon; the second is what the model learns to write (Vicuna's begins with the separator space), the end-of-sequence
+token after it included. Texts are taken as they are: nothing is stripped or escaped. `chat_template` names the
+tokenizer's own (data/chat.py), and is none of these.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.errors import RequestError
+from sft_sweeps.vocabulary import CHAT
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What stands around the texts: the system sentence (may be empty) and the names of the two sides."""
+    """What stands around the texts: before the first prompt, before and after every prompt, before a response."""
 
-    system: str
-    user: str = "USER"
-    assistant: str = "ASSISTANT"
+    system: str = ""
+    before: str = "USER: "
+    after: str = " ASSISTANT:"
+    separator: str = " "
 
     def opening(self, prompt: str, first: bool) -> str:
         """What the model is given before it answers `prompt`."""
-        system = f"{self.system} " if first and self.system else ""
-        return f"{system}{self.user}: {prompt} {self.assistant}:"
+        return f"{self.system if first else ''}{self.before}{prompt}{self.after}"
 
 
 TEMPLATES: dict[str, Template] = {
     "vicuna_v1.1": Template(
         "A chat between a curious user and an artificial intelligence assistant. "
-        "The assistant gives helpful, detailed, and polite answers to the user's questions."
+        "The assistant gives helpful, detailed, and polite answers to the user's questions. "
     ),
-    "vicuna_bare": Template(""),
+    "vicuna_bare": Template(),
+    "alpaca": Template(
+        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n",
+        before="### Instruction:\n",
+        after="\n\n### Response:",
+        separator="",
+    ),
 }
 
 
 def find(name: str) -> Template:
     """The template of that name; RequestError lists the valid ones."""
     if name not in TEMPLATES:
-        raise RequestError(f"template {name} is not known. Choose train.template from {', '.join(TEMPLATES)}.")
+        raise RequestError(f"template {name} is not known. Choose train.template from {', '.join((*TEMPLATES, CHAT))}.")
     return TEMPLATES[name]
 
 
 def segments(template: str, rounds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Each round as (what is given, what is learnt); the text is their concatenation with eos after each."""
     of = find(template)
-    return [(of.opening(prompt, first=not place), f" {response}") for place, (prompt, response) in enumerate(rounds)]
+    return [
+        (of.opening(prompt, first=not place), of.separator + response)
+        for place, (prompt, response) in enumerate(rounds)
+    ]
 
 
 def generation_prompt(template: str, rounds: Sequence[tuple[str, str]], prompt: str) -> str:
@@ -55,23 +69,33 @@ def generation_prompt(template: str, rounds: Sequence[tuple[str, str]], prompt: 
 
 
 def chat_template(template: str) -> str:
-    """The same text for `apply_chat_template`: Jinja over messages of the roles user and assistant, in turn."""
+    """The same text for `apply_chat_template`: Jinja over messages of the roles user and assistant, in turn.
+
+    Empty for the tokenizer's own, which its folder has already.
+    """
+    if template.startswith(CHAT):
+        return ""
     of = find(template)
-    system = of.system.replace("'", "\\'")
+    before, after = _quoted(of.before), _quoted(of.after)
     parts = [
         "{{ bos_token }}",
-        f"{{{{ '{system} ' }}}}" if system else "",
+        f"{{{{ {_quoted(of.system)} }}}}" if of.system else "",
         "{% for message in messages %}",
         "{% if message['role'] != ('assistant' if loop.index0 % 2 else 'user') %}",
         "{{ raise_exception('Messages must be of the roles user and assistant in turn, the user first.') }}",
         "{% elif message['role'] == 'user' %}",
-        f"{{{{ '{of.user}: ' + message['content'] }}}}",
+        f"{{{{ {before} + message['content'] }}}}",
         "{% else %}",
-        f"{{{{ ' {of.assistant}: ' + message['content'] + eos_token }}}}",
+        f"{{{{ {_quoted(of.after + of.separator)} + message['content'] + eos_token }}}}",
         "{% endif %}",
         "{% endfor %}",
         "{% if add_generation_prompt and messages[-1]['role'] == 'user' %}",
-        f"{{{{ ' {of.assistant}:' }}}}",
+        f"{{{{ {after} }}}}",
         "{% endif %}",
     ]
     return "".join(parts)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"

@@ -17,10 +17,18 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 from tokenizers.trainers import BpeTrainer
 
+from sft_sweeps import vocabulary
+
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")
 UNKNOWN, START, END = range(3)
 BYTES = 256
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
 PIECES = r"\d| ?\p{L}+(?: (?=\d))?| ?[^\s\p{L}\d]+(?: (?=\d))?|\s+(?!\S)|\s+"
 
 
@@ -51,6 +59,7 @@ def copy(place: Path, folder: Path) -> None:
     for name in FILES:
         if (place / name).is_file():
             shutil.copyfile(place / name, folder / name)
+    vocabulary.complete(folder)
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig
 
+from sft_sweeps import vocabulary
 from sft_sweeps.data import tokenizer as tokenizers
 from sft_sweeps.errors import RunError
 from sft_sweeps.train import ranks, weights
@@ -85,6 +86,7 @@ def _write_rest(engine: Engine, parent: Path, folder: Path, dtype: str, *, token
             shutil.copyfile(tokenizer / name, folder / name)
     if (parent / "generation_config.json").is_file():
         shutil.copyfile(parent / "generation_config.json", folder / "generation_config.json")
+    vocabulary.complete(folder)
     if not (folder / "generation_config.json").is_file():
         GenerationConfig.from_model_config(engine.deepspeed.module.config).save_pretrained(folder)
     if chat_template:

@@ -76,7 +76,9 @@ def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting:
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
     """The encoded examples of a stage, and the account of them for data.json."""
     examples, account = mixture_examples(stage.mixture, load)
-    encoder = Encoder(store.tokenizer(stage.parent), stage.recipe.template, stage.recipe.max_length)
+    faithful = any(c.source.bug_compatible for c in stage.mixture.components)
+    folder, recipe = store.tokenizer(stage.parent), stage.recipe
+    encoder = Encoder(folder, recipe.template, recipe.max_length, bug_compatible=faithful)
     encoded, dropped = encoder.encode_all(examples)
     if not encoded:
         raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")

@@ -1,0 +1,254 @@
+"""The rules for conversations: what FastChat's pipeline does to ShareGPT, each rule a switch.
+
+Restated from lm-sys/FastChat 0.2.30, fastchat/data: clean_sharegpt, optional_clean, split_long_conversation,
+filter_wrong_format, in that order. A sound conversation begins with its first human turn and ends before the first turn
+that is empty or out of turn; FastChat (`bug_compatible`) drops one leading turn at most, refuses a conversation whose
+roles do not alternate, and loses the last rounds of a conversation that it splits.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from sft_sweeps.data.drop import DropError
+from sft_sweeps.data.example import Example
+from sft_sweeps.errors import RequestError
+from sft_sweeps.spec import Cleaning
+
+Turn = tuple[str, str]  # role, text
+Rounds = tuple[tuple[str, str], ...]
+
+HUMAN = frozenset({"human", "user"})
+ASSISTANT = frozenset({"gpt", "chatgpt", "bing", "bard", "assistant"})
+FASTCHAT_ROLES = ("human", "gpt")
+SEPARATORS = 6  # tokens that FastChat reckons for a message's surroundings
+EXTRA = "needs: pip install 'sft-sweeps[cleaning]'"
+
+DIV, SPAN = re.compile("<div.*?>"), re.compile("<span.*?>")
+CODE_WITH_LANGUAGE = re.compile(r"```\s*(.*?)(?:Copy code)+(.+?)\s*?```", re.DOTALL)
+PAGES = re.compile(r"\d+ / \d+")
+COPIED = re.compile(r"Copy\d+ chars / \d+ words")
+EMPTY_CODE = re.compile(r"```(.*?)Copy code\s*```")
+WRONG_LIST = re.compile("\n1\\. [^2]*\n1\\. ")
+REPEATED_DIGIT = re.compile(r"(\d)\1{8}")
+
+
+def conversation(
+    turns: Sequence[Turn], cleaning: Cleaning | None, bug_compatible: bool, plugins: bool = False
+) -> tuple[Rounds, str | None]:
+    """(rounds, a last prompt without an answer); DropError says why there is none."""
+    if bug_compatible:
+        found = _fastchat_cleaned(turns, cleaning) if cleaning else _fastchat_raw(turns)
+    else:
+        found = _sound(turns, cleaning or Cleaning())
+    rounds = tuple(zip(found[::2], found[1::2], strict=False))
+    if cleaning and plugins and cleaning.drop_plugins:
+        raise DropError("plugin")
+    if cleaning:
+        _filter(found, cleaning)
+    return rounds, found[-1] if len(found) % 2 else None
+
+
+def _sound(turns: Sequence[Turn], cleaning: Cleaning) -> list[str]:
+    start = next((place for place, (role, _) in enumerate(turns) if role in HUMAN), len(turns))
+    texts: list[str] = []
+    for role, text in turns[start:]:
+        if role not in (ASSISTANT if len(texts) % 2 else HUMAN):
+            if cleaning.role_break == "drop":
+                raise DropError("role_break")
+            break
+        _refuse_words(text, cleaning)
+        text = _markdown(text, cleaning)
+        if not text or (cleaning.html_to_markdown and not text[0].isprintable()):
+            break
+        texts.append(text)
+    texts = texts[: len(texts) // 2 * 2]
+    if not texts:
+        raise DropError("no_round")
+    if sum(map(len, texts)) < cleaning.min_characters:
+        raise DropError("too_short")
+    return texts
+
+
+def _fastchat_raw(turns: Sequence[Turn]) -> list[str]:
+    """As the trainer takes a row; where it would end in an exception, the row is dropped."""
+    if not turns:
+        raise DropError("no_turn")
+    for role, _ in turns:
+        if role not in FASTCHAT_ROLES:
+            raise DropError("unknown_role")
+    left = turns if turns[0][0] == FASTCHAT_ROLES[0] else turns[1:]
+    if any(role != FASTCHAT_ROLES[place % 2] for place, (role, _) in enumerate(left)):
+        raise DropError("role_break")
+    return [text for _, text in left]
+
+
+def _fastchat_cleaned(turns: Sequence[Turn], cleaning: Cleaning) -> list[str]:
+    left = list(turns)
+    if len(left) > 1 and left[0][0] != FASTCHAT_ROLES[0]:
+        left = left[1:]
+    if len(left) > 1 and left[-1][0] == FASTCHAT_ROLES[0]:
+        left = left[:-1]
+    if len(left) <= 1:
+        raise DropError("too_short")
+    texts: list[str] = []
+    for place, (role, text) in enumerate(left):
+        if role != FASTCHAT_ROLES[place % 2]:
+            raise DropError("role_break")
+        _refuse_words(text, cleaning)
+        text = _markdown(text, cleaning)
+        if not text or not text[0].isprintable():
+            break
+        texts.append(text)
+    characters = sum(map(len, texts))  # FastChat counts the last prompt too, which it then drops
+    texts = texts[: len(texts) // 2 * 2]
+    if not texts or characters < cleaning.min_characters:
+        raise DropError("too_short")
+    return texts
+
+
+def _refuse_words(text: str, cleaning: Cleaning) -> None:
+    lower = text.lower() if cleaning.drop_words else ""
+    if any(word.lower() in lower for word in cleaning.drop_words):
+        raise DropError("blocked_word")
+
+
+def _markdown(text: str, cleaning: Cleaning) -> str:
+    if not cleaning.html_to_markdown:
+        return text
+    text = SPAN.sub("", DIV.sub("", text))  # else indentation and underscores in code are lost
+    try:
+        text = _markdownify()(text).strip()
+    except Exception as error:  # its parser raises AssertionError and kinds of its own
+        raise DropError("bad_html") from error
+    text = CODE_WITH_LANGUAGE.sub("```\\g<1>\n\\g<2>\n```", text)
+    if noise := PAGES.match(text):
+        text = text[noise.end() :]
+    text = EMPTY_CODE.sub("", COPIED.sub("", text))
+    return text.replace("\n\n\n", "\n").strip()
+
+
+@lru_cache
+def _markdownify() -> Callable[[str], str]:
+    try:
+        from markdownify import markdownify
+    except ImportError:
+        raise RequestError(f"clean.html_to_markdown=true {EXTRA}") from None
+    return markdownify  # type: ignore[no-any-return]
+
+
+def _filter(texts: Sequence[str], cleaning: Cleaning) -> None:
+    if cleaning.keep_languages or cleaning.drop_languages:
+        language = _classifier()("\n".join(texts))
+        if cleaning.keep_languages and language not in cleaning.keep_languages:
+            raise DropError("language")
+        if language in cleaning.drop_languages:
+            raise DropError("language")
+    if cleaning.drop_repeated_digits and any(REPEATED_DIGIT.search(text) for text in texts):
+        raise DropError("repeated_digits")
+
+
+@lru_cache
+def _classifier() -> Callable[[str], str]:
+    try:
+        import py3langid
+    except ImportError:
+        raise RequestError(f"clean.keep_languages and clean.drop_languages {EXTRA}") from None
+
+    def classify(text: str) -> str:
+        return str(py3langid.classify(text)[0])
+
+    return classify
+
+
+Keys = tuple[bytes, bytes]
+
+
+def keys(example: Example) -> Keys:
+    """What makes a conversation a duplicate of an earlier one: its own id, and its first prompt and response."""
+    first = example.rounds[0] if example.rounds else ("", "")
+    texts = (example.row_id, "\0".join(first))
+    one, other = (hashlib.blake2b(text.encode(), digest_size=12).digest() for text in texts)
+    return (one if example.row_id else b""), other
+
+
+class Unique:
+    """Drops rows whose id, or whose first prompt and response, were seen in an earlier one that stayed."""
+
+    def __init__(self) -> None:
+        self._seen: set[bytes] = set()
+
+    def repeats(self, found: Keys) -> str:
+        """Why a row is dropped, "" where it stays."""
+        name, first = found
+        if name and name in self._seen:
+            return "duplicate_id"
+        if first in self._seen:
+            return "duplicate_conversation"
+        self._seen |= {name, first}
+        return ""
+
+
+def split(
+    example: Example, cleaning: Cleaning | None, bug_compatible: bool, length: Callable[[str], int]
+) -> Iterator[Example]:
+    """A conversation at whole rounds, as many in each part as `split_tokens` allow; `length` counts a text's tokens."""
+    limit = cleaning.split_tokens if cleaning else 0
+    if not limit or example.dangling is not None:
+        yield example
+        return
+    costs = [length(prompt) + length(response) + 2 * SEPARATORS for prompt, response in example.rounds]
+    cut = _fastchat_parts(costs, limit) if bug_compatible else _parts(costs, limit)
+    for start, stop in cut:
+        whole = (start, stop) == (0, len(costs))
+        name = example.id if whole and not bug_compatible else f"{example.id}_{2 * start}"
+        yield replace(example, id=name, rounds=example.rounds[start:stop])
+
+
+def _parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    start = total = 0
+    for place, cost in enumerate(costs):
+        if place > start and total + cost > limit:
+            yield start, place
+            start, total = place, 0
+        total += cost
+    yield start, len(costs)
+
+
+def _fastchat_parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """What does not fit any more when the conversation ends is lost, and so is a single round that is too long."""
+    start = total = 0
+    for place, cost in enumerate(costs):
+        if total + cost > limit:
+            if place > start:  # FastChat makes an empty part here, and drops it afterwards
+                yield start, place
+            start, total = place, 0
+        elif place == len(costs) - 1:
+            yield start, place + 1
+        total += cost
+
+
+def has_wrong_list(example: Example) -> bool:
+    """A numbered list that begins again with 1 before it has reached 2."""
+    return any(WRONG_LIST.search(text) for text in example.messages)
+
+
+def turns_of(row: Mapping[str, Any]) -> list[Turn]:
+    """A row's turns, from {conversations: [{from, value}]} or {messages: [{role, content}]}; DropError."""
+    listed = row.get("conversations", row.get("messages"))
+    if listed is None and not ("conversations" in row or "messages" in row):
+        raise DropError("unknown_fields")
+    if not isinstance(listed, list):
+        raise DropError("not_text")
+    found = []
+    for turn in listed:
+        if not isinstance(turn, dict):
+            raise DropError("not_text")
+        role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+        if not isinstance(role, str) or not isinstance(text, str):
+            raise DropError("not_text")
+        found.append((role, text))
+    return found

@@ -1,0 +1,235 @@
+"""The tokenizer of a folder: found, converted where only SentencePiece's model is there, and compared with it.
+
+`content` is what a folder's tokenizer.json says; where there is a tokenizer.model alone, it is converted as
+transformers 4.33 did: merges in the order of the scores of what they make. transformers 5 orders them by id, which
+gives double spaces and indentation other ids, so `check` compares with SentencePiece, or with the ids that LLaMA's own
+vocabulary is known to give, and refuses a difference.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sft_sweeps.errors import RequestError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+SPACE = "\u2581"  # how SentencePiece writes a space
+FAST, SLOW, CONFIG = "tokenizer.json", "tokenizer.model", "tokenizer_config.json"
+CHAT_TEMPLATE = "chat_template.jinja"
+CHAT = "chat_template"  # as train.template: the tokenizer's own
+# Texts that a wrong conversion spells differently. None begins with a space, where tokenizers may differ in peace.
+PROBES = (
+    "def f(x):\n    if x:\n        return  x + 1\n\n\n    return   None",
+    "a  two spaces between,  two after  ",
+    "b\tTabs\t\tand\r\n  line ends \n \n",
+    "USER: 2 + 2 = 4, 1234567890 ASSISTANT: <<48/2=24>>24 #### 72",
+    "naïve café – “quotes” … 数学 العربية 👩‍👩‍👧 \ufeff",
+    "c                                        x",
+)
+# Of the sorted vocabulary of a tokenizer without its model, the SHA-256; and the one of the probes' ids.
+KNOWN = {
+    # LLaMA and LLaMA-2
+    "d182db49d05efb7a55421d033bd6d75099b1d7af5b34b7ff2a55215195e39d7a": (
+        "8f5865217979d76d49b59aaacda5976fb3ee8788e5af7ea46ded598cafa92f21"
+    ),
+}
+
+
+def file_of(place: Path) -> Path:
+    """Where a tokenizer is said: a folder's tokenizer.json, or its tokenizer.model where that is alone; or the file."""
+    if not place.is_dir():
+        return place
+    return place / (SLOW if (place / SLOW).is_file() and not (place / FAST).is_file() else FAST)
+
+
+def content(place: Path) -> dict[str, Any]:
+    """A tokenizer.json's content, from the file itself or a folder with it or with a tokenizer.model.
+
+    Raises OSError or ValueError where there is none that can be read.
+    """
+    path = file_of(place)
+    if path.name == SLOW:
+        stat = path.stat()
+        return _converted(str(path), stat.st_size, stat.st_mtime_ns)
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is no JSON object")
+    return value
+
+
+def text(folder: Path) -> str:
+    """`content` as JSON."""
+    return json.dumps(content(folder))
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    """A folder's tokenizer_config.json; beside a tokenizer.model alone, what that says of its special tokens."""
+    path = folder / CONFIG
+    named: dict[str, Any] = _special_tokens(folder / SLOW) if (folder / SLOW).is_file() else {}
+    if named and not path.is_file():
+        return named
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} is no JSON object")
+    return {**value, **{key: token for key, token in named.items() if not value.get(key)}}
+
+
+def chat_template(folder: Path) -> str:
+    """The chat template of a tokenizer's folder; RequestError where it has none."""
+    if (folder / CHAT_TEMPLATE).is_file():
+        return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+    try:
+        found = settings(folder).get("chat_template")
+    except (OSError, ValueError):
+        found = None
+    if isinstance(found, list):
+        found = next((one["template"] for one in found if one.get("name") == "default"), None)
+    if not isinstance(found, str) or not found:
+        raise RequestError(
+            f"train.template={CHAT}: {folder} has no {CHAT_TEMPLATE} and no chat_template in {CONFIG}. "
+            "Choose another train.template, e.g. vicuna_v1.1."
+        )
+    return found
+
+
+def chat_template_pin(text: str) -> str:
+    """The name under which a chat template enters an identity."""
+    return f"{CHAT}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def complete(folder: Path) -> None:
+    """Write the tokenizer.json that a folder lacks, so that nobody converts its tokenizer.model wrongly."""
+    if (folder / SLOW).is_file() and not (folder / FAST).is_file():
+        text = json.dumps(content(folder), ensure_ascii=False, indent=2)
+        (folder / FAST).write_text(text + "\n", encoding="utf-8")
+        if not (folder / CONFIG).is_file():
+            plain = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+            (folder / CONFIG).write_text(json.dumps({**plain, **settings(folder)}, indent=2) + "\n", encoding="utf-8")
+
+
+def check(folder: Path, tokenizer: "Tokenizer") -> None:
+    """RequestError where a tokenizer is known to give other ids than SentencePiece would."""
+    spelt = _spelt(tokenizer, PROBES)
+    if (folder / SLOW).is_file():
+        processor = _processor(folder / SLOW)
+        expected = [list(processor.encode(text)) for text in PROBES]
+        wrong = next((text for text, a, b in zip(PROBES, spelt, expected, strict=True) if a != b), None)
+    else:
+        known = KNOWN.get(_digest(sorted(tokenizer.get_vocab(with_added_tokens=False).items())))
+        wrong = PROBES[0] if known and known != _digest(spelt) else None
+    if wrong is not None:
+        raise RequestError(
+            f"the tokenizer.json of {folder} gives {wrong[:24]!r} other ids than SentencePiece: transformers 5 makes "
+            "such files from a tokenizer.model. Take the tokenizer.json that the model was published with, or remove "
+            "it and keep the tokenizer.model, which is then converted here."
+        )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
+
+
+def _processor(path: Path) -> Any:
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        return SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise RequestError(f"{path} is no SentencePiece model ({error}). Fetch it again.") from None
+
+
+def _special_tokens(path: Path) -> dict[str, str]:
+    processor = _processor(path)
+    places = {"unk": processor.unk_id(), "bos": processor.bos_id(), "eos": processor.eos_id()}
+    return {f"{name}_token": processor.id_to_piece(place) for name, place in places.items() if place >= 0}
+
+
+@lru_cache(maxsize=4)
+def _converted(name: str, size: int, mtime: int) -> dict[str, Any]:  # noqa: ARG001
+    """The tokenizer.json of a SentencePiece BPE model with byte fallback, as LLaMA's; size and time are the key."""
+    processor = _processor(Path(name))
+    pieces = [processor.id_to_piece(place) for place in range(processor.get_piece_size())]
+    special = [place for place in range(len(pieces)) if processor.is_control(place) or processor.is_unknown(place)]
+    kept = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
+    start = processor.bos_id()
+    made = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": place, "content": pieces[place], **kept} for place in special],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": SPACE},
+                {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
+            ],
+        },
+        "pre_tokenizer": None,
+        "post_processor": _starting_with(pieces[start], start) if start >= 0 else None,
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": SPACE}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": pieces[processor.unk_id()],
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "vocab": {piece: place for place, piece in enumerate(pieces)},
+            "merges": _merges(pieces, [processor.get_score(place) for place in range(len(pieces))]),
+        },
+    }
+    _refuse_others(Path(name), made, processor)
+    return made
+
+
+def _merges(pieces: list[str], scores: list[float]) -> list[str]:
+    """Every way to make a piece of two: the highest score first, those of one piece by their parts' ids."""
+    places = {piece: place for place, piece in enumerate(pieces)}
+    found: list[tuple[float, int, str]] = []
+    for piece, score in zip(pieces, scores, strict=True):
+        halves = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
+        known = sorted((places[left], places[right]) for left, right in halves if left in places and right in places)
+        found += [(-score, len(found) + n, f"{pieces[left]} {pieces[right]}") for n, (left, right) in enumerate(known)]
+    return [merge for _, _, merge in sorted(found)]
+
+
+def _starting_with(token: str, place: int) -> dict[str, Any]:
+    start = {"SpecialToken": {"id": token, "type_id": 0}}
+    again = {"SpecialToken": {"id": token, "type_id": 1}}
+    first, second = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [start, first],
+        "pair": [start, first, again, second],
+        "special_tokens": {token: {"id": token, "ids": [place], "tokens": [token]}},
+    }
+
+
+def _refuse_others(path: Path, made: Mapping[str, Any], processor: Any) -> None:
+    """A model of another kind (unigram, without byte fallback, that normalises text) is not converted by guessing."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(json.dumps(made))
+    if _spelt(tokenizer, PROBES) != [list(processor.encode(text)) for text in PROBES]:
+        raise RequestError(
+            f"{path} is no SentencePiece model of LLaMA's kind (BPE with byte fallback, text as it is), so it cannot "
+            "be converted here. Put the tokenizer.json that it was published with beside it."
+        )
+
+
+def _spelt(tokenizer: "Tokenizer", texts: Iterable[str]) -> list[list[int]]:
+    return [list(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]
