@@ -104,7 +104,7 @@ def _choices(c: Config) -> Iterator[str]:
         yield from _name(f"data.sources.{slot}.ability", source.ability)
         yield from _one_of(f"data.sources.{slot}.role", source.role, ROLES)
         yield from _one_of(f"data.sources.{slot}.format", source.format, FORMATS)
-        yield from _positive(f"data.sources.{slot}.rows", source.rows, 0 if source.path else 1)
+        yield from _positive(f"data.sources.{slot}.rows", source.rows, 0 if source.path or source.hub else 1)
         if source.generated and source.path:
             yield (
                 f"data.sources.{slot}.path={source.path} is not read: {source.name} is generated; "

@@ -33,6 +33,7 @@ from sft_sweeps.schema import (
 from sft_sweeps.spec import Benchmark, Cleaning, Component, Engine, Judge, Model, Recipe, Shape, Source
 
 ENDS = ("bos_token", "eos_token")
+MADE = ".made.json"  # beside a file that was made from a data set of the hub
 MINI_TOKENIZER = Path(__file__).parent / "data" / "mini_tokenizer.json"
 
 
@@ -86,14 +87,15 @@ def request(config: Config) -> Request:
 def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:
     """The exact source, and a note where a file takes the place of the declared one, under the file's own name."""
     role = cast(Literal["specialized", "general"], entry.role)
+    pin = hub_pin(entry) if entry.hub else entry.content
     base = Source(
         name=entry.name,
-        content=entry.content,
+        content=pin,
         format=entry.format,
         ability=entry.ability,
         role=role,
         rows=entry.rows,
-        path=str(Path(entry.path) if entry.path else folder / entry.file),
+        path=str(_place(entry, folder)),
         mean_tokens=entry.mean_tokens,
         max_bad_fraction=entry.max_bad_fraction,
         slot=slot,
@@ -104,21 +106,40 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
         return replace(base, content=content, path="", rows_from="generated", seed=entry.seed), ""
     path = Path(base.path)
-    if not (entry.path or not entry.content) or not path.is_file():
+    if not (entry.path or not pin) or not path.is_file():
         unpinned = f"provisional:{entry.path or entry.file}"
-        return (base if entry.content and not entry.path else replace(base, content=unpinned)), ""
+        return (base if pin and not entry.path else replace(base, content=unpinned)), ""
     try:
-        content, rows = content_of(path, entry.content)
+        content, rows = content_of(path, pin)
     except (OSError, ValueError, *unpack.DAMAGED) as error:
         raise RequestError(f"{path} of source {entry.name} cannot be read: {error}") from error
-    if content == entry.content:
+    if content == pin:
         return base, ""
     found = replace(base, content=content, rows=rows, rows_from="counted")
-    if not entry.content:
+    if not pin:
         return found, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
     note = f"{path.name} with {rows:,} rows is used in place of the pinned {entry.name} ({entry.rows:,} rows)"
     return replace(found, name=name), note
+
+
+def file_of(entry: SourceConfig, config: Config) -> Path:
+    """Where a source's file lies, or is fetched to."""
+    return _place(entry, Path(config.data.folder or Path(config.output_dir) / "data"))
+
+
+def _place(entry: SourceConfig, folder: Path) -> Path:
+    if entry.path:
+        return Path(entry.path)
+    named = (
+        f"hub/{entry.hub.replace('/', '--')}-{entry.revision[:12]}-{entry.subset or 'default'}-{entry.split}.parquet"
+    )
+    return folder / (entry.file or named)
+
+
+def hub_pin(entry: SourceConfig) -> str:
+    """What a data set of the hub is, exactly."""
+    return f"hub:{entry.hub}@{entry.revision}:{entry.subset}:{entry.split}"
 
 
 def cleaning(entry: CleanConfig) -> Cleaning | None:
@@ -146,7 +167,17 @@ def content_of(path: Path, pin: str = "") -> tuple[str, int]:
     """(identity of a file's unpacked bytes in the form of the pin, number of its rows)."""
     stat = path.stat()
     blob, sha256, rows = _hash(str(path), stat.st_size, stat.st_mtime_ns)
+    if pin.startswith("hub:") and _made_from(path) == {"pin": pin, "sha256": sha256}:
+        return pin, rows
     return (f"git-blob:{blob}" if f"git-blob:{blob}" == pin else f"sha256:{sha256}"), rows
+
+
+def _made_from(path: Path) -> Any:
+    """What `prepare` noted beside a file that it made."""
+    try:
+        return json.loads(path.with_name(path.name + MADE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 @lru_cache(maxsize=256)

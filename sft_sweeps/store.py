@@ -95,6 +95,11 @@ class Store:
         self.others = tuple(Store(other) for other in read_from)
         self._folders: dict[str, dict[str, Path]] = {}
 
+    @property
+    def roots(self) -> list[Path]:
+        """This store's folder, then those of the others."""
+        return [self.root, *(other.root for other in self.others)]
+
     def folder(self, subject: Subject) -> Path:
         """Where a stage or base model is made: the folder that ends in its id, whatever its label was."""
         kind = _kind(subject)

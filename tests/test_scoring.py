@@ -15,7 +15,6 @@ from sft_sweeps import scoring, work
 from sft_sweeps.benchmarks import mini as benchmark
 from sft_sweeps.data import mini, tokenizer
 from sft_sweeps.data.encode import Encoder
-from sft_sweeps.data.load import load
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate import answers
@@ -280,7 +279,9 @@ def test_held_out_losses(base: Model, store: Store) -> None:
     found = result(store, wanted)["score"]
     assert found == {"metric": "loss", "value": 2.0, "low": 2.0, "high": 2.0, "n": 10, "k": None}
     rows = read_rows(store.generation(wanted) / ITEMS)
-    assert [row["id"] for row in rows] == [e.id for e in heldout(load(taken).examples, 0, "mini_math", 10)]
+    assert [row["id"] for row in rows] == [
+        e.id for e in heldout(mini.generate("mini_math", taken.rows, taken.seed), 0, "mini_math", 10)
+    ]
     assert len({row["id"] for row in rows}) == 10
 
 

@@ -6,15 +6,17 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import values
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_sweeps.data.encode import Encoded
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.pool import mixture_examples
-from sft_sweeps.data.read import Table
 from sft_sweeps.data.select import heldout, order, subset
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan import reaches_heldout
@@ -121,8 +123,29 @@ def test_golden_order_in_any_process() -> None:
 TABLES = {"math": plain(100), "code": plain(50, "code"), "chat": make([n // 3 for n in range(90)])}
 
 
-def load(wanted: Source) -> Table:
-    return Table(tuple(TABLES[wanted.name]), 110, {"empty_response": 3}, {})
+class FakeShelf:
+    """Encoded examples without files; every third has nothing to learn."""
+
+    account: ClassVar[dict[str, int]] = {"rows": 110}
+    dropped: ClassVar[dict[str, int]] = {"empty_response": 3}
+
+    def __init__(self, name: str) -> None:
+        self.name, self.examples = name, TABLES[name]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def order(self, seed: int) -> list[int]:
+        return order(self.examples, seed, self.name)
+
+    def encoded(self, place: int) -> Encoded:
+        learnt = np.array([False, place % 3 != 0])
+        reason = "" if learnt.any() else "no_answer_before_cut"
+        return Encoded(self.examples[place].id, self.name, np.zeros(2, np.int32), learnt, False, reason)
+
+
+def find(wanted: Source) -> Any:
+    return FakeShelf(wanted.name)
 
 
 @given(
@@ -130,26 +153,39 @@ def load(wanted: Source) -> Table:
 )
 def test_no_source_is_reshuffled_by_another(names: set[str], fraction: Fraction) -> None:
     mixture = Mixture(tuple(component(name, fraction) for name in names))
-    examples, account = mixture_examples(mixture, load)
+    examples, account = mixture_examples(mixture, find)
     assert set(account) == names
-    assert len(examples) == len(set(ids(examples))) == sum(entry["examples"] for entry in account.values())
+    everything = [example_id for entry in account.values() for example_id in entry["ids"]]
+    assert len(everything) == len(set(everything)) == sum(entry["examples"] for entry in account.values())
     for name in names:
-        alone = mixture_examples(Mixture((component(name, fraction),)), load)
-        assert ids([example for example in examples if example.id.startswith(name + "/")]) == ids(alone[0])
+        alone = mixture_examples(Mixture((component(name, fraction),)), find)
+        assert [e.id for e in examples if e.id.startswith(name + "/")] == [e.id for e in alone[0]]
         assert account[name] == alone[1][name]
 
 
 def test_the_account_of_a_mixture() -> None:
     mixture = Mixture((component("code", Fraction(1, 4), seed=3, reserved=10),))
-    examples, account = mixture_examples(mixture, load)
-    assert len(examples) == 10
-    expected = {"fraction": "1/4", "seed": 3, "heldout": 10, "rows": 110, "dropped": {"empty_response": 3}}
-    assert account == {"code": {**expected, "examples": 10, "ids": ids(examples)}}
+    examples, account = mixture_examples(mixture, find)
+    entry = account["code"]
+    masked = [example_id for example_id in entry["ids"] if int(example_id.rpartition("/")[2]) % 3 == 0]
+    assert masked
+    assert [e.id for e in examples] == [example_id for example_id in entry["ids"] if example_id not in masked]
+    expected = {"fraction": "1/4", "seed": 3, "heldout": 10, "rows": 110, "usable": 50, "examples": 10, "truncated": 0}
+    assert {key: entry[key] for key in expected} == expected
+    assert entry["dropped"] == {"empty_response": 3}
+    assert (entry["masked"], entry["masked_ids"]) == ({"no_answer_before_cut": len(masked)}, masked)
+
+
+def test_what_is_masked_wholly_is_trained_on_only_bug_compatibly() -> None:
+    part = component("code", Fraction(1))
+    faithful = replace(part, source=replace(part.source, bug_compatible=True))
+    assert len(mixture_examples(Mixture((part,)), find)[0]) == 50 - 17
+    assert len(mixture_examples(Mixture((faithful,)), find)[0]) == 50
 
 
 def test_a_mixture_that_takes_nothing_or_a_source_twice_is_refused() -> None:
     with pytest.raises(RequestError, match=r"1/64 of code is less than one example"):
-        mixture_examples(Mixture((component("code", Fraction(1, 64)),)), load)
+        mixture_examples(Mixture((component("code", Fraction(1, 64)),)), find)
     once = component("code", Fraction(1))
     with pytest.raises(RequestError, match="lists code twice"):
-        mixture_examples(Mixture((once, replace(once, fraction=Fraction(1, 2)))), load)
+        mixture_examples(Mixture((once, replace(once, fraction=Fraction(1, 2)))), find)

@@ -249,6 +249,15 @@ def read(
     return Table(tuple(regroup(examples)), tally.rows, dict(sorted(tally.dropped.items())), tally.samples)
 
 
+def survey(path: Path, source: Source, key: str) -> Tally:
+    """What a source's file would give, conversations not split; RequestError as `read`. Holds no example."""
+    sieve = Sieve()
+    for _ in stream(path, source, sieve):
+        pass
+    check(sieve.tally, path, source, key)
+    return sieve.tally
+
+
 def find_format(rows: list[Row]) -> str:
     """The format that most of the first good rows have (of equals, the one seen first), "" when none has any."""
     objects = (row.value for row in rows if isinstance(row.value, dict))

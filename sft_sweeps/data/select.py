@@ -14,11 +14,11 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Component, count_examples
 
 
-def order(examples: Sequence[Example], seed: int, source_name: str) -> list[int]:
-    """The places of the examples in the source's seeded order."""
+def order_of(groups: Sequence[str], seed: int, source_name: str) -> list[int]:
+    """The places of examples, of which the groups are given, in the source's seeded order."""
     members: defaultdict[str, list[int]] = defaultdict(list)
-    for place, example in enumerate(examples):
-        members[example.group].append(place)
+    for place, group in enumerate(groups):
+        members[group].append(place)
 
     def key(group: str) -> bytes:
         return hashlib.sha256(f"{seed}/{source_name}/{group}".encode()).digest()
@@ -26,14 +26,28 @@ def order(examples: Sequence[Example], seed: int, source_name: str) -> list[int]
     return [place for group in sorted(members, key=key) for place in members[group]]
 
 
+def order(examples: Sequence[Example], seed: int, source_name: str) -> list[int]:
+    """The places of the examples in the source's seeded order."""
+    return order_of([example.group for example in examples], seed, source_name)
+
+
+def taken(places: Sequence[int], component: Component) -> list[int]:
+    """The places, of a source's ordered ones, that a component takes: the first, cut inside the last group."""
+    return list(places[: count_examples(len(places), component.fraction, component.heldout)])
+
+
+def last(places: Sequence[int], source_name: str, count: int) -> list[int]:
+    """The last `count` of a source's ordered places."""
+    if count > len(places):
+        raise RequestError(f"source {source_name} has {len(places):,} examples: {count:,} cannot be held out.")
+    return list(places[len(places) - count :])
+
+
 def subset(examples: Sequence[Example], component: Component) -> list[Example]:
-    """The examples that a component takes: the first of its source's order, cut inside the last group if need be."""
-    count = count_examples(len(examples), component.fraction, component.heldout)
-    return [examples[place] for place in order(examples, component.seed, component.source.name)[:count]]
+    """The examples that a component takes."""
+    return [examples[place] for place in taken(order(examples, component.seed, component.source.name), component)]
 
 
 def heldout(examples: Sequence[Example], seed: int, source_name: str, count: int) -> list[Example]:
     """The last `count` examples of the source's order."""
-    if count > len(examples):
-        raise RequestError(f"source {source_name} has {len(examples):,} examples: {count:,} cannot be held out.")
-    return [examples[place] for place in order(examples, seed, source_name)[len(examples) - count :]]
+    return [examples[place] for place in last(order(examples, seed, source_name), source_name, count)]

@@ -16,8 +16,7 @@ from sft_sweeps.benchmarks import catalog, humaneval
 from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.claims import write_json
 from sft_sweeps.data.encode import Encoded, Encoder
-from sft_sweeps.data.load import load
-from sft_sweeps.data.select import heldout
+from sft_sweeps.data.pool import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.rows import ITEMS, JOURNAL, PROGRESS, Answer, Journal, Row, write_rows
@@ -150,11 +149,11 @@ class Answerer:
 
     def losses(self, benchmark: Benchmark, source: Source) -> list[Row]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
-        table = load(source)
-        if reaches_heldout(self.subject, benchmark, len(table.examples)):
+        place, template = self.store.tokenizer(self.subject), benchmark.template
+        shelf = finder(place, template, benchmark.max_length, self.store.roots)(source)
+        if reaches_heldout(self.subject, benchmark, len(shelf)):
             raise RunError(f"{self.subject.label} was trained on examples of {source.name} that its loss is taken on")
-        examples = heldout(table.examples, benchmark.seed, source.name, benchmark.examples)
-        encoded, _ = self.encoder(benchmark).encode_all(examples)
+        encoded = heldout(shelf, benchmark.seed, benchmark.examples)
         found = self.engine.losses(encoded, self.check)
         return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
 

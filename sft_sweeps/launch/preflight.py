@@ -5,12 +5,12 @@
 
 import os
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sft_sweeps import cost, judging, sandbox
+from sft_sweeps import cost, judging, sandbox, unpack
 from sft_sweeps.benchmarks import catalog
 from sft_sweeps.data import read
 from sft_sweeps.disk import Need, Use, existing, needed, room
@@ -21,6 +21,9 @@ from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
 from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store import Store
+
+if TYPE_CHECKING:
+    from sft_sweeps.data.shelf import Shelf
 
 
 def problems(
@@ -43,7 +46,7 @@ def problems(
         *(_devices(jobs) if place == "local" else ()),
         *_items(jobs, place),
         *(text for model in _models(jobs) for text in _weights(model, store)),
-        *_sources(jobs),
+        *_sources(jobs, store),
     ]
 
 
@@ -162,7 +165,7 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
         )
 
 
-def _sources(jobs: Sequence[Job]) -> Iterator[str]:
+def _sources(jobs: Sequence[Job], store: Store) -> Iterator[str]:
     """The files that missing stages train on and held-out losses are taken on: there, the planned ones, and usable."""
     found: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
@@ -172,17 +175,36 @@ def _sources(jobs: Sequence[Job]) -> Iterator[str]:
             found.setdefault(source, []).append(job)
     for source, users in found.items():
         if source.rows_from != "generated":
-            yield from _data(source, f"data.sources.{source.slot}", users)
+            yield from _data(source, f"data.sources.{source.slot}", users, _shelf(source, users, store))
 
 
-def _data(source: Source, key: str, users: Sequence[Job]) -> Iterator[str]:
+def _shelf(source: Source, users: Sequence[Job], store: Store) -> "Shelf | None":
+    """The source as it was encoded before, for the first job that trains on it."""
+    from sft_sweeps.data import prepare
+
+    for job in users:
+        if isinstance(job.subject, Stage) and (place := job.subject.model.tokenizer_path):
+            recipe = job.subject.recipe
+            wish = prepare.wanted(source, Path(place), recipe.template, recipe.max_length)
+            return wish.find(store.roots)
+    return None
+
+
+def _data(source: Source, key: str, users: Sequence[Job], shelf: "Shelf | None") -> Iterator[str]:
     path = Path(source.path)
+    tags = source.cleaning.tags if source.cleaning else ""
+    if tags.startswith("provisional:"):
+        yield f"{key}.clean.tags_file={tags.partition(':')[2]} is not there; name the file, or leave it out"
+        return
+    if shelf is not None:
+        yield from _overlaps(source, key, users, len(shelf))
+        return
     if not path.is_file():
         yield f"{key}: source {source.name} is not at {path}. Place the file there, or set {key}.path=FILE."
         return
     try:
         content, _ = content_of(path, source.content)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, *unpack.DAMAGED) as error:
         yield f"{key}: {path} cannot be read ({error}). Fetch it again, or set {key}.path=FILE."
         return
     if content != source.content:
@@ -191,19 +213,22 @@ def _data(source: Source, key: str, users: Sequence[Job]) -> Iterator[str]:
             f"use it as a file of your own with {key}.path={path}."
         )
         return
-    limit, form = source.max_bad_fraction, source.format
     try:
-        table = read.read(path, source.name, max_bad_fraction=limit, format=form, limit_key=f"{key}.max_bad_fraction")
+        tally = read.survey(path, source, f"{key}.max_bad_fraction")
     except RequestError as error:
         yield str(error)
         return
-    taken = {g.benchmark.examples for job in users for g in job.generations if _meets(job.subject, g, source, table)}
+    yield from _overlaps(source, key, users, tally.examples)
+
+
+def _overlaps(source: Source, key: str, users: Sequence[Job], usable: int) -> Iterator[str]:
+    taken = {g.benchmark.examples for job in users for g in job.generations if _meets(job.subject, g, source, usable)}
     for count in taken:
         yield (
-            f"{key}: of {len(table.examples):,} usable rows, a run trains on some that its held-out loss is taken on; "
+            f"{key}: of {usable:,} usable rows, a run trains on some that its held-out loss is taken on; "
             f"set data.heldout={count}, or a smaller evaluate.examples"
         )
 
 
-def _meets(subject: Subject, generation: Generation, source: Source, table: read.Table) -> bool:
-    return generation.benchmark.source == source and reaches_heldout(subject, generation.benchmark, len(table.examples))
+def _meets(subject: Subject, generation: Generation, source: Source, usable: int) -> bool:
+    return generation.benchmark.source == source and reaches_heldout(subject, generation.benchmark, usable)

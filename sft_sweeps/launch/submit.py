@@ -29,16 +29,25 @@ from sft_sweeps.store import Store, resume_step, survey
 from sft_sweeps.sweeps import Sweep, freeze
 
 # What belongs to the launch as a whole, so that no point may differ in it.
-GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "plan")
+GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "plan", "inspect")
 
 
 def run(points: Sequence[Point]) -> int:
     """Exit status of a launch; errors are printed as their message alone."""
     try:
         check(points)
-        plan = planning.build(requests(points))
-        check_columns(plan)
         config = points[0].config
+        if config.action == "prepare":
+            from sft_sweeps.data import ready  # what only this needs
+
+            return ready.run([point.config for point in points], lambda: [r for _, r in requests(points)], console())
+        asked = requests(points)
+        if config.action == "inspect":
+            from sft_sweeps.data import inspect  # what only this needs
+
+            return inspect.run([request for _, request in asked], config, console())
+        plan = planning.build(asked)
+        check_columns(plan)
         if config.action == "plan":
             return show(plan, config)
         return launch(plan, points)

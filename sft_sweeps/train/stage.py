@@ -16,9 +16,8 @@ import transformers
 
 from sft_sweeps.claims import write_json
 from sft_sweeps.data import tokenizer
-from sft_sweeps.data.encode import Encoded, Encoder
-from sft_sweeps.data.load import load
-from sft_sweeps.data.pool import mixture_examples
+from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.pool import finder, mixture_examples
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.plan import Subject
@@ -75,14 +74,12 @@ def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting:
 
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
     """The encoded examples of a stage, and the account of them for data.json."""
-    examples, account = mixture_examples(stage.mixture, load)
-    faithful = any(c.source.bug_compatible for c in stage.mixture.components)
-    folder, recipe = store.tokenizer(stage.parent), stage.recipe
-    encoder = Encoder(folder, recipe.template, recipe.max_length, bug_compatible=faithful)
-    encoded, dropped = encoder.encode_all(examples)
-    if not encoded:
+    recipe = stage.recipe
+    find = finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
+    encoded, account = mixture_examples(stage.mixture, find)
+    if not any(example.supervised.any() for example in encoded):
         raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")
-    return encoded, {"sources": account, "dropped_when_encoded": dropped, "examples": len(encoded)}
+    return encoded, {"sources": account, "examples": len(encoded)}
 
 
 def _drain(steps: Any, metrics: Metrics | None) -> str:
