@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_sweeps import config
 from sft_sweeps.data.read import FIELDS, FORMATS, Table, read
+from sft_sweeps.data.rows import read_rows
 from sft_sweeps.errors import RequestError
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -206,12 +208,47 @@ def test_gzip_and_array_and_byte_order_mark_read_alike(tmp_path: Path) -> None:
         "d.json": json.dumps(rows, indent=2).encode(),
         "e.json": json.dumps(rows).encode(),
         "f.json.gz": gzip.compress(b"\n" + json.dumps(rows).encode()),
+        "g.jsonl.zst": zstandard.compress(lines.encode()),
+        "h.zst": zstandard.compress(json.dumps(rows[:1]).encode()[:-1] + b",")
+        + zstandard.compress(json.dumps(rows[1:]).encode()[1:]),
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
     tables = {name: load(tmp_path / name) for name in contents}
     assert [example.rounds[0][0] for example in tables["a.jsonl"].examples] == ["0\u2028?", "1\u2028?", "2\u2028?"]
     assert [table for table in tables.values() if table != tables["a.jsonl"]] == []
+
+
+def test_parquet(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow", reason="NOT RUN: the extra `parquet` is not installed")
+    from pyarrow import parquet
+
+    rows = [GOOD, {"question": None, "answer": "x"}, {"question": "r", "answer": "s"}]
+    parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    table = load(tmp_path / "rows.parquet", 0.5)
+    assert [example.rounds for example in table.examples] == [(("2 + 2?", "4"),), (("r", "s"),)]
+    assert (table.rows, table.dropped) == (3, {"not_text": 1})
+    chats = [chat(("human", "a"), ("gpt", "b"))]
+    parquet.write_table(arrow.Table.from_pylist(chats), tmp_path / "chats.parquet")
+    assert load(tmp_path / "chats.parquet").examples[0].rounds == (("a", "b"),)
+
+
+@pytest.mark.parametrize("block", [16, 61, 1 << 20])
+@settings(max_examples=30)
+@given(
+    rows=st.lists(st.dictionaries(st.text(max_size=5), st.text() | st.integers() | st.none(), max_size=3), max_size=9)
+)
+def test_arrays_and_lines_are_read_in_blocks_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory, block: int, rows: list[dict[str, Any]]
+) -> None:
+    folder = tmp_path_factory.mktemp("blocks")
+    (folder / "a.json").write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "b.json").write_text(json.dumps(rows), encoding="utf-8")
+    (folder / "c.jsonl").write_text("\n\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sft_sweeps.data.rows.BLOCK", block)
+        found = [[row.value for row in read_rows(path, "s")] for path in sorted(folder.iterdir())]
+    assert found == [rows] * 3
 
 
 def test_a_row_of_an_array_is_named_by_its_place(tmp_path: Path) -> None:
@@ -226,7 +263,14 @@ UNUSABLE = [
     ("latin1", b'{"question": "a"}\n{"question": "\xe9"}\n', r"not UTF-8 \(line 2, byte 32\).*iconv"),
     ("cut", gzip.compress(json.dumps(GOOD).encode() * 100)[:-10], "damaged gzip.*Fetch it again"),
     ("mangled", gzip.compress(json.dumps(GOOD).encode() * 100)[:12] + b"\xff" * 30, "damaged gzip.*Fetch it again"),
-    ("half", b'[{"question": "a", "answer": "b"}, {"quest', "does not end as one.*fetch it again"),
+    ("half", b'[{"question": "a", "answer": "b"}, {"quest', r"does not end as one .*byte 36\).*fetch it again"),
+    ("half", '[{"question": "\u00e9", "answer": "b"}, {"quest'.encode(), r"byte 37\)"),
+    ("open", b'[{"question": "a", "answer": "b"}', r"Expecting ',' delimiter at byte 33"),
+    ("comma", b'[{"question": "a", "answer": "b"},]', "Expecting value at byte 34"),
+    ("more", b'[{"question": "a", "answer": "b"}] {}', "Extra data behind the array at byte 35"),
+    ("zcut", zstandard.compress(json.dumps(GOOD).encode() * 100)[:-10], "damaged Zstandard.*Fetch it again"),
+    ("zbad", zstandard.compress(json.dumps(GOOD).encode() * 100)[:9] + b"\xff" * 30, "damaged Zstandard"),
+    ("parquet", b"PAR1 and nothing", "damaged Parquet"),
     ("half", b'[\n{"question": "a", "answer": "b"},\n{"quest', "does not end as one.*fetch it again"),
 ]
 

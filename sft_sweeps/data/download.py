@@ -21,7 +21,6 @@ from sft_sweeps.schema import SourceConfig
 
 PAUSES = (1.0, 5.0, 15.0, 30.0)  # seconds before each further try
 TIMEOUT = 30.0  # seconds without a byte
-BLOCK = 1 << 20
 Progress = Callable[[int, int], None]  # bytes that are there, bytes in all (0: not known)
 
 
@@ -58,7 +57,6 @@ def _alone(path: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    path.unlink(missing_ok=True)
 
 
 def _from_url(entry: SourceConfig, path: Path, progress: Progress) -> None:
@@ -105,7 +103,7 @@ def _stream(url: str, part: Path, progress: Progress) -> None:
         else:
             _etag(part).unlink(missing_ok=True)
         with part.open("ab" if there else "wb") as file:
-            for block in response.iter_bytes(BLOCK):
+            for block in response.iter_bytes():  # as they come: of a cut answer nothing is lost
                 file.write(block)
                 there += len(block)
                 progress(there, total)
