@@ -8,6 +8,7 @@ roles do not alternate, and loses the last rounds of a conversation that it spli
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -137,6 +138,8 @@ def _markdownify() -> Callable[[str], str]:
         from markdownify import markdownify
     except ImportError:
         raise RequestError(f"clean.html_to_markdown=true {EXTRA}") from None
+    # Its parser takes short texts for file names or addresses, and says so each time.
+    warnings.filterwarnings("ignore", module="markdownify")
     return markdownify  # type: ignore[no-any-return]
 
 
