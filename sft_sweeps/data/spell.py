@@ -7,10 +7,10 @@ piece of it is spelt once and its ids are kept. `speller` takes `Words` where th
 Ids are the bytes of int32: joining remembered bytes costs a tenth of joining lists.
 """
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
-from itertools import chain, filterfalse
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,45 +88,56 @@ class Words(dict[str, bytes]):
     def ids(self, text: str) -> Ids:
         if text[:1] in BLANKS:
             return self._plain.ids(text)
-        return np.frombuffer(self._joined(_words(SPACE + text)), dtype=np.int32)
+        return np.frombuffer(self._spelt([_words(SPACE + text)])[0], dtype=np.int32)
 
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
-        cut = [(_words(SPACE + given), _words(learnt)) for given, learnt in sides]
-        every = chain.from_iterable(words for both in cut for words in both)
-        self._learn(list(dict.fromkeys(filterfalse(self.__contains__, every))))
-        return [self._round(*texts, *words) for texts, words in zip(sides, cut, strict=True)]
+        spelt = self._spelt([_words(text) for given, learnt in sides for text in (SPACE + given, learnt)])
+        return [self._round(*both, *spelt[2 * n : 2 * n + 2]) for n, both in enumerate(sides)]
 
-    def __missing__(self, word: str) -> bytes:
-        found = np.array(self._merges.encode(word, add_special_tokens=False).ids, dtype=np.int32).tobytes()
-        self._remember(word, found)
-        return found
-
-    def _round(self, given: str, learnt: str, before: list[str], after: list[str]) -> tuple[Ids, int]:
+    def _round(self, given: str, learnt: str, before: bytes, after: bytes) -> tuple[Ids, int]:
         if not given or not learnt or given[0] in BLANKS or not _cut_between(given[-1], learnt[0]):
             return self._plain.rounds([(given, learnt)])[0]
-        spelt = self._joined(before)
-        return np.frombuffer(spelt + self._joined(after), dtype=np.int32), len(spelt) // 4
+        return np.frombuffer(before + after, dtype=np.int32), len(before) // 4
 
-    def _joined(self, words: list[str]) -> bytes:
-        return b"".join(map(self.__getitem__, words))
+    def _spelt(self, texts: Sequence[list[str]]) -> list[bytes]:
+        """Texts that are cut into words; every word is looked up once, and the new ones are spelt together."""
+        found: list[list[Any]] = [list(map(self.get, words)) for words in texts]
+        lacking = [(at, place) for at, parts in enumerate(found) for place in _places_of_none(parts)]
+        new = self._learn(list(dict.fromkeys(texts[at][place] for at, place in lacking)))
+        for at, place in lacking:
+            found[at][place] = new[texts[at][place]]
+        return list(map(b"".join, found))
 
-    def _learn(self, words: list[str]) -> None:
-        """Spell what is new, many words in one call: nothing merges over a newline, so they are lines of one text."""
+    def _learn(self, words: list[str]) -> dict[str, bytes]:
+        """Spell many words in one call: nothing merges over a newline, so they are lines of one text."""
+        new: dict[str, bytes] = {}
         for start in range(0, len(words), AT_ONCE):
-            some = [word for word in words[start : start + AT_ONCE] if len(word) <= LONGEST and word != "\n"]
-            ids = np.array(self._merges.encode("\n".join(some), add_special_tokens=False).ids, dtype=np.int32)
+            some = [word for word in words[start : start + AT_ONCE] if word != "\n"]
+            ids = self._merged("\n".join(some))
             ends = [*np.flatnonzero(ids == self._newline).tolist(), len(ids)]
-            if len(ends) == len(some):  # else each is spelt alone when it is met
+            if len(ends) == len(some):
                 spelt, begin = ids.tobytes(), 0
                 for word, end in zip(some, ends, strict=True):
-                    self._remember(word, spelt[4 * begin : 4 * end])
+                    new[word] = spelt[4 * begin : 4 * end]
                     begin = end + 1
+        for word in words:
+            if word not in new:
+                new[word] = self._merged(word).tobytes()
+        if len(self) + len(new) > REMEMBERED:
+            self.clear()
+        self.update((word, spelt) for word, spelt in new.items() if len(word) <= LONGEST)
+        return new
 
-    def _remember(self, word: str, found: bytes) -> None:
-        if len(word) <= LONGEST:
-            if len(self) >= REMEMBERED:
-                self.clear()
-            self[word] = found
+    def _merged(self, text: str) -> Ids:
+        return np.array(self._merges.encode_batch_fast([text], add_special_tokens=False)[0].ids, dtype=np.int32)
+
+
+def _places_of_none(parts: list[Any]) -> Iterator[int]:
+    place = -1
+    with contextlib.suppress(ValueError):
+        while True:
+            place = parts.index(None, place + 1)
+            yield place
 
 
 def _words(text: str) -> list[str]:

