@@ -20,7 +20,7 @@ from sft_sweeps import unpack, vocabulary
 from sft_sweeps.config import MINI_BENCHMARKS, PUBLISHED, fraction_of, parse_fraction
 from sft_sweeps.data.rows import count_parquet, read_rows
 from sft_sweeps.errors import RequestError
-from sft_sweeps.identity import VERSIONS
+from sft_sweeps.identity import VERSIONS, canonical
 from sft_sweeps.schema import (
     BenchmarkConfig,
     CleanConfig,
@@ -33,6 +33,7 @@ from sft_sweeps.schema import (
 from sft_sweeps.spec import Benchmark, Cleaning, Component, Engine, Judge, Model, Recipe, Shape, Source
 
 ENDS = ("bos_token", "eos_token")
+ENCODED = "encoded"  # where a store keeps encoded sources
 MADE = ".made.json"  # beside a file that was made from a data set of the hub
 MINI_TOKENIZER = Path(__file__).parent / "data" / "mini_tokenizer.json"
 
@@ -62,6 +63,12 @@ def request(config: Config) -> Request:
     for slot, entry in config.data.sources.items():
         key, text = fraction_of(config.data, slot)
         found, note = source(entry, folder, slot, config.data.bug_compatible)
+        if prepared := account_of(found, recipe, base.tokenizer, Path(config.output_dir)):
+            if prepared["examples"] != found.rows:
+                counted = f"{prepared['examples']:,} examples, as prepared ({found.rows_from}: {found.rows:,} rows)"
+                note = f"{note}; {counted}" if note else counted
+            mean = prepared["tokens"] / max(prepared["examples"], 1)
+            found = replace(found, rows=prepared["examples"], rows_from="prepared", mean_tokens=mean)
         component = Component(found, parse_fraction(text, key), config.data.seed, config.data.heldout)
         if not component.examples:
             raise RequestError(f"{key}={text} takes no example of {found.path}, which has {found.rows:,} rows")
@@ -82,6 +89,24 @@ def request(config: Config) -> Request:
         every_stage=config.evaluate.stages == "all",
         notes=tuple(notes),
     )
+
+
+def account_of(found: Source, recipe: Recipe, tokenizer: str, root: Path) -> dict[str, Any] | None:
+    """The account of a source that was encoded before, for this tokenizer if there is one of it (data/shelf.py)."""
+    identity = {name: value for name, value in canonical(found).items() if name != "name"}
+    if found.rows_from == "generated":
+        return None
+    best = None
+    for path in sorted((root / ENCODED).glob("*/account.json")):
+        try:
+            account = json.loads(path.read_text(encoding="utf-8"))
+            of = {name: value for name, value in account["identity"].items() if name != "name"}
+            fits = (account["template"], account["max_length"]) == (recipe.template, recipe.max_length)
+        except (OSError, ValueError, KeyError):
+            continue
+        if of == identity and fits and (best is None or account["tokenizer"] == tokenizer):
+            best = account
+    return best
 
 
 def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:

@@ -60,7 +60,7 @@ class Source:
     ability: str = field(metadata=EXECUTION)
     role: Literal["specialized", "general"] = field(metadata=EXECUTION)
     rows: int = field(metadata=EXECUTION)
-    rows_from: Literal["declared", "counted", "generated"] = field(default="declared", metadata=EXECUTION)
+    rows_from: Literal["declared", "counted", "generated", "prepared"] = field(default="declared", metadata=EXECUTION)
     path: str = field(default="", metadata=EXECUTION)
     mean_tokens: float = field(default=0.0, metadata=EXECUTION)
     max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)

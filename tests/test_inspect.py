@@ -180,3 +180,27 @@ def test_everything_is_shown_without_a_terminal(tmp_path: Path) -> None:
     inspect._show(encoded, "s/0", encoder, Console(file=out, width=80))
     assert "[red]q[/]" in out.getvalue()
     assert "a" * 2900 in out.getvalue()
+
+
+def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> None:
+    """Long conversations are split into more examples than the file has rows."""
+    rows = [{"id": f"c{n}", "conversations": chat(f"word {n} " * 15, *["word " * 30] * 7)} for n in range(40)]
+    path = write(tmp_path / "chats.jsonl", rows)
+    line = ["model=mini", "train=mini", "data=general", f"data.sources.general.path={path}", "cluster=local"]
+    line += [
+        "data.sources.general.clean.split_tokens=250",
+        "data.fraction=1/4",
+        "output_dir=out",
+        "plan.output=plan.json",
+    ]
+    counts = []
+    for action in ("plan", "prepare", "plan"):
+        done = launch(f"action={action}", *line)
+        assert done.returncode == 0, done.stdout + done.stderr
+        plan = json.loads((tmp_path / "plan.json").read_text())
+        counts.append(plan["stages"][0]["mixture"][0]["examples"])
+    (account,) = (tmp_path / "out" / "encoded").glob("*/account.json")
+    examples = json.loads(account.read_text())["examples"]
+    assert examples > 40
+    assert counts == [10, 10, examples // 4]
+    assert f"{examples:,} examples, as prepared (counted: 40 rows)" in done.stdout

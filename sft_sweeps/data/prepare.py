@@ -36,6 +36,7 @@ from sft_sweeps.data.read import Outcome, Reader, Sieve, check, reader_of
 from sft_sweeps.data.rows import Row, read_rows
 from sft_sweeps.data.shelf import ACCOUNT, TRUNCATED, Shelf, Wanted
 from sft_sweeps.errors import RunError
+from sft_sweeps.identity import canonical
 from sft_sweeps.resolve import content_of, tokenizer_of
 from sft_sweeps.spec import Source
 
@@ -358,6 +359,7 @@ class _Writer:
             self.folder / ACCOUNT,
             {
                 "source": source.name,
+                "identity": canonical(source),
                 "content": source.content,
                 "rows": tally.rows,
                 "examples": len(self._lengths),

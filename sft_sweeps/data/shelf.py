@@ -19,9 +19,10 @@ import numpy.typing as npt
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.data.select import order_of
 from sft_sweeps.identity import canonical, digest, versions
+from sft_sweeps.resolve import ENCODED
 from sft_sweeps.spec import Source
 
-FOLDER, ACCOUNT = "encoded", "account.json"
+FOLDER, ACCOUNT = ENCODED, "account.json"
 TRUNCATED = 1  # of flags; above it, the place of the reason in the account's `reasons`
 
 
