@@ -99,7 +99,7 @@ def account_of(found: Source, recipe: Recipe, tokenizer: str, root: Path) -> dic
     best = None
     for path in sorted((root / ENCODED).glob("*/account.json")):
         try:
-            account = json.loads(path.read_text(encoding="utf-8"))
+            account = _account(str(path), path.stat().st_mtime_ns)
             of = {name: value for name, value in account["identity"].items() if name != "name"}
             fits = (account["template"], account["max_length"]) == (recipe.template, recipe.max_length)
         except (OSError, ValueError, KeyError):
@@ -107,6 +107,12 @@ def account_of(found: Source, recipe: Recipe, tokenizer: str, root: Path) -> dic
         if of == identity and fits and (best is None or account["tokenizer"] == tokenizer):
             best = account
     return best
+
+
+@lru_cache(maxsize=256)
+def _account(name: str, mtime: int) -> dict[str, Any]:  # noqa: ARG001
+    found: dict[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
+    return found
 
 
 def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:
