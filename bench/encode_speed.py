@@ -27,6 +27,7 @@ from sft_sweeps.data import prepare
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import Sieve, stream
+from sft_sweeps.data.shelf import shelf
 from sft_sweeps.data.template import find
 from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Source
@@ -126,8 +127,9 @@ def ours(source: Source, tokenizer: Path, processes: int = 1) -> dict[str, float
         found = prepare.get(wish, tokenizer, [Path(root)], processes=processes)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         started = time.perf_counter()
-        found.order(0)
-        again = [prepare.get(wish, tokenizer, [Path(root)]).encoded(place) for place in range(len(found))]
+        shelf.cache_clear()
+        opened = prepare.get(wish, tokenizer, [Path(root)])
+        again = [opened.encoded(place) for place in opened.order(0)]
         second = time.perf_counter() - started
         tokens, rows = float(found.offsets[-1]), float(found.account["rows"])
     return {
