@@ -17,14 +17,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from sft_sweeps import cluster_checks
 from sft_sweeps.errors import RequestError
-from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig
+from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig, TrainConfig
 
 ACTIONS = ("launch", "plan")
 STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
 ROLES = ("specialized", "general")
 TEMPLATES = ("vicuna_v1.1", "vicuna_bare")
 FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt")
-LOSS_REDUCTIONS = ("token_mean",)
+LOSS_REDUCTIONS = ("device_mean", "token_mean", "example_mean")
 PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
 MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
@@ -191,6 +191,7 @@ def _train(c: Config) -> Iterator[str]:
     yield from _one_of("train.schedule", train.schedule, ("cosine",))
     yield from _one_of("train.template", train.template, TEMPLATES)
     yield from _one_of("train.loss_reduction", train.loss_reduction, LOSS_REDUCTIONS)
+    yield from _virtual_devices(train)
     yield from _one_of("train.precision", train.precision, PRECISIONS)
     yield from _one_of("train.model_dtype", train.model_dtype, PRECISIONS)
     for key in ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"):
@@ -207,6 +208,20 @@ def _train(c: Config) -> Iterator[str]:
             f"train.max_length={train.max_length} is beyond {c.model.name}'s {c.model.shape.max_positions} positions; "
             f"set train.max_length={c.model.shape.max_positions} or less"
         )
+
+
+def _virtual_devices(train: TrainConfig) -> Iterator[str]:
+    """Each virtual device has equally many of a step's examples, and at least one."""
+    devices, examples = train.virtual_devices, train.batch_size
+    if train.loss_reduction != "device_mean" or examples < 1 or (devices >= 1 and examples % devices == 0):
+        return
+    fitting = [n for n in range(1, examples + 1) if examples % n == 0]
+    nearest = min(fitting, key=lambda n: (abs(n - devices), n))
+    what = "is more than" if devices > examples else "does not divide"
+    yield (
+        f"train.virtual_devices={devices} {what if devices >= 1 else 'cannot share'} the train.batch_size={examples} "
+        f"examples of a step; valid: {', '.join(map(str, fitting))}. Type train.virtual_devices={nearest}"
+    )
 
 
 def _evaluate(c: Config) -> Iterator[str]:

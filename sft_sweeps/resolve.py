@@ -46,6 +46,8 @@ class Request:
 def request(config: Config) -> Request:
     """The exact values of a checked Config (`config.problems` found nothing); RequestError for what files show."""
     recipe = Recipe(**{name: getattr(config.train, name) for name in Recipe.__dataclass_fields__})
+    if recipe.loss_reduction != "device_mean":
+        recipe = replace(recipe, virtual_devices=0)  # it means nothing there, and must fork no stage
     folder = Path(config.data.folder or Path(config.output_dir) / "data")
     components, notes = [], []
     for slot, entry in config.data.sources.items():

@@ -24,7 +24,10 @@ class ShapeConfig:
 
 @dataclass
 class ModelConfig:
-    """`weights` is a hub repository pinned by `revision`, or `init`: drawn from `seed`, normal with `init_std`."""
+    """`weights` is a hub repository pinned by `revision`, or `init`: drawn from `seed`, normal with `init_std`.
+
+    `virtual_devices` are the devices on which its published fine-tuning averaged (`train.loss_reduction=device_mean`).
+    """
 
     name: str = MISSING
     weights: str = MISSING
@@ -34,6 +37,7 @@ class ModelConfig:
     folder: str | None = None
     tokenizer: str | None = None
     gpus: int = MISSING
+    virtual_devices: int = 8
     shape: ShapeConfig = field(default_factory=ShapeConfig)
 
 
@@ -93,6 +97,7 @@ class TrainConfig:
     max_length: int = MISSING
     template: str = MISSING
     loss_reduction: str = "token_mean"
+    virtual_devices: int = 8
     precision: str = MISSING
     model_dtype: str = MISSING
     seed: int = 0

@@ -94,10 +94,11 @@ class Recipe:
     max_grad_norm: float
     max_length: int
     template: str
-    loss_reduction: Literal["token_mean"]
+    loss_reduction: Literal["device_mean", "token_mean", "example_mean"]
     precision: Literal["fp32", "bf16"]
     model_dtype: Literal["fp32", "bf16"]
     seed: int
+    virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
 
     def steps(self, examples: int) -> int:
         """Optimizer steps: every epoch's last batch is filled up, never dropped."""

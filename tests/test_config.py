@@ -59,6 +59,16 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"train.schedule": "linear"}, ["train.schedule=linear", "cosine"]),
     ({"train.template": "vicuna"}, ["train.template=vicuna ", "vicuna_v1.1", "did you mean train.template=vicuna_"]),
     ({"train.loss_reduction": "mean"}, ["train.loss_reduction=mean", "token_mean"]),
+    (
+        {"train.virtual_devices": 0},
+        ["train.virtual_devices=0 cannot share", "1, 2, 4, 8, 16"],
+    ),
+    ({"train.virtual_devices": 5}, ["train.virtual_devices=5 does not divide", "train.virtual_devices=4"]),
+    ({"train.virtual_devices": 32}, ["train.virtual_devices=32 is more than", "train.virtual_devices=16"]),
+    (
+        {"train.batch_size": 12},
+        ["devices=8 does not divide the train.batch_size=12", "3, 4, 6, 12"],
+    ),
     ({"train.precision": "fp16"}, ["train.precision=fp16", "fp32, bf16"]),
     ({"train.model_dtype": "int8"}, ["train.model_dtype=int8", "fp32, bf16"]),
     ({"train.learning_rate": 0.0}, ["train.learning_rate=0.0", "train.learning_rate=2e-5"]),

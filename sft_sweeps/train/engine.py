@@ -100,7 +100,7 @@ class Engine:
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         for place, row in enumerate(rows):
             self.deepspeed.set_gradient_accumulation_boundary(place == len(rows) - 1)
-            value = loss.weighted_loss(self.deepspeed, row)
+            value = self.deepspeed(row)
             # DeepSpeed averages over the ranks; the weights are those of the whole batch already.
             self.deepspeed.backward(value * self.processes, scale_wrt_gas=False)
             total += value.detach()

@@ -137,7 +137,7 @@ def _steps(
 def plan_batch(examples: list[Encoded], recipe: Recipe, execution: Execution) -> Batch:
     """Spread the examples of a step over ranks and bins."""
     lengths = [len(example.input_ids) for example in examples]
-    weight = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe.loss_reduction)
+    weight = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe)
     bins = []
     for share in batches.share(lengths, execution.processes):
         packed = batches.bins([lengths[at] for at in share], execution.token_budget)

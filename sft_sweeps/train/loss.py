@@ -1,8 +1,17 @@
 """The loss of one step, exactly, however its examples are spread over bins and processes.
 
-Every supervised token has a weight that is fixed before anything runs, from the whole batch (`token_mean`: 1/N, with N
-the supervised tokens of all its examples). The loss of a step is the weighted sum of its tokens' cross-entropies, so
-that adding up over bins and processes, in any arrangement, gives the same value and the same gradient.
+Every supervised token has a weight that is fixed before anything runs, from the whole batch. The loss of a step is the
+weighted sum of its tokens' cross-entropies, so that adding up over bins and processes, in any arrangement, gives the
+same value and the same gradient.
+
+    token_mean      1 / N           N: the supervised tokens of all examples of the step
+    example_mean    1 / (B n)       B: the examples of the step, n: the supervised tokens of the token's own
+    device_mean     1 / (G m)       G: virtual devices, m: the supervised tokens of the token's device
+
+`device_mean` is what FastChat and Hugging Face's Trainer of 2023 compute: each device averages over the tokens of its
+micro-batch, then the devices are averaged. Device g of G holds the g-th of G equal slices of the step's examples, in
+their order. They are virtual: a constant of the recipe, whatever runs it. Examples and devices without a supervised
+token are not counted in B and G (in 2023 they made the loss NaN).
 """
 
 from collections.abc import Sequence
@@ -12,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from sft_sweeps.data.batches import IGNORED, pack
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import RunError
+from sft_sweeps.spec import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +45,19 @@ def supervised_tokens(example: Encoded) -> int:
     return int(np.count_nonzero(example.supervised[1:]))
 
 
-def token_weights(counts: Sequence[int], reduction: str) -> list[float]:
+def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
     """For each example of a batch, the weight of one of its supervised tokens; `counts` are the supervised tokens."""
-    if reduction != "token_mean":
-        raise RunError(f"train.loss_reduction={reduction} is not known. Valid: token_mean.")
-    total = sum(counts)
-    return [1 / total if total else 0.0] * len(counts)
+    groups = {"token_mean": 1, "example_mean": len(counts), "device_mean": recipe.virtual_devices}
+    number = groups.get(recipe.loss_reduction, 0)
+    if number < 1 or len(counts) % number:
+        raise RunError(
+            f"train.loss_reduction={recipe.loss_reduction} with train.virtual_devices={recipe.virtual_devices} cannot "
+            f"be taken over {len(counts)} examples. Valid: {', '.join(groups)}, over equal parts."
+        )
+    size = len(counts) // number
+    totals = [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
+    counted = sum(total > 0 for total in totals)
+    return [1 / (counted * totals[at // size]) if totals[at // size] else 0.0 for at in range(len(counts))]
 
 
 def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Row:
@@ -57,20 +73,6 @@ def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
         weights=_put(per_token, device),
         lengths=tuple(len(example.input_ids) for example in examples),
     )
-
-
-def weighted_loss(model: Any, row: Row) -> Tensor:
-    """The row's part of the step's loss; the vocabulary is projected only where a supervised token is predicted."""
-    # No attention mask and no cache: both would let examples attend to one another without a word.
-    output = model(
-        input_ids=row.input_ids,
-        position_ids=row.position_ids,
-        use_cache=False,
-        logits_to_keep=row.keep,
-        lengths=row.lengths,
-    )
-    losses = cross_entropy(output.logits[0].float(), row.targets, reduction="none")
-    return (losses * row.weights).sum()
 
 
 def _put(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:
