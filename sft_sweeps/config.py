@@ -69,7 +69,7 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
 
 def problems(config: Config) -> list[str]:
     """Everything wrong with one point that its text shows; empty when nothing is."""
-    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _sandbox, _cluster, _store)
+    checks = (_choices, _fractions, _strategy, _model, _train, _evaluate, _sandbox, _cluster, _tracking, _store)
     return [problem for check in checks for problem in check(config)]
 
 
@@ -295,9 +295,26 @@ def _cluster(c: Config) -> Iterator[str]:
     for name, kind in cluster.kinds.items():
         yield from _positive(f"cluster.kinds.{name}.cpus", 1 if kind.cpus is None else kind.cpus)
     yield from cluster_checks.problems(cluster, c.model)
-    yield from _positive("deepspeed.token_budget", c.deepspeed.token_budget)
-    if c.deepspeed.zero_stage != 3:
-        yield f"deepspeed.zero_stage={c.deepspeed.zero_stage} is not offered; valid: 3"
+    yield from _deepspeed(c)
+
+
+def _deepspeed(c: Config) -> Iterator[str]:
+    budget, longest = c.deepspeed.token_budget, c.train.max_length
+    yield from _positive("deepspeed.token_budget", budget, 0)
+    if 0 < budget < longest:
+        yield (
+            f"deepspeed.token_budget={budget} is below train.max_length={longest}, so that one example may exceed it; "
+            f"set deepspeed.token_budget={longest} or more, or 0 to have it found"
+        )
+    if c.deepspeed.zero_stage not in (2, 3):
+        yield f"deepspeed.zero_stage={c.deepspeed.zero_stage} is not offered; valid: 2, 3"
+
+
+def _tracking(c: Config) -> Iterator[str]:
+    yield from _one_of("tracking.name", c.tracking.name, ("wandb", "none"))
+    yield from _one_of("tracking.mode", c.tracking.mode, ("auto", "online", "offline"))
+    if c.tracking.name == "wandb" and re.search(r"[/\\#?%:]", c.tracking.project):
+        yield f"tracking.project={c.tracking.project} is no project of W&B's: leave out / \\ # ? % and :"
 
 
 def _store(c: Config) -> Iterator[str]:

@@ -105,10 +105,11 @@ class TrainConfig:
 
 @dataclass
 class DeepspeedConfig:
-    """How DeepSpeed runs a stage; never what it computes."""
+    """How DeepSpeed runs a stage; never what it computes. `token_budget: 0` is what the device holds."""
 
     zero_stage: int = 3
-    token_budget: int = 8192
+    offload: bool = False
+    token_budget: int = 0
     recompute: bool = False
 
 
@@ -184,6 +185,16 @@ class MtBenchConfig(BenchmarkConfig):
     references_file: str = "mt_bench_reference_answers_gpt4.jsonl"
     references_content: str = "sha256:f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f"
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics are shown besides metrics.jsonl: `wandb` or `none`."""
+
+    name: str = "none"
+    project: str = "sft-sweeps"
+    entity: str | None = None
+    mode: str = "auto"
 
 
 @dataclass
@@ -320,6 +331,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     grid: GridConfig = field(default_factory=GridConfig)

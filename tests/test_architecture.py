@@ -17,15 +17,16 @@ from sft_sweeps.config import problems
 # A module imports only what stands above it.
 LAYERS = (
     "errors schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost resolve",
-    "plan frozen show compare claims store sharing sweeps jobs retention tracking attempts reasons",
+    "plan frozen show compare claims store sharing sweeps tracking mirror jobs retention attempts reasons",
     "submissions standing disk",
     "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
     "data.pool data.batches",
     "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.item benchmarks.mini",
     "benchmarks.gsm8k benchmarks.humaneval benchmarks.mt_bench benchmarks.catalog judging",
     "generate.rows generate.parallel generate.decode generate.hf generate.vllm generate.answers scoring",
-    "train.attention train.ranks train.weights train.init train.head train.load train.loss train.engine train.states",
-    "train.resume train.save train.convert train.loop train.stage",
+    "train.attention train.ranks train.weights train.init train.checkpoint train.head train.load train.loss",
+    "train.engine train.states train.steps train.meter train.resume train.budget train.save train.convert",
+    "train.loop train.stage",
     "work worker slurm_job",
     "report.collect report.tables",
     "launch.progress launch.warm launch.local launch.preflight",
@@ -38,13 +39,14 @@ HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
     "cluster": 5,
     "data": 9,
-    "deepspeed": 1,
+    "deepspeed": 3,
     "evaluate": 4,
     "grid": 2,
     "model": 4,
     "source": 8,
     "strategy": 5,
     "study": 8,
+    "tracking": 2,
     "train": 2,
 }
 ONCE = ("source", "strategy", "study")  # composed in lines of their own; every study is planned in test_plan

@@ -92,8 +92,15 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"cluster.processes": 0}, ["cluster.processes=0", "at least 1"]),
     ({"cluster.threads": 0}, ["cluster.threads=0", "at least 1"]),
     ({"cluster.save_every_seconds": math.nan}, ["cluster.save_every_seconds=nan", "at least 0"]),
-    ({"deepspeed.token_budget": 0}, ["deepspeed.token_budget=0", "at least 1"]),
-    ({"deepspeed.zero_stage": 1}, ["deepspeed.zero_stage=1", "valid: 3"]),
+    ({"deepspeed.token_budget": -1}, ["deepspeed.token_budget=-1", "at least 0"]),
+    (
+        {"deepspeed.token_budget": 999},
+        ["token_budget=999 is below train.max_length=2048", "deepspeed.token_budget=2048"],
+    ),
+    ({"deepspeed.zero_stage": 1}, ["deepspeed.zero_stage=1", "valid: 2, 3"]),
+    ({"tracking.name": "wand"}, ["tracking.name=wand", "did you mean tracking.name=wandb"]),
+    ({"tracking.mode": "on"}, ["tracking.mode=on", "auto, online, offline"]),
+    ({"tracking.project": "a/b"}, ["tracking.project=a/b is no project"]),
 ]
 
 

@@ -20,7 +20,7 @@ from sft_sweeps.spec import Execution, Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.init import materialise
-from sft_sweeps.train.loop import _check, plan_batch
+from sft_sweeps.train.steps import plan_batch
 
 CPU = torch.device("cpu")
 
@@ -199,10 +199,3 @@ def test_learning_rate_equals_the_schedule_of_transformers(steps: int, fraction:
         optimizer.step()
         schedule.step()
     assert learning_rate(recipe, 0, steps) == (0.0 if fraction else recipe.learning_rate)
-
-
-@pytest.mark.parametrize(("value", "norm"), [(float("nan"), 1.0), (float("inf"), 1.0), (1.0, float("nan"))])
-def test_a_loss_that_is_no_number_names_the_step_and_its_examples(value: float, norm: float) -> None:
-    batch = plan_batch(examples(2), replace(RECIPE, batch_size=2), Execution())
-    with pytest.raises(RunError, match=r"step 7: .*math/0, code/1"):
-        _check(value, norm, 7, batch)

@@ -62,7 +62,7 @@ def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int
     """[loss, gradient norm] of every reduction of those batches; at rate 0 all of them start from equal weights."""
     from sft_sweeps.train import loss, ranks
     from sft_sweeps.train.engine import Engine, prepare_process
-    from sft_sweeps.train.loop import plan_batch
+    from sft_sweeps.train.steps import plan_batch
 
     rank, processes, meeting = seat
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))

@@ -20,7 +20,7 @@ from sft_sweeps.spec import Execution
 from sft_sweeps.train import weights
 from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.init import materialise
-from sft_sweeps.train.loop import plan_batch
+from sft_sweeps.train.steps import plan_batch
 
 STEPS = 20
 BUDGET = 100

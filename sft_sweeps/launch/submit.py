@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,18 +18,19 @@ from sft_sweeps.grid import Point
 from sft_sweeps.jobs import Job, missing
 from sft_sweeps.launch import lead, local, preflight, preflight_slurm
 from sft_sweeps.launch.progress import Progress
+from sft_sweeps.mirror import Tracking
 from sft_sweeps.plan import Plan, State
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect
 from sft_sweeps.resolve import Request, request
 from sft_sweeps.schema import Config
 from sft_sweeps.show import console, say, show_plan
-from sft_sweeps.spec import Execution, Isolation
+from sft_sweeps.spec import Execution, Isolation, Stage
 from sft_sweeps.store import Store, resume_step, survey
 from sft_sweeps.sweeps import Sweep, freeze
 
 # What belongs to the launch as a whole, so that no point may differ in it.
-GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "plan")
+GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "tracking", "plan")
 
 
 def run(points: Sequence[Point]) -> int:
@@ -169,10 +170,30 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     name = config.name or config.study.name
     sweep = freeze(plan, store, name, config.study.question, [point.name for point in points])
     retention.declare(sweep, config.store.retention)
+    wanted = replace(wanted, jobs=[tracked(job, plan, config, sweep.name) for job in wanted.jobs])
     say(out, f"sweep {sweep.name}: {_summary(wanted)}")
     if wanted.jobs and wanted.place == "slurm":
         return _submit(wanted, sweep, out)
     return _run(wanted, sweep, out)
+
+
+def tracked(job: Job, plan: Plan, config: Config, group: str) -> Job:
+    """The job with where its metrics are mirrored, and the axes by which people find it there."""
+    stage, where = job.subject, config.tracking
+    if job.kind != "train" or not isinstance(stage, Stage):
+        return job
+    runs = [run for run in plan.runs if stage in run.stages]
+    axes = {
+        "model": stage.model.name,
+        "strategy": ",".join(dict.fromkeys(run.strategy for run in runs)),
+        "k": ",".join(dict.fromkeys(str(run.k) for run in runs if run.k is not None)),
+        "train_seed": str(stage.recipe.seed),
+        "data_seed": ",".join(dict.fromkeys(str(c.seed) for c in stage.mixture.components)),
+        **{f"fraction_{c.source.ability}": str(c.fraction) for c in stage.mixture.components},
+    }
+    tags = tuple(dict.fromkeys(filter(None, (config.study.name, *(run.label for run in runs)))))
+    given = Tracking(where.name, where.project, where.entity or "", where.mode, group, tags, tuple(axes.items()))
+    return replace(job, tracking=given)
 
 
 def _submit(wanted: Launch, sweep: Sweep, out: Console) -> int:
@@ -235,6 +256,7 @@ def _execution(config: Config) -> Execution:
         threads=cluster.threads,
         token_budget=config.deepspeed.token_budget,
         zero_stage=config.deepspeed.zero_stage,
+        offload=config.deepspeed.offload,
         recompute=config.deepspeed.recompute,
         save_every_seconds=cluster.save_every_seconds,
         save_every_steps=cluster.save_every_steps,

@@ -15,9 +15,8 @@ from transformers import AutoConfig
 from transformers.initialization import no_init_weights
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.train import attention, head, weights
+from sft_sweeps.train import attention, checkpoint, head, weights
 
-ARCHITECTURES = ("llama",)
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -56,8 +55,10 @@ def lower(model: Any) -> dict[str, Tensor]:
 
 
 def _check(parent: Path, config: Any) -> None:
-    if config.model_type not in ARCHITECTURES:
-        raise RunError(f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(ARCHITECTURES)}.")
+    if config.model_type not in checkpoint.ARCHITECTURES:
+        raise RunError(
+            f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(checkpoint.ARCHITECTURES)}."
+        )
     if getattr(config, "attention_dropout", 0.0):
         raise RunError(f"{parent / 'config.json'} sets attention_dropout. Dropout is refused: set it to 0.")
 

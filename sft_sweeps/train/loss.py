@@ -75,5 +75,13 @@ def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
     )
 
 
+def blank(tokens: int, device: torch.device) -> Row:
+    """A row of one example with every token supervised, at weight zero."""
+    ids = torch.zeros((1, tokens), dtype=torch.int64, device=device)
+    kept = torch.arange(tokens, device=device)
+    return Row(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,))
+
+
 def _put(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
