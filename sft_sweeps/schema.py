@@ -105,12 +105,15 @@ class TrainConfig:
 
 @dataclass
 class DeepspeedConfig:
-    """How DeepSpeed runs a stage; never what it computes. `token_budget: 0` is what the device holds."""
+    """How DeepSpeed runs a stage; never what it computes. `token_budget: 0` is what the device holds.
+
+    `recompute: null` is decided by the memory plan.
+    """
 
     zero_stage: int = 3
     offload: bool = False
     token_budget: int = 0
-    recompute: bool = False
+    recompute: bool | None = None
 
 
 @dataclass

@@ -16,9 +16,9 @@ from sft_sweeps.config import problems
 
 # A module imports only what stands above it.
 LAYERS = (
-    "errors schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost resolve",
-    "plan frozen show compare claims store sharing sweeps tracking mirror jobs retention attempts reasons",
-    "submissions standing disk",
+    "errors schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost memory",
+    "resolve plan frozen show compare claims store actual sharing sweeps tracking mirror jobs retention attempts",
+    "reasons submissions standing disk",
     "data.example data.rows data.template data.tokenizer data.mini data.select data.read data.encode data.load",
     "data.pool data.batches",
     "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.item benchmarks.mini",

@@ -1,6 +1,7 @@
 """The loss of a step does not depend on how its examples are laid out."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, log_softmax, scaled_dot_product_attention
 from training import RECIPE, SHAPE, examples
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
@@ -67,6 +68,37 @@ def test_logits_of_a_row_equal_those_of_each_example_alone(base: Path) -> None:
     for example, piece in zip(chosen, pieces, strict=True):
         expected = plain(input_ids=torch.tensor(example.input_ids.tolist())[None]).logits[0]
         torch.testing.assert_close(piece, expected, rtol=0, atol=1e-6)
+
+
+def reference(*given: Any, **how: Any) -> torch.Tensor:
+    """What a kernel for rows of several examples is documented to do, for either's names of its settings."""
+    q, k, v, first, other, longest, _ = given
+    assert how.get("causal") or how.get("window_size") == (-1, 0)
+    assert torch.equal(first, other)
+    assert first.dtype == torch.int32
+    scale = how.get("softmax_scale", how.get("scale"))
+    found = []
+    for start, end in pairwise(first.tolist()):
+        assert end - start <= longest
+        heads = [states[start:end].transpose(0, 1)[None] for states in (q, k, v)]
+        shared = {"enable_gqa": True} if q.shape[1] != k.shape[1] else {}
+        attended = scaled_dot_product_attention(*heads, is_causal=True, scale=scale, **shared)
+        found.append(attended[0].transpose(0, 1))
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("made", [attention._of_torch, attention._of_flash_attention])
+def test_a_fused_kernel_is_given_what_the_pieces_are(made: Any) -> None:
+    """The kernels themselves need a GPU; how they are called does not. Keys are shared between heads."""
+    torch.manual_seed(0)
+    lengths = (5, 1, 9)
+    query, key, value = torch.randn(1, 4, 15, 8), torch.randn(1, 2, 15, 8), torch.randn(1, 2, 15, 8)
+    expected = attention.per_example(query, key, value, lengths, 0.3)
+    flat = tuple(states[0].transpose(0, 1) for states in (query, key, value))
+    found = made(reference)(flat, torch.tensor([0, 5, 6, 15], dtype=torch.int32), 9, 0.3)[None]
+    torch.testing.assert_close(found, expected)
+    ends = loss.to_row([examples(3)[at] for at in (2, 0, 1)], [1.0] * 3, CPU).boundaries
+    assert ends.tolist() == [0, *np.cumsum([len(examples(3)[at].input_ids) for at in (2, 0, 1)])]
 
 
 def reduced(parts: list[tuple[torch.Tensor, int]], reduction: str) -> torch.Tensor:

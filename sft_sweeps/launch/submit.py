@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from sft_sweeps import actual, memory, retention, sharing, slurm
 from sft_sweeps import plan as planning
-from sft_sweeps import retention, sharing, slurm
 from sft_sweeps.config import problems
 from sft_sweeps.disk import Use
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError, summary
@@ -94,8 +94,11 @@ def check_columns(plan: Plan) -> None:
 
 def show(plan: Plan, config: Config) -> int:
     """`action=plan`: print, and write JSON where asked; creates nothing else."""
-    states = survey(plan, Store(config.output_dir, config.store.read_from))
+    store = Store(config.output_dir, config.store.read_from)
+    states = survey(plan, store)
     show_plan(plan, states, console())
+    for line in (*actual.lines(plan, states, store), *_memory(plan, config)):
+        say(console(), escape(line))
     write_plan(plan, states, config)
     return 0
 
@@ -141,6 +144,12 @@ class Launch:
             use = Use(cluster.max_running, "cluster.max_running", retained)
         found = preflight.problems(self.plan, self.states, self.jobs, self.store, use, place=self.place)
         asked = self.place == "slurm" and self.jobs
+        fits = dict.fromkeys(
+            memory.problem(job.subject, job.execution, cluster.gpu_memory_gb)
+            for job in self.jobs
+            if job.kind == "train" and isinstance(job.subject, Stage)
+        )
+        found += filter(None, fits)
         return [*found, *(preflight_slurm.check(self.jobs, cluster, self.warnings) if asked else ())]
 
 
@@ -149,9 +158,29 @@ def prepared(plan: Plan, config: Config) -> Launch:
     store = Store(config.output_dir, config.store.read_from)
     states = survey(plan, store)
     others = [str(other.root.absolute()) for other in store.others]
-    jobs = missing(plan, states, str(store.root.absolute()), _execution(config), others)
+    jobs = [
+        _settled(job, config) for job in missing(plan, states, str(store.root.absolute()), _execution(config), others)
+    ]
     warnings = lead.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
     return Launch(plan, states, jobs, warnings, store, config)
+
+
+def _settled(job: Job, config: Config) -> Job:
+    """The job with what its model and the GPUs decide of how it runs."""
+    stage = job.subject
+    if job.kind != "train" or not isinstance(stage, Stage):
+        return job
+    gigabytes, asked = config.cluster.gpu_memory_gb, config.deepspeed.recompute
+    return replace(job, execution=memory.settled(stage, job.execution, gigabytes, asked))
+
+
+def _memory(plan: Plan, config: Config) -> list[str]:
+    """The memory plan of each model."""
+    gigabytes, found = config.cluster.gpu_memory_gb, dict[str, None]()
+    for stage in plan.stages:
+        execution = memory.settled(stage, _execution(config), gigabytes, config.deepspeed.recompute)
+        found[memory.verdict(stage, execution, gigabytes)] = None
+    return [f"memory: {text}" for text in found if text]
 
 
 def launch(plan: Plan, points: Sequence[Point]) -> int:
@@ -257,7 +286,7 @@ def _execution(config: Config) -> Execution:
         token_budget=config.deepspeed.token_budget,
         zero_stage=config.deepspeed.zero_stage,
         offload=config.deepspeed.offload,
-        recompute=config.deepspeed.recompute,
+        recompute=bool(config.deepspeed.recompute),
         save_every_seconds=cluster.save_every_seconds,
         save_every_steps=cluster.save_every_steps,
         generation_batch=config.evaluate.batch_size,

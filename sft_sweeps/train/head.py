@@ -33,7 +33,11 @@ class Trained(LlamaForCausalLM):  # type: ignore[misc]
         """The weighted sum over the row's supervised tokens."""
         # No attention mask and no cache: both would let examples attend to one another without a word.
         output = self.model(
-            input_ids=row.input_ids, position_ids=row.position_ids, use_cache=False, lengths=row.lengths
+            input_ids=row.input_ids,
+            position_ids=row.position_ids,
+            use_cache=False,
+            lengths=row.lengths,
+            boundaries=row.boundaries,
         )
         return self.lm_head(output.last_hidden_state[0, row.keep], row.targets, row.weights)  # type: ignore[no-any-return]
 

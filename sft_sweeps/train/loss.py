@@ -38,6 +38,7 @@ class Row:
     targets: Tensor  # [kept]
     weights: Tensor  # [kept], fp32
     lengths: tuple[int, ...]
+    boundaries: Tensor  # [examples + 1], int32: where each example begins, and the end
 
 
 def supervised_tokens(example: Encoded) -> int:
@@ -63,6 +64,7 @@ def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
 def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Row:
     """The examples one after the other, without padding, each supervised token with its example's weight."""
     packed = pack(examples)
+    lengths = tuple(len(example.input_ids) for example in examples)
     keep = np.flatnonzero(packed.labels != IGNORED)
     per_token = np.repeat(np.asarray(weights, dtype=np.float32), [supervised_tokens(example) for example in examples])
     return Row(
@@ -71,7 +73,8 @@ def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
         keep=_put(keep, device),
         targets=_put(packed.labels[keep], device),
         weights=_put(per_token, device),
-        lengths=tuple(len(example.input_ids) for example in examples),
+        lengths=lengths,
+        boundaries=_put(np.cumsum((0, *lengths), dtype=np.int32), device),
     )
 
 
@@ -79,7 +82,8 @@ def blank(tokens: int, device: torch.device) -> Row:
     """A row of one example with every token supervised, at weight zero."""
     ids = torch.zeros((1, tokens), dtype=torch.int64, device=device)
     kept = torch.arange(tokens, device=device)
-    return Row(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,))
+    ends = torch.tensor([0, tokens], dtype=torch.int32, device=device)
+    return Row(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,), ends)
 
 
 def _put(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:
