@@ -4,6 +4,7 @@ Wall times depend on what else the machine does: figures are medians, and the lo
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -84,6 +85,18 @@ def _told(module: str) -> Figure:
     return dict(json.loads(out[out.index("{") :]))
 
 
+def trl() -> Figure:
+    """A training step on mixed lengths in TRL's SFTTrainer, padded as it comes, against ours; both ways are kept."""
+    if importlib.util.find_spec("trl") is None:
+        raise RuntimeError("TRL is not installed: pip install -e '.[bench]'")
+    path = ROOT / "bench" / "results" / "trl-cpu.json"
+    command = [sys.executable, "-m", "bench.trl_speed", "--json", str(path)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    mixed = next(f for f in json.loads(path.read_text())["figures"] if f["profile"] == "mixed")
+    value, free = mixed["ratio_padded"], mixed["ratio_padding_free"]
+    return {"what": "our step / TRL's, mixed lengths", "value": 1 / value, "target": 1 / 3, "unit": "x", "free": free}
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "start": start,
     "plan": plan,
@@ -91,6 +104,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "status": status,
     "zero": zero,
     "quickstart": quickstart,
+    "trl": trl,
 }
 
 

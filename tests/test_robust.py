@@ -13,6 +13,7 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.spec import Execution
 from sft_sweeps.train import budget, states
 from sft_sweeps.train.init import materialise
+from sft_sweeps.train.loop import save_due
 
 STEPS = 20
 
@@ -129,6 +130,22 @@ def test_a_loss_that_is_no_number_stops_before_the_weights(scratch: Path, proces
     plain = run(replace(asked, spoil_at=0, folder=f"{asked.folder}-plain"), processes)[0]
     assert healed.metrics[0]["step"] == 7
     assert (healed.digest, healed.error) == (plain.digest, ""), healed.log
+
+
+@given(cost=st.floats(0.001, 3600), every=st.floats(0.1, 3600), step=st.floats(0.01, 10))
+def test_saving_by_time_takes_a_twentieth_at_most(cost: float, every: float, step: float) -> None:
+    """Over ten saves, of steps of a length and saves of a length; and no seldomer than asked where that is cheap."""
+    execution, trained, saves, since = Execution(save_every_seconds=every), 0.0, 0, 0.0
+    interval = max(every, cost / 0.05)
+    while saves < 10:
+        rest = max(step, interval - since - step)  # many steps at once, short of the moment
+        since, trained = since + rest, trained + rest
+        if save_due(execution, 1, since, cost):
+            saves, since = saves + 1, 0.0
+    assert saves * cost <= 0.0501 * trained
+    assert trained <= 10 * (interval + 2 * step)
+    assert not save_due(replace(execution, save_every_seconds=0.0), 1, 1e9, cost)
+    assert save_due(replace(execution, save_every_seconds=0.0, save_every_steps=7), 14, 0.0, cost)
 
 
 def test_a_loss_that_grows_stops_too(scratch: Path) -> None:

@@ -25,6 +25,8 @@ from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
 from sft_sweeps.train.save import FOLDER, save_model
 from sft_sweeps.train.steps import prepared
 
+SAVE_SHARE = 0.05
+
 
 def train(
     parent: Path,
@@ -117,10 +119,11 @@ def _steps(
     steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
     coming = prepared(encoded, recipe, engine.execution, range(done, steps), (engine.rank, engine.device))
     started = saved_at = time.monotonic()
+    save_seconds = states.save_seconds(folder) if engine.rank == 0 else 0.0
     for step, (batch, rows) in enumerate(coming, start=done + 1):
         rate = learning_rate(recipe, step - 1, steps)
         mine = _backward(engine, folder, encoded, rows, step)
-        due = engine.rank == 0 and _due(engine.execution, step, started - saved_at)
+        due = engine.rank == 0 and save_due(engine.execution, step, started - saved_at, save_seconds)
         total, stopping, saving = ranks.sums([float(mine), float(stop()), float(due)])
         if not math.isfinite(total) or meter.diverged(total):
             saved = resume.save(engine, folder, step - 1)  # the weights are still those of before
@@ -132,7 +135,8 @@ def _steps(
         yield meter.metrics(batch, seconds, step=step, steps=steps, loss=total, learning_rate=rate, grad_norm=grad_norm)
         if stopping or (saving and step < steps):
             saved = resume.save(engine, folder, step)
-            saved_at = started = time.monotonic()
+            save_seconds, saved_at = time.monotonic() - started, time.monotonic()
+            started = saved_at
             if stopping:
                 raise Interrupted(_interrupted(folder, step, steps, saved))
 
@@ -149,9 +153,14 @@ def _backward(
     raise budget.Halved
 
 
-def _due(execution: Execution, step: int, seconds: float) -> bool:
+def save_due(execution: Execution, step: int, seconds: float, cost: float) -> bool:
+    """Whether to save after a step, `seconds` after the last time, where saving takes `cost` seconds.
+
+    By time, saving takes at most SAVE_SHARE of it, however slow the disk is; by steps, the user has the word.
+    """
     by_steps = execution.save_every_steps > 0 and step % execution.save_every_steps == 0
-    return by_steps or 0 < execution.save_every_seconds <= seconds
+    interval = max(execution.save_every_seconds, cost / SAVE_SHARE)
+    return by_steps or (execution.save_every_seconds > 0 and seconds >= interval)
 
 
 def _ways_out(folder: Path, step: int | None) -> str:
