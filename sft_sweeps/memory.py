@@ -66,7 +66,7 @@ def of(shape: Shape, recipe: Recipe, execution: Execution, tokens: int) -> Memor
     gathered = count if whole else min(count, LIVE)
     partition = 0.0 if whole else count / ranks
     gradients = count / ranks + min(count, BUCKET) + min(count / ranks, GROUP)
-    states = (min(count / ranks, GROUP) if execution.offload else count / ranks) * (12 if size == 2 else 8)
+    states = (min(count / ranks, GROUP) if execution.offload else count / ranks) * 12
     return Memory(
         weights=(gathered + partition) * size,
         gradients=gradients * 4,

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 FOLDER = "wandb"
 LOG = "logs/wandb.log"
 FINISH_SECONDS = 30.0  # that a finished stage waits for its mirror
+INTERRUPTED_SECONDS = 5.0  # that one which was stopped waits: the next start mirrors everything again
 LONGEST_END_SECONDS = 900.0  # that a mirror goes on alone
 POLL_SECONDS = 0.5
 ATTEMPTS = 3  # of a mirror whose W&B died

@@ -77,7 +77,9 @@ def _attempt(
     finish: Callable[[Engine], str],
 ) -> Generator[StepMetrics, None, str]:
     """Until the model is written, or memory runs out."""
-    engine, done = _continued(parent, folder, recipe, budget.of_start(execution, folder), stop)
+    # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
+    execution = ranks.from_first(budget.of_start(execution, folder))
+    engine, done = _continued(parent, folder, recipe, execution, stop)
     try:
         if not engine.execution.token_budget:
             longest = max(len(example.input_ids) for example in encoded)
@@ -108,7 +110,7 @@ def _continued(
     with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
         engine = Engine(parent, recipe, execution, universal=other)
         resume.load(engine, folder, state, source)
-    engine.execution = budget.of_start(engine.execution, folder)
+    engine.execution = ranks.from_first(budget.of_start(engine.execution, folder))
     return engine, state.step
 
 

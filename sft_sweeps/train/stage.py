@@ -24,7 +24,7 @@ from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs import Job
-from sft_sweeps.mirror import Mirror
+from sft_sweeps.mirror import FINISH_SECONDS, INTERRUPTED_SECONDS, Mirror
 from sft_sweeps.plan import Subject
 from sft_sweeps.spec import Execution, Model, Stage
 from sft_sweeps.store import Store, write_record
@@ -63,12 +63,14 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
     )
     started, metrics = time.monotonic(), Metrics(folder)
     mirror = Mirror(folder, job.tracking, stage.id, stage.label, plain(stage.recipe)) if first else None
+    finish = INTERRUPTED_SECONDS
     try:
         digest = _drain(steps, metrics if first else None)
+        finish = FINISH_SECONDS
     finally:
         metrics.close()
         if mirror:
-            mirror.close()
+            mirror.close(finish)
     if first:
         lines = read(folder)
         used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
