@@ -17,7 +17,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from importlib.metadata import version
@@ -158,8 +158,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-def run(profiles: list[str], steps: int, rounds: int) -> dict[str, Any]:
-    """All profiles on one model."""
+def run(profiles: list[str], steps: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Each profile on one model, as it is measured."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -169,8 +169,8 @@ def run(profiles: list[str], steps: int, rounds: int) -> dict[str, Any]:
         made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
         made.save_pretrained(place)
         materialise(SHAPE, 0, sorted(place.iterdir()), Path(scratch) / "base")
-        figures = [measure(Path(scratch) / "base", profile, steps, rounds) for profile in profiles]
-    return {"environment": environment(), "figures": figures}
+        for profile in profiles:
+            yield measure(Path(scratch) / "base", profile, steps, rounds)
 
 
 def main() -> None:
@@ -181,17 +181,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
-    found = run(given.profiles, given.steps, given.rounds)
-    for figure in found["figures"]:
+    figures = []
+    for figure in run(given.profiles, given.steps, given.rounds):
+        figures.append(figure)
         print(
             f"{figure['profile']:<12} {figure['tokens_per_second']:8.0f} tokens/s; TRL padded / ours "
             f"{figure['ratio_padded']:5.2f}, padding-free / ours {figure['ratio_padding_free']:5.2f}; "
             f"losses within {figure['largest_loss_gap']:.1e}",
             flush=True,
         )
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        if given.json:
+            given.json.parent.mkdir(parents=True, exist_ok=True)
+            found = {"environment": environment(), "figures": figures}
+            given.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
