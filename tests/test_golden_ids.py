@@ -10,23 +10,23 @@ from sft_sweeps.resolve import request
 
 # study=table1 at 7B; general is left out, whose file has no pin.
 TABLE1 = {
-    "llama7b--math": "3b0c4c0949f8",
-    "llama7b--code": "ee9c695575a0",
-    "llama7b--code--math": "81423e898ddb",
-    "llama7b--code+math": "09218014a030",
+    "llama7b--math": "ce1f302fb4e1",
+    "llama7b--code": "88638cbca4be",
+    "llama7b--code--math": "056181241db3",
+    "llama7b--code+math": "61551f53ab43",
 }
 # study=quickstart with the tokenizer below.
 QUICKSTART = {
-    "mini--math": "a76714431210",
-    "mini--code": "857d67fdfcca",
-    "mini--general": "b7b040ff58c3",
-    "mini--general+code+math": "b169bd58566e",
-    "mini--code--math": "1d83e6583d53",
-    "mini--code--math--general": "a32b29b69557",
-    "mini--code+math": "df9f620b07c7",
-    "mini--code+math--general": "7f026f8d5a5c",
-    "mini--code+math--general+code@1_16+math@1_16": "ff6c2cf17d8c",
-    "mini--code+math--general+code@1_4+math@1_4": "5c395d6452ac",
+    "mini--math": "ce546c976458",
+    "mini--code": "0600352100bf",
+    "mini--general": "7d9ee0fcb9d6",
+    "mini--general+code+math": "024e0f333b8c",
+    "mini--code--math": "9d898aaf7fed",
+    "mini--code--math--general": "aa6cbee35297",
+    "mini--code+math": "942bf8577f23",
+    "mini--code+math--general": "882f0961451e",
+    "mini--code+math--general+code@1_16+math@1_16": "58abf32bf88f",
+    "mini--code+math--general+code@1_4+math@1_4": "2517b7204a84",
 }
 TOKENIZER = {"added_tokens": [{"id": 0, "content": "<unk>"}], "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}}}
 

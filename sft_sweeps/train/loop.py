@@ -47,9 +47,10 @@ def train(
     """
     if not encoded:
         raise RunError(f"{folder}: there is no example to train on.")
+
     def finish(engine: Engine) -> str:
-        options = {"tokenizer": tokenizer or parent, "chat_template": chat_template}
-        return save_model(engine, parent, folder, recipe.model_dtype, **options)
+        own = tokenizer or parent
+        return save_model(engine, parent, folder, recipe.model_dtype, tokenizer=own, chat_template=chat_template)
 
     prepare_process(execution)
     with ranks.process_group(execution.processes, rendezvous):
