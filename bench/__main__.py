@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench import evaluation_speed
+
 ROOT = Path(__file__).parent.parent
 GRID = [
     "model=llama7b,llama13b",
@@ -103,6 +105,10 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "submit": submit,
     "status": status,
     "zero": zero,
+    "sandbox": evaluation_speed.sandbox,
+    "gsm8k": evaluation_speed.gsm8k_rules,
+    "decoding": evaluation_speed.decoding,
+    "statistics": evaluation_speed.runs,
     "quickstart": quickstart,
     "trl": trl,
 }
