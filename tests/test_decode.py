@@ -51,7 +51,7 @@ def test_answers_are_kept_as_they_end(engine: HFEngine) -> None:
 
 
 def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engine.self_check(PROMPTS, 8, 2) == (9, 0)
+    assert engine.self_check(PROMPTS, 8, 2) == (8, 0)
     assert engine.self_check(PROMPTS[:1], 8, 2) == (0, 0)
     forward = engine.model.forward
 
