@@ -81,7 +81,7 @@ def _scored(
         return _gsm8k(benchmark, rows, items)
     if benchmark.name == "humaneval":
         return _humaneval(benchmark, rows, isolation)
-    judged = [mini.judge(benchmark.name, items[row["id"]], row["answers"]) for row in rows]
+    judged = [mini.judge(benchmark.name, items[row["id"]], row["answers"], isolation) for row in rows]
     return list(map(asdict, judged)), {"score": accuracy([v.correct for v in judged], benchmark.total)}
 
 

@@ -15,6 +15,7 @@ from sft_sweeps.disk import Use
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError, summary
 from sft_sweeps.frozen import dumps
 from sft_sweeps.grid import Point
+from sft_sweeps.identity import canonical, digest
 from sft_sweeps.jobs import Job, missing
 from sft_sweeps.launch import lead, local, preflight, preflight_slurm
 from sft_sweeps.launch.progress import Progress
@@ -90,6 +91,12 @@ def check_columns(plan: Plan) -> None:
                 f"{generation.subject.label} would be scored on {generation.benchmark.name} in two ways; "
                 "keys of evaluate cannot be swept, nor train.template without training. Launch once for each value."
             )
+    judges = {digest(canonical(judge)): judge.model for judge in plan.judges}
+    if len(judges) > 1:
+        raise RequestError(
+            f"{len(judges)} judges ({', '.join(sorted(judges.values()))}) would grade one column, and their grades "
+            "differ; keys of evaluate.mt_bench.judge cannot be swept. Launch once for each judge."
+        )
 
 
 def show(plan: Plan, config: Config) -> int:
