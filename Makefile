@@ -51,6 +51,7 @@ format: install
 	@$(BIN)/ruff format .
 
 bench: install
+	@$(TRY) $(PIP) -e '.[bench]'
 	@$(BIN)/python -m bench
 
 clean:

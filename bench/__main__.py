@@ -4,6 +4,7 @@ Wall times depend on what else the machine does: figures are medians, and the lo
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import encode_speed
+from bench import encode_speed, evaluation_speed
 
 ROOT = Path(__file__).parent.parent
 GRID = [
@@ -103,6 +104,18 @@ def encode() -> Figure | None:
     }
 
 
+def trl() -> Figure:
+    """A training step on mixed lengths in TRL's SFTTrainer, padded as it comes, against ours; both ways are kept."""
+    if importlib.util.find_spec("trl") is None:
+        raise RuntimeError("TRL is not installed: pip install -e '.[bench]'")
+    path = ROOT / "bench" / "results" / "trl-cpu.json"
+    command = [sys.executable, "-m", "bench.trl_speed", "--json", str(path)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    mixed = next(f for f in json.loads(path.read_text())["figures"] if f["profile"] == "mixed")
+    value, free = mixed["ratio_padded"], mixed["ratio_padding_free"]
+    return {"what": "our step / TRL's, mixed lengths", "value": 1 / value, "target": 1 / 3, "unit": "x", "free": free}
+
+
 FIGURES: dict[str, Callable[[], Figure | None]] = {
     "encode": encode,
     "start": start,
@@ -110,7 +123,12 @@ FIGURES: dict[str, Callable[[], Figure | None]] = {
     "submit": submit,
     "status": status,
     "zero": zero,
+    "sandbox": evaluation_speed.sandbox,
+    "gsm8k": evaluation_speed.gsm8k_rules,
+    "decoding": evaluation_speed.decoding,
+    "statistics": evaluation_speed.runs,
     "quickstart": quickstart,
+    "trl": trl,
 }
 
 

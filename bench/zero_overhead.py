@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
 
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.spec import Execution, Recipe, Shape
-from sft_sweeps.train import attention, loss, ranks
+from sft_sweeps.train import attention, head, loss, ranks
 from sft_sweeps.train.engine import Engine, prepare_process
 from sft_sweeps.train.init import materialise
 
@@ -57,18 +56,18 @@ def make_row(tokens: int, seed: int) -> loss.Row:
         Encoded(str(place), "bench", stream.randint(0, VOCABULARY, n).astype(np.int32), np.arange(n) >= n // 2)
         for place, n in enumerate(lengths)
     ]
-    weights = loss.token_weights([loss.supervised_tokens(example) for example in examples], RECIPE.loss_reduction)
+    weights = loss.token_weights([loss.supervised_tokens(example) for example in examples], RECIPE)
     return loss.to_row(examples, weights, ranks.device())
 
 
 def plain_step(folder: Path, implementation: str) -> Callable[[loss.Row], float]:
     """A training step in plain torch."""
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=implementation)
+    model: Any = head.Trained.from_pretrained(folder, dtype=torch.float32, attn_implementation=implementation)
     model.to(ranks.device()).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
 
     def step(row: loss.Row) -> float:
-        value = loss.weighted_loss(model, row)
+        value: torch.Tensor = model(row)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE.max_grad_norm)
         optimizer.step()

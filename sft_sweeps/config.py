@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sft_sweeps import cluster_checks
 from sft_sweeps.errors import RequestError
-from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig
+from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig, TrainConfig
 
 ACTIONS = ("launch", "plan", "prepare", "inspect")
 STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
@@ -26,7 +26,7 @@ TEMPLATES = ("vicuna_v1.1", "vicuna_bare", "alpaca", "chat_template")
 WORDED_TAGS = ("code", "math")  # for which words and code fences can stand in
 FASTCHAT_TEMPLATES = ("vicuna_v1.1", "vicuna_bare")  # what data.bug_compatible speaks of
 FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt", "messages")
-LOSS_REDUCTIONS = ("token_mean",)
+LOSS_REDUCTIONS = ("device_mean", "token_mean", "example_mean")
 PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
 MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
@@ -71,7 +71,19 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
 
 def problems(config: Config) -> list[str]:
     """Everything wrong with one point that its text shows; empty when nothing is."""
-    checks = (_choices, _fractions, _encoding, _strategy, _model, _train, _evaluate, _sandbox, _cluster, _store)
+    checks = (
+        _choices,
+        _fractions,
+        _encoding,
+        _strategy,
+        _model,
+        _train,
+        _evaluate,
+        _sandbox,
+        _cluster,
+        _tracking,
+        _store,
+    )
     return [problem for check in checks for problem in check(config)]
 
 
@@ -215,6 +227,7 @@ def _train(c: Config) -> Iterator[str]:
     yield from _one_of("train.schedule", train.schedule, ("cosine",))
     yield from _one_of("train.template", train.template, TEMPLATES)
     yield from _one_of("train.loss_reduction", train.loss_reduction, LOSS_REDUCTIONS)
+    yield from _virtual_devices(train)
     yield from _one_of("train.precision", train.precision, PRECISIONS)
     yield from _one_of("train.model_dtype", train.model_dtype, PRECISIONS)
     for key in ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm"):
@@ -231,6 +244,20 @@ def _train(c: Config) -> Iterator[str]:
             f"train.max_length={train.max_length} is beyond {c.model.name}'s {c.model.shape.max_positions} positions; "
             f"set train.max_length={c.model.shape.max_positions} or less"
         )
+
+
+def _virtual_devices(train: TrainConfig) -> Iterator[str]:
+    """Each virtual device has equally many of a step's examples, and at least one."""
+    devices, examples = train.virtual_devices, train.batch_size
+    if train.loss_reduction != "device_mean" or examples < 1 or (devices >= 1 and examples % devices == 0):
+        return
+    fitting = [n for n in range(1, examples + 1) if examples % n == 0]
+    nearest = min(fitting, key=lambda n: (abs(n - devices), n))
+    what = "is more than" if devices > examples else "does not divide"
+    yield (
+        f"train.virtual_devices={devices} {what if devices >= 1 else 'cannot share'} the train.batch_size={examples} "
+        f"examples of a step; valid: {', '.join(map(str, fitting))}. Type train.virtual_devices={nearest}"
+    )
 
 
 def _evaluate(c: Config) -> Iterator[str]:
@@ -304,9 +331,26 @@ def _cluster(c: Config) -> Iterator[str]:
     for name, kind in cluster.kinds.items():
         yield from _positive(f"cluster.kinds.{name}.cpus", 1 if kind.cpus is None else kind.cpus)
     yield from cluster_checks.problems(cluster, c.model)
-    yield from _positive("deepspeed.token_budget", c.deepspeed.token_budget)
-    if c.deepspeed.zero_stage != 3:
-        yield f"deepspeed.zero_stage={c.deepspeed.zero_stage} is not offered; valid: 3"
+    yield from _deepspeed(c)
+
+
+def _deepspeed(c: Config) -> Iterator[str]:
+    budget, longest = c.deepspeed.token_budget, c.train.max_length
+    yield from _positive("deepspeed.token_budget", budget, 0)
+    if 0 < budget < longest:
+        yield (
+            f"deepspeed.token_budget={budget} is below train.max_length={longest}, so that one example may exceed it; "
+            f"set deepspeed.token_budget={longest} or more, or 0 to have it found"
+        )
+    if c.deepspeed.zero_stage not in (2, 3):
+        yield f"deepspeed.zero_stage={c.deepspeed.zero_stage} is not offered; valid: 2, 3"
+
+
+def _tracking(c: Config) -> Iterator[str]:
+    yield from _one_of("tracking.name", c.tracking.name, ("wandb", "none"))
+    yield from _one_of("tracking.mode", c.tracking.mode, ("auto", "online", "offline"))
+    if c.tracking.name == "wandb" and re.search(r"[/\\#?%:]", c.tracking.project):
+        yield f"tracking.project={c.tracking.project} is no project of W&B's: leave out / \\ # ? % and :"
 
 
 def _store(c: Config) -> Iterator[str]:

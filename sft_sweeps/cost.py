@@ -7,6 +7,14 @@ backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 from sft_sweeps.spec import Shape, Stage
 
 A100_FLOPS = 312e12
+# In bf16 without sparsity, from NVIDIA's data sheets, by what torch calls the device; the first that fits.
+PEAK_FLOPS = (
+    ("A100", A100_FLOPS),
+    ("H100 PCIe", 756e12),
+    ("H100 NVL", 835e12),
+    ("H100", 989e12),
+    ("H200", 989e12),
+)
 ASSUMED_UTILIZATION = 0.4
 BYTES = {"fp32": 4, "bf16": 2}
 RESUME_BYTES = 12  # of one parameter in a resume state: fp32 weight and two moments
@@ -24,7 +32,17 @@ def parameters(shape: Shape) -> int:
 
 def flops_per_token(shape: Shape, length: float) -> float:
     """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
-    return 6 * parameters(shape) + 12 * shape.layers * shape.hidden_size * length / 2
+    return flops_of_token(parameters(shape), shape.layers, shape.hidden_size, length)
+
+
+def flops_of_token(weights: int, layers: int, hidden: int, length: float) -> float:
+    """The same from the number of weights."""
+    return 6 * weights + 12 * layers * hidden * length / 2
+
+
+def peak_flops(device: str, precision: str) -> float:
+    """Dense operations a second that the maker states for a device of this name; 0 where nothing is known."""
+    return next((peak for name, peak in PEAK_FLOPS if name in device), 0.0) if precision == "bf16" else 0.0
 
 
 def gpu_hours(stage: Stage) -> float:

@@ -24,7 +24,7 @@ VERSIONS: dict[str, int] = {
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start
-    "loss": 1,  # 1: token_mean
+    "loss": 2,  # 1: token_mean; 2: device_mean and example_mean beside it, taken over those that have supervised tokens
     "optimizer": 1,  # 1: AdamW, gradient norm clipped, linear warm-up from 0, cosine to 0
     "init": 1,  # 1: normal(0, std) from numpy's frozen RandomState, parameters in the order of names, norms 1
     "mini": 1,  # 1: the generated abilities and their test items

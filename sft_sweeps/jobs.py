@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sft_sweeps.mirror import Tracking
 from sft_sweeps.plan import Plan, State, Subject, score_of
 from sft_sweeps.spec import Execution, Generation, Model, Stage
 from sft_sweeps.store import Store
 
+NOT_TRACKED = Tracking()
 Kind = Literal["prepare", "train", "generate", "score", "judge"]
 
 
@@ -29,6 +31,7 @@ class Job:
     generations: tuple[Generation, ...] = ()
     parent: str = ""
     read_from: tuple[str, ...] = ()
+    tracking: Tracking = NOT_TRACKED
 
     @property
     def id(self) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property
 from sft_sweeps import cost
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.resolve import Request
-from sft_sweeps.spec import Benchmark, Component, Generation, Model, Score, Source, Stage, count_examples
+from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
 from sft_sweeps.strategies import chain, uses_k
 
 Subject = Stage | Model
@@ -61,6 +61,7 @@ class Plan:
     gpu_hours_naive: float
     notes: tuple[str, ...] = ()
     models: tuple[Model, ...] = field(default=())
+    judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -97,6 +98,7 @@ class _Builder:
         self.models: dict[str, Model] = {}
         self.generations: dict[str, Generation] = {}
         self.notes: dict[str, int] = {}
+        self.judges: dict[Judge, None] = {}
         self.rows, self.stages_naive, self.gpu_hours_naive = 0, 0, 0.0
         self.asked = False  # whether any point names a benchmark
         self.unscored: dict[int, dict[str, None]] = {}  # sources whose held-out loss is not, by its number of examples
@@ -142,6 +144,8 @@ class _Builder:
                     continue
                 generation = Generation(subject, benchmark, request.engine)
                 self.generations.setdefault(generation.id, generation)
+                if benchmark.judge:
+                    self.judges.setdefault(benchmark.judge)
 
     def note(self, text: str) -> None:
         self.notes[text] = self.notes.get(text, 0) + 1
@@ -172,6 +176,7 @@ class _Builder:
             gpu_hours_naive=self.gpu_hours_naive,
             notes=tuple(notes),
             models=tuple(self.models.values()),
+            judges=tuple(self.judges),
         )
 
 

@@ -58,6 +58,8 @@ def request(config: Config) -> Request:
     base = model(config.model)
     recipe = Recipe(**{name: getattr(config.train, name) for name in Recipe.__dataclass_fields__})
     recipe = replace(recipe, template=template(recipe.template, base))
+    if recipe.loss_reduction != "device_mean":
+        recipe = replace(recipe, virtual_devices=0)  # it means nothing there, and must fork no stage
     folder = Path(config.data.folder or Path(config.output_dir) / "data")
     components, notes = [], []
     for slot, entry in config.data.sources.items():

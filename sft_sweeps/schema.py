@@ -24,7 +24,10 @@ class ShapeConfig:
 
 @dataclass
 class ModelConfig:
-    """`weights` is a hub repository pinned by `revision`, or `init`: drawn from `seed`, normal with `init_std`."""
+    """`weights` is a hub repository pinned by `revision`, or `init`: drawn from `seed`, normal with `init_std`.
+
+    `virtual_devices` are the devices on which its published fine-tuning averaged (`train.loss_reduction=device_mean`).
+    """
 
     name: str = MISSING
     weights: str = MISSING
@@ -34,6 +37,7 @@ class ModelConfig:
     folder: str | None = None
     tokenizer: str | None = None
     gpus: int = MISSING
+    virtual_devices: int = 8
     shape: ShapeConfig = field(default_factory=ShapeConfig)
 
 
@@ -122,6 +126,7 @@ class TrainConfig:
     max_length: int = MISSING
     template: str = MISSING
     loss_reduction: str = "token_mean"
+    virtual_devices: int = 8
     precision: str = MISSING
     model_dtype: str = MISSING
     seed: int = 0
@@ -129,11 +134,15 @@ class TrainConfig:
 
 @dataclass
 class DeepspeedConfig:
-    """How DeepSpeed runs a stage; never what it computes."""
+    """How DeepSpeed runs a stage; never what it computes. `token_budget: 0` is what the device holds.
+
+    `recompute: null` is decided by the memory plan.
+    """
 
     zero_stage: int = 3
-    token_budget: int = 8192
-    recompute: bool = False
+    offload: bool = False
+    token_budget: int = 0
+    recompute: bool | None = None
 
 
 @dataclass
@@ -208,6 +217,16 @@ class MtBenchConfig(BenchmarkConfig):
     references_file: str = "mt_bench_reference_answers_gpt4.jsonl"
     references_content: str = "sha256:f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f"
     judge: JudgeConfig = field(default_factory=JudgeConfig)
+
+
+@dataclass
+class TrackingConfig:
+    """Where metrics are shown besides metrics.jsonl: `wandb` or `none`."""
+
+    name: str = "none"
+    project: str = "sft-sweeps"
+    entity: str | None = None
+    mode: str = "auto"
 
 
 @dataclass
@@ -354,6 +373,7 @@ class Config:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     study: StudyConfig = field(default_factory=StudyConfig)
     grid: GridConfig = field(default_factory=GridConfig)

@@ -12,7 +12,7 @@ from sft_sweeps.benchmarks.humaneval import Problem
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.mt_bench import Grade, Question
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.generate.rows import ITEMS, Row, read_rows, write_rows
+from sft_sweeps.generate.rows import ITEMS, VERDICTS, Row, read_rows, write_rows
 from sft_sweeps.identity import digest
 from sft_sweeps.plan import score_of
 from sft_sweeps.sandbox import Outcome, Task
@@ -20,7 +20,6 @@ from sft_sweeps.spec import Benchmark, Generation, Isolation
 from sft_sweeps.statistics import Interval, proportion, weighted_mean
 from sft_sweeps.store import Store, write_record
 
-VERDICTS = "verdicts.jsonl"
 JUDGMENTS = "judgments"  # in the store: replies that were paid for, for every stage
 PROGRAM_SECONDS = 10.0  # wall time of a HumanEval program: a slow machine must not fail what a fast one passes
 PROGRAM_MB = 1024
@@ -82,7 +81,7 @@ def _scored(
         return _gsm8k(benchmark, rows, items)
     if benchmark.name == "humaneval":
         return _humaneval(benchmark, rows, isolation)
-    judged = [mini.judge(benchmark.name, items[row["id"]], row["answers"]) for row in rows]
+    judged = [mini.judge(benchmark.name, items[row["id"]], row["answers"], isolation) for row in rows]
     return list(map(asdict, judged)), {"score": accuracy([v.correct for v in judged], benchmark.total)}
 
 

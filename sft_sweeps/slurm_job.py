@@ -60,7 +60,9 @@ def _other(job: Job, seat: Seat, stop: Stop) -> int:
     if _finished(job):
         return 0
     status = worker.run(job, seat, stop)
-    if status == Interrupted.exit_status:
+    if status == Interrupted.exit_status and not stop():  # of its own accord: it ran out of memory, the others wait
+        _come_back(stop)
+    elif status == Interrupted.exit_status:
         time.sleep(PATIENCE_SECONDS)
     return status
 

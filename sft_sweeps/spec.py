@@ -124,10 +124,11 @@ class Recipe:
     max_grad_norm: float
     max_length: int
     template: str
-    loss_reduction: Literal["token_mean"]
+    loss_reduction: Literal["device_mean", "token_mean", "example_mean"]
     precision: Literal["fp32", "bf16"]
     model_dtype: Literal["fp32", "bf16"]
     seed: int
+    virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
 
     def steps(self, examples: int) -> int:
         """Optimizer steps: every epoch's last batch is filled up, never dropped."""
@@ -366,7 +367,8 @@ class Execution:
     """How a stage runs, never what it computes, so in no identity. The record names it.
 
     `threads` are torch's, of each process. `token_budget` is the most tokens that one forward pass holds (a longer
-    example alone excepted); `recompute` forgets activations and makes them again in the backward pass. A resume state
+    example alone excepted; 0: what the device holds, see train/budget.py); `offload` keeps the optimizer's states in
+    the host's memory; `recompute` forgets activations and makes them again in the backward pass. A resume state
     is saved every `save_every_seconds` or `save_every_steps` (0: not by that measure), of which `keep` stay. A model of
     at most `whole_parameters` keeps full copies of its weights on every rank between steps: ZeRO then partitions
     gradients and optimizer states only.
@@ -376,6 +378,7 @@ class Execution:
     threads: int = 1
     token_budget: int = 8192
     zero_stage: int = 3
+    offload: bool = False
     recompute: bool = False
     whole_parameters: int = 1 << 28
     save_every_seconds: float = 60.0

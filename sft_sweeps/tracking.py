@@ -21,12 +21,16 @@ class Metrics:
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
         self._file: Any = None
+        self._last = 0
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Append the line of one step (`step` is among its fields)."""
-        if self._file is None:
-            cut(self.path, int(metrics["step"]))
+        """Append the line of one step (`step` is among its fields); one that is done again takes its own place."""
+        step = int(metrics["step"])
+        if self._file is None or step <= self._last:
+            self.close()
+            cut(self.path, step)
             self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        self._last = step
         self._file.write(json.dumps(metrics) + "\n")
 
     def close(self) -> None:
@@ -35,6 +39,7 @@ class Metrics:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            self._file = None
 
 
 def cut(path: Path, step: int) -> None:

@@ -23,7 +23,7 @@ def do(job: Job, stop: Stop, meeting: str = "") -> None:
         gate(subject.parent, store)
         from sft_sweeps.train import stage
 
-        stage.train(subject, store, job.execution, stop, meeting)
+        stage.train(subject, store, job, stop, meeting)
     else:
         from sft_sweeps.train import stage
 

@@ -59,6 +59,16 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"train.schedule": "linear"}, ["train.schedule=linear", "cosine"]),
     ({"train.template": "vicuna"}, ["train.template=vicuna ", "vicuna_v1.1", "did you mean train.template=vicuna_"]),
     ({"train.loss_reduction": "mean"}, ["train.loss_reduction=mean", "token_mean"]),
+    (
+        {"train.virtual_devices": 0},
+        ["train.virtual_devices=0 cannot share", "1, 2, 4, 8, 16"],
+    ),
+    ({"train.virtual_devices": 5}, ["train.virtual_devices=5 does not divide", "train.virtual_devices=4"]),
+    ({"train.virtual_devices": 32}, ["train.virtual_devices=32 is more than", "train.virtual_devices=16"]),
+    (
+        {"train.batch_size": 12},
+        ["devices=8 does not divide the train.batch_size=12", "3, 4, 6, 12"],
+    ),
     ({"train.precision": "fp16"}, ["train.precision=fp16", "fp32, bf16"]),
     ({"train.model_dtype": "int8"}, ["train.model_dtype=int8", "fp32, bf16"]),
     ({"train.learning_rate": 0.0}, ["train.learning_rate=0.0", "train.learning_rate=2e-5"]),
@@ -82,8 +92,15 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"cluster.processes": 0}, ["cluster.processes=0", "at least 1"]),
     ({"cluster.threads": 0}, ["cluster.threads=0", "at least 1"]),
     ({"cluster.save_every_seconds": math.nan}, ["cluster.save_every_seconds=nan", "at least 0"]),
-    ({"deepspeed.token_budget": 0}, ["deepspeed.token_budget=0", "at least 1"]),
-    ({"deepspeed.zero_stage": 1}, ["deepspeed.zero_stage=1", "valid: 3"]),
+    ({"deepspeed.token_budget": -1}, ["deepspeed.token_budget=-1", "at least 0"]),
+    (
+        {"deepspeed.token_budget": 999},
+        ["token_budget=999 is below train.max_length=2048", "deepspeed.token_budget=2048"],
+    ),
+    ({"deepspeed.zero_stage": 1}, ["deepspeed.zero_stage=1", "valid: 2, 3"]),
+    ({"tracking.name": "wand"}, ["tracking.name=wand", "did you mean tracking.name=wandb"]),
+    ({"tracking.mode": "on"}, ["tracking.mode=on", "auto, online, offline"]),
+    ({"tracking.project": "a/b"}, ["tracking.project=a/b is no project"]),
 ]
 
 
@@ -170,7 +187,7 @@ def test_the_schema_and_the_exact_values_agree() -> None:
     """A recipe's field that no key sets, or a key that no field takes, would be a lie about the identity."""
     assert {f.name for f in fields(TrainConfig)} == {f.name for f in fields(Recipe)}
     groups = [f.type for f in fields(Config) if isinstance(f.type, type) and is_dataclass(f.type)]
-    assert len(groups) == 13
+    assert len(groups) == 14
     assert {f.name for f in fields(SourceConfig)} >= {"name", "content", "format", "ability", "role", "rows", "path"}
 
 

@@ -10,23 +10,23 @@ from sft_sweeps.resolve import request
 
 # study=table1 at 7B; general is left out, whose file has no pin.
 TABLE1 = {
-    "llama7b--math": "3a1abba53749",
-    "llama7b--code": "e88282ebcdf9",
-    "llama7b--code--math": "b192cce38aaf",
-    "llama7b--code+math": "6e75af9d60ce",
+    "llama7b--math": "c09482f71559",
+    "llama7b--code": "6cbd90c45991",
+    "llama7b--code--math": "639d23994774",
+    "llama7b--code+math": "c27da8df4e3e",
 }
 # study=quickstart with the tokenizer below.
 QUICKSTART = {
-    "mini--math": "07c0b82905bd",
-    "mini--code": "7fb7b736937a",
-    "mini--general": "9163b20be1db",
-    "mini--general+code+math": "2be3c3f4e144",
-    "mini--code--math": "9b7cd64de4c4",
-    "mini--code--math--general": "457a005bd56b",
-    "mini--code+math": "bcbd179b948b",
-    "mini--code+math--general": "232e9d047829",
-    "mini--code+math--general+code@1_16+math@1_16": "9278a4f344cf",
-    "mini--code+math--general+code@1_4+math@1_4": "aacb58d363d0",
+    "mini--math": "c96e018b5faf",
+    "mini--code": "ccef144305fa",
+    "mini--general": "338a2739b39b",
+    "mini--general+code+math": "41fb622966f7",
+    "mini--code--math": "5fa2cd790b81",
+    "mini--code--math--general": "3ac9ae300d71",
+    "mini--code+math": "8552263a732a",
+    "mini--code+math--general": "76af293ceb4d",
+    "mini--code+math--general+code@1_16+math@1_16": "53f48a0e3429",
+    "mini--code+math--general+code@1_4+math@1_4": "24dc4c05407f",
 }
 TOKENIZER = {"added_tokens": [{"id": 0, "content": "<unk>"}], "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}}}
 

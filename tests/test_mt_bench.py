@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Launch
 
 from sft_sweeps import cli, judging, score_file
 from sft_sweeps.benchmarks import mt_bench
@@ -424,3 +424,37 @@ def test_a_reference_that_is_not_there_is_told() -> None:
     with pytest.raises(RequestError, match=r"question 9 \(math\) has no reference answer"):
         gradings(question, ("x", "y"), 0, TEXTS)
     assert "JUDGE_KEY" not in os.environ
+
+
+def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: Path, launch: Launch) -> None:
+    """The whole path with the miniature: two turns answered, graded over HTTP in a job of its own, shown as a limit."""
+    server = serve(lambda _body, _number: said("[[4]]"))
+    paths = fast_chat(tmp_path)
+    line = [
+        *("model=mini", "data=mini", "train=mini", "strategy=base", "evaluate=paper", "evaluate.benchmarks=[mt_bench]"),
+        *("evaluate.examples=3", "evaluate.mt_bench.max_new_tokens=8", "evaluate.mt_bench.samples=2"),
+        *(f"evaluate.mt_bench.{key}={paths[name]}" for key, name in (("path", "questions"), ("prompts", "prompts"))),
+        f"evaluate.mt_bench.references={paths['references']}",
+        *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
+        *("cluster=local", f"output_dir={tmp_path / 'out'}"),
+    ]
+    done = launch(*line)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 to be judged" in done.stdout
+    assert "4.000 (n=3) [4.000–4.000] 3 of 80 items" in " ".join(done.stdout.split())
+    assert len(server.bodies) == 3 * 2 * 2
+    again = launch(*line)
+    assert "nothing to do" in again.stdout
+    assert len(server.bodies) == 12
+    answers = next(tmp_path.glob("out/models/*/generations/mt_bench-*/model_answer.jsonl"))
+    rows = [json.loads(text) for text in answers.read_text().splitlines()]
+    assert [(row["question_id"], len(row["choices"]), len(row["choices"][0]["turns"])) for row in rows] == [
+        (81, 2, 2),
+        (82, 2, 2),
+        (83, 2, 2),
+    ]
+    other = launch("-m", *line, "evaluate.mt_bench.judge.model=gpt-4-0613,gpt-4o")
+    assert other.returncode == 2
+    assert "2 judges (gpt-4-0613, gpt-4o) would grade one column" in " ".join((other.stdout + other.stderr).split())
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert kept == []

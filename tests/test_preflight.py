@@ -25,6 +25,7 @@ from sft_sweeps.plan import Plan, build
 from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Component, Execution, Shape, Source
 from sft_sweeps.store import Store, survey
+from sft_sweeps.train.init import materialise
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
@@ -170,6 +171,10 @@ def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypa
     (folder / "config.json").write_text("{}")
     assert problems(plan) == [expected]
     (folder / "model.safetensors").write_text("w")
+    (text,) = problems(plan)
+    assert text.startswith(f"model=seven: {folder / 'config.json'} describes a None model")
+    shutil.rmtree(folder)
+    materialise(plan.models[0].shape, 0, [], folder)
     assert problems(plan) == []
 
 

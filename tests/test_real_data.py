@@ -18,7 +18,16 @@ FILES = {"math": DATA / "gsm8k_train.jsonl.gz", "code": DATA / "code_alpaca_20k.
 )
 def test_held_out_loss_falls_for_every_source_and_more_with_more_data(tmp_path: Path) -> None:
     command = [
-        *(sys.executable, "launch.py", "-m", "model=mini", "train=mini", "data=mixed", "~data.sources.general"),
+        *(
+            sys.executable,
+            "launch.py",
+            "-m",
+            "model=mini",
+            "train=mini",
+            "tracking=none",
+            "data=mixed",
+            "~data.sources.general",
+        ),
         "cluster=local",
         *(f"data.sources.{slot}.path={path}" for slot, path in FILES.items()),
         *("strategy=base,multi_task", "data.fraction=1/64,1/256", "evaluate.examples=32", f"output_dir={tmp_path}"),

@@ -117,6 +117,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         "benchmarks": list,
         "runs": list,
         "missing": list,
+        "comparisons": list,
     }
     assert (found["sweep"], found["question"], found["confidence"]) == ("sweep-1", "What is kept?", 0.95)
     assert found["benchmarks"] == ["mini_math", "heldout_loss:math"]

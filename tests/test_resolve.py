@@ -204,3 +204,14 @@ def test_hub_weights_are_their_pin() -> None:
     ways: list[dict[str, Any]] = [{}, {"weights": "a/c"}, {"revision": "2"}]
     assert len({model(base(**{"weights": "a/b", "revision": "1", **way})).id for way in ways}) == 3
     assert len({model(base(seed=seed)).id for seed in (0, 1)}) == 2
+
+
+def test_virtual_devices_are_the_models_and_no_other_reductions(points: Points) -> None:
+    """33B was fine-tuned on 16 devices; how many GPUs a user has does not enter, nor what no token's weight needs."""
+    line = ("data=math", "model=llama7b,llama33b", "model.gpus=4")
+    assert [request(p.config).recipe.virtual_devices for p in points(*line)] == [8, 16]
+    assert [request(p.config).recipe.virtual_devices for p in points(*line, "train.virtual_devices=2")] == [2, 2]
+    others = points("data=math", "train.loss_reduction=token_mean,example_mean", "train.virtual_devices=2,4")
+    recipes = [request(point.config).recipe for point in others]
+    assert [recipe.virtual_devices for recipe in recipes] == [0] * 4
+    assert len(set(recipes)) == 2

@@ -18,7 +18,7 @@ from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate import answers
-from sft_sweeps.generate.rows import ITEMS, JOURNAL, read_rows, write_rows
+from sft_sweeps.generate.rows import ITEMS, JOURNAL, VERDICTS, read_rows, write_rows
 from sft_sweeps.jobs import Job
 from sft_sweeps.plan import score_of, seen
 from sft_sweeps.spec import Benchmark, Component, Execution, Generation, Model, Source
@@ -98,7 +98,7 @@ def test_answers_are_judged(name: str, say: Say, share: int, base: Model, store:
     assert record["score"] == expected | {"n": 6, "k": 6 * share}
     assert sum(record["reasons"].values()) == 6
     rows = read_rows(store.generation(wanted) / ITEMS)
-    verdicts = read_rows(store.score(score_of(wanted)) / scoring.VERDICTS)
+    verdicts = read_rows(store.score(score_of(wanted)) / VERDICTS)
     assert [row["id"] for row in rows] == [verdict["item"] for verdict in verdicts] == [item.id for item in items]
     assert [row["answers"] for row in rows] == [[say(i, turn) for turn in range(len(i.turns))] for i in items]
     assert all(len(row["tokens"]) == len(row["finished"]) == len(row["answers"]) for row in rows)
@@ -112,7 +112,7 @@ def test_later_turns_see_the_models_own_answers(base: Model, store: Store) -> No
     assert {1, 2, 3} == set(turns)
     evaluate([wanted], store)
     assert result(store, wanted)["score"]["k"] == 0
-    verdicts = read_rows(store.score(score_of(wanted)) / scoring.VERDICTS)
+    verdicts = read_rows(store.score(score_of(wanted)) / VERDICTS)
     assert [verdict["detail"]["turns"] for verdict in verdicts] == [[False] + [True] * (n - 1) for n in turns]
 
 

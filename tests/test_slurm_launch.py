@@ -174,7 +174,7 @@ def _models(choice: str) -> list[dict[str, str]]:
 
 def test_two_launches_at_the_same_moment_share_their_stages(here: Cluster, store: Store) -> None:
     """Both want code+math; whoever is second waits for the first one's job, and nobody trains it twice."""
-    wanted = ("model=mini", "data=mini", "train=mini", "cluster=slurm", HELD, "evaluate=mini")
+    wanted = ("model=mini", "data=mini", "train=mini", "tracking=none", "cluster=slurm", HELD, "evaluate=mini")
     both = [
         command(here, store, *wanted, "strategy=mixed_sequential", "name=a"),
         command(here, store, *wanted, "strategy=dmt", "strategy.k=1/4,1/16", "name=b"),
@@ -245,7 +245,7 @@ def test_arrays_are_split_where_they_are_too_large(
     """MaxArraySize=3: no index above 2; ten runs below one model."""
     with slurm_cluster.running(max_array=3) as small:
         monkeypatch.setenv("SLURM_CONF", str(small.conf))
-        line = ("model=mini", "data=mini", "train=mini", "evaluate=none", "cluster=slurm", HELD)
+        line = ("model=mini", "data=mini", "train=mini", "evaluate=none", "tracking=none", "cluster=slurm", HELD)
         wanted = points(*line, "train.seed=0,1,2,3,4,5,6,7,8,9", f"output_dir={store.root}")
         assert submit.run(wanted) == 0
         found = [one.number for one in submissions.read(the_sweep(store).folder) if one.job.startswith("train")]

@@ -25,7 +25,7 @@ from sft_sweeps.store import Store, resume_step
 from sft_sweeps.sweeps import Sweep, find
 
 pytestmark = pytest.mark.slow
-MINI = ("model=mini", "data=mini", "train=mini")
+MINI = ("model=mini", "data=mini", "train=mini", "tracking=none")
 LONG = 300.0  # seconds, of a machine that is loaded
 
 

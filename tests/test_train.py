@@ -20,7 +20,7 @@ from sft_sweeps.spec import Execution
 from sft_sweeps.train import weights
 from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.init import materialise
-from sft_sweeps.train.loop import plan_batch
+from sft_sweeps.train.steps import plan_batch
 
 STEPS = 20
 BUDGET = 100
@@ -113,6 +113,20 @@ def test_two_processes_equal_one(one: Outcome, two: list[Outcome]) -> None:
         counts.append([len(bins) for bins in plan_batch(chosen, RECIPE, execution).bins])
     assert any(first != second for first, second in counts), "no rank needed filling: the test shows less"
     assert max(max(pair) for pair in counts) > 1
+
+
+@pytest.mark.parametrize("execution", [{"zero_stage": 2}, {"offload": True}], ids=["zero2", "zero3_offload"])
+def test_the_other_deepspeed_groups_compute_the_same(scratch: Path, base: Path, one: Outcome, execution: Any) -> None:
+    """On two processes; stopped and continued from what they save, bit for bit."""
+    name = "-".join(execution)
+    job = Job(str(base), str(scratch / name), {"token_budget": BUDGET, "whole_parameters": 0, **execution})
+    whole = run(job, 2)
+    assert_equal_curves(curve(one), curve(whole[0]))
+    broken = replace(job, folder=str(scratch / f"{name}-broken"))
+    assert [outcome.error for outcome in run(replace(broken, stop_at=7), 2)] == ["Interrupted"] * 2
+    continued = run(broken, 2)
+    assert curve(continued[0]) == curve(whole[0])[7:]
+    assert continued[0].digest == whole[0].digest
 
 
 def test_every_rank_reports_the_same(two: list[Outcome]) -> None:

@@ -45,7 +45,8 @@ class Job:
     """A stage to train, and what befalls it: each `..._at` is a step after which it happens (0: never).
 
     From the start, a file may grow to `file_bytes`, and ZeRO's groups, as large models have many, to `group_size`
-    weights (0: as large as they like).
+    weights (0: as large as they like). Rows of more than `oom_over` tokens do not fit into memory from step 4 on; at
+    `spoil_at` the loss is no number, and from `diverge_at` on it is 50.
     """
 
     parent: str
@@ -53,6 +54,9 @@ class Job:
     execution: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     stop_at: int = 0
+    oom_over: int = 0
+    spoil_at: int = 0
+    diverge_at: int = 0
     kill_at: int = 0
     full_disk_at: int = 0
     file_bytes: int = 0
@@ -167,6 +171,8 @@ def train_rank(job_fields: dict[str, Any], rank: int, processes: int, rendezvous
     logging.basicConfig(level=logging.INFO)
     if job.group_size:
         limit_groups(job.group_size)
+    if job.oom_over or job.spoil_at or job.diverge_at:
+        befall(job)
     if job.file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.file_bytes, resource.RLIM_INFINITY))
     try:
@@ -189,6 +195,31 @@ def limit_groups(size: int) -> None:
         return config | {"zero_optimization": config["zero_optimization"] | {"sub_group_size": size}}
 
     engine.zero_config = limited
+
+
+def befall(job: Job) -> None:
+    """In this process, what a device and bad data do to a step's gradients, in place of a device and bad data."""
+    import torch
+
+    from sft_sweeps.train.engine import Engine
+
+    real, update, done = Engine.backward, Engine.update, 0
+
+    def backward(engine: Any, rows: Any) -> Any:
+        if job.oom_over and done >= 3 and max(row.input_ids.numel() for row in rows) > job.oom_over:
+            real(engine, [*rows[:1], *rows])  # some rows are on their way already
+            raise torch.OutOfMemoryError("there is no memory")
+        mine = real(engine, rows)
+        if done + 1 == job.spoil_at:
+            return mine * float("nan")
+        return mine * 0 + 50 if job.diverge_at and done + 1 >= job.diverge_at else mine
+
+    def counted(engine: Any, rate: float) -> float:
+        nonlocal done
+        done += 1
+        return update(engine, rate)
+
+    Engine.backward, Engine.update = backward, counted  # type: ignore[method-assign]
 
 
 def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:

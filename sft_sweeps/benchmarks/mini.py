@@ -12,6 +12,7 @@ from typing import Any
 from sft_sweeps import sandbox
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.data.mini import INPUTS, Stream, draw
+from sft_sweeps.spec import Isolation
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
 _FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used up
@@ -33,11 +34,11 @@ def items(name: str, count: int, seed: int) -> list[Item]:
     return list(found.values())
 
 
-def judge(name: str, item: Item, answers: Sequence[str]) -> Verdict:
-    """Judge the answers to an item, one for each of its turns."""
+def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = sandbox.DEFAULT) -> Verdict:
+    """Judge the answers to an item, one for each of its turns; programs among them run behind `isolation`."""
     if len(answers) != len(item.turns):
         raise ValueError(f"{item.id} has {len(item.turns)} turns, {len(answers)} answers were given")
-    return _JUDGES[name](item, answers)
+    return _code(item, answers, isolation) if name == "mini_code" else _JUDGES[name](item, answers)
 
 
 def _math(item: Item, answers: Sequence[str]) -> Verdict:
@@ -49,7 +50,7 @@ def _math(item: Item, answers: Sequence[str]) -> Verdict:
     return Verdict(item.id, correct, "right" if correct else "wrong number", {"number": number})
 
 
-def _code(item: Item, answers: Sequence[str]) -> Verdict:
+def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
     function = item.gold["function"]
     definition = find_definition(answers[0], function)
     if definition is None:
@@ -58,7 +59,7 @@ def _code(item: Item, answers: Sequence[str]) -> Verdict:
         compile(definition, "<answer>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Verdict(item.id, False, "does not compile", {"definition": definition})
-    outcome = sandbox.run(definition, _check(item.gold))
+    outcome = sandbox.run(definition, _check(item.gold), isolation=isolation)
     return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
 
 
@@ -95,6 +96,5 @@ def _general(item: Item, answers: Sequence[str]) -> Verdict:
 
 _JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
     "mini_math": _math,
-    "mini_code": _code,
     "mini_general": _general,
 }

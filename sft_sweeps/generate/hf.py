@@ -20,7 +20,7 @@ from sft_sweeps.spec import Engine
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-CHECKED, CHECKED_TOKENS = 16, 32  # prompts and tokens of the self-check
+CHECKED, CHECKED_TOKENS = 8, 16  # prompts and tokens of the self-check
 Keep = Callable[[int, Answer], None]
 
 

@@ -4,7 +4,7 @@ from sft_sweeps import cost
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Shape
 
-ROOM = 0.85  # of a GPU's memory may be weights; the rest holds the keys and values of what is being answered
+ROOM = 0.75  # of a GPU's memory may be weights; the rest holds the keys and values of what is being answered
 
 
 def divisors(heads: int) -> list[int]:
@@ -15,7 +15,7 @@ def divisors(heads: int) -> list[int]:
 def spread(shape: Shape, dtype: str, gpus: int, gpu_gb: float) -> tuple[int, int]:
     """(tensor-parallel size, replicas) on a node; RequestError where the weights do not fit into any that divides."""
     weights = cost.parameters(shape) * cost.BYTES[dtype] / 1e9
-    valid = [size for size in divisors(shape.heads) if size <= gpus]
+    valid = [size for size in divisors(shape.heads) if size <= gpus and shape.kv_heads % size == 0]
     for size in valid:
         if weights / size <= ROOM * gpu_gb:
             return size, gpus // size

@@ -21,6 +21,7 @@ from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
 from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store import Store
+from sft_sweeps.train import checkpoint
 
 if TYPE_CHECKING:
     from sft_sweeps.data.shelf import Shelf
@@ -163,6 +164,10 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
             f"model={model.name}: no config.json and *.safetensors in {folder}. Download "
             f"{model.weights.removeprefix('hub:')} there, or set model.folder=FOLDER."
         )
+        return
+    yield from (
+        f"model={model.name}: {text}" for text in checkpoint.problems(folder, model.shape, model.tokenizer_path)
+    )
 
 
 def _sources(jobs: Sequence[Job], store: Store) -> Iterator[str]:

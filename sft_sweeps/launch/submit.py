@@ -2,34 +2,36 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from sft_sweeps import actual, memory, retention, sharing, slurm
 from sft_sweeps import plan as planning
-from sft_sweeps import retention, sharing, slurm
 from sft_sweeps.config import problems
 from sft_sweeps.disk import Use
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError, summary
 from sft_sweeps.frozen import dumps
 from sft_sweeps.grid import Point
+from sft_sweeps.identity import canonical, digest
 from sft_sweeps.jobs import Job, missing
 from sft_sweeps.launch import lead, local, preflight, preflight_slurm
 from sft_sweeps.launch.progress import Progress
+from sft_sweeps.mirror import Tracking
 from sft_sweeps.plan import Plan, State
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect
 from sft_sweeps.resolve import Request, request
 from sft_sweeps.schema import Config
 from sft_sweeps.show import console, say, show_plan
-from sft_sweeps.spec import Execution, Isolation
+from sft_sweeps.spec import Execution, Isolation, Stage
 from sft_sweeps.store import Store, resume_step, survey
 from sft_sweeps.sweeps import Sweep, freeze
 
 # What belongs to the launch as a whole, so that no point may differ in it.
-GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "plan", "inspect")
+GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "tracking", "plan", "inspect")
 
 
 def run(points: Sequence[Point]) -> int:
@@ -98,12 +100,21 @@ def check_columns(plan: Plan) -> None:
                 f"{generation.subject.label} would be scored on {generation.benchmark.name} in two ways; "
                 "keys of evaluate cannot be swept, nor train.template without training. Launch once for each value."
             )
+    judges = {digest(canonical(judge)): judge.model for judge in plan.judges}
+    if len(judges) > 1:
+        raise RequestError(
+            f"{len(judges)} judges ({', '.join(sorted(judges.values()))}) would grade one column, and their grades "
+            "differ; keys of evaluate.mt_bench.judge cannot be swept. Launch once for each judge."
+        )
 
 
 def show(plan: Plan, config: Config) -> int:
     """`action=plan`: print, and write JSON where asked; creates nothing else."""
-    states = survey(plan, Store(config.output_dir, config.store.read_from))
+    store = Store(config.output_dir, config.store.read_from)
+    states = survey(plan, store)
     show_plan(plan, states, console())
+    for line in (*actual.lines(plan, states, store), *_memory(plan, config)):
+        say(console(), escape(line))
     write_plan(plan, states, config)
     return 0
 
@@ -149,6 +160,12 @@ class Launch:
             use = Use(cluster.max_running, "cluster.max_running", retained)
         found = preflight.problems(self.plan, self.states, self.jobs, self.store, use, place=self.place)
         asked = self.place == "slurm" and self.jobs
+        fits = dict.fromkeys(
+            memory.problem(job.subject, job.execution, cluster.gpu_memory_gb)
+            for job in self.jobs
+            if job.kind == "train" and isinstance(job.subject, Stage)
+        )
+        found += filter(None, fits)
         return [*found, *(preflight_slurm.check(self.jobs, cluster, self.warnings) if asked else ())]
 
 
@@ -157,9 +174,29 @@ def prepared(plan: Plan, config: Config) -> Launch:
     store = Store(config.output_dir, config.store.read_from)
     states = survey(plan, store)
     others = [str(other.root.absolute()) for other in store.others]
-    jobs = missing(plan, states, str(store.root.absolute()), _execution(config), others)
+    jobs = [
+        _settled(job, config) for job in missing(plan, states, str(store.root.absolute()), _execution(config), others)
+    ]
     warnings = lead.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
     return Launch(plan, states, jobs, warnings, store, config)
+
+
+def _settled(job: Job, config: Config) -> Job:
+    """The job with what its model and the GPUs decide of how it runs."""
+    stage = job.subject
+    if job.kind != "train" or not isinstance(stage, Stage):
+        return job
+    gigabytes, asked = config.cluster.gpu_memory_gb, config.deepspeed.recompute
+    return replace(job, execution=memory.settled(stage, job.execution, gigabytes, asked))
+
+
+def _memory(plan: Plan, config: Config) -> list[str]:
+    """The memory plan of each model."""
+    gigabytes, found = config.cluster.gpu_memory_gb, dict[str, None]()
+    for stage in plan.stages:
+        execution = memory.settled(stage, _execution(config), gigabytes, config.deepspeed.recompute)
+        found[memory.verdict(stage, execution, gigabytes)] = None
+    return [f"memory: {text}" for text in found if text]
 
 
 def launch(plan: Plan, points: Sequence[Point]) -> int:
@@ -178,10 +215,30 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     name = config.name or config.study.name
     sweep = freeze(plan, store, name, config.study.question, [point.name for point in points])
     retention.declare(sweep, config.store.retention)
+    wanted = replace(wanted, jobs=[tracked(job, plan, config, sweep.name) for job in wanted.jobs])
     say(out, f"sweep {sweep.name}: {_summary(wanted)}")
     if wanted.jobs and wanted.place == "slurm":
         return _submit(wanted, sweep, out)
     return _run(wanted, sweep, out)
+
+
+def tracked(job: Job, plan: Plan, config: Config, group: str) -> Job:
+    """The job with where its metrics are mirrored, and the axes by which people find it there."""
+    stage, where = job.subject, config.tracking
+    if job.kind != "train" or not isinstance(stage, Stage):
+        return job
+    runs = [run for run in plan.runs if stage in run.stages]
+    axes = {
+        "model": stage.model.name,
+        "strategy": ",".join(dict.fromkeys(run.strategy for run in runs)),
+        "k": ",".join(dict.fromkeys(str(run.k) for run in runs if run.k is not None)),
+        "train_seed": str(stage.recipe.seed),
+        "data_seed": ",".join(dict.fromkeys(str(c.seed) for c in stage.mixture.components)),
+        **{f"fraction_{c.source.ability}": str(c.fraction) for c in stage.mixture.components},
+    }
+    tags = tuple(dict.fromkeys(filter(None, (config.study.name, *(run.label for run in runs)))))
+    given = Tracking(where.name, where.project, where.entity or "", where.mode, group, tags, tuple(axes.items()))
+    return replace(job, tracking=given)
 
 
 def _submit(wanted: Launch, sweep: Sweep, out: Console) -> int:
@@ -244,7 +301,8 @@ def _execution(config: Config) -> Execution:
         threads=cluster.threads,
         token_budget=config.deepspeed.token_budget,
         zero_stage=config.deepspeed.zero_stage,
-        recompute=config.deepspeed.recompute,
+        offload=config.deepspeed.offload,
+        recompute=bool(config.deepspeed.recompute),
         save_every_seconds=cluster.save_every_seconds,
         save_every_steps=cluster.save_every_steps,
         generation_batch=config.evaluate.batch_size,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sft_sweeps.plan import Plan, Run, Subject
+from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.spec import Score, Stage
 from sft_sweeps.statistics import CONFIDENCE
 from sft_sweeps.store import RecordError, Store
@@ -66,6 +67,7 @@ class Results:
     benchmarks: tuple[str, ...]
     rows: tuple[Row, ...]
     missing: tuple[str, ...]
+    comparisons: tuple[Comparison, ...] = ()
 
 
 def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results:
@@ -80,7 +82,7 @@ def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results
             missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(Row(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
-    return Results(sweep, question, names, rows, tuple(missing))
+    return Results(sweep, question, names, rows, tuple(missing), tuple(comparisons(plan, store)))
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:
@@ -115,6 +117,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "benchmarks": list(results.benchmarks),
         "runs": [_row_json(row) for row in results.rows],
         "missing": list(results.missing),
+        "comparisons": [asdict(one) for one in results.comparisons],
     }
 
 

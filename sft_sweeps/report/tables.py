@@ -16,6 +16,12 @@ FOOTNOTE = (
     "95 % interval over examples. Intervals cover the choice of items, not the variance between training seeds."
 )
 
+DIFFERENCES = (
+    "Differences are paired by item, with a bootstrap 95 % interval; p is McNemar's exact test, in parentheses "
+    "adjusted over the benchmark's rows (Holm). Detectable is the smallest difference that so many items show with "
+    "80 % power at the share of discordant items seen."
+)
+
 Cells = list[list[str]]
 
 
@@ -34,6 +40,20 @@ def stages(results: Results) -> tuple[list[str], Cells]:
             for place, after in enumerate(row.after):
                 name = row.run.label if place == 0 else ""
                 cells.append([name, f"{place + 1} {after.label}", *_cells(row, place, results.benchmarks)])
+    return header, cells
+
+
+def differences(results: Results) -> tuple[list[str], Cells]:
+    """Header and rows of the paired differences between runs and the reference of their model."""
+    header = ["run", "against", "benchmark", "difference", "p (exact, Holm)", "detectable"]
+    cells = []
+    for one in results.comparisons:
+        scale, unit = (100, " points") if one.p is not None else (1, "")
+        found = one.difference
+        text = f"{scale * found.value:+.2f}{unit} [{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
+        p = "-" if one.p is None or one.adjusted is None else f"{one.p:.3g} ({one.adjusted:.3g})"
+        least = "-" if one.detectable is None else f"{100 * one.detectable:.1f} points"
+        cells.append([one.run, one.against, _title(one.benchmark), text, p, least])
     return header, cells
 
 
@@ -76,6 +96,8 @@ def markdown(results: Results) -> str:
     header, rows = stages(results)
     if rows:
         parts += ["## After each stage", _markdown(header, rows)]
+    if results.comparisons:
+        parts += ["## Differences", _markdown(*differences(results)), DIFFERENCES]
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))
     return "\n\n".join(part for part in [*parts, FOOTNOTE] if part) + "\n"

@@ -1,12 +1,15 @@
 """Attention within each example of a row, as though every example stood alone.
 
-A row is several examples one after the other. The queries, keys and values are cut at the examples' lengths and each
-piece goes through torch's scaled dot-product attention, causal and without a mask: nothing crosses from one example to
-the next, no mask of the row's length squared is built, and what an example contributes does not depend on the row.
-Importing the module registers it with transformers under NAME; the lengths travel as a keyword of the forward.
+A row is several examples one after the other. On a GPU in bf16 one kernel takes them all with their boundaries, torch's
+own or flash-attention's, whichever is there. Elsewhere queries, keys and values are cut there and each piece goes
+through torch's scaled dot-product attention, causal and without a mask. Nothing crosses from one example to the next,
+no mask of the row's length squared is built, and what an example contributes does not depend on the row. Importing the
+module registers it with transformers under NAME; lengths and boundaries travel as keywords of the forward.
 """
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,9 +19,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 # transformers builds no mask for a name that it has no mask function for.
 NAME = "sft_sweeps_per_example"
+HALF = (torch.bfloat16, torch.float16)  # what the kernels take
+# Query, key, value [tokens, heads, width], boundaries [examples + 1], the longest example, scale; keys may be shared.
+States = tuple[Tensor, Tensor, Tensor]
+Kernel = Callable[[States, Tensor, int, float | None], Tensor]
 
 
-def per_example(
+def attend(
     _module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -26,16 +33,65 @@ def per_example(
     _attention_mask: Tensor | None,
     *,
     lengths: Sequence[int],
+    boundaries: Tensor | None = None,
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """[1, heads, tokens, width] to [1, tokens, heads, width]; `lengths` are those of the row's examples, in order."""
+    kernel = fused() if query.is_cuda and query.dtype in HALF else None
+    if kernel is None or boundaries is None:
+        return per_example(query, key, value, lengths, scaling), None
+    flat = (query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1))
+    return kernel(flat, boundaries, max(lengths), scaling)[None], None
+
+
+def per_example(query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scaling: float | None) -> Tensor:
+    """Piece by piece."""
     shared = query.shape[1] // key.shape[1]
     if shared > 1:
         key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
     pieces = zip(*(torch.split(states, list(lengths), dim=2) for states in (query, key, value)), strict=True)
     attended = [scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling) for q, k, v in pieces]
-    return torch.cat(attended, dim=2).transpose(1, 2), None
+    return torch.cat(attended, dim=2).transpose(1, 2)
 
 
-ALL_ATTENTION_FUNCTIONS.register(NAME, per_example)
+@cache
+def fused() -> Kernel | None:
+    """The kernel for rows of several examples that is installed, if any."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+
+        if "window_size" in inspect.signature(varlen_attn).parameters:  # else it says `causal` in another way
+            return _of_torch(varlen_attn)
+    except ImportError:
+        pass
+    try:
+        from flash_attn import flash_attn_varlen_func
+    except ImportError:
+        return None
+    return _of_flash_attention(flash_attn_varlen_func)
+
+
+def _of_torch(varlen: Callable[..., Any]) -> Kernel:
+    def kernel(states: States, boundaries: Tensor, longest: int, scale: float | None) -> Tensor:
+        shared = states[0].shape[1] != states[1].shape[1]
+        found: Tensor = varlen(
+            *(*states, boundaries, boundaries, longest, longest),
+            scale=scale,
+            window_size=(-1, 0),  # causal
+            enable_gqa=shared,
+        )
+        return found
+
+    return kernel
+
+
+def _of_flash_attention(varlen: Callable[..., Any]) -> Kernel:
+    def kernel(states: States, boundaries: Tensor, longest: int, scale: float | None) -> Tensor:
+        found: Tensor = varlen(*(*states, boundaries, boundaries, longest, longest), softmax_scale=scale, causal=True)
+        return found
+
+    return kernel
+
+
+ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

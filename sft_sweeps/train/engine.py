@@ -91,21 +91,42 @@ class Engine:
         gc.freeze()
 
     def step(self, rows: Sequence[loss.Row], rate: float) -> tuple[Tensor, float]:
-        """One optimizer step on this rank's rows: its part of the loss, and the gradient norm over all ranks.
+        """One optimizer step on this rank's rows: its part of the loss, and the gradient norm over all ranks."""
+        mine = self.backward(rows)
+        return mine, self.update(rate)
+
+    def backward(self, rows: Sequence[loss.Row]) -> Tensor:
+        """The gradients of a step, and this rank's part of its loss.
 
         Every rank must bring the same number of rows; one that has fewer fills up with rows of weight zero.
         """
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
         total = torch.zeros((), dtype=torch.float32, device=self.device)
         for place, row in enumerate(rows):
             self.deepspeed.set_gradient_accumulation_boundary(place == len(rows) - 1)
-            value = loss.weighted_loss(self.deepspeed, row)
+            value = self.deepspeed(row)
             # DeepSpeed averages over the ranks; the weights are those of the whole batch already.
             self.deepspeed.backward(value * self.processes, scale_wrt_gas=False)
             total += value.detach()
+        return total
+
+    def update(self, rate: float) -> float:
+        """Clip the gradients, update the weights, and return the norm that the gradients had over all ranks."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         self.deepspeed.step()
-        return total, float(self.deepspeed.get_global_grad_norm())
+        return float(self.deepspeed.get_global_grad_norm())
+
+    def probe(self, tokens: int) -> None:
+        """A pass forward and back over so many tokens, all supervised, of weight zero: nothing remains of it."""
+        self.deepspeed.set_gradient_accumulation_boundary(False)
+        value = self.deepspeed(loss.blank(tokens, self.device))
+        self.deepspeed.backward(value * self.processes, scale_wrt_gas=False)
+        self.deepspeed.optimizer.zero_grad()
+
+    def close(self) -> None:
+        """Let go of the model and of what was kept for it."""
+        self.deepspeed.destroy()
+        gc.unfreeze()
 
     def load(self, folder: Path, tag: str) -> bool:
         """Put DeepSpeed's checkpoint into the model and its optimizer, on every rank; False where there is none."""
@@ -130,9 +151,11 @@ def zero_config(recipe: Recipe, execution: Execution, parameters: int) -> dict[s
     whole = parameters <= execution.whole_parameters
     zero: dict[str, Any] = {
         "stage": execution.zero_stage,
-        "overlap_comm": torch.cuda.is_available(),
+        "overlap_comm": torch.cuda.is_available() and not execution.offload,
         "reduce_bucket_size": min(parameters, 200_000_000),
     }
+    if execution.offload:
+        zero |= {"offload_optimizer": {"device": "cpu", "pin_memory": torch.cuda.is_available()}}
     if execution.zero_stage == 3:
         zero |= {"memory_efficient_linear": not whole}
         zero |= {"stage3_param_persistence_threshold": parameters if whole else 100_000}

@@ -11,13 +11,12 @@ from typing import Any
 import deepspeed
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 from transformers.initialization import no_init_weights
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.train import attention, weights
+from sft_sweeps.train import attention, checkpoint, head, weights
 
-ARCHITECTURES = ("llama",)
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -35,11 +34,11 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
             "zero_optimization": {"stage": 3, "memory_efficient_linear": not whole},
         }
         with no_init_weights(), deepspeed.zero.Init(config_dict_or_path=partition):
-            model = AutoModelForCausalLM.from_config(config, **settings)
+            model = head.Trained._from_config(config, **settings)
         model.tie_weights()  # which comes with the initialisation that was left out
         _fill(model, parent)
     else:
-        model = AutoModelForCausalLM.from_pretrained(parent, local_files_only=True, **settings)
+        model = head.Trained.from_pretrained(parent, local_files_only=True, **settings)
     if recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return model
@@ -57,8 +56,10 @@ def lower(model: Any) -> dict[str, Tensor]:
 
 
 def _check(parent: Path, config: Any) -> None:
-    if config.model_type not in ARCHITECTURES:
-        raise RunError(f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(ARCHITECTURES)}.")
+    if config.model_type not in checkpoint.ARCHITECTURES:
+        raise RunError(
+            f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(checkpoint.ARCHITECTURES)}."
+        )
     if getattr(config, "attention_dropout", 0.0):
         raise RunError(f"{parent / 'config.json'} sets attention_dropout. Dropout is refused: set it to 0.")
 

@@ -1,62 +1,31 @@
 """One stage, from the parent's weights to its own: a generator of metrics that knows no tracker.
 
-Every rank runs the same loop. The examples of a step, how they are spread over ranks and how many bins each rank
-needs follow from the data alone, so every rank knows them all. One small sum over the ranks ends a step: it carries the
-loss, and whether any rank was told to stop or rank 0 finds that a resume state is due. All ranks therefore save, stop
-and fail together, at a step boundary.
+Every rank runs the same loop. Between the gradients of a step and the update of the weights stands one small sum over
+the ranks: it carries the loss, and whether any rank was told to stop or rank 0 finds that a resume state is due. All
+ranks therefore save, stop and fail together, and a loss that is no number never reaches the weights.
 """
 
+import gc
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import torch
 from torch import distributed as dist
 
-from sft_sweeps.data import batches
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.spec import Execution, Recipe
-from sft_sweeps.train import convert, loss, ranks, resume, states, weights
+from sft_sweeps.train import budget, convert, loss, ranks, resume, states, weights
 from sft_sweeps.train.engine import Engine, learning_rate, prepare_process
+from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
 from sft_sweeps.train.save import FOLDER, save_model
+from sft_sweeps.train.steps import prepared
 
-
-@dataclass(frozen=True, slots=True)
-class StepMetrics:
-    """What one optimizer step did, over all ranks: `step` counts from 1, tokens are real ones (there is no padding)."""
-
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    tokens: int
-    supervised_tokens: int
-    seconds: float
-    tokens_per_second: float
-    examples_by_source: dict[str, int]
-    supervised_by_source: dict[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The examples of a step with the weight of a supervised token of each, and every rank's bins of places in it."""
-
-    examples: list[Encoded]
-    weights: list[float]
-    bins: list[list[list[int]]]  # [rank][bin][place]
-
-    def rows(self, rank: int) -> list[tuple[list[Encoded], list[float]]]:
-        """A rank's bins; as many on every rank: one that has fewer runs its shortest example at weight zero."""
-        most = max(len(of_rank) for of_rank in self.bins)
-        filled = [([self.examples[at] for at in row], [self.weights[at] for at in row]) for row in self.bins[rank]]
-        filler = min(self.examples, key=lambda example: len(example.input_ids))
-        return filled + [([filler], [0.0])] * (most - len(filled))
+SAVE_SHARE = 0.05
 
 
 def train(
@@ -78,19 +47,55 @@ def train(
     """
     if not encoded:
         raise RunError(f"{folder}: there is no example to train on.")
+
+    def finish(engine: Engine) -> str:
+        own = tokenizer or parent
+        return save_model(engine, parent, folder, recipe.model_dtype, tokenizer=own, chat_template=chat_template)
+
     prepare_process(execution)
     with ranks.process_group(execution.processes, rendezvous):
         finished = weights.digest(folder / FOLDER) if (folder / FOLDER).is_dir() else ""
         finished = str(ranks.from_first(finished))
-        if finished:
-            return finished
-        engine, done = _continued(parent, folder, recipe, execution, stop)
-        yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
-        finished = save_model(
-            engine, parent, folder, recipe.model_dtype, tokenizer=tokenizer or parent, chat_template=chat_template
-        )
-        engine.deepspeed.destroy()
+        while not finished:
+            try:
+                finished = yield from _attempt(parent, folder, encoded, recipe, execution, stop=stop, finish=finish)
+            except budget.Halved:
+                # Ranks that wait inside a collective cannot be told: alone, a rank can start over at once.
+                if execution.processes > 1:
+                    raise Interrupted(_halved(folder)) from None
+            _collect()
         return finished
+
+
+def _attempt(
+    parent: Path,
+    folder: Path,
+    encoded: Sequence[Encoded],
+    recipe: Recipe,
+    execution: Execution,
+    *,
+    stop: Callable[[], bool],
+    finish: Callable[[Engine], str],
+) -> Generator[StepMetrics, None, str]:
+    """Until the model is written, or memory runs out."""
+    # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
+    execution = ranks.from_first(budget.of_start(execution, folder))
+    engine, done = _continued(parent, folder, recipe, execution, stop)
+    try:
+        if not engine.execution.token_budget:
+            longest = max(len(example.input_ids) for example in encoded)
+            most = longest * -(-recipe.batch_size // execution.processes)
+            engine.execution = replace(engine.execution, token_budget=budget.find(engine, longest, most))
+        yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
+        return finish(engine)
+    finally:
+        engine.close()
+
+
+def _collect() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _continued(
@@ -106,6 +111,7 @@ def _continued(
     with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
         engine = Engine(parent, recipe, execution, universal=other)
         resume.load(engine, folder, state, source)
+    engine.execution = ranks.from_first(budget.of_start(engine.execution, folder))
     return engine, state.step
 
 
@@ -113,64 +119,60 @@ def _steps(
     engine: Engine, folder: Path, encoded: Sequence[Encoded], recipe: Recipe, *, done: int, stop: Callable[[], bool]
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
-    ids, steps = tuple(example.id for example in encoded), recipe.steps(len(encoded))
-    saved_at = time.monotonic()
-    for step in range(done, steps):
-        started = time.monotonic()
-        places = batches.batch(ids, recipe.seed, recipe.batch_size, step)
-        batch = plan_batch([encoded[place] for place in places], recipe, engine.execution)
-        rate = learning_rate(recipe, step, steps)
-        rows = [loss.to_row(examples, weight, engine.device) for examples, weight in batch.rows(engine.rank)]
-        mine, grad_norm = engine.step(rows, rate)
-        due = engine.rank == 0 and _due(engine.execution, step + 1, started - saved_at)
+    steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
+    coming = prepared(encoded, recipe, engine.execution, range(done, steps), (engine.rank, engine.device))
+    started = saved_at = time.monotonic()
+    save_seconds = states.save_seconds(folder) if engine.rank == 0 else 0.0
+    for step, (batch, rows) in enumerate(coming, start=done + 1):
+        rate = learning_rate(recipe, step - 1, steps)
+        mine = _backward(engine, folder, encoded, rows, step)
+        due = engine.rank == 0 and save_due(engine.execution, step, started - saved_at, save_seconds)
         total, stopping, saving = ranks.sums([float(mine), float(stop()), float(due)])
-        _check(total, grad_norm, step + 1, batch)
-        seconds = time.monotonic() - started
-        yield _metrics(batch, seconds, step=step + 1, steps=steps, loss=total, learning_rate=rate, grad_norm=grad_norm)
-        if stopping or (saving and step + 1 < steps):
-            saved = resume.save(engine, folder, step + 1)
-            saved_at = time.monotonic()
+        if not math.isfinite(total) or meter.diverged(total):
+            saved = resume.save(engine, folder, step - 1)  # the weights are still those of before
+            raise RunError(spoiled(meter, total, None, step, batch) + _ways_out(folder, step - 1 if saved else None))
+        grad_norm = engine.update(rate)
+        if not math.isfinite(grad_norm):
+            raise RunError(spoiled(meter, total, grad_norm, step, batch) + _ways_out(folder, None))
+        seconds, started = time.monotonic() - started, time.monotonic()
+        yield meter.metrics(batch, seconds, step=step, steps=steps, loss=total, learning_rate=rate, grad_norm=grad_norm)
+        if stopping or (saving and step < steps):
+            saved = resume.save(engine, folder, step)
+            save_seconds, saved_at = time.monotonic() - started, time.monotonic()
+            started = saved_at
             if stopping:
-                raise Interrupted(_interrupted(folder, step + 1, steps, saved))
+                raise Interrupted(_interrupted(folder, step, steps, saved))
 
 
-def plan_batch(examples: list[Encoded], recipe: Recipe, execution: Execution) -> Batch:
-    """Spread the examples of a step over ranks and bins."""
-    lengths = [len(example.input_ids) for example in examples]
-    weight = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe.loss_reduction)
-    bins = []
-    for share in batches.share(lengths, execution.processes):
-        packed = batches.bins([lengths[at] for at in share], execution.token_budget)
-        bins.append([[share[place] for place in row] for row in packed])
-    return Batch(examples, weight, bins)
+def _backward(
+    engine: Engine, folder: Path, encoded: Sequence[Encoded], rows: Sequence[loss.Row], step: int
+) -> torch.Tensor:
+    try:
+        return engine.backward(rows)
+    except torch.OutOfMemoryError:
+        longest = max(len(example.input_ids) for example in encoded)
+        budget.halve(folder, step, engine.execution.token_budget, longest)
+    # Outside, so that what the traceback holds is free before the model is built again.
+    raise budget.Halved
 
 
-def _due(execution: Execution, step: int, seconds: float) -> bool:
+def save_due(execution: Execution, step: int, seconds: float, cost: float) -> bool:
+    """Whether to save after a step, `seconds` after the last time, where saving takes `cost` seconds.
+
+    By time, saving takes at most SAVE_SHARE of it, however slow the disk is; by steps, the user has the word.
+    """
     by_steps = execution.save_every_steps > 0 and step % execution.save_every_steps == 0
-    return by_steps or 0 < execution.save_every_seconds <= seconds
+    interval = max(execution.save_every_seconds, cost / SAVE_SHARE)
+    return by_steps or (execution.save_every_seconds > 0 and seconds >= interval)
 
 
-def _check(total: float, grad_norm: float, step: int, batch: Batch) -> None:
-    """A loss or a gradient that is no number would spoil the weights without a word."""
-    if not (math.isfinite(total) and math.isfinite(grad_norm)):
-        ids = ", ".join(example.id for example in batch.examples)
-        raise RunError(f"step {step}: the loss is {total}, the gradient norm {grad_norm}. The examples were: {ids}.")
+def _ways_out(folder: Path, step: int | None) -> str:
+    where = f"{folder / states.FOLDER}" if step is None else f"{folder / states.FOLDER / states.name(step)}"
+    return f"Look at them, or lower train.learning_rate. The weights of before are in {where}."
 
 
-def _metrics(batch: Batch, seconds: float, **measured: Any) -> StepMetrics:
-    tokens = sum(len(example.input_ids) for example in batch.examples)
-    supervised: Counter[str] = Counter()
-    for example in batch.examples:
-        supervised[example.source] += loss.supervised_tokens(example)
-    return StepMetrics(
-        **measured,
-        tokens=tokens,
-        supervised_tokens=supervised.total(),
-        seconds=seconds,
-        tokens_per_second=tokens / seconds,
-        examples_by_source=dict(Counter(example.source for example in batch.examples)),
-        supervised_by_source=dict(supervised),
-    )
+def _halved(folder: Path) -> str:
+    return f"{folder.name} ran out of GPU memory; the next start takes half the token budget. Launch again to continue."
 
 
 def _interrupted(folder: Path, step: int, steps: int, saved: bool) -> str:

@@ -1,8 +1,17 @@
 """The loss of one step, exactly, however its examples are spread over bins and processes.
 
-Every supervised token has a weight that is fixed before anything runs, from the whole batch (`token_mean`: 1/N, with N
-the supervised tokens of all its examples). The loss of a step is the weighted sum of its tokens' cross-entropies, so
-that adding up over bins and processes, in any arrangement, gives the same value and the same gradient.
+Every supervised token has a weight that is fixed before anything runs, from the whole batch. The loss of a step is the
+weighted sum of its tokens' cross-entropies, so that adding up over bins and processes, in any arrangement, gives the
+same value and the same gradient.
+
+    token_mean      1 / N           N: the supervised tokens of all examples of the step
+    example_mean    1 / (B n)       B: the examples of the step, n: the supervised tokens of the token's own
+    device_mean     1 / (G m)       G: virtual devices, m: the supervised tokens of the token's device
+
+`device_mean` is what FastChat and Hugging Face's Trainer of 2023 compute: each device averages over the tokens of its
+micro-batch, then the devices are averaged. Device g of G holds the g-th of G equal slices of the step's examples, in
+their order. They are virtual: a constant of the recipe, whatever runs it. Examples and devices without a supervised
+token are not counted in B and G (in 2023 they made the loss NaN).
 """
 
 from collections.abc import Sequence
@@ -12,11 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from sft_sweeps.data.batches import IGNORED, pack
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import RunError
+from sft_sweeps.spec import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +38,7 @@ class Row:
     targets: Tensor  # [kept]
     weights: Tensor  # [kept], fp32
     lengths: tuple[int, ...]
+    boundaries: Tensor  # [examples + 1], int32: where each example begins, and the end
 
 
 def supervised_tokens(example: Encoded) -> int:
@@ -36,17 +46,25 @@ def supervised_tokens(example: Encoded) -> int:
     return int(np.count_nonzero(example.supervised[1:]))
 
 
-def token_weights(counts: Sequence[int], reduction: str) -> list[float]:
+def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
     """For each example of a batch, the weight of one of its supervised tokens; `counts` are the supervised tokens."""
-    if reduction != "token_mean":
-        raise RunError(f"train.loss_reduction={reduction} is not known. Valid: token_mean.")
-    total = sum(counts)
-    return [1 / total if total else 0.0] * len(counts)
+    groups = {"token_mean": 1, "example_mean": len(counts), "device_mean": recipe.virtual_devices}
+    number = groups.get(recipe.loss_reduction, 0)
+    if number < 1 or len(counts) % number:
+        raise RunError(
+            f"train.loss_reduction={recipe.loss_reduction} with train.virtual_devices={recipe.virtual_devices} cannot "
+            f"be taken over {len(counts)} examples. Valid: {', '.join(groups)}, over equal parts."
+        )
+    size = len(counts) // number
+    totals = [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
+    counted = sum(total > 0 for total in totals)
+    return [1 / (counted * totals[at // size]) if totals[at // size] else 0.0 for at in range(len(counts))]
 
 
 def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Row:
     """The examples one after the other, without padding, each supervised token with its example's weight."""
     packed = pack(examples)
+    lengths = tuple(len(example.input_ids) for example in examples)
     keep = np.flatnonzero(packed.labels != IGNORED)
     per_token = np.repeat(np.asarray(weights, dtype=np.float32), [supervised_tokens(example) for example in examples])
     return Row(
@@ -55,23 +73,19 @@ def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
         keep=_put(keep, device),
         targets=_put(packed.labels[keep], device),
         weights=_put(per_token, device),
-        lengths=tuple(len(example.input_ids) for example in examples),
+        lengths=lengths,
+        boundaries=_put(np.cumsum((0, *lengths), dtype=np.int32), device),
     )
 
 
-def weighted_loss(model: Any, row: Row) -> Tensor:
-    """The row's part of the step's loss; the vocabulary is projected only where a supervised token is predicted."""
-    # No attention mask and no cache: both would let examples attend to one another without a word.
-    output = model(
-        input_ids=row.input_ids,
-        position_ids=row.position_ids,
-        use_cache=False,
-        logits_to_keep=row.keep,
-        lengths=row.lengths,
-    )
-    losses = cross_entropy(output.logits[0].float(), row.targets, reduction="none")
-    return (losses * row.weights).sum()
+def blank(tokens: int, device: torch.device) -> Row:
+    """A row of one example with every token supervised, at weight zero."""
+    ids = torch.zeros((1, tokens), dtype=torch.int64, device=device)
+    kept = torch.arange(tokens, device=device)
+    ends = torch.tensor([0, tokens], dtype=torch.int32, device=device)
+    return Row(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,), ends)
 
 
 def _put(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device, non_blocking=True)
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -107,6 +107,15 @@ def sums(values: Sequence[float]) -> list[float]:
     return [float(value) for value in added.tolist()]
 
 
+def most(value: float) -> float:
+    """The largest of the ranks' values."""
+    if dist.get_world_size() == 1:
+        return value
+    found = torch.tensor(value, dtype=torch.float64, device=device())
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return float(found)
+
+
 def from_first(value: Any) -> Any:
     """Rank 0's value, on every rank."""
     if dist.get_world_size() == 1:

@@ -17,11 +17,12 @@ from transformers import GenerationConfig
 from sft_sweeps import vocabulary
 from sft_sweeps.data import tokenizer as tokenizers
 from sft_sweeps.errors import RunError
-from sft_sweeps.train import ranks, weights
+from sft_sweeps.train import checkpoint, ranks, weights
 from sft_sweeps.train.engine import Engine
 
 FOLDER = "model"
 SHARD_BYTES = 5_000_000_000
+STORED = {"fp32": "F32", "bf16": "BF16"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -44,6 +45,8 @@ def save_model(
         _write_weights(engine, writing, DTYPES[dtype])
         _write_rest(engine, parent, writing, dtype, tokenizer=tokenizer, chat_template=chat_template)
         weights.share(writing)
+        if wrong := checkpoint.unfinished(writing, engine.shapes(), STORED[dtype], bool(chat_template)):
+            raise RunError(f"the model of {folder} was not written as it should be: {'; '.join(wrong[:3])}")
         found = weights.digest(writing)
         writing.rename(target)
     except OSError as error:
@@ -68,6 +71,8 @@ def _shards(
         if places[name] != file and shard:
             yield file, shard
             shard = {}
+        if not bool(torch.isfinite(tensor).all()):
+            raise RunError(f"{name} holds numbers that are none: the model is not written.")
         file = places[name]
         shard[name] = tensor.to("cpu", dtype, copy=True).contiguous()
     yield file, shard

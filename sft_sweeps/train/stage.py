@@ -3,9 +3,10 @@
 import os
 import platform
 import shutil
+import statistics
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,11 +21,14 @@ from sft_sweeps.data.encode import Encoded
 from sft_sweeps.data.pool import finder, mixture_examples
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
+from sft_sweeps.identity import plain
+from sft_sweeps.jobs import Job
+from sft_sweeps.mirror import FINISH_SECONDS, INTERRUPTED_SECONDS, Mirror
 from sft_sweeps.plan import Subject
 from sft_sweeps.spec import Execution, Model, Stage
 from sft_sweeps.store import Store, write_record
-from sft_sweeps.tracking import METRICS, Metrics
-from sft_sweeps.train import init, loop, states, weights
+from sft_sweeps.tracking import METRICS, Metrics, read
+from sft_sweeps.train import budget, init, loop, states, weights
 
 Stop = Callable[[], bool]
 
@@ -39,9 +43,9 @@ def prepare(model: Model, store: Store) -> None:
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
 
-def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting: str = "") -> None:
+def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -> None:
     """Train a stage from its parent's weights, from its newest resume state where there is one."""
-    folder, first = store.folder(stage), os.environ.get("RANK", "0") == "0"
+    folder, first, execution = store.folder(stage), os.environ.get("RANK", "0") == "0", job.execution
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
@@ -57,16 +61,25 @@ def train(stage: Stage, store: Store, execution: Execution, stop: Stop, meeting:
         rendezvous=meeting,
     )
     started, metrics = time.monotonic(), Metrics(folder)
+    mirror = Mirror(folder, job.tracking, stage.id, stage.label, plain(stage.recipe)) if first else None
+    finish = INTERRUPTED_SECONDS
     try:
         digest = _drain(steps, metrics if first else None)
+        finish = FINISH_SECONDS
     finally:
         metrics.close()
+        if mirror:
+            mirror.close(finish)
     if first:
+        lines = read(folder)
+        used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
         extra = {
             "digest": digest,
             "seconds": round(time.monotonic() - started, 3),
             "save_seconds": states.save_seconds(folder),
-            "execution": _environment(execution),
+            **throughput(lines),
+            "execution": _environment(replace(execution, token_budget=used)),
+            "budgets": budget.history(folder),
         }
         _record(folder, stage, extra, METRICS)
         shutil.rmtree(folder / "resume", ignore_errors=True)
@@ -82,6 +95,15 @@ def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, An
     return encoded, {"sources": account, "examples": len(encoded)}
 
 
+def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Medians over the steps, without the first: tokens a second, and MFU where the device's peak is known."""
+    found: dict[str, Any] = {}
+    for key in ("tokens_per_second", "mfu"):
+        values = [line[key] for line in lines[1:] or lines if line.get(key) is not None]
+        found |= {key: round(statistics.median(values), 4)} if values else {}
+    return found
+
+
 def _drain(steps: Any, metrics: Metrics | None) -> str:
     """Write down every step; the generator's value is the digest of the finished weights."""
     while True:
@@ -90,7 +112,7 @@ def _drain(steps: Any, metrics: Metrics | None) -> str:
         except StopIteration as end:
             return str(end.value)
         if metrics:
-            metrics.write(asdict(step))
+            metrics.write({key: value for key, value in asdict(step).items() if value is not None})
 
 
 def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:

@@ -1,0 +1,98 @@
+"""The token budget: how many tokens one forward pass holds. Found by a probe, halved where memory runs out.
+
+The probe runs rows of weight zero, half as long as the longest example and as long, and notes the peak of each: what a
+token costs, and what is left, follow. Gradients of weight zero are zero, so that nothing remains of it. A stage that
+runs out of memory all the same goes on with half the budget from its newest resume state, with the same batches:
+`budgets.jsonl` tells of each time, and the next start of the stage begins where that left off. Nobody's batches change.
+"""
+
+import json
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sft_sweeps.errors import RunError
+from sft_sweeps.spec import Execution
+from sft_sweeps.train import ranks
+
+log = logging.getLogger(__name__)
+
+RECORD = "budgets.jsonl"
+CPU_BUDGET = 8192  # without a GPU's memory to fill: large enough that longer rows gain nothing
+SHARE = 0.9  # of a GPU's memory; the rest is the allocator's to lose between blocks
+
+
+class Halved(Exception):  # noqa: N818
+    """Memory ran out in a step; half the budget is written down."""
+
+
+def find(engine: Any, longest: int, most: int) -> int:
+    """The budget for this device: from `longest`, the tokens of the longest example, to `most`, of a rank's step."""
+    if engine.device.type != "cuda":
+        return max(longest, CPU_BUDGET)
+    peaks = [_peak(engine, tokens) for tokens in (max(1, longest // 2), longest)]
+    capacity = -ranks.most(-float(torch.cuda.mem_get_info()[1]))  # the smallest device's
+    found = fitting(peaks, longest, most, SHARE * capacity)
+    log.info("token budget %d: %.1f GB at %d tokens, of %.1f GB", found, peaks[1] / 1e9, longest, capacity / 1e9)
+    return found
+
+
+def fitting(peaks: list[float], longest: int, most: int, capacity: float) -> int:
+    """From the peaks (bytes) of half the longest example and of the whole, along a line."""
+    half = longest - max(1, longest // 2)
+    a_token = max((peaks[1] - peaks[0]) / half, 1.0) if half else 1.0
+    return max(longest, min(most, longest + int((capacity - peaks[1]) / a_token)))
+
+
+def _peak(engine: Any, tokens: int) -> float:
+    torch.cuda.reset_peak_memory_stats()
+    engine.probe(tokens)
+    return ranks.most(float(torch.cuda.max_memory_allocated()))
+
+
+def of_start(execution: Execution, folder: Path) -> Execution:
+    """What a start of the stage begins with: the configured budget, or what was left of it after memory ran out."""
+    left = [entry["to"] for entry in history(folder)]
+    if not left:
+        return execution
+    configured = execution.token_budget
+    return replace(execution, token_budget=min(left[-1], configured) if configured else left[-1])
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """Each time that memory ran out in the stage's folder."""
+    try:
+        lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            found.append({"to": int(json.loads(line)["to"]), **json.loads(line)})
+        except (ValueError, KeyError, TypeError):
+            log.warning("%s has a line that cannot be read: %s", folder / RECORD, line[:80])
+    return found
+
+
+def halve(folder: Path, step: int, budget: int, longest: int) -> None:
+    """Write down half the budget, on the rank whose memory ran out; RunError where rows cannot be any shorter."""
+    if budget <= longest:
+        raise RunError(
+            f"step {step}: out of GPU memory with rows of {longest} tokens, the longest example. Use "
+            "deepspeed.recompute=true, deepspeed=zero3_offload, more GPUs (model.gpus), or a smaller train.max_length."
+        )
+    to = max(longest, budget // 2)
+    line = {"step": step, "from": budget, "to": to, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    try:
+        with (folder / RECORD).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise RunError(
+            f"step {step}: out of GPU memory, and {folder / RECORD} cannot be written ({error}). "
+            f"Launch again with deepspeed.token_budget={to}."
+        ) from None
+    log.warning("step %d: out of GPU memory; the token budget is halved from %d to %d", step, budget, to)

@@ -1,0 +1,82 @@
+"""The projection on the vocabulary and the loss in one: no logits of a whole row are ever held.
+
+The hidden states of the supervised tokens are projected a chunk at a time; the cross-entropy and its gradient are taken
+in fp32 from the chunk's logits, which are then overwritten. A token's loss is -log softmax(z)[t]; its gradient with
+respect to the logits z is softmax(z) - onehot(t), so that both matrix products of the backward pass can follow at once
+and nothing is computed twice. Memory: one chunk of logits beside the gradients of the hidden states and of the weight.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+CHUNK = {"cpu": 1 << 24, "cuda": 1 << 26}  # logits at a time; every chunk passes over the gradient of the weight once
+
+
+class LossHead(torch.nn.Linear):
+    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out."""
+
+    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
+        return _Loss.apply(hidden, self.weight, targets, weights)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class Trained(LlamaForCausalLM):  # type: ignore[misc]
+    """A LLaMA whose forward gives the loss of a row (train/loss.py). Names and weights are LlamaForCausalLM's."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.lm_head.__class__ = LossHead
+
+    def forward(self, row: Any) -> Tensor:
+        """The weighted sum over the row's supervised tokens."""
+        # No attention mask and no cache: both would let examples attend to one another without a word.
+        output = self.model(
+            input_ids=row.input_ids,
+            position_ids=row.position_ids,
+            use_cache=False,
+            lengths=row.lengths,
+            boundaries=row.boundaries,
+        )
+        return self.lm_head(output.last_hidden_state[0, row.keep], row.targets, row.weights)  # type: ignore[no-any-return]
+
+
+class _Loss(torch.autograd.Function):
+    """sum of weights * cross_entropy(hidden @ weight.T, targets), with its gradients made on the way forward."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        to_hidden = torch.empty_like(hidden)
+        to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        size = max(1, CHUNK[hidden.device.type] // len(weight))
+        pieces = (torch.split(tensor, size) for tensor in (hidden, targets, weights, to_hidden))
+        for states, target, share, gradient in zip(*pieces, strict=True):
+            loss, to_logits = _chunk(torch.mm(states, weight.t()).float(), target, share)
+            total += loss
+            to_logits = to_logits.to(states.dtype)
+            torch.mm(to_logits, weight, out=gradient)
+            if states.dtype == torch.float32:
+                to_weight.addmm_(to_logits.t(), states)
+            else:
+                to_weight += torch.mm(to_logits.t(), states)
+        ctx.save_for_backward(to_hidden, to_weight.to(weight.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        to_hidden, to_weight = ctx.saved_tensors
+        return to_hidden * scale.to(to_hidden.dtype), to_weight * scale.to(to_weight.dtype), None, None
+
+
+def _chunk(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The weighted loss of a chunk, and its gradient in place of the logits [rows, vocabulary], fp32."""
+    logits -= logits.amax(dim=1, keepdim=True)
+    chosen = logits.gather(1, targets[:, None])[:, 0]
+    logits.exp_()
+    sums = logits.sum(dim=1)
+    loss = ((sums.log() - chosen) * weights).sum()
+    logits *= (weights / sums)[:, None]
+    logits.scatter_add_(1, targets[:, None], -weights[:, None])
+    return loss, logits

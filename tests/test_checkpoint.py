@@ -1,0 +1,120 @@
+"""A bad checkpoint is refused before a GPU is asked for; a finished model is looked at before its record."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from training import SHAPE
+
+from sft_sweeps.train import weights
+from sft_sweeps.train.checkpoint import problems, unfinished
+from sft_sweeps.train.init import initial_weights, materialise, parameters
+
+TOKENIZER = {"added_tokens": [], "model": {"vocab": {"a": 0, "b": SHAPE.vocab_size - 1}}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A good one, in two shards, whose tokenizer uses its whole vocabulary."""
+    (tmp_path / "tokenizer").mkdir()
+    materialise(SHAPE, 0, [], tmp_path / "model")
+    found = initial_weights(SHAPE, 0)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    names = sorted(found)
+    places = {name: f"model-{1 + (at > 9)}.safetensors" for at, name in enumerate(names)}
+    for file in set(places.values()):
+        shard = {name: found[name] for name in names if places[name] == file}
+        save_file(shard, tmp_path / "model" / file)
+    weights.write_index(tmp_path / "model", places, 1)
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    return tmp_path / "model"
+
+
+def configure(**changes: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text()) | changes
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return change
+
+
+def cut(folder: Path) -> None:
+    path = folder / "model-1.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def scribble(folder: Path) -> None:
+    (folder / "model-1.safetensors").write_bytes(b"\xff" * 4000)
+
+
+def lose(folder: Path) -> None:
+    (folder / "model-2.safetensors").unlink()
+
+
+def reshape(folder: Path) -> None:
+    shard = load_file(folder / "model-1.safetensors")
+    name = sorted(shard)[1]
+    shard[name] = np.zeros((3, 5), np.float32)
+    save_file(shard, folder / "model-1.safetensors")
+
+
+def quantize(folder: Path) -> None:
+    shard = {name: tensor.astype(np.int8) for name, tensor in load_file(folder / "model-1.safetensors").items()}
+    save_file(shard, folder / "model-1.safetensors")
+
+
+def tokens(folder: Path) -> None:
+    more = {"added_tokens": [{"id": SHAPE.vocab_size, "content": "<pad>"}], "model": {"vocab": {"a": 0}}}
+    (folder / "tokenizer.json").write_text(json.dumps(more))
+
+
+def no_json(folder: Path) -> None:
+    (folder / "config.json").write_text("[]")
+
+
+BAD = [
+    (configure(model_type="qwen2"), ["describes a qwen2 model", "exact for: llama"]),
+    (configure(attention_dropout=0.1), ["attention_dropout=0.1", "set it to 0"]),
+    (configure(rope_scaling={"type": "linear", "factor": 2.0}), ["scales RoPE"]),
+    (configure(max_position_embeddings=512), ["max_position_embeddings=512", "model.shape.max_positions=512"]),
+    (configure(num_hidden_layers=3), ["num_hidden_layers=3", "model.shape.layers=3"]),
+    (configure(vocab_size=98), ["has (97, 32) for lm_head.weight, which is to be (98, 32)", "1 more"]),
+    (no_json, ["config.json cannot be read", "no JSON object"]),
+    (lose, ["lacks model-2.safetensors"]),
+    (cut, ["model-1.safetensors is cut short"]),
+    (scribble, ["cannot be read"]),
+    (reshape, ["has (3, 5) for model.embed_tokens.weight, which is to be (97, 32)"]),
+    (quantize, ["holds weights as I8", "F32, F16, BF16"]),
+    (tokens, ["has 98 tokens", "embeds 97", "model.tokenizer=FOLDER"]),
+]
+
+
+def test_a_good_one(folder: Path) -> None:
+    assert list(problems(folder, SHAPE, "")) == []
+    assert unfinished(folder, parameters(SHAPE), "F32", False) == []
+
+
+@pytest.mark.parametrize(("spoil", "says"), BAD, ids=[says[0] for _, says in BAD])
+def test_one_message_for_each_bad_checkpoint(folder: Path, spoil: Callable[[Path], None], says: list[str]) -> None:
+    spoil(folder)
+    (found,) = problems(folder, SHAPE, "")
+    assert all(part in found for part in says), found
+    assert found.isprintable()
+
+
+def test_what_a_finished_model_must_have(folder: Path) -> None:
+    wanted = parameters(SHAPE)
+    assert len(unfinished(folder, wanted, "BF16", False)) == len(wanted)
+    assert unfinished(folder, wanted, "F32", True) == ["chat_template.jinja is missing"]
+    name = "model.norm.weight"
+    assert unfinished(folder, {**wanted, name: (1,)}, "F32", False) == [f"{name} is F32 (32,), not F32 (1,)"]
+    fewer = {key: shape for key, shape in wanted.items() if key != name}
+    assert unfinished(folder, fewer, "F32", False) == [f"{name} is nobody's"]
+    (folder / "generation_config.json").unlink()
+    (text,) = unfinished(folder, wanted, "F32", False)
+    assert text.startswith("generation_config.json cannot be read")
+    lose(folder)
+    assert "model-2.safetensors is missing" in unfinished(folder, wanted, "F32", False)

@@ -1,0 +1,98 @@
+"""Decoding in a batch that changes: what a prompt is answered depends on nothing beside it, sampled or not."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from scipy.stats import chisquare
+
+from sft_sweeps.errors import RequestError
+from sft_sweeps.generate.answers import seed_of
+from sft_sweeps.generate.decode import Draw, _drawn, _Row, _stream
+from sft_sweeps.generate.hf import HFEngine
+from sft_sweeps.generate.parallel import check, divisors, spread
+from sft_sweeps.spec import Engine, Shape
+
+PROMPTS = [[1, *range(3, 4 + n)] for n in (3, 17, 5, 30, 9, 2, 12, 8, 21)]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> HFEngine:
+    return HFEngine(tiny.write(tmp_path_factory.mktemp("model")), Engine("hf", "5", "fp32"))
+
+
+def test_sampled_answers_do_not_depend_on_the_batch(engine: HFEngine) -> None:
+    sampling = [(0.7, seed_of("x", n)) for n in range(len(PROMPTS))]
+    alone = engine.generate(PROMPTS, 20, 1, 2, sampling=sampling)
+    together = engine.generate(PROMPTS, 20, 4, 2, sampling=sampling)
+    assert alone == together
+    other = engine.generate(PROMPTS, 20, 4, 2, sampling=[(0.7, seed + 1) for _, seed in sampling])
+    assert sum(a != b for a, b in zip(alone, other, strict=True)) >= 8
+    cold = engine.generate(PROMPTS, 20, 4, 2, sampling=[(1e-6, 5)] * len(PROMPTS))
+    assert cold == engine.generate(PROMPTS, 20, 4, 2)
+
+
+def test_draws_follow_the_softmax() -> None:
+    logits, temperature = torch.tensor([2.0, 1.0, 0.0, -1.0]), 0.7
+    draw = Draw(1, temperature, 3)
+    row = _Row(0, draw, [], _stream(draw))
+    counts = torch.bincount(torch.tensor([_drawn(logits, row) for _ in range(4000)]), minlength=4)
+    expected = torch.softmax(logits.double() / temperature, 0) * 4000
+    assert chisquare(counts.numpy(), expected.numpy()).pvalue > 0.001
+
+
+def test_answers_are_kept_as_they_end(engine: HFEngine) -> None:
+    kept: list[int] = []
+    answers = engine.generate(PROMPTS, 7, 2, 2, keep=lambda place, _: kept.append(place))
+    assert sorted(kept) == list(range(len(PROMPTS)))
+    assert kept[0] in (1, 3, 8)  # the longest first
+    assert all(len(answer.ids) == 7 or answer.finished for answer in answers)
+
+
+def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert engine.self_check(PROMPTS, 8, 2) == (8, 0)
+    assert engine.self_check(PROMPTS[:1], 8, 2) == (0, 0)
+    forward = engine.model.forward
+
+    def lost(*arguments: object, attention_mask: torch.Tensor, **more: object) -> object:
+        return forward(*arguments, attention_mask=torch.ones_like(attention_mask), **more)
+
+    monkeypatch.setattr(engine.model, "forward", lost)
+    count, differing = engine.self_check(PROMPTS, 8, 2)
+    assert differing > count / 2
+
+
+def llama(heads: int, hidden: int, layers: int, inner: int) -> Shape:
+    return Shape(hidden, inner, layers, heads, heads, 32000, 2048)
+
+
+@pytest.mark.parametrize(
+    ("shape", "gpus", "gigabytes", "expected"),
+    [
+        (llama(32, 4096, 32, 11008), 8, 80.0, (1, 8)),
+        (llama(40, 5120, 40, 13824), 8, 40.0, (1, 8)),
+        (llama(52, 6656, 60, 17920), 8, 80.0, (2, 4)),
+        (llama(52, 6656, 60, 17920), 8, 40.0, (4, 2)),
+        (llama(52, 6656, 60, 17920), 8, 24.0, (4, 2)),
+    ],
+)
+def test_replicas_of_as_few_gpus_as_hold_the_model(
+    shape: Shape, gpus: int, gigabytes: float, expected: tuple[int, int]
+) -> None:
+    assert spread(shape, "bf16", gpus, gigabytes) == expected
+
+
+def test_what_does_not_divide_is_refused() -> None:
+    assert [size for size in divisors(52) if size <= 26] == [1, 2, 4, 13, 26]
+    with pytest.raises(RequestError, match=r"52 attention heads cannot be spread over 8 GPUs; valid: 1, 2, 4, 13"):
+        check(52, 8)
+    with pytest.raises(RequestError, match=r"65 GB of weights do not fit into 8 GPUs of 16 GB"):
+        spread(llama(52, 6656, 60, 17920), "bf16", 8, 16.0)
+
+
+def test_seeds_are_an_items_own() -> None:
+    seeds = {seed_of(0, item, sample, turn) for item in "abc" for sample in range(3) for turn in range(2)}
+    assert len(seeds) == 18
+    assert max(seeds) < 2**63
+    assert Path(__file__).exists()
