@@ -30,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
         save_file(shard, tmp_path / "model" / file)
     weights.write_index(tmp_path / "model", places, 1)
     (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    (tmp_path / "model" / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
     return tmp_path / "model"
 
 
