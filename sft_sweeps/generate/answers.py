@@ -200,16 +200,24 @@ def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
     extra: Row = {
         "n": len(rows),
         "truncated": sum(not all(row.get("finished", [])) for row in rows),
-        "without_room": sum(not turn for row in rows for turn in row["tokens"] if not all(row["finished"]))
-        if generation.benchmark.generates
-        else 0,
-        "tokens": sum(len(turn) for row in rows for turn in row["tokens"]) if generation.benchmark.generates else 0,
         "seconds": round(time.monotonic() - started, 3),
     }
+    if generation.benchmark.generates:
+        extra |= _told(generation, rows)
     if answerer.checked is not None:
         extra["self_check"] = dict(zip(("prompts", "differing"), answerer.checked, strict=True))
     write_record(folder, generation.payload, files, extra)
     (folder / JOURNAL).unlink(missing_ok=True)
+
+
+def _told(generation: Generation, rows: Sequence[Row]) -> Row:
+    """Tokens written, and the turns that the model's positions left no room for: they are empty, and never silently."""
+    turns = [turn for row in rows for turn in zip(row["tokens"], row["finished"], strict=True)]
+    without_room = sum(not ids and not finished for ids, finished in turns)
+    if without_room:
+        text = "%d of %d answers of %s to %s are empty: their prompts fill the model's positions"
+        log.warning(text, without_room, len(turns), generation.subject.label, generation.benchmark.name)
+    return {"tokens": sum(len(ids) for ids, _ in turns), "without_room": without_room}
 
 
 def export(generation: Generation, rows: Sequence[Row], folder: Path) -> list[str]:
