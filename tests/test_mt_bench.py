@@ -1,8 +1,13 @@
 """MT-Bench: recorded judgments reproduced, and a judge asked over a real server that speaks the protocol."""
 
+import contextlib
 import gzip
+import importlib.util
 import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import tiny
 from conftest import ROOT, Launch
 
 from sft_sweeps import cli, judging, score_file
@@ -458,3 +464,33 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
     assert "2 judges (gpt-4-0613, gpt-4o) would grade one column" in " ".join((other.stdout + other.stderr).split())
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert kept == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "accelerate"))),
+    reason="LOCAL JUDGE NOT TESTED: `transformers serve` needs fastapi, uvicorn and accelerate",
+)
+def test_a_local_judge_works_offline(tmp_path: Path) -> None:
+    """Another's server: `transformers serve` with a random model, which rates nothing, is asked twice and kept."""
+    folder = tiny.write(tmp_path / "judge")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }} {% endfor %}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [str(Path(sys.executable).with_name("transformers")), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(line, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL)
+    judge = replace(JUDGE, base_url=f"http://127.0.0.1:{port}/v1", model=str(folder), max_tokens=8, timeout=120.0)
+    try:
+        for _ in range(120):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(1)
+        first = judging.Bench(judge, tmp_path / "cache")
+        grades = first.grade(wanted(1))
+        assert [(grade.score, grade.why) for grade in grades] == [(None, "no rating in 1 ... 10")] * 2
+        assert (first.spending.calls, first.spending.completion_tokens > 0) == (4, True)
+    finally:
+        server.terminate()
+        server.wait()
+    assert judging.Bench(judge, tmp_path / "cache").grade(wanted(1)) == grades  # nobody is there any more
