@@ -275,7 +275,9 @@ UNUSABLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "message"), UNUSABLE)
+@pytest.mark.parametrize(
+    ("name", "content", "message"), UNUSABLE, ids=[f"{n}-{row[0]}" for n, row in enumerate(UNUSABLE)]
+)
 def test_unusable_file(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RequestError, match=message) as caught:
