@@ -161,7 +161,9 @@ def test_a_stage_holds_what_it_was_trained_on_and_loads(sweep: tuple[Path, str])
     assert model.config.vocab_size >= len(tokenizer)
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+@pytest.fixture(
+    scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two processes"]
+)
 def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], str]:
     """The overrides of a stage of 150 steps, and the digest of its weights when nothing disturbs it."""
     output = tmp_path_factory.mktemp("undisturbed")

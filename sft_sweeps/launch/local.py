@@ -105,8 +105,7 @@ class LocalLauncher:
     def _ready(self) -> Iterator[Job]:
         for job in list(self.waiting.values()):
             if job.parent in self.failed:
-                del self.waiting[job.id]
-                self.failed[job.id] = f"not started: its parent {job.parent} failed"
+                self._give_up(job, f"not started: its parent {job.parent} failed")
             elif job.parent not in self.waiting and job.parent not in self.running:
                 yield job
 
