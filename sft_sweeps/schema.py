@@ -386,3 +386,6 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(name="schema", node=Config)
+    # Hydra copies its sources, and with them this singleton, for every line of --help: a second in all. What it loads
+    # from the store it copies anyway.
+    ConfigStore.__deepcopy__ = lambda self, _: self  # type: ignore[attr-defined]

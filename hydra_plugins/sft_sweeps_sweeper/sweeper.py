@@ -5,6 +5,7 @@ Points are composed once for each distinct choice of groups; plain values are se
 """
 
 import copy
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -43,6 +44,9 @@ class PointsSweeper(Sweeper):
         self.task_function, self.config = task_function, config
         self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.choices: dict[tuple[str, ...], dict[str, str]] = {}
+        self.resolved: dict[tuple[str, ...], DictConfig] = {}
+        self.followed: dict[tuple[str, ...], set[str]] = {}  # parts whose values others take over
+        self.parts: dict[tuple[tuple[str, ...], str, tuple[str, ...]], Any] = {}
         self.parse = cache(OverridesParser.create().parse_override)
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -96,17 +100,57 @@ class PointsSweeper(Sweeper):
         """One point's name and its configuration, or what is wrong with it."""
         name = " ".join(o for o in overrides if not o.startswith(("action=", "plan.")))
         try:
-            config = self.compose(overrides)
+            if config := self.pieced(overrides):
+                return name, config
+            whole = self.compose(overrides)
             added = any(o.startswith("+") for o in overrides)  # only these get past the schema
-            if added and (unknown := unknown_keys(config, Config)):
+            if added and (unknown := unknown_keys(whole, Config)):
                 return name, RequestError("\n".join(unknown))
-            return name, OmegaConf.to_object(config)  # type: ignore[return-value]
+            return name, OmegaConf.to_object(whole)  # type: ignore[return-value]
         except (HydraException, OmegaConfBaseException) as error:
             return name, error
+
+    def pieced(self, overrides: list[str]) -> Config | None:
+        """The configuration from parts, each made once for all points that set the same in it.
+
+        Copying and converting a whole one takes 15 ms, a part of a thousand points is one of a few. None where parts
+        depend on one another, or where anything is wrong: the whole says what, in Hydra's words.
+        """
+        if any(o.startswith(("+", "~")) or "$" in o for o in overrides):
+            return None
+        groups = self.groups(overrides)
+        own: dict[str, list[str]] = {}
+        for override in overrides:
+            if override not in groups:
+                own.setdefault(self.parse(override).key_or_group.partition(".")[0], []).append(override)
+        try:
+            base = self.base(groups, overrides)
+            if own.keys() & self.followed[groups] or not own.keys() <= base.keys():
+                return None
+            return Config(**{str(key): self.part(groups, str(key), tuple(own.get(str(key), ()))) for key in base})
+        except (HydraException, OmegaConfBaseException):
+            return None
+
+    def part(self, groups: tuple[str, ...], key: str, overrides: tuple[str, ...]) -> Any:
+        """One top-level entry of the configuration of some groups, with values set in it."""
+        place = (groups, key, overrides)
+        if place not in self.parts:
+            alone = OmegaConf.masked_copy(self.resolved[groups], key)
+            self.loader._apply_overrides_to_config([self.parse(override) for override in overrides], alone)
+            value = alone[key]
+            self.parts[place] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        return copy.deepcopy(self.parts[place])  # points share nothing
 
     def compose(self, overrides: list[str]) -> DictConfig:
         """The configuration of some overrides; group choices are composed once and copied."""
         groups = self.groups(overrides)
+        config = copy.deepcopy(self.base(groups, overrides))
+        values = [self.parse(override) for override in overrides if override not in groups]
+        self.loader._apply_overrides_to_config(values, config)
+        return config
+
+    def base(self, groups: tuple[str, ...], overrides: list[str]) -> DictConfig:
+        """The configuration of group choices alone; `overrides` are named where they are wrong."""
         if groups not in self.composed:
             try:
                 config = self.loader.load_sweep_config(self.config, list(groups))
@@ -116,10 +160,10 @@ class PointsSweeper(Sweeper):
             with open_dict(config):
                 config.pop("hydra")
             self.composed[groups] = config
-        config = copy.deepcopy(self.composed[groups])
-        values = [self.parse(override) for override in overrides if override not in groups]
-        self.loader._apply_overrides_to_config(values, config)
-        return config
+            self.followed[groups] = set(re.findall(r"\$\{(\w+)", OmegaConf.to_yaml(config)))
+            self.resolved[groups] = copy.deepcopy(config)
+            OmegaConf.resolve(self.resolved[groups])
+        return self.composed[groups]
 
     def groups(self, overrides: list[str]) -> tuple[str, ...]:
         """Those of the overrides that choose files."""
