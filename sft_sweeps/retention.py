@@ -23,8 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sft_sweeps.claims import read_json, write_json
-from sft_sweeps.errors import RequestError
-from sft_sweeps.jobs import missing
+from sft_sweeps.errors import RequestError, SweepError
+from sft_sweeps.jobs import Job, missing
 from sft_sweeps.plan import Plan
 from sft_sweeps.spec import Execution, Stage
 from sft_sweeps.store import FREED, FREEING, RecordError, Store, read_record, survey
@@ -61,6 +61,14 @@ def free(sweep: Sweep, store: Store, among: Collection[str] | None = None) -> li
         else:
             (store.folder(stage) / FREED).unlink(missing_ok=True)
     return said
+
+
+def free_after(job: Job, sweep: Sweep, store: Store) -> list[str]:
+    """The same for what the end of a job has made superfluous; nothing that goes wrong with it harms the job."""
+    try:
+        return free(sweep, store, among=job.releases)
+    except (OSError, SweepError) as error:
+        return [f"nothing was freed: {error}"]
 
 
 def _has_model(store: Store, stage: Stage) -> bool:

@@ -19,7 +19,7 @@ from sft_sweeps import attempts, claims, worker
 from sft_sweeps.claims import Claim
 from sft_sweeps.errors import Interrupted, RunError, SweepError
 from sft_sweeps.jobs import Job, claim_folder
-from sft_sweeps.retention import free
+from sft_sweeps.retention import free_after
 from sft_sweeps.slurm import requeue
 from sft_sweeps.store import check_identity, clear_unrecorded, resume_step
 from sft_sweeps.sweeps import Sweep
@@ -47,7 +47,8 @@ def run(path: str, digest: str) -> None:
             raise RunError(f"{path} was changed after the job was submitted; launch again")
         status = _first(job, folder, seat, stop) if seat.rank == 0 else _other(job, seat, stop)
         if seat.rank == 0 and status == 0:
-            _free(job, Sweep(Path(path).parents[1]))
+            for text in free_after(job, Sweep(Path(path).parents[1]), job.store):
+                print(text, flush=True)
     except SweepError as error:
         print(error)
         worker.fail(claim_folder(job, folder), job, str(error))
@@ -97,15 +98,6 @@ def _first(job: Job, folder: Path, seat: Seat, stop: Stop) -> int:
 def _finished(job: Job) -> bool:
     """Whether a stage or base model was finished by an earlier attempt, or by somebody else."""
     return job.makes_model and job.store.record(job.subject) is not None
-
-
-def _free(job: Job, sweep: Sweep) -> None:
-    """What the end of this job has made superfluous; nothing that goes wrong with that makes the job fail."""
-    try:
-        for text in free(sweep, job.store, among=job.releases):
-            print(text, flush=True)
-    except (OSError, SweepError) as error:
-        print(f"nothing was freed: {error}", flush=True)
 
 
 def _claim(place: Path) -> Claim:

@@ -26,7 +26,8 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     look = Look(plan, store, store.root / "sweeps" / sweep)
     stages = [_stage(plan, stage, store, look.jobs[f"train-{stage.id}"]) for stage in plan.stages]
     scores = _scores(plan, look)
-    runs = [_run(run, {stage["id"]: stage for stage in stages}, look, scores) for run in plan.runs]
+    by_id = {stage["id"]: stage for stage in stages}
+    runs = [_run(run, by_id, look, scores) for run in plan.runs]
     return {
         "sweep": sweep,
         "runs": runs,

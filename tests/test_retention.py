@@ -15,12 +15,12 @@ from outcomes import finish
 from values import component, mixed, request
 
 from sft_sweeps import retention
-from sft_sweeps.jobs import missing
+from sft_sweeps.jobs import Job, missing
 from sft_sweeps.plan import Plan, build
 from sft_sweeps.retention import declare, free, policy_of
 from sft_sweeps.spec import Execution, Stage
 from sft_sweeps.store import FREED, Store, clear_unrecorded, survey
-from sft_sweeps.sweeps import Sweep, freeze
+from sft_sweeps.sweeps import PLAN, Sweep, freeze
 
 LAW = component("law", role="general")  # what a longer sequence ends with
 CHAIN: dict[str, Any] = {"strategy": "sequential", "every_stage": True}
@@ -299,3 +299,14 @@ def test_freeing_never_makes_work(data: st.DataObject, tmp_path_factory: pytest.
         held = {stage.id for stage in PLANS[name].stages} if policy == "all" else ends if policy == "final" else set()
         assert not gone & held
     assert all(json.loads(path.read_text())["sweep"] for path in store.root.glob(f"stages/*/{FREED}"))
+
+
+def test_what_goes_wrong_with_freeing_harms_no_job(store: Store) -> None:
+    """A sweep whose plan cannot be read keeps everything, and says so."""
+    plan = plan_of()
+    sweep = sweep_of(plan, store, "final")
+    done(store, *everything(plan))
+    (sweep.folder / PLAN).write_text("{")
+    (said,) = retention.free_after(Job("train", str(store.root), plan.stages[1], Execution()), sweep, store)
+    assert said.startswith("nothing was freed: ")
+    assert models(store, plan) == [True] * 4

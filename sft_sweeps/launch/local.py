@@ -23,7 +23,7 @@ from sft_sweeps.errors import Interrupted, RequestError
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs import Job, claim_folder, urgency
 from sft_sweeps.launch.progress import Progress
-from sft_sweeps.retention import free
+from sft_sweeps.retention import free_after
 from sft_sweeps.standing import worker_log
 from sft_sweeps.store import Store, check_identity, clear_unrecorded, failure_of
 from sft_sweeps.sweeps import Sweep
@@ -171,7 +171,7 @@ class LocalLauncher:
 
     def _done(self, job: Job, seconds: float) -> None:
         self.waiting.pop(job.id, None)
-        for text in free(self.sweep, self.store, among=job.releases):
+        for text in free_after(job, self.sweep, self.store):
             self.progress.say(text)
         self.progress.finished(job, self.store.folder(job.subject), seconds)
 
