@@ -165,11 +165,13 @@ def _state(one: Mapping[str, Any]) -> str:
 
 def runs_table(runs: list[Mapping[str, Any]]) -> Table:
     """A row for each run; its reason is one line, for the stage's row has it whole."""
-    table = _table("runs", "run", "state", "stages", "scores", "why")
-    table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
+    why = ["why"] if any(run["why"] for run in runs) else []
+    table = _table("runs", "run", "state", "stages", "scores", *why)
+    if why:
+        table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
     for run in runs:
         stages, scores = f"{run['stages_done']} of {run['stages']}", f"{run['scores_done']} of {run['scores']}"
-        table.add_row(escape(run["label"]), _state(run), stages, scores, escape(run["why"]))
+        table.add_row(escape(run["label"]), _state(run), stages, scores, *([escape(run["why"])] if why else []))
     return table
 
 

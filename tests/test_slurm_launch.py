@@ -275,3 +275,14 @@ def test_without_slurm(said: Said, store: Store, tmp_path: Path, monkeypatch: py
     assert "cluster.name=slurm: sbatch is not on PATH here" in err
     assert "cluster=local" in err
     assert not store.root.exists()
+
+
+def test_a_slurm_that_does_not_answer_hides_no_other_problem(
+    said: Said, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "absent"))
+    err = said(2, "model=llama7b", "data=mini", "cluster=slurm")
+    assert "cluster.name=slurm: Slurm does not answer here. Launch on a login node" in err
+    assert "cluster=local" in err
+    assert "model=llama7b: no config.json and *.safetensors" in err
+    assert not store.root.exists()

@@ -26,18 +26,20 @@ from sft_sweeps.schema import ClusterConfig
 from sft_sweeps.slurm import Partition
 
 ELSEWHERE = "Launch on a login node of the cluster, or type cluster=local to run on this machine"
+SHOWN = 160  # characters of Slurm's own words
 START_SECONDS = 20.0  # of a process, before it reads its weights
 READING = 1e9  # bytes/s of weights from a shared file system
 
 
 def check(jobs: Sequence[Job], cluster: ClusterConfig, lead_seconds: Mapping[str, float]) -> list[str]:
-    """Everything that stands in the way; asks Slurm itself. RunError where its controller does not answer."""
+    """Everything that stands in the way; asks Slurm itself."""
     if not slurm.available():
         return [f"cluster.name={cluster.name}: sbatch is not on PATH here, so nothing can be submitted. {ELSEWHERE}"]
     try:
         partitions = slurm.partitions()
     except RunError as error:
-        raise RunError(f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. {error}") from error
+        words = str(error).splitlines()[0][:SHOWN]
+        return [f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. ({words})"]
     return list(problems(jobs, cluster, partitions, lead_seconds))
 
 
