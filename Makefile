@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
+EXTRAS := dev$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
@@ -28,7 +29,7 @@ $(VENV)/.installed: pyproject.toml
 	@echo "installing into $(VENV): about 2 GB, 3 minutes the first time"
 	@$(PYTHON) -m venv $(if $(GPU),--system-site-packages) $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(if $(GPU),true,{ $(TRY) $(MAKE) -s torch; })
-	@$(TRY) $(PIP) -e '.[dev]'
+	@$(TRY) $(PIP) -e '.[$(EXTRAS)]'
 	@touch $@
 
 torch:

@@ -104,6 +104,12 @@ def encode() -> Figure | None:
     }
 
 
+def scaling() -> Figure:
+    """A training step on mixed lengths on two processes, as a share of its time on one."""
+    found = _told("bench.scaling")
+    return {"what": "a step on 2 processes / on 1", "value": found["two"] / found["one"], "target": 0.6, "unit": "x"}
+
+
 def trl() -> Figure:
     """A training step on mixed lengths in TRL's SFTTrainer, padded as it comes, against ours; both ways are kept."""
     if importlib.util.find_spec("trl") is None:
@@ -128,6 +134,7 @@ FIGURES: dict[str, Callable[[], Figure | None]] = {
     "decoding": evaluation_speed.decoding,
     "statistics": evaluation_speed.runs,
     "quickstart": quickstart,
+    "scaling": scaling,
     "trl": trl,
 }
 
