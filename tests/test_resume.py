@@ -89,6 +89,18 @@ def test_killed_with_a_full_disk_and_a_damaged_state_continues_bit_for_bit(
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000015", "step-00000018"]
 
 
+def test_killed_in_the_middle_of_an_accumulation_continues_bit_for_bit(
+    scratch: Path, unbroken: tuple[int, Outcome]
+) -> None:
+    """SIGKILL in step 9, with some of its rows accumulated; the state is that of step 6."""
+    processes, whole = unbroken
+    job = stage(scratch, f"accumulating-{processes}", processes)
+    saving = replace(job, execution=job.execution | {"save_every_steps": 3})
+    killed = run(replace(saving, kill_in=9), processes)
+    assert [outcome.status for outcome in killed] == [-signal.SIGKILL] * processes, killed[0].log
+    assert_continued(run(saving, processes)[0], whole, after=6)
+
+
 def write_state(folder: Path, step: int, **changed: object) -> Path:
     """A resume state without DeepSpeed: a file and what names it."""
     path = folder / states.FOLDER / f"step-{step:08d}"

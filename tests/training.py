@@ -47,7 +47,8 @@ class Job:
 
     From the start, a file may grow to `file_bytes`, and ZeRO's groups, as large models have many, to `group_size`
     weights (0: as large as they like). Rows of more than `oom_over` tokens do not fit into memory from step 4 on; at
-    `spoil_at` the loss is no number, and from `diverge_at` on it is 50.
+    `spoil_at` the loss is no number, and from `diverge_at` on it is 50. In step `kill_in` the process dies when some of
+    its rows are accumulated and some are not.
     """
 
     parent: str
@@ -59,6 +60,7 @@ class Job:
     spoil_at: int = 0
     diverge_at: int = 0
     kill_at: int = 0
+    kill_in: int = 0
     full_disk_at: int = 0
     file_bytes: int = 0
     group_size: int = 0
@@ -173,7 +175,7 @@ def train_rank(job_fields: dict[str, Any], rank: int, processes: int, rendezvous
     logging.basicConfig(level=logging.INFO)
     if job.group_size:
         limit_groups(job.group_size)
-    if job.oom_over or job.spoil_at or job.diverge_at:
+    if job.oom_over or job.spoil_at or job.diverge_at or job.kill_in:
         befall(job)
     if job.file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.file_bytes, resource.RLIM_INFINITY))
@@ -211,6 +213,11 @@ def befall(job: Job) -> None:
         if job.oom_over and done >= 3 and max(row.input_ids.numel() for row in rows) > job.oom_over:
             real(engine, [*rows[:1], *rows])  # some rows are on their way already
             raise torch.OutOfMemoryError("there is no memory")
+        if done + 1 == job.kill_in:
+            assert len(rows) > 1, "there is nothing to accumulate"
+            engine.deepspeed.set_gradient_accumulation_boundary(False)
+            engine.deepspeed.backward(engine.deepspeed(rows[0]), scale_wrt_gas=False)
+            os.kill(os.getpid(), signal.SIGKILL)
         mine = real(engine, rows)
         if done + 1 == job.spoil_at:
             return mine * float("nan")
