@@ -53,7 +53,7 @@ def test_activations_are_what_torch_saves(shape: Shape, precision: str, tmp_path
     joined = shape.layers * shape.hidden_size * memory.BYTES[precision]  # attention's pieces, which a GPU has whole
     measured = (saved(model, 512) - saved(model, 256)) / 256 - joined
     assert memory.activations(shape, precision, recompute=False) == pytest.approx(measured, rel=0.03)
-    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     inputs = (saved(model, 512) - saved(model, 256)) / 256
     a_layer = memory.activations(shape, precision, recompute=False) / shape.layers
     assert memory.activations(shape, precision, recompute=True) - a_layer == pytest.approx(inputs, rel=0.3)

@@ -40,7 +40,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
     else:
         model = head.Trained.from_pretrained(parent, local_files_only=True, **settings)
     if recompute:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return model
 
 
