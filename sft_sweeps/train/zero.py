@@ -4,6 +4,7 @@ Its private names are used here, in train/engine.py where a process begins, and 
 its minor version, and tests/test_engine.py tells when one has moved.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +66,13 @@ def quicken(optimizer: Any, *, alone: bool) -> list[float]:
         # As DeepSpeed marks it; it then leaves the weights as they are.
         return torch.where(total.isfinite(), total, -torch.ones_like(total))
 
-    optimizer.get_grad_norm_direct = norm
+    clip = optimizer.unscale_and_clip_grads
+
+    def clip_where_needed(*arguments: Any) -> None:
+        if not found or math.hypot(*found) + 1e-6 > optimizer.clip_grad:  # as DeepSpeed counts; else it multiplies by 1
+            clip(*arguments)
+
+    optimizer.get_grad_norm_direct, optimizer.unscale_and_clip_grads = norm, clip_where_needed
     optimizer.check_overflow = _see_nothing  # the norm tells; this would look at every gradient
     stage3.reduce_scatter_coalesced = _flat if alone else coalesced_collectives.reduce_scatter_coalesced
     return found
