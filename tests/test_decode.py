@@ -7,12 +7,10 @@ import tiny
 import torch
 from scipy.stats import chisquare
 
-from sft_sweeps.errors import RequestError
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.decode import Draw, _drawn, _Row, _stream
 from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.parallel import check, divisors, spread
-from sft_sweeps.spec import Engine, Shape
+from sft_sweeps.spec import Engine
 
 PROMPTS = [[1, *range(3, 4 + n)] for n in (3, 17, 5, 30, 9, 2, 12, 8, 21)]
 
@@ -61,34 +59,6 @@ def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.M
     monkeypatch.setattr(engine.model, "forward", lost)
     count, differing = engine.self_check(PROMPTS, 8, 2)
     assert differing > count / 2
-
-
-def llama(heads: int, hidden: int, layers: int, inner: int) -> Shape:
-    return Shape(hidden, inner, layers, heads, heads, 32000, 2048)
-
-
-@pytest.mark.parametrize(
-    ("shape", "gpus", "gigabytes", "expected"),
-    [
-        (llama(32, 4096, 32, 11008), 8, 80.0, (1, 8)),
-        (llama(40, 5120, 40, 13824), 8, 40.0, (1, 8)),
-        (llama(52, 6656, 60, 17920), 8, 80.0, (2, 4)),
-        (llama(52, 6656, 60, 17920), 8, 40.0, (4, 2)),
-        (llama(52, 6656, 60, 17920), 8, 24.0, (4, 2)),
-    ],
-)
-def test_replicas_of_as_few_gpus_as_hold_the_model(
-    shape: Shape, gpus: int, gigabytes: float, expected: tuple[int, int]
-) -> None:
-    assert spread(shape, "bf16", gpus, gigabytes) == expected
-
-
-def test_what_does_not_divide_is_refused() -> None:
-    assert [size for size in divisors(52) if size <= 26] == [1, 2, 4, 13, 26]
-    with pytest.raises(RequestError, match=r"52 attention heads cannot be spread over 8 GPUs; valid: 1, 2, 4, 13"):
-        check(52, 8)
-    with pytest.raises(RequestError, match=r"65 GB of weights do not fit into 8 GPUs of 16 GB"):
-        spread(llama(52, 6656, 60, 17920), "bf16", 8, 16.0)
 
 
 def test_seeds_are_an_items_own() -> None:

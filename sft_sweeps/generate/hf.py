@@ -4,8 +4,11 @@ Prompts are answered longest first, padded on the left, and always come with an 
 `generate` makes up itself when pad and eos ids are unset counts padding as text and cost 20 points of GSM8K.
 """
 
+import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -13,9 +16,10 @@ from transformers import AutoModelForCausalLM
 from sft_sweeps.data.batches import pack
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import RunError
+from sft_sweeps.generate import layers, parallel
 from sft_sweeps.generate.decode import Decoder, Draw
 from sft_sweeps.generate.rows import Answer
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec import Engine, Shape
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -25,16 +29,17 @@ Keep = Callable[[int, Answer], None]
 
 
 class HFEngine:
-    """A loaded model that answers prompts. `name` describes it in a generation's identity."""
+    """A loaded model that answers prompts, on `devices`: by default as many GPUs as hold it, or the CPU."""
 
-    def __init__(self, folder: Path, engine: Engine) -> None:
+    def __init__(self, folder: Path, engine: Engine, devices: Sequence[str] = ()) -> None:
         import transformers
 
         if (found := transformers.__version__.partition(".")[0]) != engine.version:
             raise RunError(f"transformers {found} is installed, but evaluate.engine_version={engine.version}")
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[engine.dtype], attn_implementation="sdpa")
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = model.to(self.device).eval()
+        places = [torch.device(name) for name in devices or _devices(folder, engine)]
+        self.device = places[0]
+        self.model = (layers.spread(model, places) if len(places) > 1 else model.to(self.device)).eval()
 
     def generate(
         self,
@@ -104,3 +109,38 @@ class HFEngine:
         logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
         total = torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
         return float(total), int((labels != -100).sum())
+
+
+def _devices(folder: Path, engine: Engine) -> list[str]:
+    """The first GPUs that hold the model; the CPU where there is none."""
+    names, gigabytes = gpus()
+    if not names:
+        return ["cpu"]
+    return [f"cuda:{n}" for n in range(held(folder, engine).size(len(names), gigabytes))]
+
+
+def gpus() -> tuple[list[str], float]:
+    """(the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, GB of one)."""
+    count = torch.cuda.device_count()
+    if not count:
+        return [], 0.0
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    gigabytes = min(torch.cuda.get_device_properties(n).total_memory for n in range(count)) / 1e9
+    return (visible or [str(n) for n in range(count)])[:count], gigabytes
+
+
+def held(folder: Path, engine: Engine) -> parallel.Held:
+    """What a folder's config.json says of the room that the model needs."""
+    config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    heads = int(config["num_attention_heads"])
+    shape = Shape(
+        hidden_size=int(config["hidden_size"]),
+        intermediate_size=int(config["intermediate_size"]),
+        layers=int(config["num_hidden_layers"]),
+        heads=heads,
+        kv_heads=int(config.get("num_key_value_heads") or heads),
+        vocab_size=int(config["vocab_size"]),
+        max_positions=int(config["max_position_embeddings"]),
+        tie_embeddings=bool(config.get("tie_word_embeddings", False)),
+    )
+    return parallel.Held(str(config.get("model_type", "model")), shape, engine.dtype, engine.backend)

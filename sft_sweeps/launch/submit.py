@@ -294,6 +294,11 @@ def _summary(wanted: Launch) -> str:
     )
 
 
+def _interpreter(python: str) -> str:
+    """A relative path from where the command was typed; a name is left to PATH."""
+    return str(Path(python).absolute()) if "/" in python else python
+
+
 def _execution(config: Config) -> Execution:
     cluster = config.cluster
     return Execution(
@@ -306,6 +311,8 @@ def _execution(config: Config) -> Execution:
         save_every_seconds=cluster.save_every_seconds,
         save_every_steps=cluster.save_every_steps,
         generation_batch=config.evaluate.batch_size,
+        replicas=cluster.replicas,
+        engine_python=_interpreter(config.evaluate.engine_python),
         isolation=Isolation(
             mode=config.sandbox.isolation,
             require=tuple(config.sandbox.require),
