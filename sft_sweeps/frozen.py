@@ -124,6 +124,6 @@ def _run_from(run: Mapping[str, Any], stages: Mapping[str, Stage], models: Mappi
     return Run(run["label"], run["strategy"], model, chain_, k, tuple(run["points"]))
 
 
-def dumps(plan: Plan, states: Mapping[str, State]) -> str:
-    """The JSON text of a plan."""
-    return json.dumps(to_json(plan, states), indent=1)
+def dumps(plan: Plan, states: Mapping[str, State], **more: Any) -> str:
+    """The JSON text of a plan, and what else is told with it."""
+    return json.dumps(to_json(plan, states) | more, indent=1)

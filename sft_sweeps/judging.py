@@ -27,7 +27,7 @@ from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Judge
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
-ASSUMED_COMPLETION = 150  # tokens of a reply, for estimates
+ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
 LONGEST_PAUSE = 60.0  # seconds between two tries
 ONLY_A_RATING = 'Reply with the rating alone, in this format: "[[rating]]", for example: "[[5]]".'
 Messages = Sequence[Mapping[str, str]]

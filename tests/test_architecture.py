@@ -26,7 +26,7 @@ LAYERS = (
     "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.item benchmarks.mini",
     "benchmarks.gsm8k benchmarks.humaneval benchmarks.mt_bench benchmarks.catalog judging",
     "generate.rows generate.parallel generate.layers generate.decode generate.hf generate.replica generate.replicas",
-    "generate.answers scoring",
+    "generate.answers scoring judging_cost",
     "train.attention train.ranks train.weights train.init train.checkpoint train.head train.load train.loss",
     "train.engine train.states train.steps train.meter train.resume train.budget train.save train.convert",
     "train.loop train.stage train.gguf",

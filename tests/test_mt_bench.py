@@ -17,13 +17,17 @@ from pathlib import Path
 
 import pytest
 import tiny
+import values
 from conftest import ROOT, Launch
 
-from sft_sweeps import cli, judging, score_file
+from sft_sweeps import cli, judging, judging_cost, score_file
 from sft_sweeps.benchmarks import mt_bench
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
 from sft_sweeps.errors import Interrupted, RequestError, RunError
+from sft_sweeps.plan import State, build, score_of
+from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Judge
+from sft_sweeps.store import Store
 
 SHARED = ROOT.parent / "shared" / "data"
 QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
@@ -33,6 +37,7 @@ needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="MT-BENCH ORACLES NOT TESTED: no shared/data beside the project"
 )
 KEY = "sk-very-secret-0123456789"
+KEY_COST = "evaluate.mt_bench.judge.max_cost_usd"
 Reply = tuple[int, object]
 
 
@@ -212,7 +217,7 @@ def bench(server: Server, cache: Path, **changes: object) -> judging.Bench:
 
 def test_a_judge_is_asked_once_for_each_answer(serve, tmp_path: Path) -> None:
     server = serve(lambda _body, _number: said("good. [[7]]"))
-    first = bench(server, tmp_path, prompt_usd=30.0, completion_usd=60.0)
+    first = bench(server, tmp_path, prompt_usd=30, completion_usd=60)
     foreseen = first.estimate(wanted())
     assert (foreseen.calls, foreseen.cached) == (8, 0)
     assert foreseen.cost_usd > 0
@@ -425,6 +430,38 @@ def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
     assert found["score"]["value"] == pytest.approx(4.625)
 
 
+@needs_shared
+def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None:
+    """Before an answer is there, against the prompts and replies that GPT-4 was given and gave for three models."""
+    content = {path: content_of(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
+    judge = replace(
+        JUDGE, prompts=content[PROMPTS], references=content[REFERENCES], prompt_usd=30.0, completion_usd=60.0
+    )
+    judge = replace(judge, prompts_path=str(PROMPTS), references_path=str(REFERENCES), max_cost_usd=20.0, repeats=2)
+    of = {"content": content[QUESTIONS], "path": str(QUESTIONS), "examples": 80, "total": 80, "judge": judge}
+    made = [values.generation(values.model(name), name="mt_bench", **of) for name in ("a", "b")]
+    empty = build([("x", values.request(strategy="base"))])
+    plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
+    states = {item.id: State("missing") for item in (*made, *plan.scores)}
+    bill = judging_cost.foresee(plan, states, Store(tmp_path))
+    rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
+    real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
+    assert bill.total.calls == 2 * 2 * 160
+    assert bill.total.prompt_tokens == pytest.approx(4 * real[0], rel=0.15)
+    assert bill.total.completion_tokens == pytest.approx(4 * real[1], rel=0.15)
+    assert bill.total.cost_usd == pytest.approx(4 * (30 * real[0] + 60 * real[1]) / 1e6, rel=0.15)
+    assert sum(map(bill.share, made)) == pytest.approx(20.0)
+    assert "about" in bill.line()
+    assert bill.problem().startswith(
+        "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
+    )
+    absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
+    blind = judging_cost.foresee(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
+    done = judging_cost.foresee(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    assert (done.line(), done.problem()) == ("", "")
+
+
 def test_a_reference_that_is_not_there_is_told() -> None:
     question = mt_bench.Question("9", "math", ("a", "b"))
     with pytest.raises(RequestError, match=r"question 9 \(math\) has no reference answer"):
@@ -459,6 +496,23 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
         (82, 2, 2),
         (83, 2, 2),
     ]
+    text, plan_file = " ".join(done.stdout.split()), tmp_path / "plan.json"
+    assert "judging by gpt-4-0613: 12 calls for 1 model, about" in text
+    assert "for dollars set evaluate.mt_bench.judge.prompt_usd_per_million" in text
+    priced = [
+        f"evaluate.mt_bench.judge.{key}" for key in ("prompt_usd_per_million=30", "completion_usd_per_million=60")
+    ]
+    more = [*priced, "evaluate.mt_bench.judge.max_cost_usd=0.5", "evaluate.examples=4"]
+    planned = " ".join(launch(*line, *more, "action=plan", f"plan.output={plan_file}").stdout.split())
+    assert "judging by gpt-4-0613: 16 calls for 1 model," in planned
+    assert "of at most $0.50; 300 tokens assumed of answers yet to be made" in planned
+    assert "a launch would be refused evaluate.mt_bench.judge.max_cost_usd=0.5" not in planned
+    judging_told = json.loads(plan_file.read_text())["judging"]
+    assert (judging_told["judge"], judging_told["calls"], judging_told["cached"]) == ("gpt-4-0613", 16, 0)
+    refused = launch(*line, *more, "evaluate.mt_bench.judge.max_cost_usd=0.1")
+    assert refused.returncode == 2
+    assert "evaluate.mt_bench.judge.max_cost_usd=0.1: judging by" in " ".join((refused.stdout + refused.stderr).split())
+    assert len(server.bodies) == 12
     other = launch("-m", *line, "evaluate.mt_bench.judge.model=gpt-4-0613,gpt-4o")
     assert other.returncode == 2
     assert "2 judges (gpt-4-0613, gpt-4o) would grade one column" in " ".join((other.stdout + other.stderr).split())
