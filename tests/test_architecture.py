@@ -31,7 +31,7 @@ LAYERS = (
     "train.engine train.states train.steps train.meter train.resume train.budget train.save train.convert",
     "train.loop train.stage train.gguf",
     "work worker slurm_job",
-    "report.differences report.collect report.tables",
+    "report.replicates report.differences report.collect report.tables",
     "launch.progress launch.warm launch.local launch.preflight",
     "launch.forest launch.lead launch.resources launch.misfits launch.preflight_slurm launch.sbatch launch.snapshot",
     "launch.slurm launch.submit",
