@@ -1,14 +1,16 @@
 """Decoding in a batch that changes: what a prompt is answered depends on nothing beside it, sampled or not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
 from scipy.stats import chisquare
 
-from sft_sweeps.generate.answers import seed_of
-from sft_sweeps.generate.decode import Draw, _drawn, _Row, _stream
+from sft_sweeps.generate import decode
+from sft_sweeps.generate.answers import DIFFERING, seed_of
+from sft_sweeps.generate.decode import Decoder, Draw, _drawn, _Row, _stream
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.spec import Engine
 
@@ -31,6 +33,41 @@ def test_sampled_answers_do_not_depend_on_the_batch(engine: HFEngine) -> None:
     assert cold == engine.generate(PROMPTS, 20, 4, 2)
 
 
+WIDENED = decode._widened
+
+
+def aligned_left(tensor: torch.Tensor, width: int, axis: int) -> torch.Tensor:
+    """As `_widened`, with the mask's padding on the other side than that of keys and values."""
+    if axis != 1:
+        return WIDENED(tensor, width, axis)
+    shape = list(tensor.shape)
+    shape[axis] = width - shape[axis]
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=axis) if shape[axis] else tensor
+
+
+def shifted(kept: Any) -> Any:
+    """As `Decoder._keep`, but the neighbour's keys stay in place of a row's own."""
+
+    def keep(decoder: Decoder, staying: list[int]) -> None:
+        kept(decoder, staying)
+        for layer in decoder.cache.layers if decoder.cache and len(staying) > 1 else ():
+            layer.keys = layer.keys.roll(1, 0)
+
+    return keep
+
+
+@pytest.mark.parametrize("fault", ["padding", "rows"])
+def test_the_self_check_sees_what_entering_and_leaving_rows_can_spoil(
+    fault: str, engine: HFEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault == "padding":
+        monkeypatch.setattr(decode, "_widened", aligned_left)
+    else:
+        monkeypatch.setattr(Decoder, "_keep", shifted(Decoder._keep))
+    count, differing = engine.self_check([*PROMPTS, *([[1, 7, 9]] * 40)], 8, 2)
+    assert (count, differing > count * DIFFERING) == (8, True)
+
+
 def test_draws_follow_the_softmax() -> None:
     logits, temperature = torch.tensor([2.0, 1.0, 0.0, -1.0]), 0.7
     draw = Draw(1, temperature, 3)
@@ -50,6 +87,8 @@ def test_answers_are_kept_as_they_end(engine: HFEngine) -> None:
 
 def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.self_check(PROMPTS, 8, 2) == (8, 0)
+    assert engine.self_check(PROMPTS, 2, 2) == (8, 0)
+    assert engine.self_check(PROMPTS[:2], 8, 2) == (2, 0)
     assert engine.self_check(PROMPTS[:1], 8, 2) == (0, 0)
     forward = engine.model.forward
 

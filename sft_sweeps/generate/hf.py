@@ -57,8 +57,23 @@ class HFEngine:
         `keep` is told of each answer as soon as it has ended, `progress` between two tokens how many have (it may
         raise). `sampling` holds a temperature and a seed for each prompt; without it, every answer is greedy.
         """
+        limits = [max_new_tokens] * len(prompts)
+        return self._answers(prompts, limits, batch_size, eos_id, progress, keep=keep, sampling=sampling)
+
+    def _answers(
+        self,
+        prompts: Sequence[Sequence[int]],
+        limits: Sequence[int],
+        batch_size: int,
+        eos_id: int,
+        progress: Callable[[int], None] = lambda _: None,
+        *,
+        keep: Keep = lambda _place, _answer: None,
+        sampling: Sequence[tuple[float, int]] = (),
+    ) -> list[Answer]:
+        """As `generate`, with a limit of new tokens for each prompt."""
         positions = self.model.config.max_position_embeddings
-        limits = [min(max_new_tokens, positions - len(prompt)) for prompt in prompts]
+        limits = [min(limit, positions - len(prompt)) for limit, prompt in zip(limits, prompts, strict=True)]
         answers: dict[int, Answer] = {}
 
         def done(place: int, ids: list[int], finished: bool) -> None:
@@ -82,14 +97,17 @@ class HFEngine:
         """(prompts checked, prompts whose first tokens depend on the batch that they are answered in).
 
         Near ties between two tokens differ now and then (about 1 in 50 answers of 256 tokens in fp32); a lost mask or
-        a wrong position makes nearly all differ.
+        a wrong position makes nearly all differ. The prompts are of the most different lengths, so that there is
+        padding, and half of them stop early, so that others enter beside rows at work.
         """
-        some = [list(prompt) for prompt in prompts[:CHECKED]]
-        if len(some) < 2 or batch_size < 2:
+        count = min(CHECKED, len(prompts))
+        if count < 2 or batch_size < 2:
             return 0, 0
-        alone = self.generate(some, CHECKED_TOKENS, 1, eos_id)
-        together = self.generate(some, CHECKED_TOKENS, min(batch_size, len(some)), eos_id)
-        return len(some), sum(a != b for a, b in zip(alone, together, strict=True))
+        some = unlike(prompts, count)
+        limits = [CHECKED_TOKENS // (1 + n % 2) for n in range(count)]
+        alone = self._answers(some, limits, 1, eos_id)
+        together = self._answers(some, limits, min(batch_size, max(2, count // 2)), eos_id)
+        return count, sum(a != b for a, b in zip(alone, together, strict=True))
 
     @torch.inference_mode()
     def losses(
@@ -109,6 +127,17 @@ class HFEngine:
         logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
         total = torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
         return float(total), int((labels != -100).sum())
+
+
+def unlike(prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """So many of the prompts, of lengths as different as there are."""
+    by_length = {len(prompt): place for place, prompt in reversed(list(enumerate(prompts)))}
+    first = [by_length[length] for length in sorted(by_length)]
+    if len(first) > count:
+        first = [first[n * (len(first) - 1) // (count - 1)] for n in range(count)]
+    taken = set(first)
+    rest = [place for place in range(len(prompts)) if place not in taken]
+    return [list(prompts[place]) for place in [*first, *rest][:count]]
 
 
 def _devices(folder: Path, engine: Engine) -> list[str]:

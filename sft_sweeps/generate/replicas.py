@@ -19,6 +19,7 @@ from typing import Any
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import replica
+from sft_sweeps.generate.hf import CHECKED, unlike
 from sft_sweeps.generate.parallel import INSTALL
 from sft_sweeps.generate.rows import Answer
 from sft_sweeps.spec import Engine
@@ -89,7 +90,10 @@ class Replicas:
         """As HFEngine's, by one replica: all compute alike."""
         found: list[tuple[int, int]] = []
         common = {"do": "self_check", "batch": batch_size, "eos": eos_id}
-        some = {**common, "prompts": [list(prompt) for prompt in prompts[:64]]}
+        some = {
+            **common,
+            "prompts": unlike(prompts, CHECKED),
+        }
         self._ask([0], lambda _: some, lambda _, said: found.append(tuple(said["found"])), lambda: None)
         return found[0]
 
