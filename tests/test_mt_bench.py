@@ -522,8 +522,8 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "accelerate"))),
-    reason="LOCAL JUDGE NOT TESTED: `transformers serve` needs fastapi, uvicorn and accelerate",
+    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "openai", "accelerate"))),
+    reason="LOCAL JUDGE NOT TESTED: `transformers serve` needs pip install 'transformers[serving]'",
 )
 def test_a_local_judge_works_offline(tmp_path: Path) -> None:
     """Another's server: `transformers serve` with a random model, which rates nothing, is asked twice and kept."""
