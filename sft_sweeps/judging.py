@@ -51,6 +51,7 @@ class Bench:
         self.judge, self.cache, self.stop = judge, cache, stop
         self.spending, self.reserved = Spending(), 0.0
         self.lock = threading.Lock()
+        self.asking: dict[Path, threading.Lock] = {}
         self.key = os.environ.get(judge.key_variable, "")
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         self.client = httpx.Client(headers=headers, timeout=judge.timeout)
@@ -89,13 +90,16 @@ class Bench:
             raise Interrupted("judging stopped; every reply is kept: launch again to continue")
         body = self.body(messages)
         place = self.place(body, repeat)
-        kept = _kept(place)
-        if kept is None:
-            kept = {"request": {**body, "revision": self.judge.revision, "repeat": repeat}, **self._paid(body)}
-            write_json(place, kept)
-        else:
-            with self.lock:
-                self.spending.cached += 1
+        with self.lock:
+            one = self.asking.setdefault(place, threading.Lock())
+        with one:  # equal answers to one question are equal requests, and workers may hold both
+            kept = _kept(place)
+            if kept is None:
+                kept = {"request": {**body, "revision": self.judge.revision, "repeat": repeat}, **self._paid(body)}
+                write_json(place, kept)
+            else:
+                with self.lock:
+                    self.spending.cached += 1
         return str(kept["response"]["choices"][0]["message"]["content"] or "")
 
     def body(self, messages: Messages) -> dict[str, Any]:

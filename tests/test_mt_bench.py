@@ -5,6 +5,7 @@ import gzip
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -258,6 +259,20 @@ def test_an_interrupted_judging_resumes_without_paying_twice(serve, tmp_path: Pa
     assert 3 <= paid <= 5
     assert [g.score for g in bench(server, tmp_path).grade(wanted())] == [5.0] * 8
     assert len(server.bodies) == 8
+
+
+def test_equal_requests_at_the_same_time_are_paid_once(serve, tmp_path: Path) -> None:
+    """Two samples of an answer may be the same text."""
+
+    def slowly(_body: dict, _number: int) -> Reply:
+        time.sleep(0.2)
+        return said("[[5]]")
+
+    server = serve(slowly)
+    twice = [*wanted(1), *wanted(1), *wanted(1)]
+    made = bench(server, tmp_path, workers=6)
+    assert [grade.score for grade in made.grade(twice)] == [5.0] * 6
+    assert (len(server.bodies), made.spending.calls, made.spending.cached) == (2, 2, 4)
 
 
 def test_a_kept_reply_that_is_damaged_is_asked_for_again(serve, tmp_path: Path) -> None:
@@ -518,6 +533,43 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
     assert "2 judges (gpt-4-0613, gpt-4o) would grade one column" in " ".join((other.stdout + other.stderr).split())
     kept = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert kept == []
+
+
+@pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, 0), (signal.SIGKILL, 4)])
+def test_a_launch_stopped_while_judging_pays_nothing_twice(
+    number: int, more: int, serve, tmp_path: Path, launch: Launch
+) -> None:
+    """On a signal, what is asked is waited for and kept; what is killed loses the calls in flight, one a worker."""
+
+    def slowly(_body: dict, _number: int) -> Reply:
+        time.sleep(0.5)
+        return said("[[4]]")
+
+    server, paths = serve(slowly), fast_chat(tmp_path)
+    line = [
+        *("model=mini", "data=mini", "train=mini", "strategy=base", "evaluate=paper", "evaluate.benchmarks=[mt_bench]"),
+        *("evaluate.examples=12", "evaluate.mt_bench.max_new_tokens=8", "cluster=local", "tracking=none"),
+        *(f"evaluate.mt_bench.{key}={paths[name]}" for key, name in (("path", "questions"), ("prompts", "prompts"))),
+        *(f"evaluate.mt_bench.references={paths['references']}", f"output_dir={tmp_path / 'out'}"),
+        *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    first = subprocess.Popen(
+        [sys.executable, str(ROOT / "launch.py"), *line], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+    )
+    while len(server.bodies) < 7 and first.poll() is None:
+        time.sleep(0.05)
+    first.send_signal(number)
+    assert first.wait(timeout=60) == (75 if number == signal.SIGTERM else -number)
+    if number == signal.SIGKILL:  # its worker ends by itself, when it has seen that it is alone
+        time.sleep(2)
+    paid = len(server.bodies)
+    assert 7 <= paid < 24
+    again = launch(*line)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "4.000 (n=12)" in " ".join(again.stdout.split())
+    assert 24 <= len(server.bodies) <= 24 + more
+    assert "calls (" in again.stdout  # how many are kept
 
 
 @pytest.mark.slow
