@@ -108,6 +108,20 @@ def test_gpus_that_answer(name: str, dtype: str, gigabytes: float, gpus: int, mo
     assert several.gpus_per_node == 8 // gpus * gpus
 
 
+def test_replicas_multiply_what_one_needs(models: dict[str, Model]) -> None:
+    """Each reads the weights through memory of its own; without GPUs each has threads of its own."""
+    cluster = ClusterConfig(replicas=4, kinds={"generate": KindConfig(memory="120G")})
+    found = resources(job("generate", models["llama33b"]), cluster)
+    assert (found.gpus_per_node, found.cpus_per_task, found.memory) == (8, 64, "491520M")
+    alone = resources(job("generate", models["llama33b"]), replace(cluster, replicas=0))
+    assert (alone.gpus_per_node, alone.cpus_per_task, alone.memory) == (2, 16, "120G")
+    plain = job("generate", model())
+    plain = replace(plain, execution=replace(plain.execution, replicas=3))
+    found = resources(plain, ClusterConfig(replicas=3, threads=2))
+    assert (found.gpus_per_node, found.tasks_per_node, found.cpus_per_task) == (0, 1, 6)
+    assert resources(job("train", models["llama7b"]), cluster).gpus_per_node == 8
+
+
 @pytest.mark.parametrize("kind", ["prepare", "score"])
 def test_neither_preparing_nor_scoring_has_a_gpu(kind: str, models: dict[str, Model]) -> None:
     cluster = ClusterConfig(gpu_type="a100", memory="0", kinds={"score": KindConfig(cpus=16, memory="8G")})

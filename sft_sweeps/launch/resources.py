@@ -75,7 +75,7 @@ def resources(job: Job, cluster: ClusterConfig) -> Resources:
         gpus_per_node=layout.gpus_per_node,
         cpus_per_task=layout.cpus_per_task if kind.cpus is None else kind.cpus,
         gpu_type=cluster.gpu_type if layout.gpus_per_node else "",
-        memory=_memory(layout.gpus_per_node, cluster, kind),
+        memory=_memory(layout.gpus_per_node, cluster, kind, replicas(job, cluster)),
         minutes=limit(job.kind, cluster),
         partition=_either(kind.partition, cluster.partition),
         account=_either(kind.account, cluster.account),
@@ -114,6 +114,14 @@ def replica_gpus(job: Job, cluster: ClusterConfig) -> int:
         return held(job).sizes(cluster.gpus_per_node)[-1]
 
 
+def replicas(job: Job, cluster: ClusterConfig) -> int:
+    """Replicas that a job has on its node; more than there is room for are refused before."""
+    if job.kind != "generate":
+        return 1
+    most = cluster.gpus_per_node // replica_gpus(job, cluster) if model_of(job).gpus else job.width
+    return max(1, min(cluster.replicas, most))
+
+
 def _layout(job: Job, cluster: ClusterConfig) -> Layout:
     gpus = model_of(job).gpus
     if job.kind == "train" and gpus:
@@ -122,16 +130,16 @@ def _layout(job: Job, cluster: ClusterConfig) -> Layout:
     if job.kind == "train":
         return Layout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
     if job.kind == "generate" and gpus:
-        size = replica_gpus(job, cluster)
-        used = size * max(1, min(cluster.replicas, cluster.gpus_per_node // size))  # more are refused before
+        used = replica_gpus(job, cluster) * replicas(job, cluster)
         return Layout(1, 1, used, used * cluster.cpus_per_gpu)
     return Layout(1, 1, 0, cluster.threads * job.width if job.kind == "generate" else CPUS)
 
 
-def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig) -> str:
-    """The kind's own; with GPUs `cluster.memory`, or their share of it (which nobody can tell of "all of a node")."""
+def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:
+    """The kind's own, for each replica; with GPUs `cluster.memory`, or their share of it (unknown of a whole node)."""
     if kind.memory is not None or not gpus:
-        return kind.memory or ""
+        of_one = megabytes(kind.memory or "")
+        return f"{of_one * copies}M" if copies > 1 and of_one else kind.memory or ""
     whole = cluster.memory or ""
     if gpus == cluster.gpus_per_node:
         return whole
