@@ -17,7 +17,7 @@ from values import benchmark, model
 from sft_sweeps.data import mini, tokenizer
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.generate import answers, layers, parallel
+from sft_sweeps.generate import answers, hf, layers, parallel
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.parallel import Held, seats
@@ -154,6 +154,16 @@ def test_layers_on_several_devices_compute_the_same(folder: Path, engine: HFEngi
     assert split.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING) == engine.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING)
     with pytest.raises(ValueError, match="2 layers cannot lie on 3 devices"):
         layers.spread(split.model, [torch.device("cpu")] * 3)
+
+
+def test_a_machine_is_filled_with_a_model_that_needs_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight processes for a miniature would take longer to start than it takes to answer."""
+    tiny.write(tmp_path)
+    monkeypatch.setattr(hf, "gpus", lambda: ([str(n) for n in range(8)], 80.0))
+    for gpus, asked, expected in ((0, 0, [""]), (0, 2, ["", ""]), (8, 0, list("01234567")), (8, 3, ["0", "1", "2"])):
+        assert answers.seated(tmp_path, ENGINE, Execution(replicas=asked), model(gpus=gpus)) == expected
+    monkeypatch.setattr(hf, "gpus", lambda: ([], 0.0))
+    assert answers.seated(tmp_path, ENGINE, Execution(), model(gpus=8)) == [""]
 
 
 def llama(heads: int, hidden: int, count: int, inner: int, kv_heads: int = 0) -> Shape:

