@@ -104,6 +104,15 @@ def test_a_seed_that_is_missing_or_on_other_items_is_left_out(plan: Plan, tmp_pa
     assert (only.seeds, only.n) == ((0, 1), 199)
 
 
+def test_nothing_right_is_not_certainly_nothing(plan: Plan, tmp_path: Path) -> None:
+    """A bootstrap of zeros is zero wide."""
+    store = Store(tmp_path)
+    for run in (0, 1, 2):
+        keep(store, plan, run, first(0, 120))
+    (only,) = replicated(plan, store)
+    assert (only.mean, only.sd) == (proportion(0, 120), 0.0)
+
+
 def test_no_seeds_no_table(tmp_path: Path) -> None:
     plan = build([("a", request())])
     keep(Store(tmp_path), plan, 0, first(3, 9))

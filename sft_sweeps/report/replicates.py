@@ -8,7 +8,7 @@ from typing import Any
 from sft_sweeps.generate.rows import VERDICTS, read_rows
 from sft_sweeps.plan import Plan, Run
 from sft_sweeps.spec import Score
-from sft_sweeps.statistics import Interval, spread, two_level
+from sft_sweeps.statistics import Interval, proportion, spread, two_level
 from sft_sweeps.store import RecordError, Store
 
 Values = Mapping[str, float | bool]
@@ -73,9 +73,14 @@ def replicated(plan: Plan, store: Store) -> Iterator[Replicated]:
             means = tuple(sum(row) / len(row) for row in table)
             share = all(isinstance(value, bool) for _, found in kept for value in found.values())
             seeds = tuple(seed for seed, _ in kept)
-            yield Replicated(
-                benchmark, point.label, seeds, means, two_level(table), spread(means), len(table[0]), share
-            )
+            mean = _interval(table, share)
+            yield Replicated(benchmark, point.label, seeds, means, mean, spread(means), len(table[0]), share)
+
+
+def _interval(table: list[list[float]], share: bool) -> Interval:
+    """Over seeds and items. Where all are right or all wrong, resampling sees no noise: Wilson's, over items, does."""
+    found, n = two_level(table), len(table[0])
+    return proportion(round(found.value * n), n) if share and found.value in (0.0, 1.0) else found
 
 
 def rows(kept: list[Values]) -> list[list[float]]:
