@@ -266,6 +266,8 @@ def _evaluate(c: Config) -> Iterator[str]:
         yield from _one_of("evaluate.benchmarks", benchmark, BENCHMARKS)
     yield from _one_of("evaluate.stages", evaluate.stages, ("all", "final"))
     yield from _one_of("evaluate.engine", evaluate.engine, ENGINES)
+    if evaluate.engine == "hf" and evaluate.engine_python:
+        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine=vllm; leave it out"
     if evaluate.engine == "vllm" and "heldout_loss" in evaluate.benchmarks:
         yield f"evaluate.engine={evaluate.engine} takes no losses; leave heldout_loss out, or set evaluate.engine=hf"
     if evaluate.benchmarks:
@@ -323,7 +325,7 @@ def _sandbox(c: Config) -> Iterator[str]:
 def _cluster(c: Config) -> Iterator[str]:
     cluster = c.cluster
     yield from _one_of("cluster.name", cluster.name, ("local", "slurm", "auto"))
-    for key in ("jobs", "save_every_seconds", "save_every_steps"):
+    for key in ("jobs", "replicas", "save_every_seconds", "save_every_steps"):
         yield from _positive(f"cluster.{key}", getattr(cluster, key), 0)
     for key in ("processes", "threads", "nodes", "cpus_per_gpu", "gpus_per_node", "max_running", "signal_seconds"):
         yield from _positive(f"cluster.{key}", getattr(cluster, key))

@@ -9,6 +9,7 @@ from sft_sweeps import cost
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan import Plan, Run, State, Subject, score_of
 from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.statistics import ASSUMED_DISCORDANT, ASSUMED_GRADE_SD, detectable, detectable_mean
 
 Identified = TypeVar("Identified", Stage, Model, Generation, Score)
 
@@ -36,9 +37,26 @@ def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
             "gpu_hours": round(sum(stage["gpu_hours"] for stage in stages), 2),
             "disk_gb": round(sum(map(cost.model_gb, plan.stages)), 3),
         },
+        "detectable": {name: value for name, (_, value, _) in detectable_differences(plan).items()},
         "notes": list(plan.notes),
         "spec": _spec_json(plan),
     }
+
+
+def detectable_differences(plan: Plan) -> dict[str, tuple[int, float, bool]]:
+    """By benchmark: its items, the smallest paired difference that they show, whether it is of shares (or of means).
+
+    Assumed is what statistics.py says; results tell it for what was seen. Held-out losses have no such experience.
+    """
+    found = {}
+    for benchmark in dict.fromkeys(g.benchmark for g in plan.generations):
+        if not benchmark.generates:
+            continue
+        judged = benchmark.judge is not None
+        n = benchmark.examples
+        least = detectable_mean(n, ASSUMED_GRADE_SD) if judged else detectable(n, ASSUMED_DISCORDANT)
+        found[benchmark.name] = (n, least, not judged)
+    return found
 
 
 def _run_json(run: Run) -> dict[str, Any]:
@@ -124,6 +142,6 @@ def _run_from(run: Mapping[str, Any], stages: Mapping[str, Stage], models: Mappi
     return Run(run["label"], run["strategy"], model, chain_, k, tuple(run["points"]))
 
 
-def dumps(plan: Plan, states: Mapping[str, State]) -> str:
-    """The JSON text of a plan."""
-    return json.dumps(to_json(plan, states), indent=1)
+def dumps(plan: Plan, states: Mapping[str, State], **more: Any) -> str:
+    """The JSON text of a plan, and what else is told with it."""
+    return json.dumps(to_json(plan, states) | more, indent=1)

@@ -43,6 +43,12 @@ class Job:
         return self.execution.processes if self.kind == "train" else 1
 
     @property
+    def width(self) -> int:
+        """Processes that compute at the same time; replicas on GPUs have those to themselves and count as one."""
+        apart = self.kind == "generate" and not self.gpus
+        return max(1, self.execution.replicas) if apart else self.processes
+
+    @property
     def store(self) -> Store:
         return Store(self.root, self.read_from)
 

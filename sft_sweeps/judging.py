@@ -27,7 +27,7 @@ from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Judge
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
-ASSUMED_COMPLETION = 150  # tokens of a reply, for estimates
+ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
 LONGEST_PAUSE = 60.0  # seconds between two tries
 ONLY_A_RATING = 'Reply with the rating alone, in this format: "[[rating]]", for example: "[[5]]".'
 Messages = Sequence[Mapping[str, str]]
@@ -51,6 +51,7 @@ class Bench:
         self.judge, self.cache, self.stop = judge, cache, stop
         self.spending, self.reserved = Spending(), 0.0
         self.lock = threading.Lock()
+        self.asking: dict[Path, threading.Lock] = {}
         self.key = os.environ.get(judge.key_variable, "")
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         self.client = httpx.Client(headers=headers, timeout=judge.timeout)
@@ -89,13 +90,16 @@ class Bench:
             raise Interrupted("judging stopped; every reply is kept: launch again to continue")
         body = self.body(messages)
         place = self.place(body, repeat)
-        kept = _kept(place)
-        if kept is None:
-            kept = {"request": {**body, "revision": self.judge.revision, "repeat": repeat}, **self._paid(body)}
-            write_json(place, kept)
-        else:
-            with self.lock:
-                self.spending.cached += 1
+        with self.lock:
+            one = self.asking.setdefault(place, threading.Lock())
+        with one:  # equal answers to one question are equal requests, and workers may hold both
+            kept = _kept(place)
+            if kept is None:
+                kept = {"request": {**body, "revision": self.judge.revision, "repeat": repeat}, **self._paid(body)}
+                write_json(place, kept)
+            else:
+                with self.lock:
+                    self.spending.cached += 1
         return str(kept["response"]["choices"][0]["message"]["content"] or "")
 
     def body(self, messages: Messages) -> dict[str, Any]:

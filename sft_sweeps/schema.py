@@ -234,7 +234,7 @@ class EvaluateConfig:
     """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only.
 
     `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
-    limit, and 0 asks all.
+    limit, and 0 asks all. `engine_python` is the interpreter that has vLLM, "" this one.
     """
 
     benchmarks: list[str] = field(default_factory=list)
@@ -244,6 +244,7 @@ class EvaluateConfig:
     max_new_tokens: int = 0
     engine: str = "hf"
     engine_version: str = "5"
+    engine_python: str = ""
     batch_size: int = 64
     gsm8k: Gsm8kConfig = field(default_factory=Gsm8kConfig)
     humaneval: HumanevalConfig = field(default_factory=HumanevalConfig)
@@ -286,6 +287,7 @@ class ClusterConfig:
 
     `processes` (of a training stage) and `nodes` (over which they spread) are for models without GPUs; others have one
     process for each GPU. `jobs: 0` is as many side by side as the cores carry. `memory` is that of a whole node.
+    `replicas` of a model answer side by side: 0 is one in a job of Slurm's, here as many as the GPUs have room for.
     """
 
     name: str = "local"
@@ -305,6 +307,7 @@ class ClusterConfig:
     gpus_per_node: int = 8
     gpu_type: str = ""
     gpu_memory_gb: float = 80.0
+    replicas: int = 0
     max_running: int = 256
     signal_seconds: int = 120
     modules: list[str] = field(default_factory=list)

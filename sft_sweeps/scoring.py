@@ -70,7 +70,7 @@ def _scored(
     """The verdict on each row, and what the record says besides."""
     if benchmark.source is not None:
         found = weighted_mean([row["loss"] for row in rows], [row["tokens"] for row in rows])
-        verdicts = [{"item": row["id"], "loss": row["loss"]} for row in rows]
+        verdicts = [{"item": row["id"], "loss": row["loss"], "tokens": row["tokens"]} for row in rows]
         return verdicts, {"score": _score("loss", found, len(rows), None)}
     if benchmark.judge is not None:
         return _graded(benchmark, rows, store, stop)

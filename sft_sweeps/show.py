@@ -8,9 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from sft_sweeps import cost
-from sft_sweeps.frozen import to_json
+from sft_sweeps.frozen import detectable_differences, to_json
 from sft_sweeps.plan import Plan, State
 from sft_sweeps.spec import Stage
+from sft_sweeps.statistics import ASSUMED_DISCORDANT
 
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
@@ -37,8 +38,8 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     out.print(runs)
     if plan.stages:
         out.print(_stages(plan, states, number))
-    for line in totals(plan, states):
-        out.print(line)
+    for line in (*totals(plan, states), *visible(plan)):
+        say(out, line)
     for note in plan.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
 
@@ -66,6 +67,25 @@ def mixture_text(stage: Stage) -> str:
         guess = "~" if c.source.rows_from == "declared" else ""
         parts.append(f"{c.source.ability}{share} ({guess}{c.examples:,})")
     return " + ".join(parts)
+
+
+def visible(plan: Plan) -> list[str]:
+    """What differences each benchmark can show, and whether training seeds are among what is measured."""
+    least = detectable_differences(plan)
+    if not least:
+        return []
+    seeds = {stage.recipe.seed for stage in plan.stages}
+    noise = (
+        f"{len(seeds)} training seeds" if len(seeds) > 1 else "one training seed, so item noise only: train.seed=0,1,2"
+    )
+    told = ", ".join(
+        f"{name} ({items:,} items) {f'{100 * value:.1f} points' if share else f'{value:.2f}'}"
+        for name, (items, value, share) in least.items()
+    )
+    return [
+        f"smallest difference between two runs that shows (80 % power at 5 %, if {ASSUMED_DISCORDANT:.0%} of the items "
+        f"are discordant): {told}; {noise}"
+    ]
 
 
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:

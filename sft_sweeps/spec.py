@@ -371,7 +371,8 @@ class Execution:
     the host's memory; `recompute` forgets activations and makes them again in the backward pass. A resume state
     is saved every `save_every_seconds` or `save_every_steps` (0: not by that measure), of which `keep` stay. A model of
     at most `whole_parameters` keeps full copies of its weights on every rank between steps: ZeRO then partitions
-    gradients and optimizer states only.
+    gradients and optimizer states only. So many `replicas` of a model answer side by side (0: as many as the GPUs have
+    room for, or one), vLLM's under `engine_python` ("": the one that runs this).
     """
 
     processes: int = 1
@@ -385,4 +386,6 @@ class Execution:
     save_every_steps: int = 0
     keep: int = 2
     generation_batch: int = 64
+    replicas: int = 0
+    engine_python: str = ""
     isolation: Isolation = Isolation()

@@ -47,4 +47,4 @@ def _generate(job: Job, store: Store, stop: Stop) -> None:
     from sft_sweeps.generate import answers
 
     torch.set_num_threads(job.execution.threads)
-    answers.generate(job.subject, job.generations, store, job.execution.generation_batch, stop)
+    answers.generate(job.subject, job.generations, store, job.execution, stop)

@@ -1,18 +1,18 @@
 """Decoding in a batch that changes: what a prompt is answered depends on nothing beside it, sampled or not."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
 from scipy.stats import chisquare
 
-from sft_sweeps.errors import RequestError
-from sft_sweeps.generate.answers import seed_of
-from sft_sweeps.generate.decode import Draw, _drawn, _Row, _stream
+from sft_sweeps.generate import decode
+from sft_sweeps.generate.answers import DIFFERING, seed_of
+from sft_sweeps.generate.decode import Decoder, Draw, _drawn, _Row, _stream
 from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.parallel import check, divisors, spread
-from sft_sweeps.spec import Engine, Shape
+from sft_sweeps.spec import Engine
 
 PROMPTS = [[1, *range(3, 4 + n)] for n in (3, 17, 5, 30, 9, 2, 12, 8, 21)]
 
@@ -31,6 +31,41 @@ def test_sampled_answers_do_not_depend_on_the_batch(engine: HFEngine) -> None:
     assert sum(a != b for a, b in zip(alone, other, strict=True)) >= 8
     cold = engine.generate(PROMPTS, 20, 4, 2, sampling=[(1e-6, 5)] * len(PROMPTS))
     assert cold == engine.generate(PROMPTS, 20, 4, 2)
+
+
+WIDENED = decode._widened
+
+
+def aligned_left(tensor: torch.Tensor, width: int, axis: int) -> torch.Tensor:
+    """As `_widened`, with the mask's padding on the other side than that of keys and values."""
+    if axis != 1:
+        return WIDENED(tensor, width, axis)
+    shape = list(tensor.shape)
+    shape[axis] = width - shape[axis]
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim=axis) if shape[axis] else tensor
+
+
+def shifted(kept: Any) -> Any:
+    """As `Decoder._keep`, but the neighbour's keys stay in place of a row's own."""
+
+    def keep(decoder: Decoder, staying: list[int]) -> None:
+        kept(decoder, staying)
+        for layer in decoder.cache.layers if decoder.cache and len(staying) > 1 else ():
+            layer.keys = layer.keys.roll(1, 0)
+
+    return keep
+
+
+@pytest.mark.parametrize("fault", ["padding", "rows"])
+def test_the_self_check_sees_what_entering_and_leaving_rows_can_spoil(
+    fault: str, engine: HFEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault == "padding":
+        monkeypatch.setattr(decode, "_widened", aligned_left)
+    else:
+        monkeypatch.setattr(Decoder, "_keep", shifted(Decoder._keep))
+    count, differing = engine.self_check([*PROMPTS, *([[1, 7, 9]] * 40)], 8, 2)
+    assert (count, differing > count * DIFFERING) == (8, True)
 
 
 def test_draws_follow_the_softmax() -> None:
@@ -52,6 +87,8 @@ def test_answers_are_kept_as_they_end(engine: HFEngine) -> None:
 
 def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     assert engine.self_check(PROMPTS, 8, 2) == (8, 0)
+    assert engine.self_check(PROMPTS, 2, 2) == (8, 0)
+    assert engine.self_check(PROMPTS[:2], 8, 2) == (2, 0)
     assert engine.self_check(PROMPTS[:1], 8, 2) == (0, 0)
     forward = engine.model.forward
 
@@ -61,34 +98,6 @@ def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.M
     monkeypatch.setattr(engine.model, "forward", lost)
     count, differing = engine.self_check(PROMPTS, 8, 2)
     assert differing > count / 2
-
-
-def llama(heads: int, hidden: int, layers: int, inner: int) -> Shape:
-    return Shape(hidden, inner, layers, heads, heads, 32000, 2048)
-
-
-@pytest.mark.parametrize(
-    ("shape", "gpus", "gigabytes", "expected"),
-    [
-        (llama(32, 4096, 32, 11008), 8, 80.0, (1, 8)),
-        (llama(40, 5120, 40, 13824), 8, 40.0, (1, 8)),
-        (llama(52, 6656, 60, 17920), 8, 80.0, (2, 4)),
-        (llama(52, 6656, 60, 17920), 8, 40.0, (4, 2)),
-        (llama(52, 6656, 60, 17920), 8, 24.0, (4, 2)),
-    ],
-)
-def test_replicas_of_as_few_gpus_as_hold_the_model(
-    shape: Shape, gpus: int, gigabytes: float, expected: tuple[int, int]
-) -> None:
-    assert spread(shape, "bf16", gpus, gigabytes) == expected
-
-
-def test_what_does_not_divide_is_refused() -> None:
-    assert [size for size in divisors(52) if size <= 26] == [1, 2, 4, 13, 26]
-    with pytest.raises(RequestError, match=r"52 attention heads cannot be spread over 8 GPUs; valid: 1, 2, 4, 13"):
-        check(52, 8)
-    with pytest.raises(RequestError, match=r"65 GB of weights do not fit into 8 GPUs of 16 GB"):
-        spread(llama(52, 6656, 60, 17920), "bf16", 8, 16.0)
 
 
 def test_seeds_are_an_items_own() -> None:

@@ -5,6 +5,7 @@ import gzip
 import importlib.util
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,13 +18,17 @@ from pathlib import Path
 
 import pytest
 import tiny
+import values
 from conftest import ROOT, Launch
 
-from sft_sweeps import cli, judging, score_file
+from sft_sweeps import cli, judging, judging_cost, score_file
 from sft_sweeps.benchmarks import mt_bench
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
 from sft_sweeps.errors import Interrupted, RequestError, RunError
+from sft_sweeps.plan import State, build, score_of
+from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Judge
+from sft_sweeps.store import Store
 
 SHARED = ROOT.parent / "shared" / "data"
 QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
@@ -33,6 +38,7 @@ needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="MT-BENCH ORACLES NOT TESTED: no shared/data beside the project"
 )
 KEY = "sk-very-secret-0123456789"
+KEY_COST = "evaluate.mt_bench.judge.max_cost_usd"
 Reply = tuple[int, object]
 
 
@@ -212,7 +218,7 @@ def bench(server: Server, cache: Path, **changes: object) -> judging.Bench:
 
 def test_a_judge_is_asked_once_for_each_answer(serve, tmp_path: Path) -> None:
     server = serve(lambda _body, _number: said("good. [[7]]"))
-    first = bench(server, tmp_path, prompt_usd=30.0, completion_usd=60.0)
+    first = bench(server, tmp_path, prompt_usd=30, completion_usd=60)
     foreseen = first.estimate(wanted())
     assert (foreseen.calls, foreseen.cached) == (8, 0)
     assert foreseen.cost_usd > 0
@@ -253,6 +259,20 @@ def test_an_interrupted_judging_resumes_without_paying_twice(serve, tmp_path: Pa
     assert 3 <= paid <= 5
     assert [g.score for g in bench(server, tmp_path).grade(wanted())] == [5.0] * 8
     assert len(server.bodies) == 8
+
+
+def test_equal_requests_at_the_same_time_are_paid_once(serve, tmp_path: Path) -> None:
+    """Two samples of an answer may be the same text."""
+
+    def slowly(_body: dict, _number: int) -> Reply:
+        time.sleep(0.2)
+        return said("[[5]]")
+
+    server = serve(slowly)
+    twice = [*wanted(1), *wanted(1), *wanted(1)]
+    made = bench(server, tmp_path, workers=6)
+    assert [grade.score for grade in made.grade(twice)] == [5.0] * 6
+    assert (len(server.bodies), made.spending.calls, made.spending.cached) == (2, 2, 4)
 
 
 def test_a_kept_reply_that_is_damaged_is_asked_for_again(serve, tmp_path: Path) -> None:
@@ -425,6 +445,38 @@ def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
     assert found["score"]["value"] == pytest.approx(4.625)
 
 
+@needs_shared
+def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None:
+    """Before an answer is there, against the prompts and replies that GPT-4 was given and gave for three models."""
+    content = {path: content_of(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
+    judge = replace(
+        JUDGE, prompts=content[PROMPTS], references=content[REFERENCES], prompt_usd=30.0, completion_usd=60.0
+    )
+    judge = replace(judge, prompts_path=str(PROMPTS), references_path=str(REFERENCES), max_cost_usd=20.0, repeats=2)
+    of = {"content": content[QUESTIONS], "path": str(QUESTIONS), "examples": 80, "total": 80, "judge": judge}
+    made = [values.generation(values.model(name), name="mt_bench", **of) for name in ("a", "b")]
+    empty = build([("x", values.request(strategy="base"))])
+    plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
+    states = {item.id: State("missing") for item in (*made, *plan.scores)}
+    bill = judging_cost.foresee(plan, states, Store(tmp_path))
+    rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
+    real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
+    assert bill.total.calls == 2 * 2 * 160
+    assert bill.total.prompt_tokens == pytest.approx(4 * real[0], rel=0.15)
+    assert bill.total.completion_tokens == pytest.approx(4 * real[1], rel=0.15)
+    assert bill.total.cost_usd == pytest.approx(4 * (30 * real[0] + 60 * real[1]) / 1e6, rel=0.15)
+    assert sum(map(bill.share, made)) == pytest.approx(20.0)
+    assert "about" in bill.line()
+    assert bill.problem().startswith(
+        "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
+    )
+    absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
+    blind = judging_cost.foresee(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
+    done = judging_cost.foresee(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    assert (done.line(), done.problem()) == ("", "")
+
+
 def test_a_reference_that_is_not_there_is_told() -> None:
     question = mt_bench.Question("9", "math", ("a", "b"))
     with pytest.raises(RequestError, match=r"question 9 \(math\) has no reference answer"):
@@ -459,6 +511,23 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
         (82, 2, 2),
         (83, 2, 2),
     ]
+    text, plan_file = " ".join(done.stdout.split()), tmp_path / "plan.json"
+    assert "judging by gpt-4-0613: 12 calls for 1 model, about" in text
+    assert "for dollars set evaluate.mt_bench.judge.prompt_usd_per_million" in text
+    priced = [
+        f"evaluate.mt_bench.judge.{key}" for key in ("prompt_usd_per_million=30", "completion_usd_per_million=60")
+    ]
+    more = [*priced, "evaluate.mt_bench.judge.max_cost_usd=0.5", "evaluate.examples=4"]
+    planned = " ".join(launch(*line, *more, "action=plan", f"plan.output={plan_file}").stdout.split())
+    assert "judging by gpt-4-0613: 16 calls for 1 model," in planned
+    assert "of at most $0.50; 300 tokens assumed of answers yet to be made" in planned
+    assert "a launch would be refused evaluate.mt_bench.judge.max_cost_usd=0.5" not in planned
+    judging_told = json.loads(plan_file.read_text())["judging"]
+    assert (judging_told["judge"], judging_told["calls"], judging_told["cached"]) == ("gpt-4-0613", 16, 0)
+    refused = launch(*line, *more, "evaluate.mt_bench.judge.max_cost_usd=0.1")
+    assert refused.returncode == 2
+    assert "evaluate.mt_bench.judge.max_cost_usd=0.1: judging by" in " ".join((refused.stdout + refused.stderr).split())
+    assert len(server.bodies) == 12
     other = launch("-m", *line, "evaluate.mt_bench.judge.model=gpt-4-0613,gpt-4o")
     assert other.returncode == 2
     assert "2 judges (gpt-4-0613, gpt-4o) would grade one column" in " ".join((other.stdout + other.stderr).split())
@@ -466,10 +535,47 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
     assert kept == []
 
 
+@pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, 0), (signal.SIGKILL, 4)])
+def test_a_launch_stopped_while_judging_pays_nothing_twice(
+    number: int, more: int, serve, tmp_path: Path, launch: Launch
+) -> None:
+    """On a signal, what is asked is waited for and kept; what is killed loses the calls in flight, one a worker."""
+
+    def slowly(_body: dict, _number: int) -> Reply:
+        time.sleep(0.5)
+        return said("[[4]]")
+
+    server, paths = serve(slowly), fast_chat(tmp_path)
+    line = [
+        *("model=mini", "data=mini", "train=mini", "strategy=base", "evaluate=paper", "evaluate.benchmarks=[mt_bench]"),
+        *("evaluate.examples=12", "evaluate.mt_bench.max_new_tokens=8", "cluster=local", "tracking=none"),
+        *(f"evaluate.mt_bench.{key}={paths[name]}" for key, name in (("path", "questions"), ("prompts", "prompts"))),
+        *(f"evaluate.mt_bench.references={paths['references']}", f"output_dir={tmp_path / 'out'}"),
+        *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    first = subprocess.Popen(
+        [sys.executable, str(ROOT / "launch.py"), *line], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+    )
+    while len(server.bodies) < 7 and first.poll() is None:
+        time.sleep(0.05)
+    first.send_signal(number)
+    assert first.wait(timeout=60) == (75 if number == signal.SIGTERM else -number)
+    if number == signal.SIGKILL:  # its worker ends by itself, when it has seen that it is alone
+        time.sleep(2)
+    paid = len(server.bodies)
+    assert 7 <= paid < 24
+    again = launch(*line)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "4.000 (n=12)" in " ".join(again.stdout.split())
+    assert 24 <= len(server.bodies) <= 24 + more
+    assert "calls (" in again.stdout  # how many are kept
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "accelerate"))),
-    reason="LOCAL JUDGE NOT TESTED: `transformers serve` needs fastapi, uvicorn and accelerate",
+    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "openai", "accelerate"))),
+    reason="LOCAL JUDGE NOT TESTED: `transformers serve` needs pip install 'transformers[serving]'",
 )
 def test_a_local_judge_works_offline(tmp_path: Path) -> None:
     """Another's server: `transformers serve` with a random model, which rates nothing, is asked twice and kept."""

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from sft_sweeps.jobs import missing
 from sft_sweeps.launch import local, preflight
 from sft_sweeps.plan import Plan, build
 from sft_sweeps.resolve import content_of
-from sft_sweeps.spec import Component, Execution, Shape, Source
+from sft_sweeps.spec import Component, Engine, Execution, Shape, Source
 from sft_sweeps.store import Store, survey
 from sft_sweeps.train.init import materialise
 
@@ -353,3 +354,23 @@ def test_a_finished_sweep_has_no_problems(problems: Problems, store: Store, tmp_
         finish(store, item)
     (tmp_path / "a").unlink()
     assert problems(plan) == []
+
+
+def test_vllm_is_looked_for_where_it_is_said_to_be(problems: Problems, tmp_path: Path) -> None:
+    """In an environment of its own: one with another version, one without, none at all."""
+    other, none = tmp_path / "other", tmp_path / "none"
+    for path, prints in ((other, "0.32.0"), (none, "")):
+        path.write_text(f"#!/bin/sh\necho {prints}\n")
+        path.chmod(0o755)
+    states = survey(plan := generated(engine=Engine("vllm", "5", "fp32")), store := Store(tmp_path / "s"))
+    for python, says in (
+        (other, f"evaluate.engine_version=5: {other} has vLLM 0.32.0; type evaluate.engine_version=0"),
+        (none, f"evaluate.engine=vllm: {none} has no vLLM. It wants an environment of its own"),
+        (tmp_path / "absent", f"evaluate.engine_python={tmp_path / 'absent'} cannot be run"),
+        ("", f"evaluate.engine=vllm: {sys.executable} has no vLLM."),
+    ):
+        jobs = missing(plan, states, str(store.root), Execution(engine_python=str(python)))
+        (text,) = preflight.problems(plan, states, jobs, store)
+        assert text.startswith(says)
+        assert preflight.problems(plan, states, jobs, store, place="slurm") == []
+    assert problems(generated()) == []

@@ -75,7 +75,16 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     (
         {"kind": "generate", "shape": LLAMA33B},
         {"gpu_memory_gb": 10.0},
-        ["cluster.gpu_memory_gb=10", "do not fit on the 4 GPUs"],
+        [
+            "cluster.gpu_memory_gb=10",
+            "do not fit on GPUs of 10 GB: of 8, its layers can be spread over 1, 2, 4, 8;",
+            "gb=22",
+        ],
+    ),
+    (
+        {"kind": "generate", "shape": LLAMA33B},
+        {"replicas": 5},
+        ["cluster.replicas=5: big answers on 4 GPUs a replica", "type cluster.replicas=2"],
     ),
 ]
 

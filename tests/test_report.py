@@ -106,7 +106,7 @@ def test_no_stage_table_where_only_the_end_is_scored(tmp_path: Path) -> None:
 
 def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
     assert tables.write(results, tmp_path / "new" / "out") == [
-        tmp_path / "new" / "out" / name for name in ("results.json", "results.md")
+        tmp_path / "new" / "out" / name for name in ("results.json", "results.md", "results.csv")
     ]
     found = json.loads((tmp_path / "new" / "out" / "results.json").read_text())
     assert found == to_json(results)
@@ -118,6 +118,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         "runs": list,
         "missing": list,
         "comparisons": list,
+        "replicated": list,
     }
     assert (found["sweep"], found["question"], found["confidence"]) == ("sweep-1", "What is kept?", 0.95)
     assert found["benchmarks"] == ["mini_math", "heldout_loss:math"]
@@ -129,7 +130,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
     seen = 0
     ids = {score.id: score.generation.benchmark.name for score in plan.scores}
     for run in found["runs"]:
-        assert set(run) == {"id", "label", "model", "strategy", "k", "points", "scores", "stages"}
+        assert set(run) == {"id", "label", "model", "strategy", "k", "seed", "points", "scores", "stages"}
         assert run["scores"] == run["stages"][-1]["scores"]
         for stage in run["stages"]:
             for name, score in stage["scores"].items():

@@ -13,14 +13,13 @@ from values import benchmark, model, stage
 
 from sft_sweeps.jobs import Job
 from sft_sweeps.launch.resources import (
-    PARALLEL,
     Resources,
-    holds,
+    held,
     limit,
     megabytes,
+    replica_gpus,
     resources,
     sbatch_parameters,
-    tensor_parallel,
 )
 from sft_sweeps.resolve import request
 from sft_sweeps.schema import ClusterConfig, KindConfig
@@ -40,11 +39,11 @@ def composed(points: Points, *overrides: str) -> ClusterConfig:
     return points(*overrides)[0].config.cluster
 
 
-def job(kind: Any, base: Model, dtype: str = "bf16", processes: int = 1) -> Job:
+def job(kind: Any, base: Model, dtype: str = "bf16", processes: int = 1, backend: str = "hf") -> Job:
     """A job as `missing` makes it."""
     made = stage(base)
     subject = base if kind == "prepare" else made
-    asked = (Generation(made, benchmark(), Engine("hf", "5", dtype)),) if kind in ("generate", "score") else ()
+    asked = (Generation(made, benchmark(), Engine(backend, "5", dtype)),) if kind in ("generate", "score") else ()
     return Job(kind, "/store", subject, Execution(processes=max(base.gpus, processes)), asked)
 
 
@@ -90,18 +89,37 @@ def test_a_stage_without_gpus_spreads_over_nodes(nodes: int, processes: int, eac
         ("llama13b", "fp32", 80, 1),
         ("llama13b", "fp32", 40, 2),
         ("llama33b", "fp32", 80, 4),
-        ("llama33b", "fp32", 24, 4),  # 8 do not divide 52 heads; the check before submission refuses it
+        ("llama33b", "fp32", 24, 8),
+        ("llama33b", "vllm", 80, 2),
+        ("llama33b", "vllm", 24, 4),
+        ("llama33b", "vllm", 20, 4),  # 8 do not divide 52 heads; the check before submission refuses it
     ],
 )
 def test_gpus_that_answer(name: str, dtype: str, gigabytes: float, gpus: int, models: dict[str, Model]) -> None:
     cluster = ClusterConfig(gpu_memory_gb=gigabytes)
-    asked = job("generate", models[name], dtype)
+    asked = job("generate", models[name], *(("bf16", 1, "vllm") if dtype == "vllm" else (dtype,)))
     found = resources(asked, cluster)
     assert (found.nodes, found.tasks_per_node, found.gpus_per_node) == (1, 1, gpus)
     assert found.cpus_per_task == gpus * cluster.cpus_per_gpu
-    fewer = [n for n in PARALLEL if n < gpus]
-    assert not any(holds(asked, cluster, n) for n in fewer)  # the fewest
-    assert tensor_parallel(asked, replace(cluster, gpus_per_node=1)) == 1  # of one node
+    fewer = [n for n in (1, 2, 4) if n < gpus]
+    assert not any(held(asked).fits(n, gigabytes) for n in fewer)  # the fewest
+    assert replica_gpus(asked, replace(cluster, gpus_per_node=1)) == 1  # of one node
+    several = resources(asked, replace(cluster, replicas=8 // gpus))
+    assert several.gpus_per_node == 8 // gpus * gpus
+
+
+def test_replicas_multiply_what_one_needs(models: dict[str, Model]) -> None:
+    """Each reads the weights through memory of its own; without GPUs each has threads of its own."""
+    cluster = ClusterConfig(replicas=4, kinds={"generate": KindConfig(memory="120G")})
+    found = resources(job("generate", models["llama33b"]), cluster)
+    assert (found.gpus_per_node, found.cpus_per_task, found.memory) == (8, 64, "491520M")
+    alone = resources(job("generate", models["llama33b"]), replace(cluster, replicas=0))
+    assert (alone.gpus_per_node, alone.cpus_per_task, alone.memory) == (2, 16, "120G")
+    plain = job("generate", model())
+    plain = replace(plain, execution=replace(plain.execution, replicas=3))
+    found = resources(plain, ClusterConfig(replicas=3, threads=2))
+    assert (found.gpus_per_node, found.tasks_per_node, found.cpus_per_task) == (0, 1, 6)
+    assert resources(job("train", models["llama7b"]), cluster).gpus_per_node == 8
 
 
 @pytest.mark.parametrize("kind", ["prepare", "score"])

@@ -76,7 +76,7 @@ def garbage(_: benchmark.Item, turn: int) -> str:
 
 
 def evaluate(wanted: Sequence[Generation], store: Store, batch_size: int = 4, stop: Any = lambda: False) -> None:
-    answers.generate(wanted[0].subject, wanted, store, batch_size, stop)
+    answers.generate(wanted[0].subject, wanted, store, Execution(generation_batch=batch_size), stop)
     scoring.score_all(wanted, store, stop)
 
 

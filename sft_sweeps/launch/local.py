@@ -97,10 +97,10 @@ class LocalLauncher:
 
     def _fits(self, job: Job) -> bool:
         """Whether there are cores for it, and GPUs: they are not shared between jobs."""
-        used = sum(len(running.processes) for running in self.running.values())
+        used = sum(running.job.width for running in self.running.values())
         if job.gpus and any(running.job.gpus for running in self.running.values()):
             return False
-        return not used or used + job.processes <= self.slots
+        return not used or used + job.width <= self.slots
 
     def _ready(self) -> Iterator[Job]:
         for job in list(self.waiting.values()):

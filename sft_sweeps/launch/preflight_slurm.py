@@ -10,17 +10,16 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sft_sweeps import cost, slurm
-from sft_sweeps.errors import RunError
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.generate.parallel import ROOM
 from sft_sweeps.jobs import Job, Kind
 from sft_sweeps.launch.misfits import Request, duration, misfits
 from sft_sweeps.launch.resources import (
-    WEIGHTS_SHARE,
     Resources,
-    holds,
+    held,
     model_of,
+    replica_gpus,
     resources,
-    tensor_parallel,
-    weights_gb,
 )
 from sft_sweeps.schema import ClusterConfig
 from sft_sweeps.slurm import Partition
@@ -111,10 +110,17 @@ def _held(request: Request) -> Iterator[str]:
     job, cluster = request.job, request.cluster
     if job.kind != "generate" or not request.wanted.gpus_per_node:
         return
-    used = tensor_parallel(job, cluster)
-    if not holds(job, cluster, used):
+    size, node = replica_gpus(job, cluster), cluster.gpus_per_node
+    try:
+        held(job).size(node, cluster.gpu_memory_gb)
+    except RequestError as error:
+        least = math.ceil(held(job).gigabytes / size / ROOM)
         yield (
-            f"cluster.gpu_memory_gb={cluster.gpu_memory_gb:g}: {model_of(job).name}'s weights, {weights_gb(job):,.0f} "
-            f"GB, do not fit on the {used} GPUs over which its heads can be split; choose a smaller model=NAME, or "
-            f"nodes with larger GPUs and cluster.gpu_memory_gb={math.ceil(weights_gb(job) / used / WEIGHTS_SHARE)}"
+            f"cluster.gpu_memory_gb={cluster.gpu_memory_gb:g}: {error}. Choose a smaller model=NAME, or nodes with "
+            f"larger GPUs and cluster.gpu_memory_gb={least}"
+        )
+    if size * cluster.replicas > node:
+        yield (
+            f"cluster.replicas={cluster.replicas}: {model_of(job).name} answers on {size} GPUs a replica, and a node "
+            f"has {node} (cluster.gpus_per_node); type cluster.replicas={node // size}"
         )

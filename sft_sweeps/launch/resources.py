@@ -3,7 +3,7 @@
     kind              nodes                       processes                     GPUs
     train             GPUs / GPUs of a node       one for each GPU              the model's
     train, no GPUs    cluster.nodes               cluster.processes in all      none
-    generate          1                           1                             1; where the weights do not fit 2, 4, 8
+    generate          1                           1                             replicas x the fewest that hold it
     prepare, score    1                           1                             none
 
 A kind's own settings (`cluster.kinds.KIND`) take the place of the cluster's. Jobs with equal resources go into arrays
@@ -13,14 +13,13 @@ together.
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps import cost
+from sft_sweeps.errors import RequestError
+from sft_sweeps.generate.parallel import Held
 from sft_sweeps.jobs import Job
 from sft_sweeps.schema import ClusterConfig, KindConfig
 from sft_sweeps.slurm import minutes
 from sft_sweeps.spec import Model, Stage
 
-PARALLEL = (1, 2, 4, 8)
-WEIGHTS_SHARE = 0.75  # of a GPU's memory; the rest is for keys, values and activations
 CPUS = 4  # of a job that neither trains nor generates
 MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
@@ -76,7 +75,7 @@ def resources(job: Job, cluster: ClusterConfig) -> Resources:
         gpus_per_node=layout.gpus_per_node,
         cpus_per_task=layout.cpus_per_task if kind.cpus is None else kind.cpus,
         gpu_type=cluster.gpu_type if layout.gpus_per_node else "",
-        memory=_memory(layout.gpus_per_node, cluster, kind),
+        memory=_memory(layout.gpus_per_node, cluster, kind, replicas(job, cluster)),
         minutes=limit(job.kind, cluster),
         partition=_either(kind.partition, cluster.partition),
         account=_either(kind.account, cluster.account),
@@ -100,22 +99,27 @@ def model_of(job: Job) -> Model:
     return job.subject.model if isinstance(job.subject, Stage) else job.subject
 
 
-def tensor_parallel(job: Job, cluster: ClusterConfig) -> int:
-    """GPUs over which a model is split to answer: the fewest that hold it, or else as many as divide its heads."""
-    shape = model_of(job).shape
-    fitting = [n for n in PARALLEL if n <= cluster.gpus_per_node and not (shape.heads % n or shape.kv_heads % n)]
-    return next((n for n in fitting if holds(job, cluster, n)), fitting[-1])
+def held(job: Job) -> Held:
+    """The job's model as the engine holds it to answer; the largest where several do."""
+    model = model_of(job)
+    every = [Held(model.name, model.shape, g.engine.dtype, g.engine.backend) for g in job.generations]
+    return max(every, key=lambda one: (one.gigabytes, one.backend), default=Held(model.name, model.shape, "bf16", "hf"))
 
 
-def holds(job: Job, cluster: ClusterConfig, gpus: int) -> bool:
-    """Whether the weights fit on so many GPUs and leave room to work."""
-    return weights_gb(job) / gpus <= WEIGHTS_SHARE * cluster.gpu_memory_gb
+def replica_gpus(job: Job, cluster: ClusterConfig) -> int:
+    """The fewest GPUs of a node that hold the model; as many as it can use where none do, which is refused later."""
+    try:
+        return held(job).size(cluster.gpus_per_node, cluster.gpu_memory_gb)
+    except RequestError:
+        return held(job).sizes(cluster.gpus_per_node)[-1]
 
 
-def weights_gb(job: Job) -> float:
-    """The model's weights in GB (1e9 bytes) as the engine holds them to answer."""
-    size = max((cost.BYTES[g.engine.dtype] for g in job.generations), default=cost.BYTES["bf16"])
-    return cost.parameters(model_of(job).shape) * size / 1e9
+def replicas(job: Job, cluster: ClusterConfig) -> int:
+    """Replicas that a job has on its node; more than there is room for are refused before."""
+    if job.kind != "generate":
+        return 1
+    most = cluster.gpus_per_node // replica_gpus(job, cluster) if model_of(job).gpus else job.width
+    return max(1, min(cluster.replicas, most))
 
 
 def _layout(job: Job, cluster: ClusterConfig) -> Layout:
@@ -126,15 +130,16 @@ def _layout(job: Job, cluster: ClusterConfig) -> Layout:
     if job.kind == "train":
         return Layout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
     if job.kind == "generate" and gpus:
-        used = tensor_parallel(job, cluster)
+        used = replica_gpus(job, cluster) * replicas(job, cluster)
         return Layout(1, 1, used, used * cluster.cpus_per_gpu)
-    return Layout(1, 1, 0, cluster.threads if job.kind == "generate" else CPUS)
+    return Layout(1, 1, 0, cluster.threads * job.width if job.kind == "generate" else CPUS)
 
 
-def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig) -> str:
-    """The kind's own; with GPUs `cluster.memory`, or their share of it (which nobody can tell of "all of a node")."""
+def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:
+    """The kind's own, for each replica; with GPUs `cluster.memory`, or their share of it (unknown of a whole node)."""
     if kind.memory is not None or not gpus:
-        return kind.memory or ""
+        of_one = megabytes(kind.memory or "")
+        return f"{of_one * copies}M" if copies > 1 and of_one else kind.memory or ""
     whole = cluster.memory or ""
     if gpus == cluster.gpus_per_node:
         return whole

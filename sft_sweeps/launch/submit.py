@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from sft_sweeps.frozen import dumps
 from sft_sweeps.grid import Point
 from sft_sweeps.identity import canonical, digest
 from sft_sweeps.jobs import Job, missing
+from sft_sweeps.judging_cost import Bill, capped, foresee
 from sft_sweeps.launch import lead, local, preflight, preflight_slurm
 from sft_sweeps.launch.progress import Progress
 from sft_sweeps.mirror import Tracking
@@ -32,6 +33,7 @@ from sft_sweeps.sweeps import Sweep, freeze
 
 # What belongs to the launch as a whole, so that no point may differ in it.
 GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "tracking", "plan", "inspect")
+NOTHING_JUDGED = Bill()
 
 
 def run(points: Sequence[Point]) -> int:
@@ -112,18 +114,22 @@ def show(plan: Plan, config: Config) -> int:
     """`action=plan`: print, and write JSON where asked; creates nothing else."""
     store = Store(config.output_dir, config.store.read_from)
     states = survey(plan, store)
+    bill = foresee(plan, states, store)
     show_plan(plan, states, console())
-    for line in (*actual.lines(plan, states, store), *_memory(plan, config)):
+    for line in (*actual.lines(plan, states, store), *_memory(plan, config), *filter(None, [bill.line()])):
         say(console(), escape(line))
-    write_plan(plan, states, config)
+    if problem := bill.problem():
+        say(console(), f"[yellow]a launch would be refused[/] {escape(problem)}")
+    write_plan(plan, states, bill, config)
     return 0
 
 
-def write_plan(plan: Plan, states: Mapping[str, State], config: Config) -> None:
+def write_plan(plan: Plan, states: Mapping[str, State], bill: Bill, config: Config) -> None:
     """`plan.output=FILE`, whatever the action."""
     if config.plan.output:
+        told = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
         try:
-            Path(config.plan.output).write_text(dumps(plan, states), encoding="utf-8")
+            Path(config.plan.output).write_text(dumps(plan, states, **told), encoding="utf-8")
         except OSError as error:
             raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
 
@@ -138,6 +144,7 @@ class Launch:
     warnings: Mapping[str, int]
     store: Store
     config: Config
+    bill: Bill = NOTHING_JUDGED
 
     @property
     def place(self) -> str:
@@ -165,7 +172,7 @@ class Launch:
             for job in self.jobs
             if job.kind == "train" and isinstance(job.subject, Stage)
         )
-        found += filter(None, fits)
+        found += filter(None, (*fits, self.bill.problem()))
         return [*found, *(preflight_slurm.check(self.jobs, cluster, self.warnings) if asked else ())]
 
 
@@ -177,8 +184,9 @@ def prepared(plan: Plan, config: Config) -> Launch:
     jobs = [
         _settled(job, config) for job in missing(plan, states, str(store.root.absolute()), _execution(config), others)
     ]
+    bill = foresee(plan, states, store)
     warnings = lead.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
-    return Launch(plan, states, jobs, warnings, store, config)
+    return Launch(plan, states, [capped(job, bill) for job in jobs], warnings, store, config, bill)
 
 
 def _settled(job: Job, config: Config) -> Job:
@@ -207,7 +215,9 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
         raise RequestError("\n".join(found))
     for note in plan.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
-    write_plan(plan, wanted.states, config)
+    if told := wanted.bill.line():
+        say(out, escape(told))
+    write_plan(plan, wanted.states, wanted.bill, config)
     store = wanted.store
     if config.store.shared:
         sharing.share(store.root)
@@ -294,6 +304,11 @@ def _summary(wanted: Launch) -> str:
     )
 
 
+def _interpreter(python: str) -> str:
+    """A relative path from where the command was typed; a name is left to PATH."""
+    return str(Path(python).absolute()) if "/" in python else python
+
+
 def _execution(config: Config) -> Execution:
     cluster = config.cluster
     return Execution(
@@ -306,6 +321,8 @@ def _execution(config: Config) -> Execution:
         save_every_seconds=cluster.save_every_seconds,
         save_every_steps=cluster.save_every_steps,
         generation_batch=config.evaluate.batch_size,
+        replicas=cluster.replicas,
+        engine_python=_interpreter(config.evaluate.engine_python),
         isolation=Isolation(
             mode=config.sandbox.isolation,
             require=tuple(config.sandbox.require),

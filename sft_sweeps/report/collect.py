@@ -6,6 +6,7 @@ from typing import Any
 
 from sft_sweeps.plan import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
+from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.spec import Score, Stage
 from sft_sweeps.statistics import CONFIDENCE
 from sft_sweeps.store import RecordError, Store
@@ -68,6 +69,7 @@ class Results:
     rows: tuple[Row, ...]
     missing: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
+    replicated: tuple[Replicated, ...] = ()
 
 
 def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results:
@@ -82,7 +84,8 @@ def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results
             missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(Row(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
-    return Results(sweep, question, names, rows, tuple(missing), tuple(comparisons(plan, store)))
+    compared, seeds = tuple(comparisons(plan, store)), tuple(replicated(plan, store))
+    return Results(sweep, question, names, rows, tuple(missing), compared, seeds)
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:
@@ -118,6 +121,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "runs": [_row_json(row) for row in results.rows],
         "missing": list(results.missing),
         "comparisons": [asdict(one) for one in results.comparisons],
+        "replicated": [asdict(one) for one in results.replicated],
     }
 
 
@@ -128,6 +132,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "label": run.label,
         "model": run.model.name,
         "strategy": run.strategy,
+        "seed": seed_of(run),
         "k": None if run.k is None else str(run.k),
         "points": list(run.points),
         "scores": _scores_json(row.scores),

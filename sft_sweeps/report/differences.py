@@ -1,25 +1,37 @@
-"""Paired differences between runs: on the same items, against one reference for each model.
+"""Paired differences between points: on the same items, against one reference for each model.
 
 The reference is the base model where it is scored, so that differences are gains and forgetting; else the multi-task
-run on the widest mixture; else the first run. Only one training seed of each is seen here: the intervals are of items.
+run on the widest mixture; else the first run. Between points of one training seed each, the interval is of items
+alone; where one of the two has several, seeds are resampled as well as items.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sft_sweeps.generate.rows import VERDICTS, read_rows
-from sft_sweeps.plan import Plan, Run
+from sft_sweeps.plan import Plan
+from sft_sweeps.report.replicates import Point, Values, points, rows, values
 from sft_sweeps.spec import Score
-from sft_sweeps.statistics import Interval, detectable, holm, paired_means, paired_proportions
-from sft_sweeps.store import RecordError, Store
+from sft_sweeps.statistics import (
+    Interval,
+    detectable,
+    detectable_mean,
+    holm,
+    paired_means,
+    paired_proportions,
+    spread,
+    two_level_difference,
+)
+from sft_sweeps.store import Store
 
-Values = Mapping[str, float | bool]
+Kept = Mapping[str, list[Values]]  # by a point's label, of each of its seeds that is scored
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run minus the reference on one benchmark: exact p where items are right or wrong, and what n items can show."""
+    """A point minus the reference on one benchmark: exact p where items are right or wrong, and what n items can show.
+
+    `seeds` are the training seeds of both, of which more than one make the interval one over seeds and items.
+    """
 
     benchmark: str
     run: str
@@ -29,56 +41,60 @@ class Comparison:
     p: float | None = None
     adjusted: float | None = None
     detectable: float | None = None
+    share: bool = False
+    seeds: tuple[int, int] = (1, 1)
 
 
 def comparisons(plan: Plan, store: Store) -> Iterator[Comparison]:
     """All of a plan's, benchmark by benchmark; what is not scored, or on other items, is left out."""
     scores = {(s.generation.benchmark.name, s.generation.subject.id): s for s in plan.scores}
+    all_points = points(plan)
     for benchmark in dict.fromkeys(name for name, _ in scores):
         found = []
         for model in dict.fromkeys(run.model.id for run in plan.runs):
-            runs = [run for run in plan.runs if run.model.id == model]
-            kept = {run.id: _values(store, scores.get((benchmark, run.id))) for run in runs}
-            reference = _reference([run for run in runs if kept[run.id]])
+            of = [point for point in all_points if point.runs[0].model.id == model]
+            kept = {point.label: _kept(point, benchmark, scores, store) for point in of}
+            reference = _reference([point for point in of if kept[point.label]])
             found += [
-                _compared(benchmark, run, reference, kept)
-                for run in runs
-                if reference and run.id != reference.id and kept[run.id].keys() == kept[reference.id].keys()
+                _compared(benchmark, point, reference, kept)
+                for point in of
+                if reference and point != reference and _alike(kept[point.label], kept[reference.label])
             ]
         adjusted = iter(holm([one.p for one in found if one.p is not None]))
         yield from (one if one.p is None else replace(one, adjusted=next(adjusted)) for one in found)
 
 
-def _reference(runs: list[Run]) -> Run | None:
-    """Of runs that are scored."""
-    for run in runs:
-        if run.strategy == "base":
-            return run
-    wide = [run for run in runs if run.strategy == "multi_task"]
-    return max(wide, key=lambda run: len(run.stages[-1].mixture.components), default=runs[0] if runs else None)
+def _kept(point: Point, benchmark: str, scores: Mapping[tuple[str, str], Score], store: Store) -> list[Values]:
+    """Of the seeds that are scored on the same items as the first one."""
+    found = [given for run in point.runs if (given := values(store, scores.get((benchmark, run.id))))]
+    return [given for given in found if given.keys() == found[0].keys()]
 
 
-def _compared(benchmark: str, run: Run, reference: Run, kept: Mapping[str, Values]) -> Comparison:
-    items = sorted(kept[reference.id])
-    ours, theirs = ([kept[one.id][item] for item in items] for one in (run, reference))
-    if all(isinstance(value, bool) for value in (*ours, *theirs)):
-        found = paired_proportions([bool(x) for x in ours], [bool(x) for x in theirs])
+def _alike(ours: list[Values], theirs: list[Values]) -> bool:
+    return bool(ours) and ours[0].keys() == theirs[0].keys()
+
+
+def _reference(of: list[Point]) -> Point | None:
+    """Of points that are scored."""
+    for point in of:
+        if point.runs[0].strategy == "base":
+            return point
+    wide = [point for point in of if point.runs[0].strategy == "multi_task"]
+    return max(wide, key=lambda p: len(p.runs[0].stages[-1].mixture.components), default=of[0] if of else None)
+
+
+def _compared(benchmark: str, point: Point, reference: Point, kept: Kept) -> Comparison:
+    ours, theirs = kept[point.label], kept[reference.label]
+    share = all(isinstance(value, bool) for given in (*ours, *theirs) for value in given.values())
+    a, b = rows(ours), rows(theirs)
+    made = Comparison(benchmark, point.label, reference.label, Interval(0, 0, 0), len(a[0]), share=share)
+    if len(a) > 1 or len(b) > 1:
+        return replace(made, difference=two_level_difference(a, b), seeds=(len(a), len(b)))
+    if share:
+        found = paired_proportions([bool(x) for x in a[0]], [bool(x) for x in b[0]])
         discordant = ((found.only_a or 0) + (found.only_b or 0)) / found.n
         least = detectable(found.n, discordant) if discordant else None
-        return Comparison(benchmark, run.label, reference.label, found.interval, found.n, found.p, None, least)
-    means = paired_means([float(x) for x in ours], [float(x) for x in theirs])
-    return Comparison(benchmark, run.label, reference.label, means.interval, means.n)
-
-
-def _values(store: Store, score: Score | None) -> Values:
-    """An item's verdict; where there are several numbers for it (turns, samples, repeats), their mean."""
-    with contextlib.suppress(RecordError, OSError, ValueError, KeyError):
-        if score is None or store.record(score) is None:
-            return {}
-        by_item: dict[str, list[float | bool]] = {}
-        for row in read_rows(store.place(score) / VERDICTS):
-            value = next((row[key] for key in ("correct", "score", "loss") if row.get(key) is not None), None)
-            if value is not None:
-                by_item.setdefault(str(row["item"]), []).append(value)
-        return {item: of[0] if len(of) == 1 else sum(of) / len(of) for item, of in by_item.items()}
-    return {}
+        return replace(made, difference=found.interval, p=found.p, detectable=least)
+    apart = [x - y for x, y in zip(a[0], b[0], strict=True)]
+    least = detectable_mean(len(apart), spread(apart)) if len(set(apart)) > 1 else None
+    return replace(made, difference=paired_means(a[0], b[0]).interval, detectable=least)

@@ -1,7 +1,9 @@
 """The tables: one row a run; then one row a stage of each run that has several, where forgetting shows."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,17 +11,25 @@ from rich.table import Table
 
 from sft_sweeps.claims import write_json
 from sft_sweeps.report.collect import Results, Row, to_json
+from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.show import say
 
 FOOTNOTE = (
     "Accuracies are k of n items with Wilson's 95 % interval; losses are nats per supervised token with a bootstrap "
-    "95 % interval over examples. Intervals cover the choice of items, not the variance between training seeds."
+    "95 % interval over examples. These intervals cover the choice of items, not the variance between training seeds."
 )
 
 DIFFERENCES = (
     "Differences are paired by item, with a bootstrap 95 % interval; p is McNemar's exact test, in parentheses "
     "adjusted over the benchmark's rows (Holm). Detectable is the smallest difference that so many items show with "
-    "80 % power at the share of discordant items seen."
+    "80 % power, at the share of discordant items (of means: at the spread of differences) seen. Where a point has "
+    "several training seeds, its difference is of the mean over them, and the interval over seeds and items together."
+)
+
+SEEDS = (
+    "Mean over training seeds on the same data, with a 95 % bootstrap interval over seeds and items together; SD is "
+    "the standard deviation between seeds. Few seeds tell little: of three, the true SD may be 0.5 to 6 times "
+    "the one seen, and the bootstrap is too narrow."
 )
 
 Cells = list[list[str]]
@@ -48,12 +58,30 @@ def differences(results: Results) -> tuple[list[str], Cells]:
     header = ["run", "against", "benchmark", "difference", "p (exact, Holm)", "detectable"]
     cells = []
     for one in results.comparisons:
-        scale, unit = (100, " points") if one.p is not None else (1, "")
+        scale, unit = (100, " points") if one.share else (1, "")
         found = one.difference
         text = f"{scale * found.value:+.2f}{unit} [{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
         p = "-" if one.p is None or one.adjusted is None else f"{one.p:.3g} ({one.adjusted:.3g})"
         least = "-" if one.detectable is None else f"{100 * one.detectable:.1f} points"
+        least = least if one.share or one.detectable is None else f"{one.detectable:.2f}"
         cells.append([one.run, one.against, _title(one.benchmark), text, p, least])
+    return header, cells
+
+
+def seeds(results: Results) -> tuple[list[str], Cells]:
+    """Header and rows of the points with several training seeds."""
+    header = ["run", "benchmark", "seeds", "mean over seeds", "SD between seeds", "each"]
+    cells = []
+    for one in results.replicated:
+        scale, digits, unit = (100, 1, "%") if one.share else (1, 3, "")
+        low, high = (f"{scale * end:.{digits}f}" for end in (one.mean.low, one.mean.high))
+        mean = f"{scale * one.mean.value:.{digits}f}{unit} (n={one.n}) [{low}–{high}]"
+        each = ", ".join(
+            f"{seed}: {scale * value:.{digits}f}" for seed, value in zip(one.seeds, one.values, strict=True)
+        )
+        cells.append(
+            [one.point, _title(one.benchmark), str(len(one.seeds)), mean, f"{scale * one.sd:.{digits}f}", each]
+        )
     return header, cells
 
 
@@ -77,6 +105,8 @@ def show(results: Results, out: Console) -> None:
     header, rows = stages(results)
     if rows:
         out.print(_rich("After each stage", header, rows))
+    if results.replicated:
+        out.print(_rich("Over training seeds", *seeds(results)))
     say(out, f"[dim]{FOOTNOTE}[/]")
     if results.missing:
         first = escape(results.missing[0])
@@ -96,6 +126,8 @@ def markdown(results: Results) -> str:
     header, rows = stages(results)
     if rows:
         parts += ["## After each stage", _markdown(header, rows)]
+    if results.replicated:
+        parts += ["## Over training seeds", _markdown(*seeds(results)), SEEDS]
     if results.comparisons:
         parts += ["## Differences", _markdown(*differences(results)), DIFFERENCES]
     if results.missing:
@@ -109,8 +141,28 @@ def _markdown(header: list[str], rows: Cells) -> str:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """results.json and results.md in a folder; the paths written."""
+    """results.json, results.md and results.csv (one score a line) in a folder; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", to_json(results))
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
-    return [folder / "results.json", folder / "results.md"]
+    with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(lines(results))
+    return [folder / name for name in ("results.json", "results.md", "results.csv")]
+
+
+COLUMNS = ("run", "id", "model", "strategy", "k", "seed", "stage", "after", "benchmark")
+NUMBERS = ("metric", "value", "low", "high", "n", "k", "total")
+
+
+def lines(results: Results) -> Iterator[list[Any]]:
+    """results.csv: a header, each score of each run after each stage, then the means over seeds (`seed` is "mean")."""
+    yield [*COLUMNS, "metric", "value", "low", "high", "n", "correct", "total", "seeds", "sd"]
+    for row in results.rows:
+        run = row.run
+        named = [run.label, run.id, run.model.name, run.strategy, "" if run.k is None else str(run.k), seed_of(run)]
+        for place, after in enumerate(row.after, 1):
+            for name, value in after.scores.items():
+                yield [*named, place, after.label, name, *(getattr(value, key) for key in NUMBERS), 1, ""]
+    for one in results.replicated:
+        named = [one.point, "", "", "", "", "mean", "", "", one.benchmark, "mean over seeds"]
+        yield [*named, one.mean.value, one.mean.low, one.mean.high, one.n, "", "", len(one.seeds), one.sd]

@@ -1,0 +1,111 @@
+"""Runs that differ only in `train.seed` are replicates of one point: shown as mean and spread, never as one cell."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sft_sweeps.generate.rows import VERDICTS, read_rows
+from sft_sweeps.plan import Plan, Run
+from sft_sweeps.spec import Score
+from sft_sweeps.statistics import Interval, proportion, spread, two_level
+from sft_sweeps.store import RecordError, Store
+
+Values = Mapping[str, float | bool]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Replicates, one of each training seed; most points have one."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """A point's score on one benchmark over its seeds.
+
+    `mean` has an interval over seeds and items together; `sd` is the standard deviation between the seeds' scores.
+    """
+
+    benchmark: str
+    point: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    mean: Interval
+    sd: float
+    n: int
+    share: bool  # of right items, else a mean
+
+
+def points(plan: Plan) -> list[Point]:
+    """The runs of a plan by what they are but for their seed, in order."""
+    found: dict[Any, list[Run]] = {}
+    for run in plan.runs:
+        stages = tuple((stage.mixture, replace(stage.recipe, seed=0)) for stage in run.stages)
+        found.setdefault((run.model.id, run.strategy, run.k, stages), []).append(run)
+    return [Point(_label(runs), tuple(sorted(runs, key=seed_of))) for runs in found.values()]
+
+
+def seed_of(run: Run) -> int:
+    """The training seed of a run; a base model has none, which is 0."""
+    return run.stages[-1].recipe.seed if run.stages else 0
+
+
+def _label(runs: list[Run]) -> str:
+    first = runs[0].label
+    seeds = {f"seed={seed_of(run)}" for run in runs}
+    return first if len(runs) == 1 else " ".join(word for word in first.split() if word not in seeds)
+
+
+def replicated(plan: Plan, store: Store) -> Iterator[Replicated]:
+    """Every point with several seeds, by benchmark; seeds that are not scored, or on other items, are left out."""
+    scores = {(s.generation.benchmark.name, s.generation.subject.id): s for s in plan.scores}
+    several = [point for point in points(plan) if len(point.runs) > 1]
+    for benchmark in dict.fromkeys(name for name, _ in scores) if several else ():
+        for point in several:
+            kept = [(seed_of(run), values(store, scores.get((benchmark, run.id)))) for run in point.runs]
+            kept = [(seed, found) for seed, found in kept if found and found.keys() == kept[0][1].keys()]
+            if len(kept) < 2:
+                continue
+            table = rows([found for _, found in kept])
+            means = tuple(sum(row) / len(row) for row in table)
+            share = all(isinstance(value, bool) for _, found in kept for value in found.values())
+            seeds = tuple(seed for seed, _ in kept)
+            mean = _interval(table, share)
+            yield Replicated(benchmark, point.label, seeds, means, mean, spread(means), len(table[0]), share)
+
+
+def _interval(table: list[list[float]], share: bool) -> Interval:
+    """Over seeds and items. Where all are right or all wrong, resampling sees no noise: Wilson's, over items, does."""
+    found, n = two_level(table), len(table[0])
+    return proportion(round(found.value * n), n) if share and found.value in (0.0, 1.0) else found
+
+
+def rows(kept: list[Values]) -> list[list[float]]:
+    """A table of seeds by items, which are the same for all."""
+    items = sorted(kept[0])
+    return [[float(found[item]) for item in items] for found in kept]
+
+
+def values(store: Store, score: Score | None) -> Values:
+    """An item's verdict; where there are several numbers for it (turns, samples, repeats), their mean.
+
+    A held-out example's loss is in units of the mean number of tokens, so that the mean over examples is the loss of a
+    token, as the score has it.
+    """
+    with contextlib.suppress(RecordError, OSError, ValueError, KeyError, ZeroDivisionError):
+        if score is None or store.record(score) is None:
+            return {}
+        verdicts = read_rows(store.place(score) / VERDICTS)
+        if score.generation.benchmark.source is not None:
+            tokens = sum(row["tokens"] for row in verdicts) / len(verdicts)
+            return {str(row["item"]): row["loss"] / tokens for row in verdicts}
+        by_item: dict[str, list[float | bool]] = {}
+        for row in verdicts:
+            value = next((row[key] for key in ("correct", "score") if row.get(key) is not None), None)
+            if value is not None:
+                by_item.setdefault(str(row["item"]), []).append(value)
+        return {item: of[0] if len(of) == 1 else sum(of) / len(of) for item, of in by_item.items()}
+    return {}
