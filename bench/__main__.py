@@ -122,6 +122,20 @@ def trl() -> Figure:
     return {"what": "our step / TRL's, mixed lengths", "value": 1 / value, "target": 1 / 3, "unit": "x", "free": free}
 
 
+def gpu() -> Figure | None:
+    """A training step of a 1B and a 7B LLaMA on a GPU against TRL's best; all ways are kept."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    path = ROOT / "bench" / "results" / "gpu.json"
+    subprocess.run([sys.executable, "-m", "bench.gpu_speed", "--json", str(path)], cwd=ROOT, check=True)
+    figures = json.loads(path.read_text())["figures"]
+    speeds = {shape: {f["way"]: f.get("tokens_per_second") for f in found} for shape, found in figures.items()}
+    value = max((ways["trl_best"] or 0) / ways["ours"] for ways in speeds.values())
+    return {"what": "TRL's best / ours, tokens/s on a GPU", "value": value, "target": 1 / 1.3, "unit": "x"}
+
+
 FIGURES: dict[str, Callable[[], Figure | None]] = {
     "encode": encode,
     "start": start,
@@ -136,6 +150,7 @@ FIGURES: dict[str, Callable[[], Figure | None]] = {
     "quickstart": quickstart,
     "scaling": scaling,
     "trl": trl,
+    "gpu": gpu,
 }
 
 
@@ -150,7 +165,7 @@ def main() -> int:
     figures = []
     for name in options.names or FIGURES:
         if (measured := FIGURES[name]()) is None:
-            print(f"{name}: NOT MEASURED, its data are not at hand", flush=True)
+            print(f"{name}: NOT MEASURED, what it needs is not at hand", flush=True)
             continue
         figure = {**measured, "load": os.getloadavg()[0]}
         figures.append(figure)
