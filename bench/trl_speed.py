@@ -10,6 +10,7 @@ Needs `pip install -e '.[bench]'`.
 """
 
 import argparse
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -181,6 +182,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures there")
     given = parser.parse_args()
+    if importlib.util.find_spec("trl") is None:
+        parser.error("TRL is not installed: pip install -e '.[bench]'")
     figures = []
     for figure in run(given.profiles, given.steps, given.rounds):
         figures.append(figure)
