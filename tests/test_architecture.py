@@ -21,7 +21,7 @@ LAYERS = (
     "resolve plan frozen show compare claims store actual sharing sweeps tracking mirror jobs retention attempts",
     "reasons submissions standing disk",
     "data.example data.drop data.clean data.tags data.template data.tokenizer data.mini data.select data.read",
-    "data.spell data.fastchat data.chat data.encode data.shelf data.prepare data.pool",
+    "data.spell data.fastchat data.chat data.encode data.shelf data.blocks data.writer data.prepare data.pool",
     "data.contamination data.inspect data.download data.ready data.batches",
     "sandbox_keeper sandbox_filter sandbox sandbox_attacks benchmarks.item benchmarks.mini",
     "benchmarks.gsm8k benchmarks.humaneval benchmarks.mt_bench benchmarks.catalog judging",
