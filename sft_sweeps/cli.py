@@ -116,7 +116,7 @@ def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     logs.add_argument("--follow", action="store_true", help="go on until the job has ended")
     logs.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
     logs.add_argument(
-        "--kind", choices=["prepare", "train", "generate", "score", "judge"], help="default: the newest log's"
+        "--kind", choices=["encode", "prepare", "train", "generate", "score", "judge"], help="default: the newest log's"
     )
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     logs.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")

@@ -277,7 +277,7 @@ class KindConfig:
 
 
 def _kinds() -> dict[str, KindConfig]:
-    return {kind: KindConfig() for kind in ("prepare", "train", "generate", "score", "judge")}
+    return {kind: KindConfig() for kind in ("encode", "prepare", "train", "generate", "score", "judge")}
 
 
 @dataclass

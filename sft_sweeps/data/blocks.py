@@ -5,6 +5,7 @@ Only a few blocks are held, whatever the length of the file.
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -104,7 +105,15 @@ _worker: Worker | None = None
 def _start(*made: Any) -> None:
     global _worker  # noqa: PLW0603 -- a helper process has one
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = Worker(*made)
+
+
+def _end_with_parent() -> None:
+    """The queue of work stays open when its other end is killed: without this a helper would wait for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _work(chunk: tuple[int, list[Any]]) -> Block:

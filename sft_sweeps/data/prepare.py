@@ -28,6 +28,7 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.resolve import content_of, tokenizer_of
 from sft_sweeps.spec import Source
 
+MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
 WORTH_PROCESSES = 8 << 20  # bytes of a file: less is encoded before helpers have started
 Progress = Callable[[int], None]  # is told how many rows are done
 
@@ -140,10 +141,15 @@ def _still(path: Path, source: Source, before: tuple[int, int]) -> None:
 
 
 def _cores(source: Source) -> int:
-    if source.rows_from == "generated" or multiprocessing.parent_process() is not None:
-        return 1
+    """In a process of a stage or of answering, its own: its siblings need the others."""
+    return 1 if multiprocessing.parent_process() is not None else helpers(source)
+
+
+def helpers(source: Source) -> int:
+    """How many processes a source is worth here: those of the job's CPUs, where Slurm gave it some."""
     try:
-        small = Path(source.path).stat().st_size < WORTH_PROCESSES
+        small = source.rows_from == "generated" or Path(source.path).stat().st_size < WORTH_PROCESSES
     except OSError:
         small = True
-    return 1 if small else min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return 1 if small else min(MOST_PROCESSES, cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))

@@ -16,8 +16,9 @@ from sft_sweeps.data.blocks import REASONS, Block
 from sft_sweeps.data.drop import Dropped
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import Outcome, Sieve, check
-from sft_sweeps.data.shelf import ACCOUNT, TRUNCATED, Wanted
+from sft_sweeps.data.shelf import TRUNCATED, Wanted
 from sft_sweeps.identity import canonical
+from sft_sweeps.jobs import ACCOUNT
 
 WORDS = 12  # bins of the histogram: lengths up to 2, 4, 8, ... tokens
 
@@ -119,6 +120,8 @@ class Writer:
                 "rows": tally.rows,
                 "examples": len(self._lengths),
                 "dropped": dict(sorted(tally.dropped.items())),
+                "dropped_rows": tally.dropped_rows,
+                "dropped_parts": {reason: count for reason, count in sorted(tally.dropped_parts.items()) if count},
                 "samples": tally.samples,
                 "masked": dict(sorted(numbers.masked.items())),
                 "tokens": numbers.tokens,

@@ -19,8 +19,9 @@ from sft_sweeps.data.encode import Encoded, Encoder
 from sft_sweeps.data.pool import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.rows import ITEMS, JOURNAL, PROGRESS, Answer, Journal, Row, write_rows
+from sft_sweeps.generate.rows import ITEMS, JOURNAL, Answer, Journal, Row, write_rows
 from sft_sweeps.generate.vllm import VLLMEngine
+from sft_sweeps.jobs import PROGRESS
 from sft_sweeps.plan import Subject, reaches_heldout
 from sft_sweeps.spec import Benchmark, Engine, Generation, Source
 from sft_sweeps.store import Store, write_record
@@ -144,7 +145,7 @@ class Answerer:
             self.told = time.monotonic()
             place = self.store.folder(self.subject) / "generate"
             place.mkdir(parents=True, exist_ok=True)
-            write_json(place / PROGRESS, {"benchmark": name, "done": done, "of": of})
+            write_json(place / PROGRESS, {"what": name, "done": done, "of": of})
             log.info("%s: %d of %d answered", name, done, of)
 
     def losses(self, benchmark: Benchmark, source: Source) -> list[Row]:

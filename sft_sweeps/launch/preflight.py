@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sft_sweeps import cost, judging, sandbox, unpack
@@ -23,6 +24,8 @@ from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store import Store
 from sft_sweeps.train import checkpoint
 
+SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
+
 if TYPE_CHECKING:
     from sft_sweeps.data.shelf import Shelf
 
@@ -35,10 +38,12 @@ def problems(
     use: Use | None = None,
     *,
     place: str = "local",
+    unfetched: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Everything that would fail later; `use` is how the launch will use the disk.
 
-    `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell.
+    `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell. `unfetched` says by the
+    paths of files why they could not be fetched.
     """
     return [
         *_records(plan, states),
@@ -47,7 +52,7 @@ def problems(
         *(_devices(jobs) if place == "local" else ()),
         *_items(jobs, place),
         *(text for model in _models(jobs) for text in _weights(model, store)),
-        *_sources(jobs, store),
+        *_sources(jobs, store, unfetched),
     ]
 
 
@@ -170,7 +175,7 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
     )
 
 
-def _sources(jobs: Sequence[Job], store: Store) -> Iterator[str]:
+def _sources(jobs: Sequence[Job], store: Store, unfetched: Mapping[str, str]) -> Iterator[str]:
     """The files that missing stages train on and held-out losses are taken on: there, the planned ones, and usable."""
     found: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
@@ -180,7 +185,11 @@ def _sources(jobs: Sequence[Job], store: Store) -> Iterator[str]:
             found.setdefault(source, []).append(job)
     for source, users in found.items():
         if source.rows_from != "generated":
-            yield from _data(source, f"data.sources.{source.slot}", users, _shelf(source, users, store))
+            key, shelf = f"data.sources.{source.slot}", _shelf(source, users, store)
+            if shelf is None and source.path in unfetched:
+                yield f"{key}: {unfetched[source.path]}"
+            else:
+                yield from _data(source, key, users, shelf)
 
 
 def _shelf(source: Source, users: Sequence[Job], store: Store) -> "Shelf | None":
@@ -217,6 +226,9 @@ def _data(source: Source, key: str, users: Sequence[Job], shelf: "Shelf | None")
             f"{key}: {path} is not the pinned {source.name} ({content}, expected {source.content}). Fetch it again, or "
             f"use it as a file of your own with {key}.path={path}."
         )
+        return
+    if path.stat().st_size > SURVEYED:  # its own job reads it, and says the same of it
+        yield from _overlaps(source, key, users, source.rows)
         return
     try:
         tally = read.survey(path, source, f"{key}.max_bad_fraction")
