@@ -26,7 +26,10 @@ Kind = Literal["encode", "prepare", "train", "generate", "score", "judge"]
 
 @dataclass(frozen=True)
 class Encoding:
-    """A source as a model is given it: what lies on the shelf under `key` (data/shelf.py), or is to be put there."""
+    """A source as a model is given it: what lies on the shelf under `key` (data/shelf.py), or is to be put there.
+
+    Without the model's tokenizer there is no key, and only a plan can be made of it.
+    """
 
     source: Source
     model: Model
@@ -176,7 +179,7 @@ def encode_first(jobs: Sequence[Job], lacking: Sequence[tuple[Job, Encoding]]) -
         return top(by_id[job.parent]) if job.parent else job
 
     waiting, first = {top(job).id for job, _ in lacking}, lacking[0][0]
-    encodings = tuple({encoding.key: encoding for _, encoding in lacking}.values())
+    encodings = tuple({encoding.key or encoding: encoding for _, encoding in lacking}.values())
     made = Job(
         "encode", first.root, encodings[0].model, first.execution, read_from=first.read_from, encodings=encodings
     )

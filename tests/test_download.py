@@ -176,7 +176,6 @@ def test_prepare_fetches_checks_and_encodes_and_names_what_fails(
 
 def test_a_hub_data_set_becomes_parquet_with_its_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library reads a folder as it reads the hub."""
-    pytest.importorskip("datasets", reason="NOT RUN: the extra `hub` is not installed")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train.jsonl").write_bytes(b"".join(ROWS.splitlines(keepends=True)[:50]))

@@ -106,10 +106,11 @@ def test_a_stage_finds_what_the_job_made(tmp_path: Path, store: Store) -> None:
     assert len(found) == 5
 
 
-def test_a_model_without_its_tokenizer_is_left_to_preflight(tmp_path: Path, store: Store) -> None:
-    source = numbers(tmp_path / "ours.jsonl")
+def test_without_the_tokenizer_the_job_can_only_be_planned(tmp_path: Path, store: Store) -> None:
+    found = [numbers(tmp_path / "ours.jsonl"), numbers(tmp_path / "theirs.jsonl")]
     absent = model(weights="hub:org/name@1", tokenizer="hub:org/name@1", name="absent")
-    assert "encode" not in {job.kind for job in jobs_of(plan_of((absent, [source], "multi_task")), store)}
+    first, *_ = jobs_of(plan_of((absent, found, "multi_task")), store)
+    assert [(e.source.name, e.key) for e in first.encodings] == [("ours", ""), ("theirs", "")]
 
 
 def job_of(store: Store, *sources: Source) -> Job:
@@ -228,7 +229,7 @@ def test_a_launch_encodes_first_and_says_what_is_dropped(launch: Launch, tmp_pat
 def test_a_file_that_cannot_be_fetched_is_named_once_with_the_reason(launch: Launch) -> None:
     line = (*LINE, "data.sources.math.url=http://127.0.0.1:1/u33b.jsonl", "cluster=local", "output_dir=out")
     planned = launch(*line, "action=plan")
-    assert "encodes first: gsm8k_rft (to be fetched)" in planned.stdout
+    assert "encodes first: gsm8k_rft (its file is not here)" in planned.stdout
     done = launch(*line)
     assert done.returncode == 2
     assert done.stderr.count("u33b.jsonl") == 2  # the address, and the place

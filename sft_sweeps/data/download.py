@@ -127,11 +127,8 @@ def _verify(entry: SourceConfig, part: Path, path: Path) -> None:
 
 
 def _from_hub(entry: SourceConfig, path: Path, progress: Progress) -> None:
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        why = "it needs: pip install 'sft-sweeps[hub]'"
-        raise RunError(by_hand(entry, path, why)) from None
+    from datasets import load_dataset  # a second that only the hub's readers pay
+
     part = path.with_name(f"{path.name}.part")
     try:
         found = load_dataset(entry.hub, entry.subset or None, split=entry.split, revision=entry.revision)

@@ -63,7 +63,7 @@ def uses(items: Iterable[Stage | Generation]) -> Iterator[Use]:
 
 
 def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
-    """What is not on the shelf, with each job that needs it; nothing for a model whose tokenizer is not here."""
+    """What is not on the shelf, with each job that needs it; without a key where a model's tokenizer is not here."""
     known: dict[Any, Encoding | None] = {}
     found = []
     for job in jobs:
@@ -85,7 +85,7 @@ def _alike(use: Use) -> Any:
 
 def _lacking(use: Use, store: Store) -> Encoding | None:
     key = _key(use, store)
-    return Encoding(*use, key) if key and not shelved(key, store.roots) else None
+    return None if key and shelved(key, store.roots) else Encoding(*use, key)
 
 
 def _key(use: Use, store: Store) -> str:

@@ -43,7 +43,7 @@ def problems(
     """Everything that would fail later; `use` is how the launch will use the disk.
 
     `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell. `unfetched` says by the
-    paths of files why they could not be fetched.
+    paths of files why they could not be fetched; nothing, where that will be tried.
     """
     return [
         *_records(plan, states),
@@ -187,7 +187,7 @@ def _sources(jobs: Sequence[Job], store: Store, unfetched: Mapping[str, str]) ->
         if source.rows_from != "generated":
             key, shelf = f"data.sources.{source.slot}", _shelf(source, users, store)
             if shelf is None and source.path in unfetched:
-                yield f"{key}: {unfetched[source.path]}"
+                yield from (f"{key}: {text}" for text in [unfetched[source.path]] if text)
             else:
                 yield from _data(source, key, users, shelf)
 

@@ -2,7 +2,7 @@
 them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.console import Console
 from sft_sweeps.jobs import Encoding, Job, encode_first
 from sft_sweeps.plan import Plan
 from sft_sweeps.resolve import file_of
-from sft_sweeps.schema import Config
+from sft_sweeps.schema import Config, SourceConfig
 from sft_sweeps.store import Store
 
 
@@ -23,20 +23,19 @@ def encoded_first(jobs: Sequence[Job], store: Store) -> list[Job]:
     return encode_first(jobs, encodings.lacking(jobs, store))
 
 
-def fetch(jobs: Iterable[Job], configs: Iterable[Config], out: Console) -> tuple[bool, dict[str, str]]:
-    """Fetch the files that are to be encoded; whether any came, and of each that did not its path with the reason."""
+def to_fetch(jobs: Iterable[Job], configs: Iterable[Config]) -> dict[Path, SourceConfig]:
+    """The files that are to be encoded, are not here and have an address."""
     absent = {e.source.path for job in jobs for e in job.encodings if not Path(e.source.path).is_file()}
-    if not absent:
-        return False, {}
-    wanted = {}
-    for config in configs:
-        for entry in config.data.sources.values():
-            if str(path := file_of(entry, config)) in absent and not entry.path and (entry.url or entry.hub):
-                wanted[path] = entry
+    entries = ((config, entry) for config in configs if absent for entry in config.data.sources.values())
+    known = ((file_of(entry, config), entry) for config, entry in entries if not entry.path)
+    return {path: entry for path, entry in known if str(path) in absent and (entry.url or entry.hub)}
+
+
+def fetch(wanted: Mapping[Path, SourceConfig], out: Console) -> dict[str, str]:
+    """Fetch files; why one did not come, by its path."""
     from sft_sweeps.data import ready
 
-    failed = ready.fetch(wanted, out)
-    return len(failed) < len(wanted), {str(path): text for path, text in failed.items()}
+    return {str(path): text for path, text in ready.fetch(wanted, out).items()}
 
 
 def lines(jobs: Sequence[Job]) -> list[str]:
@@ -70,4 +69,4 @@ def _files(job: Job) -> bool:
 
 def _name(encoding: Encoding) -> str:
     there = Path(encoding.source.path).is_file()
-    return encoding.source.name if there else f"{encoding.source.name} (to be fetched)"
+    return encoding.source.name if there else f"{encoding.source.name} (its file is not here)"

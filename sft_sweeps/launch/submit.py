@@ -216,12 +216,13 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     """Make what is missing of a sweep: here, with progress and the table at the end, or on the cluster, and return."""
     config, out = points[0].config, console()
     wanted = prepared(plan, config)
-    came, unfetched = sources.fetch(wanted.jobs, [point.config for point in points], out)
-    if came:  # what a file has may name its stages anew
+    fetched = sources.to_fetch(wanted.jobs, [point.config for point in points])
+    _refuse(wanted, {str(path): "" for path in fetched})
+    if fetched:  # what a file has may name its stages anew
+        unfetched = sources.fetch(fetched, out)
         plan = planning.build(requests(points))
         wanted = prepared(plan, config)
-    if found := wanted.problems(unfetched):
-        raise RequestError("\n".join(found))
+        _refuse(wanted, unfetched)
     _say_notes((*plan.notes, *sources.notes(plan, wanted.store)), out)
     write_plan(plan, wanted.states, config)
     store = wanted.store
@@ -238,6 +239,11 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     if wanted.jobs and wanted.place == "slurm":
         return _submit(wanted, sweep, out)
     return _run(wanted, sweep, out)
+
+
+def _refuse(wanted: Launch, unfetched: Mapping[str, str]) -> None:
+    if found := wanted.problems(unfetched):
+        raise RequestError("\n".join(found))
 
 
 def tracked(job: Job, plan: Plan, config: Config, group: str) -> Job:
