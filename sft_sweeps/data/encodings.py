@@ -157,16 +157,13 @@ def notes_of(keys: Iterable[tuple[str, str]], store: Store) -> list[str]:
 
 def dropped(name: str, account: Mapping[str, Any]) -> Iterator[str]:
     """What an encoded source lacks of its file: a line where it lacks anything."""
-    parts: Mapping[str, int] = account.get("dropped_parts", {})
-    rows = {reason: count - parts.get(reason, 0) for reason, count in account["dropped"].items()}
-    told = _counts(rows)
+    every: Mapping[str, int] = account["dropped"]
+    rows: Mapping[str, int] = account.get("dropped_rows", every)
+    parts = {reason: count - rows.get(reason, 0) for reason, count in every.items()}
+    told = [f"{sum(rows.values()):,} of {account['rows']:,} rows dropped: {_counts(rows)}"] if rows else []
+    told += [f"parts of rows dropped: {_counts(parts)}"] if any(parts.values()) else []
     if told:
-        gone = account.get("dropped_rows", sum(rows.values()))
-        told = f"{gone:,} of {account['rows']:,} rows dropped: {told}"
-    if cut := _counts(parts):
-        told = f"{told}; " * bool(told) + f"of rows that stay, parts are dropped: {cut}"
-    if told:
-        yield f"{name}: {told}"
+        yield f"{name}: {'; '.join(told)}"
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

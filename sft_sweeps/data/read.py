@@ -158,13 +158,11 @@ class Tally:
     examples: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
-    dropped_rows: int = 0  # without any example; a row may be dropped in parts, each for its reason
-    dropped_parts: Counter[str] = field(default_factory=Counter)  # among `dropped`, those of rows that stay
+    dropped_rows: Counter[str] = field(default_factory=Counter)  # without any example, each for one reason
 
-    def drop(self, dropped: Dropped, part: bool = False) -> None:
-        """Count a dropped row, or a part of one that stays."""
+    def drop(self, dropped: Dropped) -> None:
+        """Count a dropped row, or a part of one."""
         self.dropped[dropped.reason] += 1
-        self.dropped_parts[dropped.reason] += part
         self.samples.setdefault(dropped.reason, dropped.sample)
 
 
@@ -203,11 +201,12 @@ class Sieve:
         tally.rows += 1
         if outcome.keys and (reason := self._unique.repeats(outcome.keys)):
             tally.drop(Dropped(reason, f"row {tally.rows - 1}"))
-            tally.dropped_rows += 1
+            tally.dropped_rows[reason] += 1
             return False
         for dropped in outcome.dropped:
-            tally.drop(dropped, part=bool(outcome.examples))
-        tally.dropped_rows += not outcome.examples
+            tally.drop(dropped)
+        if outcome.dropped and not outcome.examples:
+            tally.dropped_rows[outcome.dropped[0].reason] += 1
         tally.examples += len(outcome.examples)
         return bool(outcome.examples)
 
