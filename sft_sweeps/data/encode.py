@@ -116,6 +116,10 @@ class Encoder:
         ids = np.concatenate([self._layout.start, *before, self._layout.opening(rounds, prompt)])
         return [int(token) for token in ids]
 
+    def text_ids(self, text: str) -> list[int]:
+        """A text without a template: the token that begins a text, and its ids."""
+        return [*([] if self.bos_id is None else [self.bos_id]), *self._speller.ids(text).tolist()]
+
     def opening_ids(self, text: str) -> list[int]:
         """The ids that make an answer begin with `text`, after a prompt's."""
         own = self.template.startswith(CHAT)
