@@ -82,6 +82,8 @@ def test_rounds_are_spelt_as_the_tokenizer_does(made: str, sides: list[tuple[str
     tokenizer, words = spellers(made)
     assert rounds(words, sides) == expected(tokenizer, sides)
     assert rounds(words, sides) == expected(tokenizer, sides)  # now remembered
+    texts = [text for both in sides for text in both]
+    assert words.counts(texts) == [len(Plain(tokenizer).ids(text)) for text in texts] == Plain(tokenizer).counts(texts)
 
 
 @pytest.mark.parametrize("entries", [1, 7])

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -62,7 +62,7 @@ class Worker:
     def block(self, chunk: tuple[int, list[Any]]) -> Block:
         """What becomes of the rows, of which the first has the given place."""
         first, rows = chunk
-        outcomes = [self._outcome(row, first + place) for place, row in enumerate(rows)]
+        outcomes = list(self._outcomes(rows, first))
         examples = [example for outcome in outcomes for example in outcome.examples]
         encoded = list(self._encoder.encoded(examples))
         return Block(
@@ -76,13 +76,31 @@ class Worker:
             ["" if example.group == example.id else example.group for example in examples],
         )
 
-    def _outcome(self, row: Row | Example, index: int) -> Outcome:
-        if isinstance(row, Example):
-            return Outcome((row,))
-        return self._reader.outcome(row, index, self._split)
+    def _outcomes(self, rows: Sequence[Row | Example], first: int) -> Iterator[Outcome]:
+        """In two steps, so that the tokens of all messages are counted at once."""
+        cleaned = [
+            row if isinstance(row, Example) else self._reader.cleaned(row, first + place)
+            for place, row in enumerate(rows)
+        ]
+        counts = self._counts([found for found in cleaned if isinstance(found, Example)])
 
-    def _split(self, example: Example) -> Iterable[Example]:
-        return clean.split(example, self._reader.cleaning, self._reader.bug_compatible, self._encoder.count)
+        def split(example: Example) -> Iterable[Example]:
+            return clean.split(example, self._reader.cleaning, self._reader.bug_compatible, counts.__getitem__)
+
+        for row, found in zip(rows, cleaned, strict=True):
+            if isinstance(found, Dropped):
+                yield Outcome(dropped=(found,))
+            elif isinstance(row, Example):
+                yield Outcome((row,))
+            else:
+                yield self._reader.cut(found, row, split)
+
+    def _counts(self, examples: Sequence[Example]) -> dict[str, int]:
+        """The tokens of each message, where conversations are split by them."""
+        if not (self._reader.cleaning and self._reader.cleaning.split_tokens):
+            return {}
+        texts = list(dict.fromkeys(text for example in examples for text in example.messages))
+        return dict(zip(texts, self._encoder.counts(texts), strict=True))
 
 
 def _joined(arrays: list[Any], kind: Any) -> Any:

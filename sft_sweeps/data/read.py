@@ -79,12 +79,21 @@ class Reader:
 
     def outcome(self, row: Row, index: int, split: Split) -> Outcome:
         """What a row becomes."""
+        found = self.cleaned(row, index)
+        return Outcome(dropped=(found,)) if isinstance(found, Dropped) else self.cut(found, row, split)
+
+    def cleaned(self, row: Row, index: int) -> Example | Dropped:
+        """A row's example before it is split, or why there is none."""
         try:
             found = self._example(row, f"{self.name}/{index}")
             if self._about and (reason := self._about(found)):
                 raise DropError(reason)
         except DropError as error:
-            return Outcome(dropped=(Dropped(str(error), f"{row.place}: {_shorten(row)}"),))
+            return Dropped(str(error), f"{row.place}: {_shorten(row)}")
+        return found
+
+    def cut(self, found: Example, row: Row, split: Split) -> Outcome:
+        """What the cleaned example of a row becomes."""
         keys = clean.keys(found) if self.cleaning and self.cleaning.drop_duplicates else None
         parts, dropped = tuple(split(found)), []
         if (rounds := sum(len(part.rounds) for part in parts)) < len(found.rounds):

@@ -40,6 +40,9 @@ class Speller(Protocol):
     def ids(self, text: str) -> Ids:
         """The ids of a text, without special tokens."""
 
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many ids each text has."""
+
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
         """Each round's ids, and the place of the first that is learnt."""
 
@@ -58,6 +61,9 @@ class Plain:
 
     def ids(self, text: str) -> Ids:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(found.ids) for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
         encodings = self._tokenizer.encode_batch([given + learnt for given, learnt in sides], add_special_tokens=False)
@@ -96,22 +102,33 @@ class Words(dict[str, bytes]):
             return self._plain.ids(text)
         return np.frombuffer(self._spelt([_words(SPACE + text)])[0], dtype=np.int32)
 
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        found = self._many([f" {text}" for text in texts])
+        if found is None:
+            return [len(self.ids(text)) for text in texts]
+        counts: list[int] = np.diff(found[1]).tolist()
+        for place in (place for place, text in enumerate(texts) if text[:1] in BLANKS):
+            counts[place] = len(self._plain.ids(texts[place]))
+        return counts
+
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
-        texts = [text.replace(SPACE, " ").encode() for given, learnt in sides for text in (f" {given}", learnt)]
-        buffer = b"".join(texts)
-        if len(buffer) < WORTH_TABLE or b"\0" in buffer:
+        found = self._many([text for given, learnt in sides for text in (f" {given}", learnt)])
+        if found is None:
             return self._few(sides)
-        ids, ends = self._many(buffer, np.array(list(map(len, texts)), dtype=np.int64))
-        begins = [0, *ends.tolist()]
+        ids, begins = found[0], found[1].tolist()
         return [
             self._plain.rounds([both])[0] if _inseparable(*both) else (ids[begin:end], first - begin)
             for both, begin, first, end in zip(sides, begins[::2], begins[1::2], begins[2::2], strict=False)
         ]
 
-    def _many(self, buffer: bytes, sizes: Places) -> tuple[Ids, Places]:
-        """The ids of texts of some sizes that fill a buffer, and where each text's end."""
-        ends = np.cumsum(sizes)
-        starts = _starts(buffer, ends - sizes)
+    def _many(self, texts: Sequence[str]) -> tuple[Ids, Places] | None:
+        """The ids of all texts, and between which places each one's are; None where there are too few for a table."""
+        parts = [text.replace(SPACE, " ").encode() for text in texts]
+        buffer = b"".join(parts)
+        if len(buffer) < WORTH_TABLE or b"\0" in buffer:
+            return None
+        edges = np.cumsum([0, *map(len, parts)])
+        starts = _starts(buffer, edges[:-1])
         lengths = np.diff(starts, append=len(buffer))
         keys, long = lanes(buffer, starts, lengths), lengths > WIDTH
         entries = self._table.find(keys)
@@ -123,7 +140,7 @@ class Words(dict[str, bytes]):
         others = np.flatnonzero(entries == 0)
         words = [[word.decode().replace(" ", SPACE)] for word in _cut(buffer, starts, lengths, others)]
         ids, word_ends = self._table.ids(entries, others, self._spelt(words))
-        return ids, np.concatenate([[0], word_ends])[np.searchsorted(starts, ends)]
+        return ids, np.concatenate([[0], word_ends])[np.searchsorted(starts, edges)]
 
     def _remember(self, words: list[bytes], keys: Lanes) -> None:
         """Spell words that the table lacks, each once; forget the others where there is no room."""
