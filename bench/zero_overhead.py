@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.spec import Execution, Recipe, Shape
-from sft_sweeps.train import attention, head, loss, ranks
+from sft_sweeps.train import attention, head, layers, loss, ranks
 from sft_sweeps.train.engine import Engine, prepare_process
 from sft_sweeps.train.init import materialise
 
@@ -63,6 +64,9 @@ def make_row(tokens: int, seed: int) -> loss.Row:
 def plain_step(folder: Path, implementation: str) -> Callable[[loss.Row], float]:
     """A training step in plain torch."""
     model: Any = head.Trained.from_pretrained(folder, dtype=torch.float32, attn_implementation=implementation)
+    if implementation != attention.NAME:
+        for module in model.modules():
+            module.__class__ = LlamaAttention if isinstance(module, layers.Attention) else module.__class__
     model.to(ranks.device()).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
 

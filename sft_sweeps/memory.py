@@ -2,15 +2,15 @@
 
     weights      bf16 copies: all of them (ZeRO 2), or 1/N and what is gathered at a time (ZeRO 3)
     gradients    fp32: 1/N, and the bucket in which they are summed
+    update       one group's gradients once more, when activations and logits are gone
     optimizer    fp32 weights and two moments, 1/N; in the host's memory with offload
     activations  what the backward pass needs of each token (below); with recompute the layers' inputs and one layer
     logits       a chunk of them, the gradient of the head's weight, that of the hidden states (train/head.py)
 
-Activations of one layer, numbers held of each token (H hidden, I intermediate): the inputs of both norms, 2H in fp32;
-in the compute format the normalised and the weighted states of both, 4H, queries, keys and values (repeated where heads
-share them), 3H, attention's result as it comes and as it is joined, 2H, and gate, its activation, up and product, 4I.
-tests/test_memory.py holds this to what torch saves. Not in it: what CUDA, NCCL and the allocator keep, for which
-RESERVED stands.
+Activations of one layer, numbers held of each token (H hidden, I intermediate): the inputs of both norms and what comes
+of them, 4H, queries, keys and values (repeated where heads share them), 3H, attention's result, H (on a CPU 2H: its
+pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/test_memory.py holds this to what torch
+saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which RESERVED stands.
 """
 
 from dataclasses import dataclass, replace
@@ -39,10 +39,12 @@ class Memory:
     optimizer: float
     activations: float
     logits: float
+    update: float
 
     @property
     def total(self) -> float:
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + RESERVED
+        passing = max(self.activations + self.logits, self.update)
+        return self.weights + self.gradients + self.optimizer + passing + RESERVED
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,22 @@ def of(shape: Shape, recipe: Recipe, execution: Execution, tokens: int) -> Memor
     ranks, whole = execution.processes, execution.zero_stage < 3 or parameters(shape) <= execution.whole_parameters
     gathered = count if whole else min(count, LIVE)
     partition = 0.0 if whole else count / ranks
-    gradients = count / ranks + min(count, BUCKET) + min(count / ranks, GROUP)
     states = (min(count / ranks, GROUP) if execution.offload else count / ranks) * 12
     return Memory(
         weights=(gathered + partition) * size,
-        gradients=gradients * 4,
+        gradients=(count / ranks + min(count, BUCKET)) * 4,
         optimizer=states,
         activations=tokens * activations(shape, recipe.precision, recompute=execution.recompute),
         logits=logits(shape, recipe.precision, tokens),
+        update=min(count / ranks, GROUP) * 4,
     )
 
 
 def activations(shape: Shape, precision: str, *, recompute: bool) -> float:
     """Bytes held of each token for the backward pass."""
     size, hidden = BYTES[precision], shape.hidden_size
-    layer = (9 * hidden + 4 * shape.intermediate_size) * size + 2 * hidden * BYTES["fp32"]
-    last = hidden * (2 * size + BYTES["fp32"])  # the final norm
+    layer = (8 * hidden + 3 * shape.intermediate_size) * size
+    last = hidden * size  # the final norm
     if recompute:
         return shape.layers * hidden * size + layer + last
     return shape.layers * layer + last

@@ -21,6 +21,7 @@ import numpy as np
 import values
 
 from sft_sweeps.data.encode import Encoded
+from sft_sweeps.launch.local import gpus_here
 from sft_sweeps.spec import Execution, Shape
 
 SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
@@ -134,9 +135,10 @@ def _answer(queue: Any, function: Callable[..., str], arguments: tuple[Any, ...]
 
 
 def _server() -> ForkServerContext:
-    """Processes that have everything imported."""
+    """Processes that have everything imported; where there are GPUs nothing, as launch/local.py says why."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sft_sweeps.train.loop", "deepspeed.runtime.zero.muon.muon_optimizer"])
+    warm = [] if gpus_here() else ["sft_sweeps.train.loop", "deepspeed.runtime.zero.muon.muon_optimizer"]
+    context.set_forkserver_preload(warm)
     os.environ["OMP_NUM_THREADS"] = "1"
     return context
 
@@ -186,15 +188,15 @@ def train_rank(job_fields: dict[str, Any], rank: int, processes: int, rendezvous
 
 def limit_groups(size: int) -> None:
     """In this process, ZeRO's groups hold no more weights of a rank than that."""
-    from sft_sweeps.train import engine
+    from sft_sweeps.train import zero
 
-    made = engine.zero_config
+    made = zero.config
 
     def limited(*arguments: Any) -> dict[str, Any]:
         config = made(*arguments)
         return config | {"zero_optimization": config["zero_optimization"] | {"sub_group_size": size}}
 
-    engine.zero_config = limited
+    zero.config = limited
 
 
 def befall(job: Job) -> None:

@@ -230,13 +230,16 @@ def _end(processes: Sequence[Any], grace: float) -> None:
 
 
 def fork_server() -> ForkServerContext:
-    """A context whose processes start with the heavy libraries imported."""
+    """A context whose processes start with the heavy libraries imported.
+
+    Not where there are GPUs: importing DeepSpeed opens one, and a forked process could not use it any more.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; a job sets its own count later
     if not gpus_here():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed looks for one, and says so
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "sft_sweeps.launch.warm"])
+    context.set_forkserver_preload(["__main__"] if gpus_here() else ["__main__", "sft_sweeps.launch.warm"])
     resource_tracker.ensure_running()  # before the mask: starting it unblocks SIGINT
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is this process's to handle, not the server's
     forkserver.ensure_running()

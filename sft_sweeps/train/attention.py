@@ -41,7 +41,8 @@ def attend(
     kernel = fused() if query.is_cuda and query.dtype in HALF else None
     if kernel is None or boundaries is None:
         return per_example(query, key, value, lengths, scaling), None
-    flat = (query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1))
+    # Not `query[0]`, whose gradient is a copy into zeros.
+    flat = (query.squeeze(0).transpose(0, 1), key.squeeze(0).transpose(0, 1), value.squeeze(0).transpose(0, 1))
     return kernel(flat, boundaries, max(lengths), scaling)[None], None
 
 
@@ -73,14 +74,12 @@ def fused() -> Kernel | None:
 
 
 def _of_torch(varlen: Callable[..., Any]) -> Kernel:
+    asks = "enable_gqa" in inspect.signature(varlen).parameters  # torch 2.11 shares keys unasked
+
     def kernel(states: States, boundaries: Tensor, longest: int, scale: float | None) -> Tensor:
-        shared = states[0].shape[1] != states[1].shape[1]
-        found: Tensor = varlen(
-            *(*states, boundaries, boundaries, longest, longest),
-            scale=scale,
-            window_size=(-1, 0),  # causal
-            enable_gqa=shared,
-        )
+        shared = {"enable_gqa": True} if asks and states[0].shape[1] != states[1].shape[1] else {}
+        ends = (boundaries, boundaries, longest, longest)
+        found: Tensor = varlen(*states, *ends, scale=scale, window_size=(-1, 0), **shared)  # causal
         return found
 
     return kernel

@@ -24,10 +24,10 @@ if not torch.cuda.is_available():
 
 import deepspeed
 import transformers
-from deepspeed.utils import safe_get_full_fp32_param, safe_set_full_fp32_param, safe_set_local_fp32_param
+from deepspeed.utils import safe_get_full_fp32_param
 
 from sft_sweeps.spec import Execution, Recipe
-from sft_sweeps.train import load, loss, ranks, weights
+from sft_sweeps.train import load, loss, ranks, weights, zero
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -45,7 +45,7 @@ def prepare_process(execution: Execution) -> None:
     for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
         os.environ.setdefault(name, alone)
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        _prepare_gpu(int(os.environ["LOCAL_RANK"]))
     else:
         # Else DeepSpeed runs `numactl` in every step to count the accelerators.
         os.environ.setdefault("LOCAL_SIZE", str(execution.processes))
@@ -56,6 +56,16 @@ def prepare_process(execution: Execution) -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed|typing_extensions")
+
+
+def _prepare_gpu(place: int) -> None:
+    """Kernels that add in the same order every time, so that a GPU too resumes bit for bit: attention's gradient."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Rows differ in length from step to step: without it, blocks that fit no other row are lost.
+    os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    torch.cuda.set_device(place)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging
 
 
 class Engine:
@@ -82,11 +92,12 @@ class Engine:
             fused=True,
         )
         if execution.zero_stage == 3:
-            deepspeed.utils.set_z3_leaf_modules(model, _layer_classes(model), raise_if_not_found=False)
-        config = zero_config(recipe, execution, self.parameters) | {"checkpoint": {"load_universal": universal}}
+            deepspeed.utils.set_z3_leaf_modules(model, zero.layer_classes(model), raise_if_not_found=False)
+        config = zero.config(recipe, execution, self.parameters) | {"checkpoint": {"load_universal": universal}}
         self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=self._optimizer, config=config)
         self.deepspeed.train()
-        _set_masters(self.deepspeed, masters)
+        self._norms = zero.quicken(self.deepspeed.optimizer, alone=self.processes == 1)
+        zero.set_masters(self.deepspeed, masters)
         # What exists by now stays: without it, each full collection of garbage walks through all of it.
         gc.freeze()
 
@@ -113,8 +124,12 @@ class Engine:
         """Clip the gradients, update the weights, and return the norm that the gradients had over all ranks."""
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        self._norms.clear()
         self.deepspeed.step()
-        return float(self.deepspeed.get_global_grad_norm())
+        if self._norms:
+            return math.hypot(*self._norms)
+        norm = float(self.deepspeed.get_global_grad_norm())  # with offload, it counts them itself
+        return norm if norm >= 0 else math.nan
 
     def probe(self, tokens: int) -> None:
         """A pass forward and back over so many tokens, all supervised, of weight zero: nothing remains of it."""
@@ -126,6 +141,7 @@ class Engine:
     def close(self) -> None:
         """Let go of the model and of what was kept for it."""
         self.deepspeed.destroy()
+        zero.forget()
         gc.unfreeze()
 
     def load(self, folder: Path, tag: str) -> bool:
@@ -144,47 +160,6 @@ class Engine:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the parameters in the order of their names."""
         return {name: tuple(_shape(p)) for name, p in sorted(self.deepspeed.module.named_parameters())}
-
-
-def zero_config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, Any]:
-    """DeepSpeed's configuration."""
-    whole = parameters <= execution.whole_parameters
-    zero: dict[str, Any] = {
-        "stage": execution.zero_stage,
-        "overlap_comm": torch.cuda.is_available() and not execution.offload,
-        "reduce_bucket_size": min(parameters, 200_000_000),
-    }
-    if execution.offload:
-        zero |= {"offload_optimizer": {"device": "cpu", "pin_memory": torch.cuda.is_available()}}
-    if execution.zero_stage == 3:
-        zero |= {"memory_efficient_linear": not whole}
-        zero |= {"stage3_param_persistence_threshold": parameters if whole else 100_000}
-    config: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": recipe.max_grad_norm,
-        "zero_optimization": zero,
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-    }
-    if recipe.precision == "bf16":
-        # Sums over bins and ranks stay fp32, so that the process count does not enter the gradient.
-        config |= {"bf16": {"enabled": True}, "communication_data_type": "fp32"}
-        config |= {"data_types": {"grad_accum_dtype": "fp32"}}
-    return config
-
-
-def _set_masters(engine: Any, masters: dict[str, Tensor]) -> None:
-    """The optimizer's fp32 weights are the stored ones; DeepSpeed made them from the bf16 copies."""
-    for name, parameter in engine.module.named_parameters() if masters else ():
-        set_weights = safe_set_local_fp32_param if hasattr(parameter, "ds_tensor") else safe_set_full_fp32_param
-        set_weights(parameter, masters[name])
-
-
-def _layer_classes(model: Any) -> list[type]:
-    """The decoder layers' classes: ZeRO handles each as one, which saves hooks and small collectives."""
-    names = set(model._no_split_modules or ())
-    return list({type(module) for module in model.modules() if type(module).__name__ in names})
 
 
 def _shape(parameter: Any) -> Any:

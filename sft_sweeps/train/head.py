@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
+from sft_sweeps.train.layers import lighten
+
 CHUNK = {"cpu": 1 << 24, "cuda": 1 << 26}  # logits at a time; every chunk passes over the gradient of the weight once
 
 
@@ -28,6 +30,7 @@ class Trained(LlamaForCausalLM):  # type: ignore[misc]
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.lm_head.__class__ = LossHead
+        lighten(self)
 
     def forward(self, row: Any) -> Tensor:
         """The weighted sum over the row's supervised tokens."""
@@ -50,17 +53,20 @@ class _Loss(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden)
         to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
+        weighted = hidden * weights[:, None].to(hidden.dtype)
         size = max(1, CHUNK[hidden.device.type] // len(weight))
-        pieces = (torch.split(tensor, size) for tensor in (hidden, targets, weights, to_hidden))
-        for states, target, share, gradient in zip(*pieces, strict=True):
-            loss, to_logits = _chunk(torch.mm(states, weight.t()).float(), target, share)
-            total += loss
+        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden))
+        for states, shares, target, share, gradient in zip(*pieces, strict=True):
+            loss, to_logits = _chunk(torch.mm(states, weight.t()), target)
+            total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
             torch.mm(to_logits, weight, out=gradient)
             if states.dtype == torch.float32:
-                to_weight.addmm_(to_logits.t(), states)
+                to_weight.addmm_(to_logits.t(), shares)
             else:
-                to_weight += torch.mm(to_logits.t(), states)
+                to_weight += torch.mm(to_logits.t(), shares)
+        to_hidden *= weights[:, None].to(hidden.dtype)
         ctx.save_for_backward(to_hidden, to_weight.to(weight.dtype))
         return total
 
@@ -70,13 +76,11 @@ class _Loss(torch.autograd.Function):
         return to_hidden * scale.to(to_hidden.dtype), to_weight * scale.to(to_weight.dtype), None, None
 
 
-def _chunk(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The weighted loss of a chunk, and its gradient in place of the logits [rows, vocabulary], fp32."""
-    logits -= logits.amax(dim=1, keepdim=True)
-    chosen = logits.gather(1, targets[:, None])[:, 0]
-    logits.exp_()
-    sums = logits.sum(dim=1)
-    loss = ((sums.log() - chosen) * weights).sum()
-    logits *= (weights / sums)[:, None]
-    logits.scatter_add_(1, targets[:, None], -weights[:, None])
-    return loss, logits
+def _chunk(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Each token's loss of a chunk [rows], and its gradient by the logits [rows, vocabulary], fp32."""
+    logs = torch.log_softmax(logits, dim=1, dtype=torch.float32)
+    rows = torch.arange(len(targets), device=targets.device)
+    losses = -logs[rows, targets]
+    shares = logs.exp_()
+    shares[rows, targets] -= 1
+    return losses, shares

@@ -1,0 +1,92 @@
+"""The engine under DeepSpeed: gradients that are no numbers leave the weights, a closed engine leaves no memory."""
+
+import gc
+import math
+import weakref
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training import RECIPE, SHAPE, in_child
+
+from sft_sweeps.spec import Execution
+from sft_sweeps.train.init import materialise
+
+CASES = [(2, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("engine") / "base"
+    materialise(SHAPE, 0, [], folder)
+    return str(folder)
+
+
+def spoilt(base: str, zero_stage: int, precision: str) -> str:
+    """What a step with a gradient that is no number reports and does, and whether the next one works."""
+    from sft_sweeps.train import loss, ranks
+    from sft_sweeps.train.engine import Engine, prepare_process
+
+    execution = Execution(zero_stage=zero_stage, whole_parameters=0)
+    prepare_process(execution)
+    with ranks.process_group(1):
+        engine = Engine(Path(base), replace(RECIPE, precision=precision), execution)
+        row = replace(loss.blank(40, engine.device), weights=torch.full((40,), 1 / 40, device=engine.device))
+
+        def weights() -> list[torch.Tensor]:
+            return [tensor.clone() for _, tensor in engine.full_weights()]
+
+        first = weights()
+        _, norm = engine.step([row], 1e-3)
+        before = weights()
+        _, wrong = engine.step([replace(row, weights=row.weights * math.nan)], 1e-3)
+        after = weights()
+        _, again = engine.step([row], 1e-3)
+        kept = all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        moved = [
+            any(not torch.equal(a, b) for a, b in zip(old, new, strict=True))
+            for old, new in ((first, before), (after, weights()))
+        ]
+        return f"{math.isfinite(norm)} {wrong} {kept} {moved} {math.isfinite(again)}"
+
+
+@pytest.mark.parametrize(("zero_stage", "precision"), CASES)
+def test_gradients_that_are_no_numbers_never_reach_the_weights(base: str, zero_stage: int, precision: str) -> None:
+    assert in_child(spoilt, base, zero_stage, precision) == "True nan True [True, True] True"
+
+
+def left(base: str, zero_stage: int, precision: str) -> str:
+    """What is still there of an engine that was closed after memory ran out inside a layer."""
+    from sft_sweeps.train import loss, ranks
+    from sft_sweeps.train.engine import Engine, prepare_process
+
+    execution = Execution(zero_stage=zero_stage, whole_parameters=0)
+    prepare_process(execution)
+    with ranks.process_group(1):
+        engine = Engine(Path(base), replace(RECIPE, precision=precision), execution)
+        row = replace(loss.blank(40, engine.device), weights=torch.full((40,), 1 / 40, device=engine.device))
+        for _ in range(3):
+            engine.step([row], 1e-3)
+        held: dict[str, Any] = {"model": weakref.ref(engine.deepspeed.module)}
+        held |= {"optimizer": weakref.ref(engine.deepspeed.optimizer)}
+        held |= {name: weakref.ref(parameter) for name, parameter in engine.deepspeed.module.named_parameters()}
+        engine.deepspeed.module.model.layers[1].mlp.register_forward_pre_hook(out_of_memory)
+        with suppress(torch.OutOfMemoryError):
+            engine.backward([row])
+        engine.close()
+        del engine, row
+        gc.collect()
+        return f"{[name for name, reference in held.items() if reference() is not None]}"
+
+
+def out_of_memory(*_: Any) -> None:
+    raise torch.OutOfMemoryError("there is no memory")
+
+
+@pytest.mark.parametrize(("zero_stage", "precision"), CASES)
+def test_nothing_is_left_of_a_closed_engine(base: str, zero_stage: int, precision: str) -> None:
+    """Else a stage that ran out of memory would begin again with half of it taken."""
+    assert in_child(left, base, zero_stage, precision) == "[]"
