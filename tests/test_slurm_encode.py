@@ -79,3 +79,25 @@ def test_where_it_fails_nothing_starts_and_everything_says_why(site: Site, tmp_p
     out = site.launch(*wanted, "data.sources.math.max_bad_fraction=0.5")
     assert "submitted 4 jobs" in out
     assert {stage["state"] for stage in site.ended("bad")["stages"]} == {"done"}
+
+
+def test_another_sweep_of_the_same_sources_waits_for_them(site: Site, tmp_path: Path) -> None:
+    """Its own job looks after them when the other one's has ended, however that was."""
+    path, held = rows(tmp_path / "ours.jsonl", 6000), "+cluster.sbatch.begin=now+1hour"
+    site.launch(*line(path, "one"), held)
+    other = (*line(path, "two"), "train.learning_rate=0.01", held)
+    out = site.launch(*other)
+    first, second = numbers(site, "one"), numbers(site, "two")
+    (encoding,) = [job for job in first if job.startswith("encode")]
+    text = site.cluster.run("scontrol", "show", "job", second[encoding]).stdout
+    assert f"Dependency=afterany:{first[encoding]}(" in text
+    trained = [number for job, number in second.items() if job.startswith("train")]
+    assert len(trained) == 2
+    assert "1 to encode" in out
+    out = site.command("cancel", "one", "--yes").stdout
+    assert "cancelled 2 jobs: 2 train" in out
+    assert (
+        f"left {encoding} (job {first[encoding]}): sweep {site.sweep('two').name} needs it" in out
+    )  # the base model's
+    queue = site.cluster.queue()
+    assert {queue[number] for number in (*second.values(), first[encoding])} == {"PENDING"}
