@@ -2,7 +2,8 @@
 
 A stage is trained once, by whichever sweep came first; another sweep's jobs may stand on it. So a job that makes a
 model is left when a living job of another sweep is about that model or one that is made from it, and with it the job
-that encodes before it. Jobs that answer and score serve their own sweep alone. A number counts only while the queue lists it under the name of our `sbatch` call.
+that encodes before it. Jobs that answer and score serve their own sweep alone. A number counts only while the queue
+lists it under the name of our `sbatch` call.
 
 Stopped jobs save their resume states first. Their claims are given back when they have left the queue, not before: a
 new launch must not start in a folder that is still written to.
