@@ -16,7 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from sft_sweeps.data import download, encodings, inspect, prepare, read
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.resolve import Request, file_of
-from sft_sweeps.schema import Config, SourceConfig
+from sft_sweeps.schema import Config
+from sft_sweeps.schema_data import SourceConfig
 from sft_sweeps.show import say
 from sft_sweeps.spec import Source
 from sft_sweeps.store import Store

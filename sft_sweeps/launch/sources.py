@@ -10,7 +10,8 @@ from rich.console import Console
 from sft_sweeps.jobs import Encoding, Job, encode_first
 from sft_sweeps.plan import Plan
 from sft_sweeps.resolve import file_of
-from sft_sweeps.schema import Config, SourceConfig
+from sft_sweeps.schema import Config
+from sft_sweeps.schema_data import SourceConfig
 from sft_sweeps.store import Store
 
 
