@@ -4,12 +4,14 @@ Ours is measured from cold over whole files: read, cleaned, encoded, written. Th
 tokenizer through transformers (FastChat 0.2.30's `preprocess`: three calls of the tokenizer a turn, padded; TRL 1.16:
 the chat template with `{% generation %}` and its assistant mask) and measured on evenly spread rows, since they take
 minutes; tokens a second are compared, in CPU time, since a loaded machine slows wall time as it likes. Ids and masks of
-those rows are compared too.
+those rows are compared too. Where TRL is installed, its own preparation is measured beside, as ours from a file to what
+training reads; it takes no example of which nothing is learnt.
 
     python -m bench.encode_speed --data FOLDER --tokenizer FOLDER [--sharegpt FILE] [--rows 300] [--json]
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import statistics
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -96,13 +99,39 @@ def trl_way(tokenizer: Any) -> Way:
     tokenizer.chat_template = JINJA.format(system=find(TEMPLATE).system.replace("'", "\\'"))
 
     def encode(example: Example) -> tuple[Ids, Ids]:
-        roles = ("user", "assistant")
-        messages = [{"role": roles[place % 2], "content": text} for place, text in enumerate(example.messages)]
-        made = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+        made = tokenizer.apply_chat_template(messages(example), return_dict=True, return_assistant_tokens_mask=True)
         learnt = [place for place, flag in enumerate(made["assistant_masks"][:LENGTH]) if flag]
         return made["input_ids"][:LENGTH], learnt
 
     return encode
+
+
+def trl_itself(tokenizer: Any, examples: list[Example]) -> tuple[float, float, list[tuple[Ids, Ids]]]:
+    """What TRL's own trainer does of a file before it trains: (tokens a second, rows a second, what came out)."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    import datasets
+    from trl import SFTConfig, SFTTrainer
+
+    datasets.disable_progress_bars()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.jsonl"
+        file.write_text("".join(json.dumps({"messages": messages(example)}) + "\n" for example in examples))
+        given = {"assistant_only_loss": True, "max_length": LENGTH, "use_cpu": True, "bf16": False, "report_to": "none"}
+        settings: Any = SFTConfig(output_dir=folder, **given)
+        trainer: Any = SimpleNamespace(_tokenizer=tokenizer, chat_template=tokenizer.chat_template, _is_vlm=False)
+        trainer.completion_only_loss, trainer.assistant_only_loss = False, True
+        started = time.process_time()
+        rows: Any = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=folder)
+        rows = SFTTrainer._prepare_dataset(trainer, rows, tokenizer, settings, False, None, "train")
+        seconds = time.process_time() - started
+        made = [(row["input_ids"], [n for n, label in enumerate(row["labels"]) if label != IGNORED]) for row in rows]
+    return sum(len(ids) for ids, _ in made) / seconds, len(examples) / seconds, made
+
+
+def messages(example: Example) -> list[dict[str, str]]:
+    """A conversation as TRL reads it."""
+    roles = ("user", "assistant")
+    return [{"role": roles[place % 2], "content": text} for place, text in enumerate(example.messages)]
 
 
 def spread(source: Source, rows: int) -> list[Example]:
@@ -170,6 +199,11 @@ def measure(data: Path, tokenizer_folder: Path, sharegpt: Path | None, rows: int
             entry[name], entry[f"{name}_rows"], made = timed(way, examples)
             entry[f"{name}_agrees"] = agree(source, tokenizer_folder, examples, made)
             totals[name] += entry["tokens"] / entry[name]
+        if importlib.util.find_spec("trl"):
+            entry["trl_itself"], entry["trl_itself_rows"], theirs = trl_itself(tokenizer, examples)
+            learnt = [both for both in made if both[1]]
+            entry["trl_itself_agrees"] = statistics.mean(a == b for a, b in zip(learnt, theirs, strict=True))
+            totals["trl_itself"] = totals.get("trl_itself", 0.0) + entry["tokens"] / entry["trl_itself"]
         for key in ("tokens", "cpu", "seconds"):
             totals[key] += entry[key]
         totals["two"] += entry["two_processes_seconds"]
@@ -179,6 +213,7 @@ def measure(data: Path, tokenizer_folder: Path, sharegpt: Path | None, rows: int
         "tokens_per_second": totals["tokens"] / totals["cpu"],
         "times_fastchat": totals["fastchat"] / totals["cpu"],
         "times_trl": totals["trl"] / totals["cpu"],
+        **({"times_trl_itself": totals["trl_itself"] / totals["cpu"]} if "trl_itself" in totals else {}),
         "two_processes": totals["seconds"] / totals["two"],
         "second_use": max(entry["second_use"] for entry in report.values()),
     }
@@ -199,12 +234,13 @@ def main() -> None:
     for name, entry in found["sources"].items():
         speed = entry["tokens"] / entry["cpu"]
         print(f"{name:12s} {entry['rows']:8,.0f} rows {entry['tokens']:11,.0f} tokens: {entry['cpu']:.1f} CPU s")
-        for way, value in (("ours", speed), ("FastChat's", entry["fastchat"]), ("TRL's", entry["trl"])):
-            key = {"FastChat's": "fastchat_agrees", "TRL's": "trl_agrees"}.get(way)
-            equal = f", equal {entry[key]:.1%}" if key else ""
-            print(f"    {way:12s} {value / 1e3:8,.0f}k tokens/s{equal}")
+        print(f"    {'ours':12s} {speed / 1e3:8,.0f}k tokens/s")
+        for key, way in (("fastchat", "FastChat's"), ("trl", "TRL's"), ("trl_itself", "TRL itself")):
+            if key in entry:
+                print(f"    {way:12s} {entry[key] / 1e3:8,.0f}k tokens/s, equal {entry[f'{key}_agrees']:.1%}")
+    times = [("FastChat's way", "times_fastchat"), ("TRL's", "times_trl"), ("TRL itself", "times_trl_itself")]
     print(
-        f"all: {found['times_fastchat']:.1f} x FastChat's way, {found['times_trl']:.1f} x TRL's; two processes "
+        f"all: {', '.join(f'{found[key]:.1f} x {way}' for way, key in times if key in found)}; two processes "
         f"{found['two_processes']:.2f} x one (wall); second use {found['second_use']:.2f} s"
     )
 

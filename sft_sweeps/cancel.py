@@ -1,8 +1,9 @@
 """`sft-sweeps cancel`: end a sweep's jobs in Slurm, but none that another sweep needs.
 
 A stage is trained once, by whichever sweep came first; another sweep's jobs may stand on it. So a job that makes a
-model is left when a living job of another sweep is about that model or one that is made from it. Jobs that answer and
-score serve their own sweep alone. A number counts only while the queue lists it under the name of our `sbatch` call.
+model is left when a living job of another sweep is about that model or one that is made from it, and with it the job
+that encodes before it. Jobs that answer and score serve their own sweep alone. A number counts only while the queue
+lists it under the name of our `sbatch` call.
 
 Stopped jobs save their resume states first. Their claims are given back when they have left the queue, not before: a
 new launch must not start in a folder that is still written to.
@@ -130,6 +131,9 @@ def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue)
         for submitted in _living(other, plan, store, queue):
             subject = known.get(submitted.job.partition("-")[2])
             found |= dict.fromkeys(makes.intersection(_makers(subject)), other.name)
+    if found:  # what is left may wait for the sources
+        encoding = (s.job for s in mine if s.job.startswith("encode-"))
+        found |= dict.fromkeys(encoding, next(iter(found.values())))
     return found
 
 

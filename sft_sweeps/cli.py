@@ -62,10 +62,25 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--vocab-size", type=int, default=2048, help="number of tokens (default: %(default)s)")
     tokenizer.add_argument("--rows", type=int, default=2000, help="rows read of each file (default: %(default)s)")
     tokenizer.add_argument("--out", type=Path, required=True, help="folder to write")
+    _tag_parser(commands)
     _score_parser(commands)
     _jobs_parsers(commands)
     _doctor_parser(commands)
     return parser
+
+
+def _tag_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    text = "tag the conversations of a file with InsTagger, for clean.tags_file"
+    tag = commands.add_parser("tag", help=text, description=text)
+    tag.set_defaults(command=_tag)
+    tag.add_argument("file", type=Path, metavar="FILE", help="conversations with ids, as data.sources.*.path")
+    tag.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="of OFA-Sys/InsTagger")
+    tag.add_argument("--out", type=Path, required=True, metavar="TAGS.jsonl", help="file to write")
+    tag.add_argument("--engine", choices=["hf", "vllm"], default="hf", help="default: %(default)s")
+    tag.add_argument("--engine-python", default="", metavar="PYTHON", help="of the environment that has vLLM")
+    tag.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16", help="default: %(default)s")
+    tag.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
+    tag.add_argument("--max-new-tokens", type=int, default=512, help="of an answer (default: %(default)s)")
 
 
 def _score_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -116,7 +131,7 @@ def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     logs.add_argument("--follow", action="store_true", help="go on until the job has ended")
     logs.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
     logs.add_argument(
-        "--kind", choices=["prepare", "train", "generate", "score", "judge"], help="default: the newest log's"
+        "--kind", choices=["encode", "prepare", "train", "generate", "score", "judge"], help="default: the newest log's"
     )
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     logs.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
@@ -231,6 +246,26 @@ def _tokenizer(options: argparse.Namespace) -> int:
     with _writing(options.out):
         tokenizer.save(tokenizer.train(texts, options.vocab_size), options.out)
     print(f"written: {options.out}; use it with model.tokenizer={options.out}")
+    return 0
+
+
+def _tag(options: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    from sft_sweeps.generate.parallel import version_of_vllm
+    from sft_sweeps.generate.tagger import Asking, tag
+    from sft_sweeps.spec import Engine
+
+    for path, what in ((options.file, "file"), (options.model / "config.json", "model")):
+        if not path.is_file():
+            raise RequestError(f"there is no {path}; name the {what}")
+    if options.out.exists():
+        raise RequestError(f"{options.out} is there already; give another --out, or remove it")
+    found = version("transformers") if options.engine == "hf" else version_of_vllm(options.engine_python)
+    engine = Engine(options.engine, found.partition(".")[0], options.dtype)
+    asking = Asking(engine, options.batch_size, options.max_new_tokens, options.engine_python)
+    tag(options.file, options.model, options.out, asking, lambda text: print(text, flush=True))
+    print(f"written: {options.out}; use it with data.sources.SLOT.clean.tags_file={options.out}")
     return 0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sft_sweeps.schema import ClusterConfig, ModelConfig
 from sft_sweeps.slurm import minutes
 
-KINDS = ("prepare", "train", "generate", "score", "judge")
+KINDS = ("encode", "prepare", "train", "generate", "score", "judge")
 MEMORY = re.compile(r"0|[1-9][0-9]*[KMGT]")
 # YAML reads an unquoted 24:00:00 as 86400, which Slurm would take for minutes.
 LONGEST_PLAIN_MINUTES = 599

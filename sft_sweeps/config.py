@@ -17,7 +17,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from sft_sweeps import cluster_checks
 from sft_sweeps.errors import RequestError
-from sft_sweeps.schema import Config, DataConfig, KindConfig, SourceConfig, TrainConfig
+from sft_sweeps.schema import Config, KindConfig, TrainConfig
+from sft_sweeps.schema_data import DataConfig, SourceConfig
 
 ACTIONS = ("launch", "plan", "prepare", "inspect")
 STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")

@@ -1,23 +1,41 @@
 """From a plan and the store's states to the jobs that are missing.
 
-A job is what a local process or Slurm runs: prepare a base model, train a stage, generate a subject's missing answers
-to all benchmarks with one load of its weights, or score them, which needs neither weights nor a GPU
-(where a judge grades them: a network). Every job has at
-most one parent job, so the jobs are a forest. A job is frozen as a JSON file that says everything its worker needs.
+A job is what a local process or Slurm runs: encode the sources of a sweep, prepare a base model, train a stage,
+generate a subject's missing answers to all benchmarks with one load of its weights, or score them, which needs neither
+weights nor a GPU (where a judge grades them: a network). Every job has at most one parent job, so the jobs are a
+forest; what encodes is above all that needs it. A job is frozen as a JSON file that says everything its worker needs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from sft_sweeps.mirror import Tracking
 from sft_sweeps.plan import Plan, State, Subject, score_of
-from sft_sweeps.spec import Execution, Generation, Model, Stage
+from sft_sweeps.resolve import ENCODED
+from sft_sweeps.spec import Execution, Generation, Model, Source, Stage
 from sft_sweeps.store import Store
 
 NOT_TRACKED = Tracking()
-Kind = Literal["prepare", "train", "generate", "score", "judge"]
+ACCOUNT = "account.json"  # of an encoded source, written last
+PROGRESS = "progress.json"  # in the folder of a job's claim, for who watches: {"what", "done", "of"}
+Stop = Callable[[], bool]  # whether a job was asked to stop
+Kind = Literal["encode", "prepare", "train", "generate", "score", "judge"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A source as a model is given it: what lies on the shelf under `key` (data/shelf.py), or is to be put there.
+
+    Without the model's tokenizer there is no key, and only a plan can be made of it.
+    """
+
+    source: Source
+    model: Model
+    template: str
+    max_length: int
+    key: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,7 @@ class Job:
     parent: str = ""
     read_from: tuple[str, ...] = ()
     tracking: Tracking = NOT_TRACKED
+    encodings: tuple[Encoding, ...] = ()
 
     @property
     def id(self) -> str:
@@ -69,8 +88,8 @@ class Job:
 
     @property
     def gpus(self) -> int:
-        """What the work needs here: neither preparing nor scoring needs one."""
-        if self.kind in ("prepare", "score", "judge"):
+        """What the work needs here: neither encoding nor preparing nor scoring needs one."""
+        if self.kind in ("encode", "prepare", "score", "judge"):
             return 0
         return (self.subject.model if isinstance(self.subject, Stage) else self.subject).gpus
 
@@ -145,6 +164,32 @@ def _to_make(plan: Plan, states: Mapping[str, State], lacking: Mapping[str, list
         if model.initialised and states[model.id].state != "done" and model.id in needed:
             make.add(model.id)
     return make
+
+
+def shelved(key: str, roots: Iterable[Path]) -> Path | None:
+    """The folder of an encoded source in the first store that has it, whatever name the source had there."""
+    folders = (path.parent for root in roots for path in sorted((root / ENCODED).glob(f"*-{key}/{ACCOUNT}")))
+    return next(folders, None)
+
+
+def encode_first(jobs: Sequence[Job], lacking: Sequence[tuple[Job, Encoding]]) -> list[Job]:
+    """The jobs with one that encodes what some of them lack, above every tree that holds one of these.
+
+    It works in the folder of the first base model that it encodes for.
+    """
+    if not lacking:
+        return list(jobs)
+    by_id = {job.id: job for job in jobs}
+
+    def top(job: Job) -> Job:
+        return top(by_id[job.parent]) if job.parent else job
+
+    waiting, first = {top(job).id for job, _ in lacking}, lacking[0][0]
+    encodings = tuple({encoding.key or encoding: encoding for _, encoding in lacking}.values())
+    made = Job(
+        "encode", first.root, encodings[0].model, first.execution, read_from=first.read_from, encodings=encodings
+    )
+    return [made, *(replace(job, parent=made.id) if job.id in waiting else job for job in jobs)]
 
 
 def urgency(jobs: list[Job]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from sft_sweeps.store import LABEL_LENGTH, failure_of
 from sft_sweeps.submissions import SUBMISSIONS, Submitted
 from sft_sweeps.sweeps import PLAN
 
-KINDS = ("prepare", "train", "generate", "score")
+KINDS = ("encode", "prepare", "train", "generate", "score")
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16

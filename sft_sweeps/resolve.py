@@ -21,15 +21,8 @@ from sft_sweeps.config import MINI_BENCHMARKS, PUBLISHED, fraction_of, parse_fra
 from sft_sweeps.data.rows import count_parquet, read_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import VERSIONS, canonical
-from sft_sweeps.schema import (
-    BenchmarkConfig,
-    CleanConfig,
-    Config,
-    EvaluateConfig,
-    ModelConfig,
-    MtBenchConfig,
-    SourceConfig,
-)
+from sft_sweeps.schema import BenchmarkConfig, Config, EvaluateConfig, ModelConfig, MtBenchConfig
+from sft_sweeps.schema_data import CleanConfig, SourceConfig
 from sft_sweeps.spec import Benchmark, Cleaning, Component, Engine, Judge, Model, Recipe, Shape, Source
 
 ENDS = ("bos_token", "eos_token")

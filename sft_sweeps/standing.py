@@ -5,11 +5,12 @@ asked once for each owner of jobs, its accounts once, and only for jobs that hav
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sft_sweeps import attempts, reasons, slurm, submissions
 from sft_sweeps.claims import holder, read_json
+from sft_sweeps.jobs import shelved
 from sft_sweeps.plan import Plan, State, Subject
 from sft_sweeps.slurm import Entry, Past, Queue
 from sft_sweeps.spec import Stage
@@ -72,18 +73,38 @@ class Look:
 
     def _works(self) -> Iterator[Work]:
         """Parents first; of the jobs that answer and score, those that were submitted."""
-        lacking = self._lacking()
+        lacking, first = self._lacking(), self._encoding()
+        top = first.id if first else ""
+        if first:
+            yield first
         for subject in self.plan.subjects:
             if isinstance(subject, Stage):
-                yield Work("train", subject, self.states[subject.id], maker(subject.parent))
+                made = isinstance(subject.parent, Stage) or subject.parent.initialised
+                yield Work("train", subject, self.states[subject.id], maker(subject.parent) if made else top)
             elif subject.initialised:
-                yield Work("prepare", subject, self.states[subject.id], "")
+                yield Work("prepare", subject, self.states[subject.id], top)
             above = maker(subject)
             for kind in ("generate", "score", "judge"):
                 if f"{kind}-{subject.id}" in self.submitted:
                     state = State("missing" if (kind, subject.id) in lacking else "done")
                     yield Work(kind, subject, state, above)
                     above = f"{kind}-{subject.id}" if kind == "generate" else above
+
+    def _encoding(self) -> Work | None:
+        """The job that encodes the sweep's sources, as it was last frozen; done when all of them are on the shelf."""
+        files = sorted((self.folder / "jobs").glob("encode-*.json"), key=lambda path: path.stat().st_mtime)
+        subjects = {subject.id: subject for subject in self.plan.subjects}
+        subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
+        if subject is None:
+            return None
+        work = Work("encode", subject, State("missing"), "")
+        encodings = (read_json(files[-1]) or {})["encodings"]
+        if all(shelved(encoding["key"], self.store.roots) for encoding in encodings):
+            return replace(work, state=State("done"))
+        if claim := holder(self.store.folder(subject) / work.kind, self.queue):
+            return replace(work, state=State("running", f"by {claim.sweep}: {claim.who}"))
+        said = self._failure(work)
+        return replace(work, state=State("failed", said)) if said else work
 
     def _lacking(self) -> set[tuple[str, str]]:
         """Kinds and subjects of what is not yet answered or scored."""
@@ -113,8 +134,18 @@ class Look:
         elif submitted is None:
             unsubmitted = found == "missing" and self.submitted and not work.state.why.startswith("started")
             why = "never submitted; launch the sweep again" if unsubmitted else work.state.why
-            self.jobs[work.id] = Standing(found, why)
+            blocked = self._unencoded(work) if found == "missing" else ""
+            self.jobs[work.id] = Standing(found, blocked or why)
         return work.id in self.jobs
+
+    def _unencoded(self, work: Work) -> str:
+        """Why a job cannot start without the sources of its sweep; empty where they are there."""
+        parent = self.jobs.get(work.parent)
+        if parent is None or parent.state not in BROKEN:
+            return ""
+        if work.parent.startswith("encode-"):
+            return f"its parent {work.parent} {_fate(parent)}"
+        return parent.why if parent.why.startswith("its parent encode-") else ""
 
     def _queued(self, work: Work, entry: Entry, sweep: str) -> Standing:
         """The standing of a job that the queue lists as alive; `sweep` is named where it is another one's."""

@@ -118,7 +118,7 @@ def _scoring(run: Run, look: Look) -> tuple[str, str]:
 
 
 def _other_jobs(plan: Plan, look: Look) -> Iterator[dict[str, Any]]:
-    """Jobs that prepare, answer or score, and are not done; a base model that nobody asked for is not missed."""
+    """Jobs but training that are not done; a base model that nobody asked for is not missed."""
     labels = {subject.id: subject.label for subject in plan.subjects}
     for job, found in look.jobs.items():
         kind, _, subject = job.partition("-")

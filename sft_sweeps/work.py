@@ -1,15 +1,11 @@
 """What each kind of job does. Only the work that needs torch imports it: a job that scores starts at once."""
 
-from collections.abc import Callable
-
 from sft_sweeps import scoring
 from sft_sweeps.errors import RunError
-from sft_sweeps.jobs import Job
+from sft_sweeps.jobs import Job, Stop
 from sft_sweeps.plan import Subject
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import Store
-
-Stop = Callable[[], bool]
 
 
 def do(job: Job, stop: Stop, meeting: str = "") -> None:
@@ -19,6 +15,10 @@ def do(job: Job, stop: Stop, meeting: str = "") -> None:
         scoring.score_all(job.generations, store, stop, job.execution.isolation)
     elif job.kind == "generate":
         _generate(job, store, stop)
+    elif job.kind == "encode":
+        from sft_sweeps.data import encodings
+
+        encodings.encode(job, store, stop)
     elif isinstance(subject, Stage):
         gate(subject.parent, store)
         from sft_sweeps.train import stage

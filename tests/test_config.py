@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from sft_sweeps import config
 from sft_sweeps.config import problems, unknown_keys
-from sft_sweeps.schema import Config, SourceConfig, TrainConfig
+from sft_sweeps.schema import Config, TrainConfig
+from sft_sweeps.schema_data import SourceConfig
 from sft_sweeps.spec import Recipe
 
 # What is set, and what the message must say. `data=mixed model=llama7b` is the start.

@@ -14,7 +14,7 @@ from conftest import Launch
 from sft_sweeps.data import download
 from sft_sweeps.errors import RunError
 from sft_sweeps.resolve import content_of, hub_pin, source
-from sft_sweeps.schema import SourceConfig
+from sft_sweeps.schema_data import SourceConfig
 
 ROWS = b"".join(json.dumps({"question": f"{n}?", "answer": str(n)}).encode() + b"\n" for n in range(20_000))
 PIN = f"sha256:{hashlib.sha256(ROWS).hexdigest()}"
@@ -176,7 +176,6 @@ def test_prepare_fetches_checks_and_encodes_and_names_what_fails(
 
 def test_a_hub_data_set_becomes_parquet_with_its_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library reads a folder as it reads the hub."""
-    pytest.importorskip("datasets", reason="NOT RUN: the extra `hub` is not installed")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "train.jsonl").write_bytes(b"".join(ROWS.splitlines(keepends=True)[:50]))

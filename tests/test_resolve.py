@@ -16,7 +16,8 @@ from sft_sweeps.data.rows import read_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.resolve import model, request, source, tokenizer_of
-from sft_sweeps.schema import Config, ModelConfig, ShapeConfig, SourceConfig
+from sft_sweeps.schema import Config, ModelConfig, ShapeConfig
+from sft_sweeps.schema_data import SourceConfig
 from sft_sweeps.spec import Source
 
 ROWS = b'{"question": "1+1?", "answer": "2"}\n' * 3

@@ -17,7 +17,7 @@ from pathlib import Path
 from sft_sweeps.claims import write_json
 from sft_sweeps.errors import RunError
 from sft_sweeps.resolve import MADE, content_of, hub_pin
-from sft_sweeps.schema import SourceConfig
+from sft_sweeps.schema_data import SourceConfig
 
 PAUSES = (1.0, 5.0, 15.0, 30.0)  # seconds before each further try
 TIMEOUT = 30.0  # seconds without a byte
@@ -127,11 +127,8 @@ def _verify(entry: SourceConfig, part: Path, path: Path) -> None:
 
 
 def _from_hub(entry: SourceConfig, path: Path, progress: Progress) -> None:
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        why = "it needs: pip install 'sft-sweeps[hub]'"
-        raise RunError(by_hand(entry, path, why)) from None
+    from datasets import load_dataset  # a second that only the hub's readers pay
+
     part = path.with_name(f"{path.name}.part")
     try:
         found = load_dataset(entry.hub, entry.subset or None, split=entry.split, revision=entry.revision)

@@ -116,6 +116,10 @@ class Encoder:
         ids = np.concatenate([self._layout.start, *before, self._layout.opening(rounds, prompt)])
         return [int(token) for token in ids]
 
+    def text_ids(self, text: str) -> list[int]:
+        """A text without a template: the token that begins a text, and its ids."""
+        return [*([] if self.bos_id is None else [self.bos_id]), *self._speller.ids(text).tolist()]
+
     def opening_ids(self, text: str) -> list[int]:
         """The ids that make an answer begin with `text`, after a prompt's."""
         own = self.template.startswith(CHAT)
@@ -133,9 +137,9 @@ class Encoder:
         text = self._decode(anchor + answer)[len(self._decode(anchor)) :]
         return text if self.template.startswith(CHAT) else text.removeprefix(find(self.template).separator)
 
-    def count(self, text: str) -> int:
-        """The tokens of a text alone, a begin token included, as FastChat counts a message."""
-        return len(self._speller.ids(text)) + 1
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text alone, a begin token included, as FastChat counts a message."""
+        return [count + 1 for count in self._speller.counts(texts)]
 
     def text(self, ids: Sequence[int]) -> str:
         """Ids as text, special tokens written out."""

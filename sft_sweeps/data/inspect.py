@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from rich.console import Console
@@ -22,25 +21,22 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from sft_sweeps.data import prepare, tokenizer
+from sft_sweeps.data import prepare
 from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import Encoded, Encoder
+from sft_sweeps.data.encodings import tokenizer_of
 from sft_sweeps.data.read import Outcome, Sieve, reader_of, stream, whole
 from sft_sweeps.data.rows import read_rows
 from sft_sweeps.data.shelf import Shelf, Wanted
 from sft_sweeps.errors import RequestError
 from sft_sweeps.resolve import Request
 from sft_sweeps.schema import Config
-from sft_sweeps.spec import Component, Model, Source
+from sft_sweeps.spec import Component, Source
 from sft_sweeps.store import Store
 
 SHOWN = 1500  # characters of an example at either end
 BAR = 24  # characters of the longest bar
 Write = Callable[[dict[str, Any]], None]
-
-
-class NoTokenizerError(RequestError):
-    """A base model's tokenizer is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +81,6 @@ def run(requests: Sequence[Request], config: Config, out: Console) -> int:
                         seen.add(key)
                         _source(component, look)
     return 0
-
-
-@contextlib.contextmanager
-def tokenizer_of(model: Model, store: Store) -> Iterator[Path]:
-    """A folder with a base model's tokenizer, whether the model was made or fetched yet or not."""
-    place = store.tokenizer(model)
-    if not (place / "tokenizer.json").is_file() and not (place / "tokenizer.model").is_file():
-        place = Path(model.tokenizer_path or place)
-    if place.is_file():
-        with TemporaryDirectory() as made:
-            tokenizer.copy(place, Path(made))
-            yield Path(made)
-    elif place.is_dir():
-        yield place
-    else:
-        raise NoTokenizerError(
-            f"model={model.name}: its tokenizer is not at {place}. Fetch the model, or name a folder with its "
-            "tokenizer.json: model.tokenizer=FOLDER"
-        )
 
 
 @contextlib.contextmanager

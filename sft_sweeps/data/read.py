@@ -79,12 +79,21 @@ class Reader:
 
     def outcome(self, row: Row, index: int, split: Split) -> Outcome:
         """What a row becomes."""
+        found = self.cleaned(row, index)
+        return Outcome(dropped=(found,)) if isinstance(found, Dropped) else self.cut(found, row, split)
+
+    def cleaned(self, row: Row, index: int) -> Example | Dropped:
+        """A row's example before it is split, or why there is none."""
         try:
             found = self._example(row, f"{self.name}/{index}")
             if self._about and (reason := self._about(found)):
                 raise DropError(reason)
         except DropError as error:
-            return Outcome(dropped=(Dropped(str(error), f"{row.place}: {_shorten(row)}"),))
+            return Dropped(str(error), f"{row.place}: {_shorten(row)}")
+        return found
+
+    def cut(self, found: Example, row: Row, split: Split) -> Outcome:
+        """What the cleaned example of a row becomes."""
         keys = clean.keys(found) if self.cleaning and self.cleaning.drop_duplicates else None
         parts, dropped = tuple(split(found)), []
         if (rounds := sum(len(part.rounds) for part in parts)) < len(found.rounds):
@@ -158,9 +167,10 @@ class Tally:
     examples: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
+    dropped_rows: Counter[str] = field(default_factory=Counter)  # without any example, each for one reason
 
     def drop(self, dropped: Dropped) -> None:
-        """Count a dropped row."""
+        """Count a dropped row, or a part of one."""
         self.dropped[dropped.reason] += 1
         self.samples.setdefault(dropped.reason, dropped.sample)
 
@@ -200,9 +210,12 @@ class Sieve:
         tally.rows += 1
         if outcome.keys and (reason := self._unique.repeats(outcome.keys)):
             tally.drop(Dropped(reason, f"row {tally.rows - 1}"))
+            tally.dropped_rows[reason] += 1
             return False
         for dropped in outcome.dropped:
             tally.drop(dropped)
+        if outcome.dropped and not outcome.examples:
+            tally.dropped_rows[outcome.dropped[0].reason] += 1
         tally.examples += len(outcome.examples)
         return bool(outcome.examples)
 

@@ -6,17 +6,18 @@ What is there already is left as it is. A source that cannot be reached does not
 all of them are named at the end, with the file to place by hand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from sft_sweeps.data import download, inspect, prepare, read
+from sft_sweeps.data import download, encodings, inspect, prepare, read
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.resolve import Request, file_of
-from sft_sweeps.schema import Config, SourceConfig
+from sft_sweeps.schema import Config
+from sft_sweeps.schema_data import SourceConfig
 from sft_sweeps.show import say
 from sft_sweeps.spec import Source
 from sft_sweeps.store import Store
@@ -42,19 +43,25 @@ def run(configs: Sequence[Config], resolve: Callable[[], Sequence[Request]], out
 
 
 def _fetch_all(configs: Sequence[Config], out: Console) -> list[str]:
+    """What of all that the points name could not be fetched, and why."""
     wanted: dict[Path, SourceConfig] = {}
     for config in configs:
         for entry in config.data.sources.values():
             if not entry.generated:
                 wanted.setdefault(file_of(entry, config), entry)
-    failed = []
+    return list(fetch(wanted, out).values())
+
+
+def fetch(wanted: Mapping[Path, SourceConfig], out: Console) -> dict[Path, str]:
+    """Fetch the files that are not there, with a bar for each; of those that could not be, the reason."""
+    failed = {}
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         for path, entry in wanted.items():
             if path.is_file():
                 continue
             if entry.path:
-                failed.append(f"source {entry.name}: there is no file {path}. Give its place, or leave the path out.")
+                failed[path] = f"source {entry.name}: there is no file {path}. Give its place, or leave the path out."
                 continue
             task = progress.add_task(entry.name)
 
@@ -65,29 +72,24 @@ def _fetch_all(configs: Sequence[Config], out: Console) -> list[str]:
                 download.fetch(entry, path, show)
                 say(out, f"fetched {entry.name}: {path}")
             except RunError as error:
-                failed.append(str(error))
+                failed[path] = str(error)
     return failed
 
 
 def _encode(source: Source, request: Request, store: Store, out: Console) -> None:
     """Encoded for the model's tokenizer; only checked where that is not here."""
     try:
-        with inspect.tokenizer_of(request.model, store) as folder:
+        with encodings.tokenizer_of(request.model, store) as folder:
             wish = prepare.wanted(source, folder, request.recipe.template, request.recipe.max_length)
             found = inspect.fetched(wish, folder, store, out)
-    except inspect.NoTokenizerError as error:
+    except encodings.NoTokenizerError as error:
         key = f"data.sources.{source.slot}.max_bad_fraction"
         tally = read.survey(Path(source.path), source, key)
         say(out, f"checked {source.name}: {tally.examples:,} of {tally.rows:,} rows can be used")
         say(out, f"[yellow]note[/] not encoded: {escape(str(error))}")
         return
-    account = found.account
-    say(
-        out,
-        f"prepared {source.name}: {len(found):,} examples of {account['rows']:,} rows, {account['tokens']:,} tokens, "
-        f"{account['supervised_tokens']:,} supervised: {found.folder}",
-    )
-    for reason, count in account["dropped"].items():
-        say(out, f"  dropped: {count:,} {reason}")
-    if source.rows_from == "declared" and source.rows != account["rows"]:
-        raise RequestError(f"source {source.name} declares {source.rows:,} rows and has {account['rows']:,}")
+    say(out, f"prepared {encodings.summary(found)}: {found.folder}")
+    for text in encodings.dropped(source.name, found.account):
+        say(out, f"  {text}")
+    if source.rows_from == "declared" and source.rows != found.account["rows"]:
+        raise RequestError(f"source {source.name} declares {source.rows:,} rows and has {found.account['rows']:,}")

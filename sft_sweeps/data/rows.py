@@ -181,12 +181,8 @@ def _not_utf8(what: str, place: str) -> RequestError:
 
 
 def _parquet(path: Path, name: str) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise RequestError(
-            f"source {name}: {path} is Parquet, which needs: pip install 'sft-sweeps[parquet]'"
-        ) from None
+    from pyarrow import ArrowException, parquet  # 0.1 s that only its readers pay
+
     try:
         number = 0
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=PARQUET_ROWS):
@@ -199,10 +195,8 @@ def _parquet(path: Path, name: str) -> Iterator[Row]:
 
 def count_parquet(path: Path | str) -> int:
     """The rows of a Parquet file; ValueError where it cannot be told."""
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise ValueError("Parquet needs: pip install 'sft-sweeps[parquet]'") from None
+    from pyarrow import ArrowException, parquet
+
     try:
         return int(parquet.read_metadata(path).num_rows)
     except ArrowException as error:

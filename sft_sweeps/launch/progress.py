@@ -12,12 +12,18 @@ from rich.table import Column
 
 from sft_sweeps import tracking
 from sft_sweeps.claims import read_json
-from sft_sweeps.generate.rows import PROGRESS
-from sft_sweeps.jobs import Job
+from sft_sweeps.jobs import PROGRESS, Job
 from sft_sweeps.show import say
 
 WIDE = 140  # columns that a line needs with its bar
-VERBS = {"prepare": "prepared", "train": "trained", "generate": "answered by", "score": "scored", "judge": "judged"}
+VERBS = {
+    "encode": "encoded",
+    "prepare": "prepared",
+    "train": "trained",
+    "generate": "answered by",
+    "score": "scored",
+    "judge": "judged",
+}
 
 
 class Progress:
@@ -61,8 +67,8 @@ class Progress:
 
     def update(self, job: Job, folder: Path) -> None:
         """Read how far a training job is."""
-        if job.kind == "generate" and not self.rich.disable:
-            self._answering(job, folder)
+        if job.kind in ("encode", "generate") and not self.rich.disable:
+            self._counting(job, folder)
         metrics = tracking.last(folder) if job.kind == "train" and not self.rich.disable else {}
         if not metrics or job.id not in self.tasks:
             return
@@ -72,18 +78,24 @@ class Progress:
         note = f"{self.ended} of {self.total} jobs"
         self.rich.update(self.whole, completed=self.steps_done + sum(running), note=note)
 
-    def _answering(self, job: Job, folder: Path) -> None:
+    def _counting(self, job: Job, folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):
             seen = read_json(folder / job.kind / PROGRESS)
             if seen and job.id in self.tasks:
-                self.rich.update(self.tasks[job.id], completed=seen["done"], total=seen["of"], note=seen["benchmark"])
+                self.rich.update(self.tasks[job.id], completed=seen["done"], total=seen["of"], note=seen["what"])
 
     def finished(self, job: Job, folder: Path, seconds: float) -> None:
         """A job is done."""
         self._end(job)
         metrics = tracking.last(folder) if job.kind == "train" else {}
         detail = f"{metrics['step']:,} steps, loss {metrics['loss']:.3f}, " if metrics else ""
-        self.say(f"[{self.ended:>2} of {self.total}] {VERBS[job.kind]} {job.subject.label}  {detail}{seconds:.0f} s")
+        what = ", ".join(e.source.name for e in job.encodings) or job.subject.label
+        self.say(f"[{self.ended:>2} of {self.total}] {VERBS[job.kind]} {what}  {detail}{seconds:.0f} s")
+        if job.encodings:
+            from sft_sweeps.data import encodings
+
+            for text in encodings.notes_of([(e.source.name, e.key) for e in job.encodings], job.store):
+                self.say(f"note {text}")
 
     def failed(self, job: Job, reason: str) -> None:
         """A job failed."""

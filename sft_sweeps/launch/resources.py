@@ -4,7 +4,8 @@
     train             GPUs / GPUs of a node       one for each GPU              the model's
     train, no GPUs    cluster.nodes               cluster.processes in all      none
     generate          1                           1                             replicas x the fewest that hold it
-    prepare, score    1                           1                             none
+    encode, prepare,  1                           1                             none
+    score, judge
 
 A kind's own settings (`cluster.kinds.KIND`) take the place of the cluster's. Jobs with equal resources go into arrays
 together.

@@ -1,7 +1,7 @@
 """What `launch.py` does with the points of a sweep: check all of them, plan, then print the plan or launch it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sft_sweeps.grid import Point
 from sft_sweeps.identity import canonical, digest
 from sft_sweeps.jobs import Job, missing
 from sft_sweeps.judging_cost import Bill, capped, foresee
-from sft_sweeps.launch import lead, local, preflight, preflight_slurm
+from sft_sweeps.launch import lead, local, preflight, preflight_slurm, sources
 from sft_sweeps.launch.progress import Progress
 from sft_sweeps.mirror import Tracking
 from sft_sweeps.plan import Plan, State
@@ -116,7 +116,10 @@ def show(plan: Plan, config: Config) -> int:
     states = survey(plan, store)
     bill = foresee(plan, states, store)
     show_plan(plan, states, console())
-    for line in (*actual.lines(plan, states, store), *_memory(plan, config), *filter(None, [bill.line()])):
+    _say_notes(sources.notes(plan, store), console())
+    first = sources.lines(_missing(plan, states, store, config))
+    told = filter(None, [bill.line()])
+    for line in (*first, *actual.lines(plan, states, store), *_memory(plan, config), *told):
         say(console(), escape(line))
     if problem := bill.problem():
         say(console(), f"[yellow]a launch would be refused[/] {escape(problem)}")
@@ -158,14 +161,16 @@ class Launch:
         cluster = self.config.cluster
         return local.slots(cluster.jobs, cluster.processes, cluster.threads)
 
-    def problems(self) -> list[str]:
+    def problems(self, unfetched: Mapping[str, str]) -> list[str]:
         """What this machine, and the cluster where it runs on one, cannot do."""
         cluster, retained = self.config.cluster, self.config.store.retention
         if self.place == "local":
             use = Use(max(1, self.width // cluster.processes), "cluster.jobs", retained)
         else:
             use = Use(cluster.max_running, "cluster.max_running", retained)
-        found = preflight.problems(self.plan, self.states, self.jobs, self.store, use, place=self.place)
+        found = preflight.problems(
+            self.plan, self.states, self.jobs, self.store, use, place=self.place, unfetched=unfetched
+        )
         asked = self.place == "slurm" and self.jobs
         fits = dict.fromkeys(
             memory.problem(job.subject, job.execution, cluster.gpu_memory_gb)
@@ -180,13 +185,22 @@ def prepared(plan: Plan, config: Config) -> Launch:
     """What is missing of a plan now."""
     store = Store(config.output_dir, config.store.read_from)
     states = survey(plan, store)
-    others = [str(other.root.absolute()) for other in store.others]
-    jobs = [
-        _settled(job, config) for job in missing(plan, states, str(store.root.absolute()), _execution(config), others)
-    ]
+    jobs = [_settled(job, config) for job in _missing(plan, states, store, config)]
     bill = foresee(plan, states, store)
     warnings = lead.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
     return Launch(plan, states, [capped(job, bill) for job in jobs], warnings, store, config, bill)
+
+
+def _missing(plan: Plan, states: Mapping[str, State], store: Store, config: Config) -> list[Job]:
+    """The jobs, before which what they need of sources is encoded."""
+    others = [str(other.root.absolute()) for other in store.others]
+    found = missing(plan, states, str(store.root.absolute()), _execution(config), others)
+    return sources.encoded_first(found, store)
+
+
+def _say_notes(texts: Iterable[str], out: Console) -> None:
+    for text in texts:
+        say(out, f"[yellow]note[/] {escape(text)}")
 
 
 def _settled(job: Job, config: Config) -> Job:
@@ -211,10 +225,14 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     """Make what is missing of a sweep: here, with progress and the table at the end, or on the cluster, and return."""
     config, out = points[0].config, console()
     wanted = prepared(plan, config)
-    if found := wanted.problems():
-        raise RequestError("\n".join(found))
-    for note in plan.notes:
-        say(out, f"[yellow]note[/] {escape(note)}")
+    fetched = sources.to_fetch(wanted.jobs, [point.config for point in points])
+    _refuse(wanted, {str(path): "" for path in fetched})
+    if fetched:  # what a file has may name its stages anew
+        unfetched = sources.fetch(fetched, out)
+        plan = planning.build(requests(points))
+        wanted = prepared(plan, config)
+        _refuse(wanted, unfetched)
+    _say_notes((*plan.notes, *sources.notes(plan, wanted.store)), out)
     if told := wanted.bill.line():
         say(out, escape(told))
     write_plan(plan, wanted.states, wanted.bill, config)
@@ -227,9 +245,16 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     retention.declare(sweep, config.store.retention)
     wanted = replace(wanted, jobs=[tracked(job, plan, config, sweep.name) for job in wanted.jobs])
     say(out, f"sweep {sweep.name}: {_summary(wanted)}")
+    for line in sources.lines(wanted.jobs):
+        say(out, escape(line))
     if wanted.jobs and wanted.place == "slurm":
         return _submit(wanted, sweep, out)
     return _run(wanted, sweep, out)
+
+
+def _refuse(wanted: Launch, unfetched: Mapping[str, str]) -> None:
+    if found := wanted.problems(unfetched):
+        raise RequestError("\n".join(found))
 
 
 def tracked(job: Job, plan: Plan, config: Config, group: str) -> Job:
