@@ -21,9 +21,9 @@ import httpx
 from sft_sweeps.benchmarks.catalog import parse
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, rating, texts
 from sft_sweeps.claims import read_json, write_json
+from sft_sweeps.contents import content_of
 from sft_sweeps.errors import Interrupted, RequestError, RunError
 from sft_sweeps.identity import canonical_json
-from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Judge
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text

@@ -10,8 +10,8 @@ from rich.progress import Progress
 from sft_sweeps import sandbox, score_file
 from sft_sweeps.claims import write_json
 from sft_sweeps.config import ISOLATIONS, PROPERTIES
+from sft_sweeps.contents import content_of
 from sft_sweeps.errors import RequestError
-from sft_sweeps.resolve import content_of
 from sft_sweeps.show import console
 from sft_sweeps.spec import Isolation, Judge
 

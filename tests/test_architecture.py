@@ -17,7 +17,7 @@ from sft_sweeps.config import problems
 # A module imports only what stands above it.
 LAYERS = (
     "errors schema_data schema cluster_facts slurm cluster_checks config grid identity spec strategies statistics cost",
-    "memory unpack vocabulary data.rows",
+    "memory unpack vocabulary data.rows contents",
     "resolve plan frozen show compare claims store actual sharing sweeps tracking mirror jobs retention attempts",
     "reasons submissions standing disk",
     "data.example data.drop data.clean data.tags data.template data.tokenizer data.mini data.select data.read",

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from conftest import Launch
 
+from sft_sweeps.contents import content_of
 from sft_sweeps.data import download
 from sft_sweeps.errors import RunError
-from sft_sweeps.resolve import content_of, hub_pin, source
+from sft_sweeps.resolve import hub_pin, source
 from sft_sweeps.schema_data import SourceConfig
 
 ROWS = b"".join(json.dumps({"question": f"{n}?", "answer": str(n)}).encode() + b"\n" for n in range(20_000))

@@ -16,12 +16,12 @@ from conftest import ROOT, Launch
 from test_prepare import chats
 from values import component, model, request, stage
 
+from sft_sweeps.contents import content_of, tokenizer_of
 from sft_sweeps.data import encodings, mini, prepare, tokenizer
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs import Encoding, Job, encode_first, missing, shelved
 from sft_sweeps.plan import Plan, build
-from sft_sweeps.resolve import content_of, tokenizer_of
 from sft_sweeps.spec import Cleaning, Component, Execution, Model, Source
 from sft_sweeps.store import Store, survey
 

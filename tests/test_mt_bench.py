@@ -24,9 +24,9 @@ from conftest import ROOT, Launch
 from sft_sweeps import cli, judging, judging_cost, score_file
 from sft_sweeps.benchmarks import mt_bench
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
+from sft_sweeps.contents import content_of
 from sft_sweeps.errors import Interrupted, RequestError, RunError
 from sft_sweeps.plan import State, build, score_of
-from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Judge
 from sft_sweeps.store import Store
 

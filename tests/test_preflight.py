@@ -19,11 +19,11 @@ from outcomes import finish
 from values import benchmark, model, request, source
 
 from sft_sweeps import cost
+from sft_sweeps.contents import content_of
 from sft_sweeps.disk import Use
 from sft_sweeps.jobs import missing
 from sft_sweeps.launch import local, preflight
 from sft_sweeps.plan import Plan, build
-from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Component, Engine, Execution, Shape, Source
 from sft_sweeps.store import Store, survey
 from sft_sweeps.train.init import materialise

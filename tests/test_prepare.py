@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from sft_sweeps.contents import content_of
 from sft_sweeps.data import mini, prepare, tokenizer
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.read import Sieve, stream
@@ -19,7 +20,6 @@ from sft_sweeps.data.select import order
 from sft_sweeps.data.shelf import FOLDER, Shelf
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.identity import VERSIONS, plain
-from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Cleaning, Source
 
 TEMPLATE, LENGTH = "vicuna_bare", 60

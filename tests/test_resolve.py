@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from conftest import Points
 
+from sft_sweeps.contents import tokenizer_of
 from sft_sweeps.data.rows import read_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.resolve import model, request, source, tokenizer_of
+from sft_sweeps.resolve import model, request, source
 from sft_sweeps.schema import Config, ModelConfig, ShapeConfig
 from sft_sweeps.schema_data import SourceConfig
 from sft_sweeps.spec import Source

@@ -9,13 +9,13 @@ import pytest
 import tiny
 
 from sft_sweeps import cli
+from sft_sweeps.contents import content_of, weights_of
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import about, read_tags
 from sft_sweeps.errors import Interrupted
 from sft_sweeps.generate import tagger
 from sft_sweeps.generate.rows import Answer
-from sft_sweeps.resolve import content_of, weights_of
 from sft_sweeps.spec import Cleaning
 
 CHATS = {

@@ -8,10 +8,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from sft_sweeps import vocabulary
+from sft_sweeps.contents import tokenizer_of
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.tokenizer import copy
 from sft_sweeps.errors import RequestError
-from sft_sweeps.resolve import tokenizer_of
 
 LLAMA = Path(__file__).parents[2] / "shared/data/llama_tokenizer"
 needs_llama = pytest.mark.skipif(not LLAMA.is_dir(), reason="NOT RUN: the LLaMA tokenizer of ../shared is absent")

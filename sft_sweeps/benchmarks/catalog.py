@@ -10,8 +10,8 @@ from sft_sweeps import unpack
 from sft_sweeps.benchmarks import gsm8k, humaneval, mini, mt_bench
 from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.config import MINI_BENCHMARKS
+from sft_sweeps.contents import content_of
 from sft_sweeps.errors import RequestError
-from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Benchmark
 
 

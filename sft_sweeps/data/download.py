@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sft_sweeps.claims import write_json
+from sft_sweeps.contents import MADE, content_of
 from sft_sweeps.errors import RunError
-from sft_sweeps.resolve import MADE, content_of, hub_pin
+from sft_sweeps.resolve import hub_pin
 from sft_sweeps.schema_data import SourceConfig
 
 PAUSES = (1.0, 5.0, 15.0, 30.0)  # seconds before each further try

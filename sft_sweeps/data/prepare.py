@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps import vocabulary
+from sft_sweeps.contents import content_of, tokenizer_of
 from sft_sweeps.data import mini
 from sft_sweeps.data.blocks import Block, Worker, chunks_of, side_by_side
 from sft_sweeps.data.read import Reader, reader_of
@@ -25,7 +26,6 @@ from sft_sweeps.data.rows import read_rows
 from sft_sweeps.data.shelf import Shelf, Wanted
 from sft_sweeps.data.writer import Writer
 from sft_sweeps.errors import RunError
-from sft_sweeps.resolve import content_of, tokenizer_of
 from sft_sweeps.spec import Source
 
 MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sft_sweeps.claims import write_json
+from sft_sweeps.contents import content_of, weights_of
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
@@ -22,7 +23,6 @@ from sft_sweeps.data.tags import about
 from sft_sweeps.errors import RequestError
 from sft_sweeps.generate.rows import Answer, Journal, write_rows
 from sft_sweeps.identity import digest, plain
-from sft_sweeps.resolve import content_of, weights_of
 from sft_sweeps.spec import Cleaning, Engine
 
 # As public scripts prompt InsTagger, with no template around it.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sft_sweeps import cost, judging, sandbox, unpack
 from sft_sweeps.benchmarks import catalog
+from sft_sweeps.contents import content_of
 from sft_sweeps.data import read
 from sft_sweeps.disk import Need, Use, existing, needed, room
 from sft_sweeps.errors import RequestError, RunError
@@ -21,7 +22,6 @@ from sft_sweeps.generate.parallel import version_of_vllm
 from sft_sweeps.jobs import Job
 from sft_sweeps.launch.local import gpus_here
 from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
-from sft_sweeps.resolve import content_of
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store import Store
 from sft_sweeps.train import checkpoint

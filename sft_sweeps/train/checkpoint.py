@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.contents import tokenizer_of
 from sft_sweeps.errors import RunError
-from sft_sweeps.resolve import tokenizer_of
 from sft_sweeps.spec import Shape
 from sft_sweeps.train import weights
 from sft_sweeps.train.init import parameters
