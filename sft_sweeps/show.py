@@ -31,7 +31,7 @@ def say(out: Console, text: str, **options: Any) -> None:
 def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     """Runs, stages with state and why, totals and notes."""
     number = {stage.id: str(n) for n, stage in enumerate(plan.stages, 1)}
-    runs = Table("run", "model", "stages (parents first)", title=f"{len(plan.runs)} runs", title_justify="left")
+    runs = Table("run", "model", "stages (parents first)", title=_many(len(plan.runs), "run"), title_justify="left")
     for run in plan.runs:
         chain = " -> ".join(number[stage.id] for stage in run.stages)
         runs.add_row(escape(run.label), run.model.name, chain or "none: the base model")
@@ -44,8 +44,12 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
         say(out, f"[yellow]note[/] {escape(note)}")
 
 
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _stages(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) -> Table:
-    table = Table(title=f"{len(plan.stages)} stages", title_justify="left")
+    table = Table(title=_many(len(plan.stages), "stage"), title_justify="left")
     for name in ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why"):
         table.add_column(name, justify="right" if name in ("", "steps", "GPUs", "GPU-h", "runs") else "left")
     shared = {stage.id: len(plan.runs_of(stage)) for stage in plan.stages}
@@ -92,8 +96,8 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
     t = to_json(plan, states)["totals"]
     lines = [
-        f"{t['runs']} rows are {t['distinct_runs']} distinct runs; {t['stages_naive']} stages if each run trained its "
-        f"own, {t['stages']} distinct: {t['stages_done']} done, {t['stages_to_run']} to run"
+        f"{_many(t['runs'], 'row')}, {_many(t['distinct_runs'], 'distinct run')}; {_many(t['stages_naive'], 'stage')} "
+        f"if each run trained its own, {t['stages']} distinct: {t['stages_done']} done, {t['stages_to_run']} to run"
     ]
     if t["gpu_hours"]:
         lines.append(
@@ -104,5 +108,7 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
         lines.append("~ is the count that conf/source declares; the file itself was not counted")
     provisional = [stage for stage in plan.stages if stage.provisional]
     if provisional:
-        lines.append(f"{len(provisional)} stages are provisional: their data or weights are neither pinned nor present")
+        lines.append(
+            f"{_many(len(provisional), 'stage')} provisional: their data or weights are neither pinned nor present"
+        )
     return lines

@@ -72,7 +72,7 @@ def test_k_for_a_strategy_without_k_is_a_note(launch: Launch) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "strategy.k means nothing to strategy=multi_task and is ignored (2 points)" in done.stdout
     assert "2 points are the same run, mini multi_task: " in done.stdout
-    assert "2 rows are 1 distinct runs" in done.stdout
+    assert "2 rows, 1 distinct run; " in done.stdout
 
 
 TOTALS = {
