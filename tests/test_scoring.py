@@ -17,7 +17,7 @@ from sft_sweeps.data import mini, tokenizer
 from sft_sweeps.data.encode import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.generate import answers
+from sft_sweeps.generate import answers, replicas
 from sft_sweeps.generate.rows import ITEMS, JOURNAL, VERDICTS, read_rows, write_rows
 from sft_sweeps.jobs import Job
 from sft_sweeps.plan import score_of, seen
@@ -31,7 +31,7 @@ Say = Callable[[benchmark.Item, int], str]
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     FakeEngine.loads, FakeEngine.answered, FakeEngine.differing, FakeEngine.script = 0, 0, 0, {}
-    monkeypatch.setattr(answers, "HFEngine", FakeEngine)
+    monkeypatch.setattr(replicas, "HFEngine", FakeEngine)
     return FakeEngine
 
 
@@ -159,7 +159,7 @@ def test_a_score_needs_no_model(answered: Generation, store: Store, monkeypatch:
     kept = (store.generation(answered) / ITEMS).stat()
     remove(store.score(score_of(answered)))
     assert store.record(score_of(answered)) is None
-    monkeypatch.setattr(answers, "HFEngine", explode)
+    monkeypatch.setattr(replicas, "HFEngine", explode)
     evaluate([answered], store)
     after = result(store, answered)
     assert {**after, "finished": ""} == {**before, "finished": ""}
