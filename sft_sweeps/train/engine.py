@@ -2,7 +2,8 @@
 
 `Execution` says how training is carried out and never what it computes: process count, threads, bins, ZeRO settings.
 Weights and optimizer states are fp32; `precision: bf16` computes with bf16 copies of them. Nothing is compiled at run
-time: no DeepSpeed op is built, the optimizer is torch's own.
+time: no DeepSpeed op is built, the optimizer is torch's own. (Liger's kernels, where they are installed on a GPU, are:
+Triton does it within seconds.)
 """
 
 import gc

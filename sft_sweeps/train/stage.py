@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,7 @@ from sft_sweeps.plan import Subject
 from sft_sweeps.spec import Execution, Model, Stage
 from sft_sweeps.store import Store, write_record
 from sft_sweeps.tracking import METRICS, Metrics, read
-from sft_sweeps.train import budget, init, loop, states, weights
+from sft_sweeps.train import budget, init, layers, loop, states, weights
 
 Stop = Callable[[], bool]
 
@@ -129,4 +130,5 @@ def _environment(execution: Execution) -> dict[str, Any]:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
         "deepspeed": deepspeed.__version__,
+        **({"liger_kernel": version("liger-kernel")} if torch.cuda.is_available() and layers.liger() else {}),
     }
