@@ -56,7 +56,8 @@ class Answerer:
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
         model = self.subject.model if isinstance(self.subject, Stage) else self.subject
         seats = seated(folder, wanted, how, model)
-        return opened(folder, wanted, seats, python=how.engine_python, threads=how.threads, check=self.check)
+        label, python = self.subject.label, how.engine_python
+        return opened(folder, wanted, seats, label=label, python=python, threads=how.threads, check=self.check)
 
     def close(self) -> None:
         """End the replicas."""

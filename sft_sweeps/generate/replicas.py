@@ -39,14 +39,15 @@ def opened(
     engine: Engine,
     seats: Sequence[str],
     *,
+    label: str,
     python: str = "",
     threads: int = 1,
     check: Callable[[], None] = lambda: None,
 ) -> "HFEngine | Replicas":
-    """The engine with its weights: in this process where one replica of the reference answers."""
+    """The engine with its weights, in this process where one replica of the reference answers; `label` is the log's."""
     if engine.backend == "hf" and len(seats) == 1:
         return HFEngine(folder, engine)
-    log.info("%d replicas of %s answer for %s", len(seats), engine.backend, folder)
+    log.info("%d replicas of %s answer for %s", len(seats), engine.backend, label)
     python = python if engine.backend != "hf" else ""
     return Replicas(folder, engine, seats, python=python, threads=threads, check=check)
 

@@ -156,7 +156,7 @@ def engine_of(folder: Path, asking: Asking) -> Answers:
     names, gigabytes = hf.gpus()
     size = hf.held(folder, asking.engine).size(len(names), gigabytes) if names else 1
     seats = parallel.seats(names, size, 0) or [""]
-    return replicas.opened(folder, asking.engine, seats, python=asking.python)
+    return replicas.opened(folder, asking.engine, seats, label=folder.name, python=asking.python)
 
 
 def _gathered(examples: Sequence[Example], journal: Journal) -> tuple[dict[str, list[str]], int]:
