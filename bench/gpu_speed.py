@@ -28,9 +28,9 @@ from typing import Any
 import torch
 
 from bench import lengths
+from bench.trl_speed import Batches, dataset, write_tokenizer
 from bench.zero_overhead import RECIPE
 from sft_sweeps import cost
-from sft_sweeps.data.encode import Encoded
 from sft_sweeps.spec import Execution, Shape
 
 SHAPES = {
@@ -40,7 +40,6 @@ SHAPES = {
 BF16 = replace(RECIPE, precision="bf16", loss_reduction="token_mean", max_length=2048)
 WARM = 3  # steps
 RATE = 1e-5
-Batches = list[list[Encoded]]
 
 
 @dataclass(frozen=True)
@@ -99,16 +98,13 @@ def clock() -> float:
 
 def theirs(base: Path, batches: Batches, way: Way) -> tuple[float, list[float]]:
     """TRL's trainer on the same rows in the same order."""
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     best = way.name == "trl_best"
     attention = varlen() if best else "sdpa"
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation=attention)
-    rows = [example for batch in batches for example in batch]
-    labels = [[int(t) if s else -100 for t, s in zip(e.input_ids, e.supervised, strict=True)] for e in rows]
-    data = Dataset.from_dict({"input_ids": [e.input_ids.tolist() for e in rows], "labels": labels})
+    data = dataset(batches)
     times: list[float] = []
 
     class Clock(TrainerCallback):  # type: ignore[misc]
@@ -152,7 +148,7 @@ def varlen() -> str:
 
     def attend(_: Any, query: Any, key: Any, value: Any, __: Any, **row: Any) -> tuple[Any, None]:
         # Under autocast, the rotation leaves queries and keys in fp32.
-        query, key, value = (states[0].transpose(0, 1).to(value.dtype) for states in (query, key, value))
+        query, key, value = (states.squeeze(0).transpose(0, 1).to(value.dtype) for states in (query, key, value))
         return kernel((query, key, value), row["cu_seq_lens_q"], row["max_length_q"], row["scaling"])[None], None
 
     ALL_ATTENTION_FUNCTIONS.register("bench_varlen", attend)
@@ -237,8 +233,7 @@ def products(tokens: int, wide: int, out: int) -> float:
 def write_base(shape: Shape, folder: Path) -> None:
     """A LLaMA with random weights in bf16, drawn on the GPU: numpy's stream would take minutes for 7B."""
     from safetensors.torch import save_file
-    from tokenizers import Tokenizer, models
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+    from transformers import LlamaConfig
 
     from sft_sweeps.train.init import STD, parameters
 
@@ -260,9 +255,7 @@ def write_base(shape: Shape, folder: Path) -> None:
         architectures=["LlamaForCausalLM"],
         dtype="bfloat16",
     ).save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<pad>": 2}, unk_token="<s>"))
-    made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    made.save_pretrained(folder)
+    write_tokenizer(folder)
 
 
 def run(shape: str, ways: list[str], profile: str, steps: int) -> Iterator[dict[str, Any]]:

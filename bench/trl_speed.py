@@ -58,16 +58,32 @@ def ours(base: Path, batches: Batches) -> Round:
     return train
 
 
+def dataset(batches: Batches) -> Any:
+    """The examples as TRL takes them."""
+    from datasets import Dataset
+
+    rows = [example for batch in batches for example in batch]
+    labels = [[int(t) if s else -100 for t, s in zip(e.input_ids, e.supervised, strict=True)] for e in rows]
+    return Dataset.from_dict({"input_ids": [e.input_ids.tolist() for e in rows], "labels": labels})
+
+
+def write_tokenizer(folder: Path) -> None:
+    """One that TRL can ask for its special tokens; it spells nothing."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<pad>": 2}, unk_token="<s>"))
+    made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    made.save_pretrained(folder)
+
+
 def theirs(base: Path, batches: Batches, folder: Path, *, padding_free: bool) -> Round:
     """TRL's trainer on the same rows; a new one for every round, with the model of the last."""
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    rows = [example for batch in batches for example in batch]
-    labels = [[int(t) if s else -100 for t, s in zip(e.input_ids, e.supervised, strict=True)] for e in rows]
-    data = Dataset.from_dict({"input_ids": [e.input_ids.tolist() for e in rows], "labels": labels})
+    data = dataset(batches)
     config = SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=8,
@@ -161,14 +177,9 @@ def environment() -> dict[str, Any]:
 
 def run(profiles: list[str], steps: int, rounds: int) -> Iterator[dict[str, Any]]:
     """Each profile on one model, as it is measured."""
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "tokenizer"
-        words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<pad>": 2}, unk_token="<s>"))
-        made = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-        made.save_pretrained(place)
+        write_tokenizer(place)
         materialise(SHAPE, 0, sorted(place.iterdir()), Path(scratch) / "base")
         for profile in profiles:
             yield measure(Path(scratch) / "base", profile, steps, rounds)

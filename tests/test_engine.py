@@ -3,7 +3,8 @@
 import gc
 import math
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,24 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def spoilt(base: str, zero_stage: int, precision: str) -> str:
-    """What a step with a gradient that is no number reports and does, and whether the next one works."""
+@contextmanager
+def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, Any]]:
+    """An engine, and a row of one example with every token supervised."""
     from sft_sweeps.train import loss, ranks
     from sft_sweeps.train.engine import Engine, prepare_process
 
     execution = Execution(zero_stage=zero_stage, whole_parameters=0)
     prepare_process(execution)
     with ranks.process_group(1):
-        engine = Engine(Path(base), replace(RECIPE, precision=precision), execution)
-        row = replace(loss.blank(40, engine.device), weights=torch.full((40,), 1 / 40, device=engine.device))
+        row = loss.blank(40, ranks.device())
+        weighted = replace(row, weights=torch.full_like(row.weights, 1 / 40))
+        # Under no name here: this generator must not be what keeps it.
+        yield Engine(Path(base), replace(RECIPE, precision=precision), execution), weighted
+
+
+def spoilt(base: str, zero_stage: int, precision: str) -> str:
+    """What a step with a gradient that is no number reports and does, and whether the next one works."""
+    with opened(base, zero_stage, precision) as (engine, row):
 
         def weights() -> list[torch.Tensor]:
             return [tensor.clone() for _, tensor in engine.full_weights()]
@@ -60,14 +69,7 @@ def test_gradients_that_are_no_numbers_never_reach_the_weights(base: str, zero_s
 
 def left(base: str, zero_stage: int, precision: str) -> str:
     """What is still there of an engine that was closed after memory ran out inside a layer."""
-    from sft_sweeps.train import loss, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
-
-    execution = Execution(zero_stage=zero_stage, whole_parameters=0)
-    prepare_process(execution)
-    with ranks.process_group(1):
-        engine = Engine(Path(base), replace(RECIPE, precision=precision), execution)
-        row = replace(loss.blank(40, engine.device), weights=torch.full((40,), 1 / 40, device=engine.device))
+    with opened(base, zero_stage, precision) as (engine, row):
         for _ in range(3):
             engine.step([row], 1e-3)
         held: dict[str, Any] = {"model": weakref.ref(engine.deepspeed.module)}
