@@ -4,9 +4,9 @@ import sys
 
 import hydra
 
-from sft_sweeps.grid import Point
-from sft_sweeps.launch import submit
-from sft_sweeps.schema import register
+from sft_sweeps.config.grid import Point
+from sft_sweeps.config.schema import register
+from sft_sweeps.launch import run
 
 register()
 
@@ -20,7 +20,7 @@ def main(points: list[Point]) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.exit(submit.run(points))
+    sys.exit(run.run(points))
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from sft_sweeps.contents import content_of
-from sft_sweeps.data import prepare
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data.encode import prepare
+from sft_sweeps.data.encode.encoded_source import shelf
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import Sieve, stream
-from sft_sweeps.data.shelf import shelf
 from sft_sweeps.data.template import find
+from sft_sweeps.files.content import content_of
 from sft_sweeps.spec import Source
 
 ROOT = Path(__file__).parent.parent

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps import scoring
 from sft_sweeps.benchmarks import gsm8k, humaneval
+from sft_sweeps.score import score
 from sft_sweeps.spec import Engine, Isolation
-from sft_sweeps.statistics import holm, paired_proportions, proportion
+from sft_sweeps.stats import holm, paired_proportions, proportion
 
 Figure = dict[str, Any]
 WORKERS = 2
@@ -44,7 +44,7 @@ def sandbox() -> Figure:
             list(pool.map(plain, programs))
 
     def all_sandboxed() -> None:
-        outcomes = scoring.run_programs(programs, Isolation())
+        outcomes = score.run_programs(programs, Isolation())
         if not all(outcome.passed for outcome in outcomes):
             raise RuntimeError("a canonical program did not pass")
 

@@ -30,7 +30,7 @@ import torch
 from bench import lengths
 from bench.trl_speed import Batches, dataset, write_tokenizer
 from bench.zero_overhead import RECIPE
-from sft_sweeps import cost
+from sft_sweeps.plan import cost
 from sft_sweeps.spec import Execution, Shape
 
 SHAPES = {
@@ -180,7 +180,7 @@ def one(base: Path, shape: Shape, way: Way, batches: Batches, trace: Path | None
 
 def in_order(batches: Batches) -> Batches:
     """The batches with names by which train/steps.py takes them in the order in which TRL does."""
-    from sft_sweeps.data.batches import epoch_order
+    from sft_sweeps.data.encode.batches import epoch_order
 
     flat = [example for batch in batches for example in batch]
     names = [f"{place:06d}" for place in range(len(flat))]
@@ -235,7 +235,7 @@ def write_base(shape: Shape, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import LlamaConfig
 
-    from sft_sweeps.train.init import STD, parameters
+    from sft_sweeps.models.init import STD, parameters
 
     torch.manual_seed(0)
     weights = {}

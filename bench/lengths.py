@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "oracles"
 DRAWN = {"gsm8k": (215, 0.35, 90, 610), "code_alpaca": (118, 0.55, 50, 1899), "sharegpt": (1500, 0.7, 43, 2048)}

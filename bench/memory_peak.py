@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.zero_overhead import RECIPE
-from sft_sweeps import memory
+from sft_sweeps.plan import memory
 from sft_sweeps.spec import Execution, Shape
 
 SHAPES = {
@@ -60,7 +60,7 @@ MAKE = """
 import sys
 from pathlib import Path
 from bench.memory_peak import SHAPES
-from sft_sweeps.train.init import materialise
+from sft_sweeps.models.init import materialise
 materialise(SHAPES[sys.argv[1]], 0, [], Path(sys.argv[2]) / "base")
 """
 

@@ -17,8 +17,8 @@ from typing import Any
 from bench import lengths
 from bench.trl_speed import SHAPE
 from bench.zero_overhead import RECIPE
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution
-from sft_sweeps.train.init import materialise
 
 RECIPE_HERE = replace(RECIPE, loss_reduction="token_mean", max_length=2048)
 

@@ -17,13 +17,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from sft_sweeps import attempts, claims, frozen, submissions, sweeps
-from sft_sweeps.plan import Plan
-from sft_sweeps.slurm import FIELD, RECORD
+from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.plan import serialize
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.slurm.queue import FIELD, RECORD
 from sft_sweeps.spec import Stage
-from sft_sweeps.store import Store, check_identity, write_record
-from sft_sweeps.sweeps import Sweep
-from sft_sweeps.tracking import METRICS
+from sft_sweeps.store import claims, sweeps
+from sft_sweeps.store.store import Store, check_identity, write_record
+from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.tracking.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 GRID = [
@@ -39,7 +41,7 @@ def planned(folder: Path) -> Plan:
     """The plan of a real grid: 340 runs of three stages each."""
     command = [sys.executable, "launch.py", "-m", *GRID, "action=plan", f"plan.output={folder / 'plan.json'}"]
     subprocess.run([*command, f"output_dir={folder / 'none'}"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return frozen.from_json(json.loads((folder / "plan.json").read_text()))
+    return serialize.from_json(json.loads((folder / "plan.json").read_text()))
 
 
 def done(store: Store, stage: Stage) -> None:
@@ -100,7 +102,15 @@ def measure(repeats: int) -> dict[str, float]:
         (folder / "squeue").write_text(f"#!/bin/sh\ncat {folder / 'queue'}\n")
         (folder / "squeue").chmod(0o755)
         environment = os.environ | {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-        command = [sys.executable, "-m", "sft_sweeps.cli", "status", "--json", "--output-dir", str(folder / "store")]
+        command = [
+            sys.executable,
+            "-m",
+            "sft_sweeps.commands.main",
+            "status",
+            "--json",
+            "--output-dir",
+            str(folder / "store"),
+        ]
         times = []
         for _ in range(repeats):
             started = time.perf_counter()

@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.status_speed import planned
-from sft_sweeps import slurm
-from sft_sweeps.jobs import missing
-from sft_sweeps.launch.slurm import SlurmLauncher
-from sft_sweeps.plan import Plan
-from sft_sweeps.schema import ClusterConfig
+from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.jobs.job import missing
+from sft_sweeps.launch.slurm.launcher import SlurmLauncher
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.slurm import queue
 from sft_sweeps.spec import Execution
-from sft_sweeps.store import Store, survey
-from sft_sweeps.sweeps import freeze
+from sft_sweeps.store.store import Store, survey
+from sft_sweeps.store.sweeps import freeze
 
 TESTS = Path(__file__).parent.parent / "tests"
 CLUSTER = ClusterConfig(name="slurm", sbatch={"begin": "now+1hour"}, time="10")
@@ -76,7 +76,7 @@ def submit(plan: Plan, root: Path) -> tuple[float, int, int]:
     if len(found.numbers) != len(jobs):
         raise RuntimeError(f"{len(jobs)} jobs, {len(found.numbers)} submitted")
     with contextlib.suppress(Exception):
-        slurm.cancel({number.partition("_")[0] for number in found.numbers.values()})
+        queue.cancel({number.partition("_")[0] for number in found.numbers.values()})
     return took, len(jobs), found.calls
 
 

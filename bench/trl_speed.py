@@ -29,11 +29,11 @@ import torch
 
 from bench import lengths
 from bench.zero_overhead import RECIPE
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution, Shape
 from sft_sweeps.train import loss, ranks
 from sft_sweeps.train.engine import Engine, prepare_process
-from sft_sweeps.train.init import materialise
 from sft_sweeps.train.steps import plan_batch
 
 SHAPE = Shape(128, 352, layers=4, heads=4, kv_heads=4, vocab_size=4096, max_positions=2048)

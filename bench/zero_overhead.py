@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from transformers.models.llama.modeling_llama import LlamaAttention
 
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution, Recipe, Shape
 from sft_sweeps.train import attention, head, layers, loss, ranks
 from sft_sweeps.train.engine import Engine, prepare_process
-from sft_sweeps.train.init import materialise
 
 EXAMPLES = 16
 VOCABULARY = 600

@@ -1,7 +1,10 @@
 """How the composition of fine-tuning data shapes a language model: sweeps, planned, trained and scored.
 
-Reading order is dependency order: errors, config, spec, strategies, statistics, cost, plan, store, data, sandbox,
-benchmarks, generate, train, tracking, worker, launch, status, report, cli. A module imports only what stands above it.
+The rooms, from the ground up, and what each may import: `[tool.importlinter]` in pyproject.toml. docs/architecture.md
+draws them.
 """
 
+from pathlib import Path
+
 __version__ = "0.1.0"
+PACKAGE = Path(__file__).resolve().parent

@@ -14,8 +14,8 @@ from hydra.types import HydraContext, RunMode
 from hypothesis import settings
 
 from hydra_plugins.sft_sweeps_sweeper.sweeper import PointsSweeper
-from sft_sweeps.grid import Point
-from sft_sweeps.schema import register
+from sft_sweeps.config.grid import Point
+from sft_sweeps.config.schema import register
 
 pytest_plugins = ["slurm_cluster"]  # the fixtures `cluster` and `accounted_cluster`
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.plan import Subject
+from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Generation, Score
-from sft_sweeps.statistics import proportion
-from sft_sweeps.store import Store, write_record
+from sft_sweeps.stats import proportion
+from sft_sweeps.store.store import Store, write_record
 
 
 def finish(store: Store, item: Subject | Generation | Score, **extra: Any) -> Path:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sft_sweeps.claims import user
-from sft_sweeps.submissions import SUBMISSIONS
-from sft_sweeps.sweeps import Sweep
+from sft_sweeps.jobs.submissions import SUBMISSIONS
+from sft_sweeps.store.claims import user
+from sft_sweeps.store.sweeps import Sweep
 
 PROGRAM = """#!{python} -SE
 import json, pathlib, sys

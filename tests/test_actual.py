@@ -10,12 +10,13 @@ from conftest import Points
 from outcomes import finish
 from values import mixed, model, request
 
-from sft_sweeps import actual, cost, plan
+from sft_sweeps.config.resolve import request as resolved
 from sft_sweeps.identity import plain, revive
-from sft_sweeps.jobs import Job
-from sft_sweeps.launch.submit import prepared, tracked
-from sft_sweeps.resolve import request as resolved
-from sft_sweeps.store import Store, survey
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.run import prepared, tracked
+from sft_sweeps.plan import build, cost
+from sft_sweeps.report import measured
+from sft_sweeps.store.store import Store, survey
 from sft_sweeps.train.stage import throughput
 
 LARGE = replace(model().shape, hidden_size=4096, intermediate_size=11008, layers=32, heads=32, kv_heads=32)
@@ -24,23 +25,23 @@ LARGE = replace(model().shape, hidden_size=4096, intermediate_size=11008, layers
 def test_the_rest_is_estimated_from_what_was_measured(tmp_path: Path) -> None:
     """One of three stages is done and took twice as long as planned: so will the others."""
     base = model("seven", shape=LARGE, gpus=4, weights="safetensors:0", path="/w")
-    built = plan.build([("a", request(mixed(rows=4000), "sequential", base=base))])
+    built = build.build([("a", request(mixed(rows=4000), "sequential", base=base))])
     store, (first, *others) = Store(tmp_path), built.stages
-    assert list(actual.lines(built, survey(built, store), store)) == []
+    assert list(measured.lines(built, survey(built, store), store)) == []
     hours = cost.gpu_hours(first)
     finish(store, first, mfu=0.2, seconds=2 * hours * 3600 / 4, execution={"processes": 4})
     store = Store(tmp_path)
-    (line,) = actual.lines(built, survey(built, store), store)
+    (line,) = measured.lines(built, survey(built, store), store)
     left = sum(map(cost.gpu_hours, others))
     assert line.startswith(f"seven: 1 finished stages took {2 * hours:,.1f} GPU-hours (planned {hours:,.1f}), MFU 20%")
     assert line.endswith(f"the rest takes {2 * left:,.1f} GPU-hours (planned {left:,.1f})")
 
 
 def test_a_record_without_mfu_is_not_held_against_the_plan(tmp_path: Path) -> None:
-    built = plan.build([("a", request())])
+    built = build.build([("a", request())])
     for extra in ({}, {"mfu": None}, {"mfu": 0.5}):
         finish(Store(tmp_path), built.stages[0], **extra)
-        assert list(actual.lines(built, survey(built, Store(tmp_path)), Store(tmp_path))) == []
+        assert list(measured.lines(built, survey(built, Store(tmp_path)), Store(tmp_path))) == []
 
 
 def lines(*values: float | None) -> list[dict[str, Any]]:
@@ -73,7 +74,7 @@ def test_a_tracked_job_says_what_people_filter_by(points: Points, tmp_path: Path
     line = ("study=quickstart", "tracking=wandb", "tracking.project=p", f"output_dir={tmp_path}")
     found = points(*line)
     config = found[0].config
-    built = plan.build([(point.name, resolved(point.config)) for point in found])
+    built = build.build([(point.name, resolved(point.config)) for point in found])
     jobs = [tracked(job, built, config, "sweep-1") for job in prepared(built, config).jobs]
     assert all((job.tracking.name == "wandb") == (job.kind == "train") for job in jobs)
     (dmt,) = [job for job in jobs if job.kind == "train" and job.subject.label.endswith("code@1_4+math@1_4")]

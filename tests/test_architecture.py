@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Points
 
-from sft_sweeps.config import problems
+from sft_sweeps.config.checks import problems
 
 # A module imports only what stands above it.
 LAYERS = (
@@ -109,8 +109,8 @@ def status(call):
         return end.code
 sys.argv = ["launch.py", "study=quickstart", "action=plan", "plan.output=plan.json"]
 planned = status(lambda: runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__"))
-from sft_sweeps import cli
-asked = status(lambda: cli.main(["status", "--output-dir", "absent"]))
+from sft_sweeps.commands.main import main
+asked = status(lambda: main(["status", "--output-dir", "absent"]))
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 ours = sum(name.startswith("sft_sweeps") for name in sys.modules)
 Path("seen.json").write_text(json.dumps([planned, asked, heavy, ours]))

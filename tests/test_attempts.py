@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sft_sweeps import attempts
 from sft_sweeps.errors import RunError
+from sft_sweeps.jobs import attempts
 
 
 def metrics(folder: Path, steps: int, seconds: float) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.data.batches import IGNORED, Packed, batch, bins, epoch_order, pack, share
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.batches import IGNORED, Packed, batch, bins, epoch_order, pack, share
+from sft_sweeps.data.encode.encoder import Encoded
 
 COUNTS = st.integers(1, 60)
 LENGTHS = st.lists(st.integers(1, 300), max_size=40)

@@ -9,12 +9,14 @@ from pretended_slurm import Pretended, row, start, submit
 from slurm_cluster import Cluster
 from values import mixed, request
 
-from sft_sweeps import cancel, claims, cli, status, submissions
+from sft_sweeps.commands import cancel, main, status
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.jobs import submissions
+from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Stage
-from sft_sweeps.store import Store
-from sft_sweeps.sweeps import Sweep, freeze
+from sft_sweeps.store import claims
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import Sweep, freeze
 
 
 @pytest.fixture
@@ -194,15 +196,15 @@ def test_the_command(
     give(store, mine, first.stages[0], "1")
     slurm.write(line(mine, "1"))
     place = ["--output-dir", str(store.root)]
-    assert cli.main(["cancel", local.name, *place]) == 2
+    assert main.main(["cancel", local.name, *place]) == 2
     assert "was not given to Slurm: it runs in the terminal that launched it" in capsys.readouterr().err
-    assert cli.main(["cancel", "20", *place]) == 2
+    assert main.main(["cancel", "20", *place]) == 2
     assert "'20' means 2 sweeps" in capsys.readouterr().err
-    assert cli.main(["cancel", "absent", *place]) == 2
+    assert main.main(["cancel", "absent", *place]) == 2
     assert mine.name in capsys.readouterr().err
-    assert cli.main(["cancel", "mine", "--yes", *place]) == 0
+    assert main.main(["cancel", "mine", "--yes", *place]) == 0
     assert f"sweep {mine.name}: cancelled 1 jobs: 1 train; resume states are kept" in capsys.readouterr().out
-    assert cli.main(["cancel", "mine", "--json", *place]) == 0
+    assert main.main(["cancel", "mine", "--json", *place]) == 0
     assert json.loads(capsys.readouterr().out)["cancelled"] == []
     with pytest.raises(RequestError):
         cancel.find(Store(store.root / "nowhere"), "x")

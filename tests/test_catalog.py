@@ -9,9 +9,9 @@ from conftest import Points
 from values import generation
 
 from sft_sweeps.benchmarks import catalog
+from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError
-from sft_sweeps.plan import build, score_of
-from sft_sweeps.resolve import request
+from sft_sweeps.plan.build import build, score_of
 from sft_sweeps.spec import Benchmark
 
 

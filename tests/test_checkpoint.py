@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from training import SHAPE
 
-from sft_sweeps.train import weights
-from sft_sweeps.train.checkpoint import problems, unfinished
-from sft_sweeps.train.init import initial_weights, materialise, parameters
+from sft_sweeps.models import weights
+from sft_sweeps.models.folder import problems, unfinished
+from sft_sweeps.models.init import initial_weights, materialise, parameters
 
 TOKENIZER = {"added_tokens": [], "model": {"vocab": {"a": 0, "b": SHAPE.vocab_size - 1}}}
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from sft_sweeps import claims
-from sft_sweeps.slurm import Entry
+from sft_sweeps.slurm.queue import Entry
+from sft_sweeps.store import claims
 
 ROOT = Path(__file__).parents[1]
 ROUNDS, RACERS = 120, 3
 CHILD = """
 import sys, time
 from pathlib import Path
-from sft_sweeps import claims
-from sft_sweeps.slurm import Entry
+from sft_sweeps.store import claims
+from sft_sweeps.slurm.queue import Entry
 claim = claims.take(Path(sys.argv[1]), "theirs")
 if claim and sys.argv[2]:
     claims.confirm(Path(sys.argv[1]), claim, sys.argv[2])

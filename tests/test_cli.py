@@ -12,12 +12,12 @@ from outcomes import accuracy, finish
 from tokenizers import Tokenizer
 from values import request
 
-from sft_sweeps import cli
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.commands import main
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
-from sft_sweeps.plan import Plan, build
-from sft_sweeps.store import Store
-from sft_sweeps.sweeps import Sweep, freeze
+from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import Sweep, freeze
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def sweep(plan: Plan, tmp_path: Path) -> Sweep:
 def run(folder: Path, *arguments: str, shell: str = "") -> subprocess.CompletedProcess[str]:
     """A new process in a folder; `shell` is what its output is piped through."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "PYTHONUNBUFFERED": ""}
-    line = [sys.executable, "-m", "sft_sweeps.cli", *arguments]
+    line = [sys.executable, "-m", "sft_sweeps.commands.main", *arguments]
     if shell:
         line = ["bash", "-o", "pipefail", "-c", f'"$@" | {shell}', "bash", *line]
     return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -126,15 +126,15 @@ def test_words_that_are_not_known(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
-        cli.main(arguments)
+        main.main(arguments)
     assert left.value.code == 2
     assert "usage: sft-sweeps" in capsys.readouterr().err
 
 
 def test_a_store_elsewhere(sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["status", "--output-dir", str(tmp_path / "multirun_outputs")]) == 0
+    assert main.main(["status", "--output-dir", str(tmp_path / "multirun_outputs")]) == 0
     assert sweep.name in capsys.readouterr().out
-    assert cli.main(["status", "--output-dir", str(tmp_path / "absent")]) == 2
+    assert main.main(["status", "--output-dir", str(tmp_path / "absent")]) == 2
 
 
 TEXTS = [f"Question {n}: how many früits 🍎 are {n} + {n}?\n\tThink." for n in range(59)] + ["lamps and trees " * 9]
@@ -163,7 +163,7 @@ def test_a_tokenizer_from_data(rows: Path, tmp_path: Path) -> None:
 
 def test_a_tokenizer_of_fewer_rows_is_another(rows: Path, tmp_path: Path) -> None:
     for count in ("1", "60"):
-        assert cli.main(["tokenizer", str(rows), "--rows", count, "--out", str(tmp_path / count)]) == 0
+        assert main.main(["tokenizer", str(rows), "--rows", count, "--out", str(tmp_path / count)]) == 0
     few, all_ = (Tokenizer.from_file(str(tmp_path / count / "tokenizer.json")) for count in ("1", "60"))
     text = "lamps and trees"  # in the last row alone
     assert len(all_.encode(text).ids) < len(few.encode(text).ids)
@@ -171,7 +171,7 @@ def test_a_tokenizer_of_fewer_rows_is_another(rows: Path, tmp_path: Path) -> Non
 
 def test_rows_that_cannot_be_used_are_said(rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows.write_text(rows.read_text() + "{broken\n" * 100)
-    assert cli.main(["tokenizer", str(rows), "--out", str(tmp_path / "mine")]) == 0
+    assert main.main(["tokenizer", str(rows), "--out", str(tmp_path / "mine")]) == 0
     assert capsys.readouterr().err == f"note: 100 of the 160 rows of {rows} cannot be used\n"
 
 
@@ -196,6 +196,6 @@ def test_no_tokenizer_from_that(
     monkeypatch.chdir(rows.parent)
     Path("empty.jsonl").write_text("\n")
     Path("broken.jsonl").write_text("{\n{\n")
-    assert cli.main(["tokenizer", *arguments]) == 2
+    assert main.main(["tokenizer", *arguments]) == 2
     assert says in capsys.readouterr().err
     assert not Path("mine").exists()

@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT, Points
 from omegaconf import OmegaConf
 
-from sft_sweeps.cluster_checks import problems
-from sft_sweeps.config import problems as everything
-from sft_sweeps.schema import ClusterConfig, Config, KindConfig, ModelConfig
+from sft_sweeps.config.checks import problems as everything
+from sft_sweeps.config.cluster_checks import problems
+from sft_sweeps.config.schema import ClusterConfig, Config, KindConfig, ModelConfig
 
 MINI = ModelConfig(name="mini", gpus=0)
 BIG = ModelConfig(name="llama33b", gpus=16)

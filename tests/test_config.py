@@ -9,10 +9,10 @@ import pytest
 from conftest import Points
 from omegaconf import OmegaConf
 
-from sft_sweeps import config
-from sft_sweeps.config import problems, unknown_keys
-from sft_sweeps.schema import Config, TrainConfig
-from sft_sweeps.schema_data import SourceConfig
+from sft_sweeps.config import checks
+from sft_sweeps.config.checks import problems, unknown_keys
+from sft_sweeps.config.schema import Config, TrainConfig
+from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.spec import Recipe
 
 # What is set, and what the message must say. `data=mixed model=llama7b` is the start.
@@ -227,4 +227,4 @@ def test_the_schema_and_the_exact_values_agree() -> None:
 
 def test_names_are_those_that_the_code_knows() -> None:
     template = pytest.importorskip("sft_sweeps.data.template")
-    assert set(config.TEMPLATES) == {*template.TEMPLATES, "chat_template"}
+    assert set(checks.TEMPLATES) == {*template.TEMPLATES, "chat_template"}

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 from training import RECIPE, SHAPE, WAIT, Job, Outcome, in_children, limit_groups, run, start
 
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution
-from sft_sweeps.train import convert, states
-from sft_sweeps.train.init import materialise
+from sft_sweeps.store import resume_states
+from sft_sweeps.train import convert
 
 STEPS, STOP = 20, 6
 PARTITIONED = {"token_budget": 100, "whole_parameters": 0}
@@ -42,7 +43,7 @@ def stopped(scratch: Path, name: str, processes: int, **changed: Any) -> Job:
 
 
 def resume_names(job: Job) -> list[str]:
-    return sorted(path.name for path in (Path(job.folder) / states.FOLDER).iterdir())
+    return sorted(path.name for path in (Path(job.folder) / resume_states.FOLDER).iterdir())
 
 
 def losses(outcome: Outcome) -> list[float]:
@@ -137,7 +138,7 @@ def at_work(folder: Path) -> list[str]:
 
 def test_killed_while_converting_the_state_stays(scratch: Path) -> None:
     job = stopped(scratch, "killed", 2)
-    target = Path(job.folder) / states.FOLDER / convert.CONVERTED
+    target = Path(job.folder) / resume_states.FOLDER / convert.CONVERTED
     (rank,), outcomes = start(job, 1)
     deadline = time.monotonic() + WAIT
     while not any(target.glob("zero/tmp/**/*.*")) and time.monotonic() < deadline:

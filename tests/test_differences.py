@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from values import benchmark, component, request
 
-from sft_sweeps.generate.rows import VERDICTS, write_rows
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect
 from sft_sweeps.report.differences import Comparison, comparisons
-from sft_sweeps.statistics import holm, mcnemar
-from sft_sweeps.store import Store, write_record
+from sft_sweeps.stats import holm, mcnemar
+from sft_sweeps.store.answers import VERDICTS, write_rows
+from sft_sweeps.store.store import Store, write_record
 
 GRADED = benchmark("mt_bench")
 

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from values import component, mixed, model, request, stage
 
-from sft_sweeps import cost, disk
-from sft_sweeps.disk import Use, needed, room
-from sft_sweeps.plan import build
+from sft_sweeps.launch import disk
+from sft_sweeps.launch.disk import Use, needed, room
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import build
 from sft_sweeps.spec import Shape, Stage
 
 UID, GID = os.getuid(), os.getegid()

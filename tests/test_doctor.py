@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from slurm_cluster import Cluster
 
-from sft_sweeps import cli, doctor, doctor_node
-from sft_sweeps.cluster_facts import NodeKind, Partition, parse_limits
-from sft_sweeps.doctor import Finding, Question
+from sft_sweeps.commands import main
+from sft_sweeps.commands.doctor import node, slurm
+from sft_sweeps.commands.doctor.slurm import Finding, Question
+from sft_sweeps.slurm.cluster import NodeKind, Partition, parse_limits
 
 Said = dict[str, Finding]
 
@@ -26,7 +27,7 @@ def here(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 def said(*options: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, Said]:
     """The exit status, and the findings by what they are about."""
-    status = cli.main(["doctor", "slurm", "--json", *options])
+    status = main.main(["doctor", "slurm", "--json", *options])
     told = json.loads(capsys.readouterr().out)
     found = [Finding(**one) for one in told["findings"]]
     assert all(bool(one.change) == (one.level == "problem") for one in found)
@@ -61,12 +62,12 @@ def test_all_is_well(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_as_text(here: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     before = len(here.queue())
-    assert cli.main(["doctor"]) == 0
+    assert main.main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "0 problems"
     assert len(lines) > 8
     assert all(re.match(r"(ok     |note   |problem) [a-zA-Z]", line) for line in lines[:-1])
-    assert cli.main(["doctor", "slurm", "--partition", "[bold]gpu"]) == 1
+    assert main.main(["doctor", "slurm", "--partition", "[bold]gpu"]) == 1
     last = capsys.readouterr().out.splitlines()
     assert "problem partition: there is no [bold]gpu; change: cluster.partition=NAME, one of main, low" in last
     assert last[-1] == "1 problem"
@@ -99,7 +100,7 @@ def test_nodes_that_are_away(here: Cluster, capsys: pytest.CaptureFixture[str]) 
 def test_no_free_node(here: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     job = here.sbatch("sleep 60", "--nodes=2", "--exclusive")
     here.wait(job, states=["RUNNING"])
-    monkeypatch.setattr(doctor_node, "PATIENCE", 1)
+    monkeypatch.setattr(node, "PATIENCE", 1)
     status, found = said("--on-node", capsys=capsys)
     here.run("scancel", job)
     here.wait(job)
@@ -156,7 +157,7 @@ def test_a_machine_of_no_cluster(
     status, found = said("--on-node", capsys=capsys)
     assert (status, levels(found)) == (1, {"commands": "problem"})
     assert "cluster=local" in found["commands"].change
-    for name in doctor.NEEDED:
+    for name in slurm.NEEDED:
         (tmp_path / name).write_text(NO_CLUSTER)
         (tmp_path / name).chmod(0o755)
     status, found = said("--on-node", capsys=capsys)
@@ -165,7 +166,7 @@ def test_a_machine_of_no_cluster(
 
 
 def limits(**others: Any) -> list[Finding]:
-    return list(doctor._limits(replace(parse_limits("PreemptType=preempt/none"), **others)))
+    return list(slurm._limits(replace(parse_limits("PreemptType=preempt/none"), **others)))
 
 
 @pytest.mark.parametrize(
@@ -198,13 +199,13 @@ def test_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_default_partition() -> None:
     kind = NodeKind(1, 0, 128, 1031000, 8, "a100", ())
     one = Partition("gpu", False, True, 1500, (kind,))
-    partition, problem = doctor._partitions((one,), "")
+    partition, problem = slurm._partitions((one,), "")
     assert (
         partition.text == "1 node of 128 CPUs, 1,007 GB, 8 GPUs (a100); time limit 25:00:00 (cluster.time at most that)"
     )
     assert (problem.level, problem.change) == ("problem", "cluster.partition=NAME, one of gpu")
-    assert [found.level for found in doctor._partitions((one,), "gpu")] == ["ok"]
-    assert [found.level for found in doctor._partitions((replace(one, up=False),), "gpu")] == ["problem"]
+    assert [found.level for found in slurm._partitions((one,), "gpu")] == ["ok"]
+    assert [found.level for found in slurm._partitions((replace(one, up=False),), "gpu")] == ["problem"]
 
 
 def test_file_systems(tmp_path: Path) -> None:
@@ -217,9 +218,9 @@ def test_file_systems(tmp_path: Path) -> None:
         f"{tmp_path}/twice lustre",
     ]
     mounts.write_text("".join(f"x {row} rw 0 0\n" for row in rows))
-    kinds = [doctor.file_system(tmp_path / name, mounts) for name in ("..", "x", "a b/c", "a", "twice/y")]
+    kinds = [slurm.file_system(tmp_path / name, mounts) for name in ("..", "x", "a b/c", "a", "twice/y")]
     assert kinds == ["ext4", "tmpfs", "nfs4", "tmpfs", "lustre"]
-    assert doctor.file_system(tmp_path, tmp_path / "absent") == ""
+    assert slurm.file_system(tmp_path, tmp_path / "absent") == ""
 
 
 @pytest.mark.parametrize(
@@ -227,8 +228,8 @@ def test_file_systems(tmp_path: Path) -> None:
     [("tmpfs", False, "problem"), ("nfs4", False, "ok"), ("fuse.sshfs", True, "ok"), ("ext4", False, "note")],
 )
 def test_folders(kind: str, on_node: bool, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "file_system", lambda _: kind)
-    found = list(doctor._folders(Question(tmp_path / "absent", on_node=on_node)))
+    monkeypatch.setattr(slurm, "file_system", lambda _: kind)
+    found = list(slurm._folders(Question(tmp_path / "absent", on_node=on_node)))
     assert [(one.about, one.level) for one in found] == [("output_dir", level), ("python", level)]
-    monkeypatch.setattr(doctor, "file_system", lambda _: "ext4")
-    assert list(doctor._folders(Question(tmp_path, on_node=True))) == []  # the node itself will tell
+    monkeypatch.setattr(slurm, "file_system", lambda _: "ext4")
+    assert list(slurm._folders(Question(tmp_path, on_node=True))) == []  # the node itself will tell

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from slurm_cluster import Cluster
 
-from sft_sweeps import cli, doctor_node
+from sft_sweeps.commands.doctor import node
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
     def program(text: str) -> None:
         (tmp_path / "probe.py").write_text(f"import json, sys\nprint('welcome')\n{text}\n")
-        monkeypatch.setattr(doctor_node, "PROBE", tmp_path / "probe.py")
+        monkeypatch.setattr(node, "PROBE", tmp_path / "probe.py")
 
     return program
 
@@ -63,7 +64,7 @@ def test_what_a_node_may_lack(
 ) -> None:
     about, level, text = expected
     answer(f"open(sys.argv[1] + '/there', 'w').write(sys.argv[2]); print(json.dumps({WELL | fact!r}))")
-    found = {one.about: one for one in doctor_node.look(tmp_path, "low", "", gpus=True)}
+    found = {one.about: one for one in node.look(tmp_path, "low", "", gpus=True)}
     assert (found[about].level, bool(found[about].change)) == (level, level == "problem")
     assert text in found[about].text
     others = {one.level for one in found.values() if one.about != about}
@@ -76,8 +77,8 @@ def test_a_node_whose_files_do_not_come_back(
     answer: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(f"print(json.dumps({WELL!r}))")
-    monkeypatch.setattr(doctor_node.time, "sleep", lambda _: None)
-    found = {one.about: one for one in doctor_node.look(tmp_path, "", "", gpus=False)}
+    monkeypatch.setattr(node.time, "sleep", lambda _: None)
+    found = {one.about: one for one in node.look(tmp_path, "", "", gpus=False)}
     assert found["output_dir"].level == "problem"
     assert "not seen here" in found["output_dir"].text
     assert "GPUs" not in found
@@ -86,9 +87,9 @@ def test_a_node_whose_files_do_not_come_back(
 
 def test_asked_from_within_a_job(here: Cluster) -> None:
     """srun would make a step of the job that asks."""
-    program = "from sft_sweeps import cli; raise SystemExit(cli.main(['doctor', '--on-node', '--output-dir', '/tmp']))"
-    package = Path(cli.__file__).parents[1]
-    asked = here.run("srun", "env", f"PYTHONPATH={package}", sys.executable, "-c", program)
+    command = ["doctor", "--on-node", "--output-dir", "/tmp"]
+    program = f"from sft_sweeps.commands.main import main; raise SystemExit(main({command}))"
+    asked = here.run("srun", "env", f"PYTHONPATH={ROOT}", sys.executable, "-c", program)
     assert "ran a job with this Python" in asked.stdout
     newest = here.run("squeue", "-h", "-t", "all", "--sort=-i", "-o", "%j").stdout.splitlines()
     assert newest[:2] == ["sft-sweeps-doctor", "env"]

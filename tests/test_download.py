@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from conftest import Launch
 
-from sft_sweeps.contents import content_of
-from sft_sweeps.data import download
+from sft_sweeps.config.resolve import hub_pin, source
+from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
-from sft_sweeps.resolve import hub_pin, source
-from sft_sweeps.schema_data import SourceConfig
+from sft_sweeps.files.content import content_of
+from sft_sweeps.launch import download
 
 ROWS = b"".join(json.dumps({"question": f"{n}?", "answer": str(n)}).encode() + b"\n" for n in range(20_000))
 PIN = f"sha256:{hashlib.sha256(ROWS).hexdigest()}"

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from sft_sweeps import vocabulary
-from sft_sweeps.data import tokenizer as bpe
-from sft_sweeps.data.encode import Encoded, Encoder
+from sft_sweeps.data.encode.encoder import Encoded, Encoder
+from sft_sweeps.data.encode.token_cache import Plain, Words, speller
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
-from sft_sweeps.data.spell import Plain, Words, speller
 from sft_sweeps.data.template import segments
 from sft_sweeps.errors import RequestError
+from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models import train_tokenizer as bpe
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the FastChat oracle of ../shared is absent")
@@ -331,7 +331,7 @@ def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
 
 def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, words = spellers("prepend")
-    monkeypatch.setattr("sft_sweeps.data.spell.REMEMBERED", 3)
+    monkeypatch.setattr("sft_sweeps.data.encode.token_cache.REMEMBERED", 3)
     text = " ".join(f"w{n}" for n in range(50))
     assert words.ids(text).tolist() == Plain(tokenizer).ids(text).tolist()
     assert len(words.rounds([(f"{text}:", f" {text}")])[0][0]) > 300

@@ -16,14 +16,17 @@ from conftest import ROOT, Launch
 from test_prepare import chats
 from values import component, model, request, stage
 
-from sft_sweeps.contents import content_of, tokenizer_of
-from sft_sweeps.data import encodings, mini, prepare, tokenizer
+from sft_sweeps.data import mini
+from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.files.content import content_of, tokenizer_of
 from sft_sweeps.identity import plain, revive
-from sft_sweeps.jobs import Encoding, Job, encode_first, missing, shelved
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.jobs import encoding
+from sft_sweeps.jobs.job import Encoding, Job, encode_first, missing, shelved
+from sft_sweeps.models import train_tokenizer
+from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Cleaning, Component, Execution, Model, Source
-from sft_sweeps.store import Store, survey
+from sft_sweeps.store.store import Store, survey
 
 IDENTITY = tokenizer_of(str(mini.TOKENIZER))[0]
 
@@ -52,7 +55,7 @@ def plan_of(*points: tuple[Model, list[Source], str]) -> Plan:
 
 def jobs_of(plan: Plan, store: Store) -> list[Job]:
     found = missing(plan, survey(plan, store), str(store.root), Execution())
-    return encode_first(found, encodings.lacking(found, store))
+    return encode_first(found, encoding.lacking(found, store))
 
 
 @pytest.fixture
@@ -82,13 +85,13 @@ def test_what_is_there_is_not_encoded_again(tmp_path: Path, store: Store) -> Non
     source = numbers(tmp_path / "ours.jsonl")
     plan = plan_of((base(), [source], "multi_task"))
     first, *others = jobs_of(plan, store)
-    encodings.encode(first, store, lambda: False)
+    encoding.encode(first, store, lambda: False)
     assert shelved(first.encodings[0].key, store.roots)
     again = jobs_of(plan, store)
     assert [job.kind for job in again] == [job.kind for job in others]
     assert again[0].parent == ""
     Path(source.path).unlink()
-    encodings.encode(first, store, lambda: False)
+    encoding.encode(first, store, lambda: False)
     elsewhere = Store(tmp_path / "empty", [store.root])
     assert [job.kind for job in jobs_of(plan, elsewhere)] == [job.kind for job in others]
 
@@ -97,8 +100,8 @@ def test_a_stage_finds_what_the_job_made(tmp_path: Path, store: Store) -> None:
     """The job has the model's tokenizer before the model is made; the stage has the model's own."""
     source = numbers(tmp_path / "ours.jsonl")
     first, *_ = jobs_of(plan_of((base(), [source], "multi_task")), store)
-    encodings.encode(first, store, lambda: False)
-    tokenizer.copy(mini.TOKENIZER, tmp_path / "model")
+    encoding.encode(first, store, lambda: False)
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path / "model")
     of = stage(base(), [Component(source, Fraction(1), 0)]).recipe
     wish = prepare.wanted(source, tmp_path / "model", of.template, of.max_length)
     found = wish.find(store.roots)
@@ -122,13 +125,13 @@ def job_of(store: Store, *sources: Source) -> Job:
 def test_what_one_file_has_wrong_keeps_no_other_from_being_encoded(tmp_path: Path, store: Store) -> None:
     bad, good = numbers(tmp_path / "bad.jsonl", 5, 5), numbers(tmp_path / "good.jsonl")
     with pytest.raises(RunError, match=r"source bad: 5 of the 10 rows .* cannot be used"):
-        encodings.encode(job_of(store, bad, good), store, lambda: False)
+        encoding.encode(job_of(store, bad, good), store, lambda: False)
     assert [path.parent.name.rpartition("-")[0] for path in store.root.glob("encoded/*/account.json")] == ["good"]
 
 
 def test_a_job_that_is_asked_to_stop_stops(tmp_path: Path, store: Store) -> None:
     with pytest.raises(Interrupted, match="while ours was encoded"):
-        encodings.encode(job_of(store, numbers(tmp_path / "ours.jsonl")), store, lambda: True)
+        encoding.encode(job_of(store, numbers(tmp_path / "ours.jsonl")), store, lambda: True)
     assert list(store.root.glob("encoded/*/account.json")) == []
 
 
@@ -137,24 +140,24 @@ def test_every_row_is_told_of_once(tmp_path: Path, store: Store, changes: dict[s
     """Rows that are dropped and rows with examples are all the rows, whatever parts are dropped of them."""
     rules = Cleaning(split_tokens=60, drop_wrong_lists=True)
     source = chats(tmp_path / "chat.jsonl", 210, cleaning=rules, **changes)
-    encodings.encode(job_of(store, source), store, lambda: False)
+    encoding.encode(job_of(store, source), store, lambda: False)
     (file,) = store.root.glob("encoded/*/account.json")
     account = json.loads(file.read_text())
-    tokenizer.copy(mini.TOKENIZER, tmp_path / "tokenizer")
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path / "tokenizer")
     wish = prepare.wanted(source, tmp_path / "tokenizer", stage().recipe.template, stage().recipe.max_length)
     shelf = wish.find(store.roots)
     assert shelf is not None
     kept = {shelf.example_id(place).partition("/")[2].partition("_")[0] for place in range(len(shelf))}
     assert sum(account["dropped_rows"].values()) + len(kept) == account["rows"] == 210
-    (text,) = encodings.dropped("chat", account)
+    (text,) = encoding.dropped("chat", account)
     assert text.startswith(f"chat: {210 - len(kept)} of 210 rows dropped: ")
 
 
 def test_the_most_frequent_reason_comes_first() -> None:
     account = {"rows": 17_671, "dropped": {"a_b": 8, "c": 210, "p": 5}, "dropped_rows": {"a_b": 8, "c": 210}}
-    (text,) = encodings.dropped("sharegpt", account)
+    (text,) = encoding.dropped("sharegpt", account)
     assert text == "sharegpt: 218 of 17,671 rows dropped: 210 c, 8 a b; parts of rows dropped: 5 p"
-    assert list(encodings.dropped("clean", {"rows": 5, "dropped": {}})) == []
+    assert list(encoding.dropped("clean", {"rows": 5, "dropped": {}})) == []
 
 
 KILLED = """
@@ -246,7 +249,15 @@ def test_status_of_a_failed_encoding_names_it(launch: Launch, tmp_path: Path) ->
     assert done.returncode == 1
     reason = "source ours: 5,000 of the 10,000 rows"
     assert f"FAILED encode mini: {reason}" in done.stdout
-    command = [sys.executable, "-m", "sft_sweeps.cli", "status", "--json", "--output-dir", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "sft_sweeps.commands.main",
+        "status",
+        "--json",
+        "--output-dir",
+        str(tmp_path / "out"),
+    ]
     found = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout)
     (job,) = [job for job in found["jobs"] if job["kind"] == "encode"]
     assert job["state"] == "failed"

@@ -13,8 +13,8 @@ import pytest
 import torch
 from training import RECIPE, SHAPE, in_child
 
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution
-from sft_sweeps.train.init import materialise
 
 CASES = [(2, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")]
 

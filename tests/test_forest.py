@@ -7,8 +7,8 @@ import values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.jobs import Job
-from sft_sweeps.launch.forest import After, Array, arrays, levels
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm.arrays import After, Array, arrays, levels
 from sft_sweeps.spec import Execution
 
 BASE = Job("train", "/store", values.stage(), Execution())

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from sft_sweeps.data import mini
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate.hf import Answer, HFEngine
 from sft_sweeps.spec import Engine

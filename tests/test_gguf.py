@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sft_sweeps import cli
+from sft_sweeps.commands import main
 
 
 def test_what_is_no_gguf_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +19,6 @@ def test_what_is_no_gguf_file_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         ("b.whl", "new", "holds 0 GGUF files"),
         ("a.gguf", "there", "is there already"),
     ):
-        assert cli.main(["gguf", str(tmp_path / name), "--out", str(tmp_path / out)]) == 2
+        assert main.main(["gguf", str(tmp_path / name), "--out", str(tmp_path / out)]) == 2
         assert said in capsys.readouterr().err
     assert not (tmp_path / "new").exists()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from conftest import Points
 
-from sft_sweeps import plan
-from sft_sweeps.resolve import request
+from sft_sweeps.config.resolve import request
+from sft_sweeps.plan import build
 
 # study=table1 at 7B; general is left out, whose file has no pin.
 TABLE1 = {
@@ -31,19 +31,19 @@ QUICKSTART = {
 TOKENIZER = {"added_tokens": [{"id": 0, "content": "<unk>"}], "model": {"type": "BPE", "vocab": {"a": 1, "b": 2}}}
 
 
-def labels(built: plan.Plan) -> dict[str, str]:
+def labels(built: build.Plan) -> dict[str, str]:
     return {stage.label: stage.id for stage in built.stages if not stage.provisional}
 
 
 def test_table1(points: Points) -> None:
-    built = plan.build([(p.name, request(p.config)) for p in points("study=table1", "model=llama7b")])
+    built = build.build([(p.name, request(p.config)) for p in points("study=table1", "model=llama7b")])
     assert labels(built) == TABLE1
 
 
 def test_quickstart(points: Points, tmp_path: Path) -> None:
     tokenizer = tmp_path / "tokenizer.json"
     tokenizer.write_text(json.dumps(TOKENIZER, indent=3))
-    built = plan.build(
+    built = build.build(
         [(p.name, request(p.config)) for p in points("study=quickstart", f"model.tokenizer={tokenizer}")]
     )
     assert labels(built) == QUICKSTART

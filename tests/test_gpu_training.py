@@ -10,9 +10,9 @@ import pytest
 import torch
 from training import RECIPE, Job, in_child, run, train_rank
 
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution, Shape
 from sft_sweeps.train import attention, budget, layers
-from sft_sweeps.train.init import materialise
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SHAPE = Shape(256, 688, layers=4, heads=4, kv_heads=2, vocab_size=97, max_positions=256)

@@ -5,8 +5,8 @@ from conftest import Points
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_sweeps.config.grid import Axes, axes, expand, line_axes
 from sft_sweeps.errors import RequestError
-from sft_sweeps.grid import Axes, axes, expand, line_axes
 
 
 def expanded(lines: list[str], command: str = "") -> list[str]:

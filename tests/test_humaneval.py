@@ -11,10 +11,10 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps import sandbox
 from sft_sweeps.benchmarks import humaneval
 from sft_sweeps.benchmarks.humaneval import extract, pass_at_k, problems
-from sft_sweeps.sandbox import Task
+from sft_sweeps.sandbox import run
+from sft_sweeps.sandbox.run import Task
 from sft_sweeps.spec import Isolation
 
 SHARED = ROOT.parent / "shared" / "data"
@@ -27,14 +27,14 @@ needs_shared = pytest.mark.skipif(
 )
 
 
-def passes(task_and_program, isolation=sandbox.DEFAULT):
+def passes(task_and_program, isolation=run.DEFAULT):
     task_id, program = task_and_program
     problem = PROBLEMS[task_id]
     task = Task(program, problem.check, problem.entry_point, problem.preamble)
-    return sandbox.execute(task, timeout=10, isolation=isolation).passed
+    return run.execute(task, timeout=10, isolation=isolation).passed
 
 
-def count(pairs, isolation=sandbox.DEFAULT):
+def count(pairs, isolation=run.DEFAULT):
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(lambda pair: passes(pair, isolation), pairs))
 
@@ -204,5 +204,5 @@ def test_humaneval_plus_needs_no_numpy():
     for task in FEW[:6]:  # (HumanEval/32 is broken in this file: `*candidate(*inp)` of a float)
         problem = plus[task]
         given_ = Task(problem.prompt + SOLUTIONS[task], problem.check)
-        assert sandbox.execute(given_, timeout=20).passed, task
-        assert not sandbox.execute(Task(problem.prompt + "    return None\n", problem.check), timeout=20).passed
+        assert run.execute(given_, timeout=20).passed, task
+        assert not run.execute(Task(problem.prompt + "    return None\n", problem.check), timeout=20).passed

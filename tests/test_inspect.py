@@ -10,10 +10,12 @@ import pytest
 from conftest import Launch
 from rich.console import Console
 
-from sft_sweeps.data import inspect, mini, tokenizer
+from sft_sweeps.data import mini
 from sft_sweeps.data.contamination import Items, files_in
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
+from sft_sweeps.launch import inspect
+from sft_sweeps.models import train_tokenizer
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: ../shared with oracle and real data is absent")
@@ -55,9 +57,9 @@ def test_one_row_comes_out_for_each_that_goes_in(launch: Launch, tmp_path: Path)
     assert all(set(row) == {"source", "id", "dropped"} for row in found if "dropped" in row)
     good = found[0]
     assert good["source"] == "in"
-    assert good["input_ids"][0] == tokenizer.START
-    assert good["input_ids"].count(tokenizer.END) == 2
-    assert [good["input_ids"][place] for place in good["supervised"]].count(tokenizer.END) == 2
+    assert good["input_ids"][0] == train_tokenizer.START
+    assert good["input_ids"].count(train_tokenizer.END) == 2
+    assert [good["input_ids"][place] for place in good["supervised"]].count(train_tokenizer.END) == 2
     assert "2 rows encoded, 4 dropped" in done.stdout
 
     done = launch(*line, "data.bug_compatible=true")
@@ -105,7 +107,7 @@ def test_what_cannot_be_inspected(launch: Launch, line: tuple[str, ...], said: s
 
 
 def test_marked_text_is_the_whole_text(tmp_path: Path) -> None:
-    tokenizer.copy(mini.TOKENIZER, tmp_path)
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path)
     encoder = Encoder(tmp_path, "vicuna_bare", 99)
     encoded = encoder.encode(Example("s/0", (("two words", "é\U0001f600"), ("r", " b "))))
     assert encoded is not None
@@ -172,7 +174,7 @@ def test_real_code_alpaca(launch: Launch) -> None:
 
 
 def test_everything_is_shown_without_a_terminal(tmp_path: Path) -> None:
-    tokenizer.copy(mini.TOKENIZER, tmp_path)
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path)
     encoder = Encoder(tmp_path, "vicuna_bare", 9999)
     encoded = encoder.encode(Example("s/0", (("[red]q[/]", "a" * 2900),)))
     assert encoded is not None

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from values import component, mixed, model, request
 
 from sft_sweeps.identity import plain, revive
-from sft_sweeps.jobs import Job, missing, urgency
-from sft_sweeps.plan import Plan, State, build, score_of
+from sft_sweeps.jobs.job import Job, missing, urgency
+from sft_sweeps.plan.build import Plan, State, build, score_of
 from sft_sweeps.spec import Execution, Stage
 
 STATES = ("missing", "done", "running", "interrupted", "failed", "weights gone")

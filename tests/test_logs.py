@@ -14,12 +14,12 @@ from outcomes import finish
 from pretended_slurm import Pretended, row, start, submit
 from values import request
 
-from sft_sweeps import cli, logs
-from sft_sweeps.claims import write_json
+from sft_sweeps.commands import logs, main
 from sft_sweeps.errors import RequestError
-from sft_sweeps.plan import Plan, build
-from sft_sweeps.store import Store
-from sft_sweeps.sweeps import Sweep, freeze
+from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.store.claims import write_json
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import Sweep, freeze
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def show(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended, capsys: pytes
     assert slurm.folder.is_dir()
 
     def command(*arguments: str, stage: str = plan.stages[0].id) -> tuple[int, str, str]:
-        status = cli.main(["logs", stage, *arguments, "--output-dir", str(store.root)])
+        status = main.main(["logs", stage, *arguments, "--output-dir", str(store.root)])
         return status, *capsys.readouterr()
 
     return command
@@ -201,7 +201,16 @@ def test_ctrl_c_leaves_quietly(plan: Plan, store: Store, sweep: Sweep, slurm: Pr
     assert sweep.folder.is_dir()
     slurm.write(row("5_0", "call", "RUNNING"))
     log(store, plan, text="one\n")
-    command = [sys.executable, "-m", "sft_sweeps.cli", "logs", "code", "--follow", "--output-dir", str(store.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "sft_sweeps.commands.main",
+        "logs",
+        "code",
+        "--follow",
+        "--output-dir",
+        str(store.root),
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command[4] = plan.stages[0].id
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

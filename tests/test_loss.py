@@ -14,13 +14,13 @@ from torch.nn.functional import cross_entropy, log_softmax, scaled_dot_product_a
 from training import RECIPE, SHAPE, examples
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-from sft_sweeps.config import LOSS_REDUCTIONS
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.config.checks import LOSS_REDUCTIONS
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution, Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
-from sft_sweeps.train.init import materialise
 from sft_sweeps.train.steps import plan_batch
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 from training import RECIPE, in_children
 
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.spec import Execution
 
 ORACLES = ROOT.parent / "shared" / "data" / "oracles"

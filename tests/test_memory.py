@@ -10,12 +10,12 @@ from conftest import Points
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps import memory
-from sft_sweeps.plan import build
-from sft_sweeps.resolve import request
+from sft_sweeps.config.resolve import request
+from sft_sweeps.models.init import materialise
+from sft_sweeps.plan import memory
+from sft_sweeps.plan.build import build
 from sft_sweeps.spec import Execution, Shape, Stage
 from sft_sweeps.train import attention, head, loss
-from sft_sweeps.train.init import materialise
 
 SHAPES = [Shape(128, 352, 2, 4, 4, 300, 512), Shape(128, 352, 4, 4, 2, 300, 512), Shape(64, 300, 3, 4, 4, 300, 512)]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from sft_sweeps import mirror
-from sft_sweeps.mirror import Mirror, Tracking, has_key, lines
-from sft_sweeps.tracking import METRICS, Metrics, read
+from sft_sweeps.tracking import wandb
+from sft_sweeps.tracking.metrics import METRICS, Metrics, read
+from sft_sweeps.tracking.wandb import Mirror, Tracking, has_key, lines
 
 OFFLINE = Tracking("wandb", "tests", "", "offline", "sweep-1", ("table1", "x" * 90), (("model", "mini"), ("k", "1/4")))
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -69,7 +69,7 @@ def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:
     made, seconds = track(folder, OFFLINE)
     made.close(120)
     records = inspect(folder)
-    assert steps_of(records) == list(range(1, STEPS + 1)), (folder / mirror.LOG).read_text()
+    assert steps_of(records) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
     text = json.dumps(records)
     for part in ("0123456789ab", "mini--math", "sweep-1", "table1", "train/examples_by_source/gsm8k", "epochs"):
         assert part in text, part
@@ -105,7 +105,7 @@ def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
     assert killed, "no wandb-core was seen: the test shows nothing"
     assert seconds < 2
     # A second attempt of the mirror brought all steps to W&B as well.
-    assert steps_of(inspect(folder)) == list(range(1, STEPS + 1)), (folder / mirror.LOG).read_text()
+    assert steps_of(inspect(folder)) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
 
 
 @pytest.fixture
@@ -169,6 +169,6 @@ def test_a_key_is_found_where_wandb_keeps_it(tmp_path: Path, monkeypatch: pytest
 
 
 def test_training_never_imports_wandb() -> None:
-    code = "import sys, sft_sweeps.train.stage, sft_sweeps.mirror; sys.exit('wandb' in sys.modules)"
+    code = "import sys, sft_sweeps.train.stage, sft_sweeps.tracking.wandb; sys.exit('wandb' in sys.modules)"
     assert shutil.which("wandb", path=str(Path(sys.executable).parent)), "wandb is not installed: this shows nothing"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

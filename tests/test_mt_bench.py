@@ -21,14 +21,16 @@ import tiny
 import values
 from conftest import ROOT, Launch
 
-from sft_sweeps import cli, judging, judging_cost, score_file
 from sft_sweeps.benchmarks import mt_bench
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
-from sft_sweeps.contents import content_of
+from sft_sweeps.commands import main
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.plan import State, build, score_of
+from sft_sweeps.files.content import content_of
+from sft_sweeps.plan.build import State, build, score_of
+from sft_sweeps.score import from_file, judge_cost
+from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Judge
-from sft_sweeps.store import Store
+from sft_sweeps.store.store import Store
 
 SHARED = ROOT.parent / "shared" / "data"
 QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
@@ -74,8 +76,8 @@ def test_ratings_are_parsed_strictly(reply: str, score: float | None) -> None:
 @needs_shared
 def test_every_recorded_prompt_and_score_is_reproduced() -> None:
     """FastChat's prompts character by character, for two models whose answers are recorded; all 480 ratings."""
-    known = {q.id: q for q in mt_bench.questions(score_file.read(QUESTIONS))}
-    texts = mt_bench.texts(score_file.read(PROMPTS), score_file.read(REFERENCES))
+    known = {q.id: q for q in mt_bench.questions(from_file.read(QUESTIONS))}
+    texts = mt_bench.texts(from_file.read(PROMPTS), from_file.read(REFERENCES))
     wanted = {}
     for row in packed("mt_bench_answers.jsonl.gz"):
         for made in gradings(known[str(row["question_id"])], row["choices"][0]["turns"], 0, texts):
@@ -102,7 +104,7 @@ def test_every_recorded_prompt_and_score_is_reproduced() -> None:
 )
 def test_means_of_recorded_judgments(model: str, first: float, second: float, both: float) -> None:
     rows = [row for row in packed("mt_bench_gpt4_judgments.jsonl.gz") if row["model"] == model]
-    category = {q.id: q.category for q in mt_bench.questions(score_file.read(QUESTIONS))}
+    category = {q.id: q.category for q in mt_bench.questions(from_file.read(QUESTIONS))}
     grades = [
         Grade(str(r["question_id"]), category[str(r["question_id"])], r["turn"], 0, 0, rating(r["judgment"]))
         for r in rows
@@ -386,15 +388,15 @@ def test_the_command_judges_and_resumes(serve, tmp_path: Path, capsys: pytest.Ca
     server = serve(lambda _body, _number: said("[[6]]"))
     paths, out = fast_chat(tmp_path), tmp_path / "out.json"
     more = ["--judge", "j", "--base-url", server.url, "--key-variable", "JUDGE_KEY", "--prices", "30,60"]
-    assert cli.main(command(paths, out, *more, "--dry-run")) == 0
+    assert main.main(command(paths, out, *more, "--dry-run")) == 0
     assert not out.exists()
     assert server.bodies == []
     assert "160 calls (0 more are kept)" in capsys.readouterr().out
-    assert cli.main(command(paths, out, *more)) == 0
+    assert main.main(command(paths, out, *more)) == 0
     found = json.loads(out.read_text())
     assert found["scores"]["score"] == {"value": 6.0, "low": 6.0, "high": 6.0}
     assert (found["scores"]["n"], len(found["items"]), found["partial"]) == (160, 160, False)
-    assert cli.main(command(paths, out, *more)) == 0
+    assert main.main(command(paths, out, *more)) == 0
     told = capsys.readouterr()
     assert "asked 0 times" in told.out
     assert len(server.bodies) == 160
@@ -417,18 +419,18 @@ def test_the_command_refuses_what_is_not_there(tmp_path: Path, capsys: pytest.Ca
         (command(paths, out, "--judge", "j", "--max-cost-usd", "1"), "--max-cost-usd needs --prices"),
         (command(paths, out, "--judge", "j", "--prices", "cheap"), "--prices cheap is not IN,OUT"),
     ):
-        assert cli.main(line) == 2
+        assert main.main(line) == 2
         assert says in capsys.readouterr().err
     assert not out.exists()
-    assert cli.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 0
+    assert main.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 0
     found = json.loads(out.read_text())
     assert (found["scores"]["score"]["value"], found["partial"]) == (7.0, True)
     judgments.write_text("".join(json.dumps(row | {"judgment": "none"}) + "\n" for row in rows[:8]))
-    assert cli.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 0
+    assert main.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 0
     assert json.loads(out.read_text())["scores"]["score"] is None
     mixed = [rows[0], rows[1] | {"judge": ["gpt-4o", "x"]}]
     judgments.write_text("".join(json.dumps(row) + "\n" for row in mixed))
-    assert cli.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 2
+    assert main.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 2
     assert "several judges" in capsys.readouterr().err
 
 
@@ -440,7 +442,7 @@ def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
     judgments = tmp_path / "judgments.jsonl"
     judgments.write_bytes(gzip.decompress((SHARED / "oracles" / "mt_bench_gpt4_judgments.jsonl.gz").read_bytes()))
     paths = {"answers": answers, "questions": QUESTIONS, "prompts": PROMPTS, "references": REFERENCES}
-    assert cli.main(command(paths, tmp_path / "out.json", "--judgments", str(judgments))) == 0
+    assert main.main(command(paths, tmp_path / "out.json", "--judgments", str(judgments))) == 0
     found = json.loads((tmp_path / "out.json").read_text())["scores"]
     assert found["score"]["value"] == pytest.approx(4.625)
 
@@ -458,7 +460,7 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
     empty = build([("x", values.request(strategy="base"))])
     plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
     states = {item.id: State("missing") for item in (*made, *plan.scores)}
-    bill = judging_cost.foresee(plan, states, Store(tmp_path))
+    bill = judge_cost.foresee(plan, states, Store(tmp_path))
     rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
     real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
     assert bill.total.calls == 2 * 2 * 160
@@ -471,9 +473,9 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
         "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
     )
     absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
-    blind = judging_cost.foresee(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    blind = judge_cost.foresee(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
     assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
-    done = judging_cost.foresee(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    done = judge_cost.foresee(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
     assert (done.line(), done.problem()) == ("", "")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sft_sweeps.data import tokenizer
+from sft_sweeps.models import train_tokenizer as tokenizer
 
 ROOT = Path(__file__).parents[1]
 # A few steps a stage: what is under test is the path, not the learning.

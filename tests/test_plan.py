@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from values import RECIPE, SHAPE, benchmark, component, mixed, model, request, source, stage
 
-from sft_sweeps import cost, frozen, identity
-from sft_sweeps.frozen import from_json, to_json
-from sft_sweeps.plan import Plan, State, build
-from sft_sweeps.resolve import Request
-from sft_sweeps.resolve import request as resolved
+from sft_sweeps import identity
+from sft_sweeps.config.resolve import Request
+from sft_sweeps.config.resolve import request as resolved
+from sft_sweeps.plan import cost, serialize
+from sft_sweeps.plan.build import Plan, State, build
+from sft_sweeps.plan.serialize import from_json, to_json
 from sft_sweeps.spec import Stage
 from sft_sweeps.strategies import STRATEGIES
 
@@ -91,9 +92,9 @@ def test_each_run_has_a_label_of_its_own(requests: list[Request]) -> None:
 @given(st.lists(REQUESTS, min_size=1, max_size=5))
 def test_a_plan_comes_back_from_json_text(requests: list[Request]) -> None:
     whole = built(*requests)
-    text = frozen.dumps(whole, {})
+    text = serialize.dumps(whole, {})
     back = from_json(json.loads(text))
-    assert frozen.dumps(back, {}) == text
+    assert serialize.dumps(back, {}) == text
     assert (back.runs, back.stages, back.generations, back.scores) == (
         whole.runs,
         whole.stages,
@@ -104,7 +105,7 @@ def test_a_plan_comes_back_from_json_text(requests: list[Request]) -> None:
 
 def test_a_stored_plan_keeps_its_ids_and_payloads_when_versions_rise(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = built(request(strategy="sequential", every_stage=True), request(strategy="base"))
-    data = json.loads(frozen.dumps(whole, {}))
+    data = json.loads(serialize.dumps(whole, {}))
     for name in identity.VERSIONS:
         monkeypatch.setitem(identity.VERSIONS, name, 99)
     back = from_json(data)

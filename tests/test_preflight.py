@@ -18,15 +18,16 @@ import pytest
 from outcomes import finish
 from values import benchmark, model, request, source
 
-from sft_sweeps import cost
-from sft_sweeps.contents import content_of
-from sft_sweeps.disk import Use
-from sft_sweeps.jobs import missing
-from sft_sweeps.launch import local, preflight
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.files.content import content_of
+from sft_sweeps.jobs.job import missing
+from sft_sweeps.launch import preflight
+from sft_sweeps.launch.disk import Use
+from sft_sweeps.launch.local import launcher
+from sft_sweeps.models.init import materialise
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Component, Engine, Execution, Shape, Source
-from sft_sweeps.store import Store, survey
-from sft_sweeps.train.init import materialise
+from sft_sweeps.store.store import Store, survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
@@ -156,7 +157,7 @@ def test_gpus(have: int, wanted: int, wrong: bool, problems: Problems, monkeypat
 
 
 def test_gpus_are_counted_without_torch() -> None:
-    assert local.gpus_here() == len([p for p in Path("/dev").iterdir() if p.name.removeprefix("nvidia").isdigit()])
+    assert launcher.gpus_here() == len([p for p in Path("/dev").iterdir() if p.name.removeprefix("nvidia").isdigit()])
 
 
 def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

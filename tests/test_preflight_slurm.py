@@ -8,15 +8,15 @@ import pytest
 import values
 from outcomes import finish
 
-from sft_sweeps.cluster_facts import NodeKind, Partition
-from sft_sweeps.jobs import Job
-from sft_sweeps.launch import lead
-from sft_sweeps.launch.preflight_slurm import needed_seconds, problems
-from sft_sweeps.plan import build
-from sft_sweeps.schema import ClusterConfig, KindConfig
+from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm import warning as lead
+from sft_sweeps.launch.slurm.preflight import needed_seconds, problems
+from sft_sweeps.plan.build import build
+from sft_sweeps.slurm.cluster import NodeKind, Partition
 from sft_sweeps.spec import Execution, Shape
-from sft_sweeps.store import Store, survey
-from sft_sweeps.train import states
+from sft_sweeps.store import resume_states
+from sft_sweeps.store.store import Store, survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 NODE = NodeKind(4, 0, 64, 500_000, 8, "a100", ("ib",))
@@ -141,12 +141,12 @@ def test_the_warning_follows_what_saving_took(tmp_path: Path) -> None:
     fresh = Store(store.root)
     measured = lead.warnings(jobs, plan, survey(plan, fresh), fresh, 120)
     assert measured[jobs[1].id] == 200
-    state = store.folder(plan.stages[1]) / states.FOLDER / states.name(7)
+    state = store.folder(plan.stages[1]) / resume_states.FOLDER / resume_states.name(7)
     state.mkdir(parents=True)
     text = (
         '{"step": 7, "processes": 8, "zero_stage": 3, "token_budget": 1, "batches": 1, "files": {}, "seconds": 300.5}'
     )
-    (state / states.STATE).write_text(text)
+    (state / resume_states.STATE).write_text(text)
     own = lead.warnings(jobs, plan, survey(plan, fresh), fresh, 120)
     assert (own[jobs[0].id], own[jobs[1].id]) == (200, 601)
     assert lead.warnings(jobs, plan, survey(plan, fresh), fresh, 3600)[jobs[1].id] == 3600

@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from sft_sweeps.contents import content_of
-from sft_sweeps.data import mini, prepare, tokenizer
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data import mini
+from sft_sweeps.data.encode import prepare
+from sft_sweeps.data.encode.encoded_source import FOLDER, Shelf
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.read import Sieve, stream
 from sft_sweeps.data.select import order
-from sft_sweeps.data.shelf import FOLDER, Shelf
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.files.content import content_of
 from sft_sweeps.identity import VERSIONS, plain
+from sft_sweeps.models import train_tokenizer
 from sft_sweeps.spec import Cleaning, Source
 
 TEMPLATE, LENGTH = "vicuna_bare", 60
@@ -28,7 +30,7 @@ TEMPLATE, LENGTH = "vicuna_bare", 60
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
-    tokenizer.copy(mini.TOKENIZER, folder)
+    train_tokenizer.copy(mini.TOKENIZER, folder)
     return folder
 
 
@@ -89,7 +91,7 @@ def test_splitting_and_duplicates(words: Path, tmp_path: Path) -> None:
     assert len(set(ids)) == len(ids)
     whole = get(replace(source, cleaning=Cleaning(drop_duplicates=True)), words, tmp_path)
     assert whole.folder != found.folder
-    ends = [sum(row[1].count(tokenizer.END) for row in contents(one)) for one in (found, whole)]
+    ends = [sum(row[1].count(train_tokenizer.END) for row in contents(one)) for one in (found, whole)]
     assert ends[0] > ends[1]  # nothing lost, less cut off
 
 

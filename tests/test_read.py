@@ -11,10 +11,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps import config
+from sft_sweeps.config import checks
 from sft_sweeps.data.read import FIELDS, FORMATS, Table, read
-from sft_sweeps.data.rows import read_rows
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.rows import read_rows
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the real files of ../shared are absent")
@@ -71,7 +71,7 @@ def test_format(write: Write, format_name: str, row: Any, round_: tuple[str, str
 
 def test_every_format_is_tested_and_can_be_configured() -> None:
     assert {name for name, _, _ in ROWS} == set(FORMATS) == set(FIELDS)
-    assert set(config.FORMATS) == {"auto", *FORMATS}
+    assert set(checks.FORMATS) == {"auto", *FORMATS}
 
 
 CHATS: list[tuple[list[tuple[str, str]], int]] = [
@@ -246,7 +246,7 @@ def test_arrays_and_lines_are_read_in_blocks_of_any_size(
     (folder / "b.json").write_text(json.dumps(rows), encoding="utf-8")
     (folder / "c.jsonl").write_text("\n\n".join(map(json.dumps, rows)), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sft_sweeps.data.rows.BLOCK", block)
+        patch.setattr("sft_sweeps.files.rows.BLOCK", block)
         found = [[row.value for row in read_rows(path, "s")] for path in sorted(folder.iterdir())]
     assert found == [rows] * 3
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Points
 
-from sft_sweeps import config
-from sft_sweeps.config import problems
+from sft_sweeps.config import checks
+from sft_sweeps.config.checks import problems
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -48,7 +48,7 @@ def test_every_path_is_there(name: str) -> None:
 
 
 def test_every_strategy_is_explained() -> None:
-    assert all(f"`{name}`" in TEXT for name in config.STRATEGIES)
+    assert all(f"`{name}`" in TEXT for name in checks.STRATEGIES)
 
 
 def test_the_makefile_has_the_commands() -> None:

@@ -14,17 +14,19 @@ import tiny
 import torch
 from values import benchmark, model
 
-from sft_sweeps.data import mini, tokenizer
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data import mini
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.generate import answers, hf, layers, parallel
+from sft_sweeps.generate import answers, hf, spread
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.parallel import Held, seats
 from sft_sweeps.generate.replicas import Replicas
-from sft_sweeps.generate.rows import ITEMS, JOURNAL, read_rows
+from sft_sweeps.models import train_tokenizer
+from sft_sweeps.plan import engines
+from sft_sweeps.plan.engines import Held, seats
 from sft_sweeps.spec import Engine, Execution, Generation, Shape
-from sft_sweeps.store import Store
+from sft_sweeps.store.answers import ITEMS, JOURNAL, read_rows
+from sft_sweeps.store.store import Store
 
 ENGINE = Engine("hf", "5", "fp32")
 PROMPTS = [[1, *range(3, 4 + n)] for n in (3, 17, 5, 30, 9, 2, 12, 8, 21)]
@@ -127,7 +129,7 @@ def test_what_a_replica_cannot_do_is_said(folder: Path, tmp_path: Path) -> None:
 
 def test_a_stopped_job_goes_on_with_other_replicas(tmp_path: Path) -> None:
     """Two replicas begin, three end, and the answers are those of one that was never stopped."""
-    tokenizer.copy(mini.TOKENIZER, tiny.write(tmp_path / "model"))
+    train_tokenizer.copy(mini.TOKENIZER, tiny.write(tmp_path / "model"))
     place = str(tmp_path / "model")
     base = model(weights="safetensors:0", path=place, tokenizer_path=place)
     wanted = Generation(base, benchmark("mini_general", examples=12, max_new_tokens=6), ENGINE)
@@ -153,7 +155,7 @@ def test_layers_on_several_devices_compute_the_same(folder: Path, engine: HFEngi
     split = HFEngine(folder, ENGINE, ["cpu", "cpu"])
     assert split.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING) == engine.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING)
     with pytest.raises(ValueError, match="2 layers cannot lie on 3 devices"):
-        layers.spread(split.model, [torch.device("cpu")] * 3)
+        spread.spread(split.model, [torch.device("cpu")] * 3)
 
 
 def test_a_machine_is_filled_with_a_model_that_needs_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +213,7 @@ def test_what_does_not_divide_is_refused() -> None:
     ):
         seats([str(n) for n in range(8)], 2, 5)
     assert seats(["GPU-a", "GPU-b", "GPU-c"], 2, 0) == ["GPU-a,GPU-b"]
-    assert parallel.ROOM == 0.75
+    assert engines.ROOM == 0.75
 
 
 @pytest.mark.slow

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from values import RECIPE, benchmark, component, request, source
 
-from sft_sweeps.frozen import to_json as to_plan
-from sft_sweeps.generate.rows import VERDICTS, write_rows
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.plan.serialize import to_json as to_plan
+from sft_sweeps.plan.show import visible
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect, to_json
 from sft_sweeps.report.differences import comparisons
 from sft_sweeps.report.replicates import points, replicated, values
-from sft_sweeps.show import visible
-from sft_sweeps.statistics import proportion, two_level, two_level_difference, weighted_mean
-from sft_sweeps.store import Store, write_record
+from sft_sweeps.stats import proportion, two_level, two_level_difference, weighted_mean
+from sft_sweeps.store.answers import VERDICTS, write_rows
+from sft_sweeps.store.store import Store, write_record
 
 HELD = benchmark("heldout_loss:math", source=source("math"), examples=8)
 

@@ -12,13 +12,16 @@ from outcomes import accuracy, finish, loss
 from rich.console import Console
 from values import benchmark, component, mixed, request, source
 
-from sft_sweeps import identity, status, sweeps, tracking
-from sft_sweeps.claims import take, write_json
+from sft_sweeps import identity
+from sft_sweeps.commands import status
 from sft_sweeps.errors import RequestError
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import Results, collect, to_json
-from sft_sweeps.store import Store, check_identity
+from sft_sweeps.store import sweeps
+from sft_sweeps.store.claims import take, write_json
+from sft_sweeps.store.store import Store, check_identity
+from sft_sweeps.tracking import metrics
 
 MATH, HELD = benchmark(), benchmark("heldout_loss:math", source=source("math"), examples=8)
 CONFIDENT = "17.7% (29/164) [12.6–24.2]"
@@ -240,10 +243,10 @@ METRICS = {"step": 6, "steps": 24, "loss": 1.25, "seconds": 0.5}
 def test_status_counts_and_states(plan: Plan, store: Store) -> None:
     alone, code, math, general = plan.stages
     finish(store, alone)
-    tracking.Metrics(store.folder(alone)).write(METRICS)
+    metrics.Metrics(store.folder(alone)).write(METRICS)
     claim = take(store.folder(code), "another-sweep")
     assert claim is not None
-    tracking.Metrics(store.folder(code)).write(METRICS)
+    metrics.Metrics(store.folder(code)).write(METRICS)
     check_identity(store.folder(math), math.payload)
     write_json(store.folder(math) / "failure.json", {"reason": "loss is [nan] [/x]"})
     (store.folder(general) / "resume" / "step-4").mkdir(parents=True)

@@ -11,8 +11,10 @@ from conftest import Points
 from submitit import SlurmExecutor
 from values import benchmark, model, stage
 
-from sft_sweeps.jobs import Job
-from sft_sweeps.launch.resources import (
+from sft_sweeps.config.resolve import request
+from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm.resources import (
     Resources,
     held,
     limit,
@@ -21,8 +23,6 @@ from sft_sweeps.launch.resources import (
     resources,
     sbatch_parameters,
 )
-from sft_sweeps.resolve import request
-from sft_sweeps.schema import ClusterConfig, KindConfig
 from sft_sweeps.spec import Engine, Execution, Generation, Model
 
 GOLDEN = Path(__file__).parent / "golden"

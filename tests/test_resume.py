@@ -15,9 +15,10 @@ from training import SHAPE, WAIT, Job, Outcome, run
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.identity import VERSIONS
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution
-from sft_sweeps.train import resume, states
-from sft_sweeps.train.init import materialise
+from sft_sweeps.store import resume_states
+from sft_sweeps.train import resume
 
 STEPS = 20
 PARTITIONED = {"token_budget": 100, "whole_parameters": 0}
@@ -61,8 +62,8 @@ def test_stopped_on_one_rank_all_save_and_continue_bit_for_bit(scratch: Path, un
     assert "after step 6 of 20" in stopped[0].message
     assert [outcome.metrics[-1]["step"] for outcome in stopped] == [6] * processes
     # Every rank saves, so it takes time.
-    assert 0 < states.save_seconds(Path(job.folder)) < WAIT
-    assert states.processes(Path(job.folder)) == processes
+    assert 0 < resume_states.save_seconds(Path(job.folder)) < WAIT
+    assert resume_states.processes(Path(job.folder)) == processes
     # Another token budget would add up in another order: the state brings its own.
     other = replace(job, execution=job.execution | {"token_budget": 8192})
     assert_continued(run(other, processes)[0], whole, after=6)
@@ -79,7 +80,7 @@ def test_killed_with_a_full_disk_and_a_damaged_state_continues_bit_for_bit(
     assert [outcome.status for outcome in killed] == [-signal.SIGKILL] * processes, killed[0].log
     assert [len(outcome.metrics) for outcome in killed] == [11] * processes
     assert "no resume state of step 9: training goes on" in killed[0].log
-    folder = Path(job.folder) / states.FOLDER
+    folder = Path(job.folder) / resume_states.FOLDER
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000003", "step-00000006"]
     largest = max((folder / "step-00000006").rglob("*.pt"), key=lambda file: file.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:-100])
@@ -103,27 +104,27 @@ def test_killed_in_the_middle_of_an_accumulation_continues_bit_for_bit(
 
 def write_state(folder: Path, step: int, **changed: object) -> Path:
     """A resume state without DeepSpeed: a file and what names it."""
-    path = folder / states.FOLDER / f"step-{step:08d}"
-    (path / states.TAG).mkdir(parents=True)
-    (path / states.TAG / "weights.pt").write_bytes(b"12345")
+    path = folder / resume_states.FOLDER / f"step-{step:08d}"
+    (path / resume_states.TAG).mkdir(parents=True)
+    (path / resume_states.TAG / "weights.pt").write_bytes(b"12345")
     fields = {"step": step, "processes": 1, "zero_stage": 3, "token_budget": 8, "batches": 1}
-    state = {**fields, "files": {f"{states.TAG}/weights.pt": 5}, **changed}
-    (path / states.STATE).write_text(json.dumps(state))
+    state = {**fields, "files": {f"{resume_states.TAG}/weights.pt": 5}, **changed}
+    (path / resume_states.STATE).write_text(json.dumps(state))
     return path
 
 
 def test_newest_passes_over_what_is_incomplete(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert states.newest(tmp_path) is None
+    assert resume_states.newest(tmp_path) is None
     write_state(tmp_path, 2)
     write_state(tmp_path, 10)
-    (write_state(tmp_path, 11) / states.TAG / "weights.pt").write_bytes(b"1234")
-    (write_state(tmp_path, 12) / states.TAG / "weights.pt").unlink()
-    (write_state(tmp_path, 13) / states.STATE).unlink()
-    (write_state(tmp_path, 14) / states.STATE).write_text('{"step": 1')
+    (write_state(tmp_path, 11) / resume_states.TAG / "weights.pt").write_bytes(b"1234")
+    (write_state(tmp_path, 12) / resume_states.TAG / "weights.pt").unlink()
+    (write_state(tmp_path, 13) / resume_states.STATE).unlink()
+    (write_state(tmp_path, 14) / resume_states.STATE).write_text('{"step": 1')
     write_state(tmp_path, 15, unknown=1)
-    (tmp_path / states.FOLDER / f"{states.WRITING}step-00000016").mkdir()
+    (tmp_path / resume_states.FOLDER / f"{resume_states.WRITING}step-00000016").mkdir()
     with caplog.at_level(logging.WARNING):
-        found = states.newest(tmp_path)
+        found = resume_states.newest(tmp_path)
     assert found is not None
     assert found.step == 10
     assert caplog.text.count("passing over the resume state") == 5
@@ -133,9 +134,9 @@ def test_what_a_state_says_is_read_without_torch(tmp_path: Path) -> None:
     """One that is whole, one of before saving was measured, and a newer and slower one that lost its end."""
     write_state(tmp_path, 2, processes=2, seconds=3.5)
     write_state(tmp_path, 4, processes=4)
-    (write_state(tmp_path, 6, processes=8, seconds=9.0) / states.TAG / "weights.pt").unlink()
+    (write_state(tmp_path, 6, processes=8, seconds=9.0) / resume_states.TAG / "weights.pt").unlink()
     script = (
-        "import sys; from pathlib import Path; from sft_sweeps.train import states; "
+        "import sys; from pathlib import Path; from sft_sweeps.store import resume_states as states; "
         "places = [Path(place) for place in sys.argv[1:]]; "
         "print([(states.processes(place), states.save_seconds(place)) for place in places], 'torch' in sys.modules)"
     )
@@ -148,7 +149,7 @@ def test_what_a_state_says_is_read_without_torch(tmp_path: Path) -> None:
 def test_a_state_of_other_batches_is_refused(tmp_path: Path) -> None:
     execution = Execution(zero_stage=3)
     write_state(tmp_path, 2, batches=VERSIONS["batches"])
-    state = states.newest(tmp_path)
+    state = resume_states.newest(tmp_path)
     assert state is not None
     resume.check(tmp_path, state, execution)
     with pytest.raises(RunError, match=r"version 0 of the batches.* to start the stage over"):
@@ -158,6 +159,9 @@ def test_a_state_of_other_batches_is_refused(tmp_path: Path) -> None:
 def test_at_most_keep_valid_states_stay(tmp_path: Path) -> None:
     for step in (2, 4, 6):
         write_state(tmp_path, step)
-    (write_state(tmp_path, 8) / states.STATE).unlink()
+    (write_state(tmp_path, 8) / resume_states.STATE).unlink()
     resume._prune(tmp_path, 2)
-    assert sorted(path.name for path in (tmp_path / states.FOLDER).iterdir()) == ["step-00000004", "step-00000006"]
+    assert sorted(path.name for path in (tmp_path / resume_states.FOLDER).iterdir()) == [
+        "step-00000004",
+        "step-00000006",
+    ]

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from training import RECIPE, SHAPE, Job, in_child, run
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution
-from sft_sweeps.train import budget, states
-from sft_sweeps.train.init import materialise
+from sft_sweeps.store import resume_states
+from sft_sweeps.train import budget
 from sft_sweeps.train.loop import save_due
 
 STEPS = 20
@@ -125,7 +126,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights(scratch: Path, proces
     assert spoilt[0].message.startswith("step 7: the loss is nan. The examples were: ")
     assert "step-00000006" in spoilt[0].message
     assert len(spoilt[0].message.partition("were: ")[2].split(". ")[0].split(", ")) == RECIPE.batch_size
-    assert states.newest(Path(asked.folder)) is not None
+    assert resume_states.newest(Path(asked.folder)) is not None
     healed = run(replace(asked, spoil_at=0), processes)[0]
     plain = run(replace(asked, spoil_at=0, folder=f"{asked.folder}-plain"), processes)[0]
     assert healed.metrics[0]["step"] == 7
@@ -156,5 +157,7 @@ def test_a_loss_that_grows_stops_too(scratch: Path) -> None:
     step = outcome.metrics[-1]["step"] + 1
     assert 18 < step <= 34
     assert outcome.message.startswith(f"step {step}: training diverges, the mean loss of the last 16 steps is")
-    state = json.loads((Path(asked.folder) / states.FOLDER / states.name(step - 1) / states.STATE).read_text())
+    state = json.loads(
+        (Path(asked.folder) / resume_states.FOLDER / resume_states.name(step - 1) / resume_states.STATE).read_text()
+    )
     assert state["step"] == step - 1

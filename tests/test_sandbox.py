@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from sft_sweeps import cli, sandbox, sandbox_attacks, sandbox_filter
+from sft_sweeps.commands import main
 from sft_sweeps.errors import RunError
-from sft_sweeps.sandbox import Outcome, Task, execute, run
+from sft_sweeps.sandbox import attacks, seccomp
+from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox.run import Outcome, Task, execute, run
 from sft_sweeps.spec import Isolation
 
 NONE = Isolation(mode="none", accept=True)  # limits alone: what may fork, and must be found and ended
@@ -162,9 +164,7 @@ def test_programs_import_where_the_library_is_closed_to_others(monkeypatch):
 @pytest.mark.parametrize("mode", ["auto", "kernel"])
 def test_every_attack_is_held(mode):
     """As the user who runs the tests; what is only meant to be slow is tried once."""
-    results = list(
-        sandbox_attacks.suite(Isolation(mode=mode), lambda attack: mode == "auto" or attack.property != "limits")
-    )
+    results = list(attacks.suite(Isolation(mode=mode), lambda attack: mode == "auto" or attack.property != "limits"))
     assert len(results) == (44 if mode == "auto" else 35)
     assert [(result.attack.name, result.said) for result in results if not result.held] == []
 
@@ -178,9 +178,9 @@ def test_every_attack_is_held_as_an_ordinary_user():
     ):
         pytest.skip("no Python 3.11 that an ordinary user can run")
     script = (
-        "from sft_sweeps import sandbox, sandbox_attacks as a; from sft_sweeps.spec import Isolation; import json\n"
+        "from sft_sweeps.sandbox import run, attacks as a; from sft_sweeps.spec import Isolation; import json\n"
         "found = list(a.suite(Isolation(), lambda x: x.property != 'limits'))\n"
-        "print(json.dumps([sandbox.describe(Isolation()), len(found), [r.attack.name for r in found if not r.held]]))"
+        "print(json.dumps([run.describe(Isolation()), len(found), [r.attack.name for r in found if not r.held]]))"
     )
     environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
     line = [python, "-c", script]
@@ -198,12 +198,12 @@ def test_the_attacks_do_succeed_where_nothing_is_in_the_way():
     """An attack that fails everywhere would test nothing."""
     wanted = {"read a key", "write into another's folder", "connect over TCP", "send over UDP", "kill", "fork"}
     wanted |= {"kill by sigqueue", "kill by a pidfd", "kill by a file's owner", "a link out of the folder"}
-    results = list(sandbox_attacks.suite(NONE, lambda attack: attack.name in wanted))
+    results = list(attacks.suite(NONE, lambda attack: attack.name in wanted))
     assert {result.attack.name for result in results if not result.held} == wanted
 
 
 def test_a_pass_is_forged_from_stack_frames_unless_the_run_is_strict():
-    (attack,) = (each for each in sandbox_attacks.ATTACKS if "frames" in each.name)
+    (attack,) = (each for each in attacks.ATTACKS if "frames" in each.name)
     task = Task(attack.program, "assert answer() == 1", "answer")
     assert execute(task).passed  # the known limit that doctor tells of
     assert not execute(task, isolation=STRICT).passed
@@ -243,41 +243,39 @@ def simulate(code, machine_arch, number, arguments):
     while True:
         kind, then, otherwise, value = lines[place]
         place += 1
-        if kind == sandbox_filter.LOAD:
+        if kind == seccomp.LOAD:
             (loaded,) = struct.unpack_from("<I", data, value)
-        elif kind == sandbox_filter.RETURN:
+        elif kind == seccomp.RETURN:
             return value
         else:
             holds = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[kind]
             place += then if holds else otherwise
 
 
-@pytest.mark.parametrize("machine", sandbox_filter.TABLES)
+@pytest.mark.parametrize("machine", seccomp.TABLES)
 def test_the_filter_refuses_what_its_table_says(machine):
     """Interpreted here, so that the table of a machine that we do not have is at least well-formed."""
-    arch, refused, clone, clone3, fcntl, ioctl, prlimit = sandbox_filter.TABLES[machine]
-    code = sandbox_filter.program(machine)
+    arch, refused, clone, clone3, fcntl, ioctl, prlimit = seccomp.TABLES[machine]
+    code = seccomp.program(machine)
     no = (0,) * 6
-    for name, number in {**sandbox_filter.COMMON, **refused}.items():
-        assert simulate(code, arch, number, no) == sandbox_filter.EPERM, name
-        assert simulate(code, arch, number | 0x40000000, no) == sandbox_filter.EPERM, name
-    assert simulate(code, arch ^ 1, 0, no) == sandbox_filter.KILL
-    assert simulate(code, arch, clone3, no) == sandbox_filter.ENOSYS
-    assert simulate(code, arch, clone, no) == sandbox_filter.EPERM
-    assert simulate(code, arch, clone, (0x3D0F00, 0, 0, 0, 0, 0)) == sandbox_filter.ALLOW  # a thread
+    for name, number in {**seccomp.COMMON, **refused}.items():
+        assert simulate(code, arch, number, no) == seccomp.EPERM, name
+        assert simulate(code, arch, number | 0x40000000, no) == seccomp.EPERM, name
+    assert simulate(code, arch ^ 1, 0, no) == seccomp.KILL
+    assert simulate(code, arch, clone3, no) == seccomp.ENOSYS
+    assert simulate(code, arch, clone, no) == seccomp.EPERM
+    assert simulate(code, arch, clone, (0x3D0F00, 0, 0, 0, 0, 0)) == seccomp.ALLOW  # a thread
     for call, commands in ((fcntl, (8, 10, 15)), (ioctl, (0x8901, 0x8902))):
-        assert [simulate(code, arch, call, (0, c, 0, 0, 0, 0)) for c in commands] == [sandbox_filter.EPERM] * len(
-            commands
-        )
-        assert simulate(code, arch, call, (0, 3, 0, 0, 0, 0)) == sandbox_filter.ALLOW
-    assert simulate(code, arch, prlimit, no) == sandbox_filter.ALLOW
-    assert simulate(code, arch, prlimit, (77, 0, 0, 0, 0, 0)) == sandbox_filter.EPERM
-    allowed = sum(simulate(code, arch, number, no) == sandbox_filter.ALLOW for number in range(400))
+        assert [simulate(code, arch, call, (0, c, 0, 0, 0, 0)) for c in commands] == [seccomp.EPERM] * len(commands)
+        assert simulate(code, arch, call, (0, 3, 0, 0, 0, 0)) == seccomp.ALLOW
+    assert simulate(code, arch, prlimit, no) == seccomp.ALLOW
+    assert simulate(code, arch, prlimit, (77, 0, 0, 0, 0, 0)) == seccomp.EPERM
+    allowed = sum(simulate(code, arch, number, no) == seccomp.ALLOW for number in range(400))
     assert 300 < allowed < 370
 
 
 def test_no_filter_for_an_unknown_machine():
-    assert sandbox_filter.program("riscv64") == b""
+    assert seccomp.program("riscv64") == b""
 
 
 def test_running_without_isolation_must_be_meant(monkeypatch):
@@ -302,15 +300,15 @@ def test_a_layer_that_fails_in_the_run_fails_the_run(monkeypatch):
     sandbox.available()
     if "seccomp" not in sandbox.available():
         pytest.skip(f"no seccomp here ({platform.machine()})")
-    monkeypatch.setattr(sandbox_filter, "program", lambda: b"\0" * 8)
+    monkeypatch.setattr(seccomp, "program", lambda: b"\0" * 8)
     assert run("x = 1", "").reason == "sandbox: seccomp failed"
 
 
 def test_doctor_tells_what_held(monkeypatch, capsys):
     """The command, over a few attacks."""
-    few = tuple(a for a in sandbox_attacks.ATTACKS if a.name in ("read a key", "kill", "the nonce from stack frames"))
-    monkeypatch.setattr(sandbox_attacks, "ATTACKS", few)
-    assert cli.main(["doctor", "sandbox", "--json"]) == 0
+    few = tuple(a for a in attacks.ATTACKS if a.name in ("read a key", "kill", "the nonce from stack frames"))
+    monkeypatch.setattr(attacks, "ATTACKS", few)
+    assert main.main(["doctor", "sandbox", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["topic"] == "sandbox"
     texts = [finding["text"] for finding in told["findings"]]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from sft_sweeps import cli
 from sft_sweeps.benchmarks import humaneval
 from sft_sweeps.benchmarks.gsm8k import RULES
+from sft_sweeps.commands import main
 
 ORACLES = ROOT.parent / "shared" / "data" / "oracles"
 TASKS = [json.loads(line) for line in humaneval.packaged().decode().splitlines()]
@@ -31,7 +31,7 @@ def code(count: int = 164) -> list[dict]:
 def scored(tmp_path: Path, benchmark: str, rows: list[dict], *more: str) -> dict:
     out = tmp_path / "out.json"
     file = written(tmp_path / "in.jsonl", rows)
-    assert cli.main(["score", benchmark, str(file), "--out", str(out), *more]) == 0
+    assert main.main(["score", benchmark, str(file), "--out", str(out), *more]) == 0
     return json.loads(out.read_text())
 
 
@@ -51,12 +51,12 @@ def test_gsm8k(tmp_path: Path) -> None:
 
 def test_a_partial_set_is_refused_or_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = written(tmp_path / "in.jsonl", math(165)), tmp_path / "out.json"
-    assert cli.main(["score", "gsm8k", str(file), "--out", str(out)]) == 2
+    assert main.main(["score", "gsm8k", str(file), "--out", str(out)]) == 2
     assert "answers 165 of the 1,319 GSM8K items; score what is there, named as partial, with --partial" in (
         capsys.readouterr().err
     )
     assert not out.exists()
-    assert cli.main(["score", "gsm8k", str(file), "--out", str(out), "--partial"]) == 0
+    assert main.main(["score", "gsm8k", str(file), "--out", str(out), "--partial"]) == 0
     assert "this is not its score" in capsys.readouterr().out
     found = json.loads(out.read_text())
     assert (found["partial"], found["total"], found["scores"]["hierarchical"]["n"]) == (True, 1319, 165)
@@ -89,7 +89,7 @@ def test_bad_files_are_one_clear_message(
 ) -> None:
     file = tmp_path / "in.jsonl"
     written(file, content) if isinstance(content, list) else file.write_text(content)
-    assert cli.main(["score", "gsm8k", str(file), "--out", str(tmp_path / "out.json"), "--partial"]) == 2
+    assert main.main(["score", "gsm8k", str(file), "--out", str(tmp_path / "out.json"), "--partial"]) == 2
     told = capsys.readouterr().err
     assert told.startswith("error ")
     assert says in told
@@ -106,14 +106,14 @@ def test_files_that_cannot_be_read_or_written(how: str, tmp_path: Path, capsys: 
         file.write_bytes(b"\xff\xfe\x00")
     else:
         out = tmp_path / "none" / "out.json"
-    assert cli.main(["score", "gsm8k", str(file), "--out", str(out), "--partial"]) == 2
+    assert main.main(["score", "gsm8k", str(file), "--out", str(out), "--partial"]) == 2
     assert capsys.readouterr().err.startswith("error ")
 
 
 def test_a_packed_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl.gz"
     file.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in math(4)).encode()))
-    assert cli.main(["score", "gsm8k", str(file), "--out", str(tmp_path / "o.json"), "--partial"]) == 0
+    assert main.main(["score", "gsm8k", str(file), "--out", str(tmp_path / "o.json"), "--partial"]) == 0
 
 
 def test_humaneval_runs_prompt_and_completion(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_humaneval_refuses(
     rows: list[dict], more: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = written(tmp_path / "in.jsonl", rows)
-    status = cli.main(["score", "humaneval", str(file), "--out", str(tmp_path / "o.json"), *more])
+    status = main.main(["score", "humaneval", str(file), "--out", str(tmp_path / "o.json"), *more])
     assert status == (1 if "forge" in says else 2)
     assert says in capsys.readouterr().err
 

@@ -11,19 +11,21 @@ import tiny
 from tiny import FakeEngine
 from values import ENGINE, generation, model, source, stage
 
-from sft_sweeps import scoring, work
 from sft_sweeps.benchmarks import mini as benchmark
-from sft_sweeps.data import mini, tokenizer
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data import mini
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate import answers, replicas
-from sft_sweeps.generate.rows import ITEMS, JOURNAL, VERDICTS, read_rows, write_rows
-from sft_sweeps.jobs import Job
-from sft_sweeps.plan import score_of, seen
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.models import train_tokenizer
+from sft_sweeps.plan.build import score_of, seen
+from sft_sweeps.score import score
 from sft_sweeps.spec import Benchmark, Component, Execution, Generation, Model, Source
-from sft_sweeps.statistics import proportion
-from sft_sweeps.store import Store, write_record
+from sft_sweeps.stats import proportion
+from sft_sweeps.store.answers import ITEMS, JOURNAL, VERDICTS, read_rows, write_rows
+from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.worker import dispatch
 
 Say = Callable[[benchmark.Item, int], str]
 
@@ -38,7 +40,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
 @pytest.fixture
 def base(tmp_path: Path) -> Model:
     """A pretrained model of which only the tokenizer is there."""
-    tokenizer.copy(mini.TOKENIZER, tmp_path / "base")
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path / "base")
     folder = str(tmp_path / "base")
     return model(weights="safetensors:0", path=folder, tokenizer_path=folder)
 
@@ -77,7 +79,7 @@ def garbage(_: benchmark.Item, turn: int) -> str:
 
 def evaluate(wanted: Sequence[Generation], store: Store, batch_size: int = 4, stop: Any = lambda: False) -> None:
     answers.generate(wanted[0].subject, wanted, store, Execution(generation_batch=batch_size), stop)
-    scoring.score_all(wanted, store, stop)
+    score.score_all(wanted, store, stop)
 
 
 def result(store: Store, wanted: Generation) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def test_a_job_that_only_scores_needs_no_weights(answered: Generation, store: St
     """The model's folder holds a tokenizer and no config.json: what would generate is stopped at the gate."""
     remove(store.score(score_of(answered)))
     for kind in ("generate", "score"):
-        work.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
+        dispatch.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
     assert result(store, answered)["score"]["k"] == 6
     remove(store.generation(answered))
     remove(store.score(score_of(answered)))
@@ -182,7 +184,7 @@ def test_a_job_that_only_scores_needs_no_weights(answered: Generation, store: St
         ("score", "has not answered mini_math"),
     ):
         with pytest.raises(RunError, match=said):
-            work.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
+            dispatch.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
 
 
 def fewer(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -204,7 +206,7 @@ def test_answers_to_other_than_all_items_are_not_scored(change: Any, answered: G
     write_rows(path, change(read_rows(path)))
     write_record(path.parent, answered.payload, [ITEMS], {})
     with pytest.raises(RunError, match=r"mini_math has 6 items, .* nothing is scored"):
-        scoring.score(answered, store)
+        score.score(answered, store)
     assert store.record(score_of(answered)) is None
 
 
@@ -304,8 +306,8 @@ def test_a_loss_is_never_taken_on_training_data(
     first = stage(base, [Component(taken, fraction, 0, reserved)])
     last = stage(first, [Component(source("other"), Fraction(1), 0)])
     assert [c.fraction for c in seen(last, taken)] == [fraction]
-    tokenizer.copy(mini.TOKENIZER, store.weights(first))
-    tokenizer.copy(mini.TOKENIZER, store.weights(last))
+    train_tokenizer.copy(mini.TOKENIZER, store.weights(first))
+    train_tokenizer.copy(mini.TOKENIZER, store.weights(last))
     for subject in (first, last):
         if refused:
             with pytest.raises(RunError, match="was trained on examples of mini_math that its loss is taken on"):

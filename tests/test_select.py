@@ -14,12 +14,12 @@ import values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.data.encode.mixture import mixture_examples
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.pool import mixture_examples
 from sft_sweeps.data.select import heldout, order, subset
 from sft_sweeps.errors import RequestError
-from sft_sweeps.plan import reaches_heldout
+from sft_sweeps.plan.build import reaches_heldout
 from sft_sweeps.spec import Component, Mixture, Source, count_examples
 
 FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, running
 
-from sft_sweeps import cluster_facts, slurm
-from sft_sweeps.cluster_facts import NodeKind
 from sft_sweeps.errors import RunError
-from sft_sweeps.slurm import ENDED, Past, Queue
+from sft_sweeps.slurm import cluster as cluster_facts
+from sft_sweeps.slurm import queue as slurm
+from sft_sweeps.slurm.cluster import NodeKind
+from sft_sweeps.slurm.queue import ENDED, Past, Queue
 
 ME = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
 ODD = "a b|c\n7 (x) ü\x1f"

@@ -8,8 +8,8 @@ import pytest
 from slurm_cluster import Cluster
 from test_slurm_sweeps import LONG, Site
 
-from sft_sweeps import submissions
-from sft_sweeps.store import Store
+from sft_sweeps.jobs import submissions
+from sft_sweeps.store.store import Store
 
 pytestmark = pytest.mark.slow
 

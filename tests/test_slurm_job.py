@@ -12,12 +12,13 @@ import values
 from conftest import ROOT
 from outcomes import finish
 
-from sft_sweeps import attempts, claims, submissions
-from sft_sweeps.claims import holder, write_json
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs import Job, claim_folder
+from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.spec import Execution
-from sft_sweeps.store import Store
+from sft_sweeps.store import claims
+from sft_sweeps.store.claims import holder, write_json
+from sft_sweeps.store.store import Store
 
 CALL = "20260101-000000-sweep-abcdef.123456"
 NO_SLURM = "/usr/bin:/bin"
@@ -38,9 +39,7 @@ def frozen(store: Store, job: Job) -> tuple[Path, str]:
 
 def run(path: Path, digest: str, **environment: str) -> int:
     """The job's first and only task, as submitit calls it; job 77."""
-    code = (
-        f"from sft_sweeps import slurm_job; slurm_job.PATIENCE_SECONDS = 1.0; slurm_job.run({str(path)!r}, {digest!r})"
-    )
+    code = f"from sft_sweeps.worker import slurm_task as s; s.PATIENCE_SECONDS = 1.0; s.run({str(path)!r}, {digest!r})"
     environment = {
         "SLURM_JOB_ID": "77",
         "SLURM_JOB_NAME": CALL,
@@ -121,9 +120,9 @@ def test_a_score_job_needs_neither_torch_nor_a_model(store: Store) -> None:
     wanted = job(store, "score")
     path, digest = frozen(store, wanted)
     code = (
-        "import sys, os; from sft_sweeps import slurm_job, worker\n"
-        "worker.leave = lambda status: os._exit(10 * ('torch' in sys.modules) + status)\n"
-        f"slurm_job.run({str(path)!r}, {digest!r})"
+        "import sys, os; from sft_sweeps.worker import process, slurm_task\n"
+        "process.leave = lambda status: os._exit(10 * ('torch' in sys.modules) + status)\n"
+        f"slurm_task.run({str(path)!r}, {digest!r})"
     )
     environment = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": CALL, "PYTHONPATH": str(ROOT), "PATH": NO_SLURM}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode == 1

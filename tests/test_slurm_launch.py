@@ -14,11 +14,12 @@ import slurm_cluster
 from conftest import ROOT, Points
 from slurm_cluster import Cluster
 
-from sft_sweeps import submissions
-from sft_sweeps.claims import holder
-from sft_sweeps.launch import preflight, submit
-from sft_sweeps.store import Store
-from sft_sweeps.sweeps import Sweep, sweeps
+from sft_sweeps.jobs import submissions
+from sft_sweeps.launch import preflight
+from sft_sweeps.launch import run as submit
+from sft_sweeps.store.claims import holder
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import Sweep, sweeps
 
 HELD = "+cluster.sbatch.begin=now+1hour"
 # All four strategies share stages: 10 stages, 6 of them straight below the base model or a stage that has others.

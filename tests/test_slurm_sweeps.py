@@ -18,12 +18,13 @@ import pytest
 from conftest import ROOT
 from slurm_cluster import Cluster
 
-from sft_sweeps import attempts, submissions, tracking
-from sft_sweeps.generate.rows import ITEMS, JOURNAL
-from sft_sweeps.plan import Plan
+from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Stage
-from sft_sweeps.store import Store, resume_step
-from sft_sweeps.sweeps import Sweep, find
+from sft_sweeps.store.answers import ITEMS, JOURNAL
+from sft_sweeps.store.store import Store, resume_step
+from sft_sweeps.store.sweeps import Sweep, find
+from sft_sweeps.tracking import metrics
 
 pytestmark = pytest.mark.slow
 MINI = ("model=mini", "data=mini", "train=mini", "tracking=none")
@@ -63,7 +64,7 @@ class Site:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`sft-sweeps ...`."""
-        command = (sys.executable, "-m", "sft_sweeps.cli", *arguments, "--output-dir", str(self.store.root))
+        command = (sys.executable, "-m", "sft_sweeps.commands.main", *arguments, "--output-dir", str(self.store.root))
         return self.cluster.run(*command, check=False, cwd=ROOT)
 
     def status(self, name: str) -> dict[str, Any]:
@@ -95,7 +96,7 @@ class Site:
         return submissions.latest(self.sweep(name).folder)[f"train-{stage.id}"].number
 
     def step(self, stage: Stage) -> int:
-        return int(tracking.last(self.folder(stage)).get("step", 0))
+        return int(metrics.last(self.folder(stage)).get("step", 0))
 
     def folder(self, stage: Stage) -> Path:
         return Store(self.store.root).folder(stage)
@@ -236,7 +237,7 @@ def test_a_stage_survives_what_clusters_do(site: Site, undisturbed: Site, tmp_pa
     assert [(stage["state"], stage["starts"]) for stage in found["stages"]] == [("done", 5), ("done", 1)]
     assert site.number("chain", long) == job
     assert site.digests(plan) == undisturbed.digests(plan)
-    steps = [line["step"] for line in tracking.read(site.folder(long))]
+    steps = [line["step"] for line in metrics.read(site.folder(long))]
     assert steps == list(range(1, long.steps + 1))
     assert not (site.folder(long) / "resume").exists()
 
@@ -301,7 +302,7 @@ def test_nodes_without_scontrol_and_another_count_of_processes(site: Site, tmp_p
     (line,) = (site.folder(long) / "conversions.jsonl").read_text().splitlines()
     conversion = json.loads(line)
     assert (conversion["step"], conversion["from_processes"], conversion["to_processes"]) == (kept, 2, 1)
-    assert [line["step"] for line in tracking.read(site.folder(long))] == list(range(1, long.steps + 1))
+    assert [line["step"] for line in metrics.read(site.folder(long))] == list(range(1, long.steps + 1))
 
 
 def own_number(cluster: Cluster, number: str) -> str:

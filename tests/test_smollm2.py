@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from sft_sweeps import cli
+from sft_sweeps.commands import main
 
 DATA = ROOT.parent / "shared" / "data" / "train" / "code_alpaca_20k.jsonl.gz"
 GSM8K = ROOT.parent / "shared" / "data" / "benchmarks" / "gsm8k_test.jsonl.gz"
@@ -28,7 +28,7 @@ pytestmark = [
 
 def test_a_real_model_is_trained_stopped_and_resumed(tmp_path: Path) -> None:
     model = tmp_path / "smollm2"
-    assert cli.main(["gguf", WHEEL, "--out", str(model)]) == 0
+    assert main.main(["gguf", WHEEL, "--out", str(model)]) == 0
     line = [
         *(sys.executable, "launch.py", "model=smollm2_135m", f"model.folder={model}", "data=code", "evaluate=none"),
         *(f"data.sources.code.path={DATA}", "data.fraction=1/256", "train.template=chat_template"),
@@ -65,7 +65,7 @@ def test_a_real_model_is_trained_stopped_and_resumed(tmp_path: Path) -> None:
 def test_the_base_model_answers_real_test_items(tmp_path: Path) -> None:
     """Two replicas on the first items of GSM8K and HumanEval: shown as k of n, and never as the benchmark."""
     model, out = tmp_path / "smollm2", tmp_path / "out"
-    assert cli.main(["gguf", WHEEL, "--out", str(model)]) == 0
+    assert main.main(["gguf", WHEEL, "--out", str(model)]) == 0
     line = [
         *(sys.executable, "launch.py", "model=smollm2_135m", f"model.folder={model}", "strategy=base"),
         *("train.template=chat_template", "train.model_dtype=fp32", "evaluate=paper", "evaluate.examples=6"),
@@ -88,7 +88,7 @@ def test_the_base_model_answers_real_test_items(tmp_path: Path) -> None:
         assert told["tokens"] > 6 * 20
     (samples,) = out.glob("models/*/generations/humaneval-*/samples.jsonl")  # by hand, what the launch scored
     scored = tmp_path / "scored.json"
-    assert cli.main(["score", "humaneval", str(samples), "--out", str(scored), "--partial"]) == 0
+    assert main.main(["score", "humaneval", str(samples), "--out", str(scored), "--partial"]) == 0
     verdicts = [item["passed"] for item in json.loads(scored.read_text())["items"]]
     assert sum(verdicts) == run["scores"]["humaneval"]["k"]
     assert subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout.count("nothing to do") == 1

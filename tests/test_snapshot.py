@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sft_sweeps.launch import snapshot
+from sft_sweeps.launch.slurm import snapshot
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def test_equal_code_is_kept_once_and_an_edit_makes_a_new_one(checkout: Path, tmp
 def test_python_takes_the_snapshot_and_not_the_folder_it_stands_in(checkout: Path, tmp_path: Path) -> None:
     code = snapshot.take(tmp_path / "sweep")
     environment = os.environ | {"PYTHONPATH": str(code), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-c", "import sft_sweeps.plan; print(sft_sweeps.plan.__file__)"]
+    command = [sys.executable, "-c", "import sft_sweeps.plan.build; print(sft_sweeps.plan.build.__file__)"]
     found = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
-    assert Path(found.stdout.strip()) == code / "sft_sweeps" / "plan.py"
+    assert Path(found.stdout.strip()) == code / "sft_sweeps" / "plan" / "build.py"
 
 
 def test_without_git_the_code_is_kept_all_the_same(checkout: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from values import ENGINE, RECIPE, SHAPE, benchmark, component, generation, mixe
 
 from sft_sweeps import identity
 from sft_sweeps.identity import canonical, canonical_json, digest, plain, revive
-from sft_sweeps.plan import score_of
+from sft_sweeps.plan.build import score_of
 from sft_sweeps.spec import Component, Engine, Generation, Judge, Mixture, Model, Recipe, Score, Shape, Source, Stage
 
 ROOT = Path(__file__).parents[1]

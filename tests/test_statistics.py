@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sft_sweeps.statistics import (
+from sft_sweeps.stats import (
     CONFIDENCE,
     clustered_mean,
     detectable,

@@ -12,12 +12,15 @@ from pretended_slurm import Pretended, row, start, submit
 from rich.console import Console
 from values import request
 
-from sft_sweeps import attempts, claims, reasons, status, watch
-from sft_sweeps.claims import write_json
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.commands import status, watch
+from sft_sweeps.jobs import attempts
+from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.slurm import reasons
 from sft_sweeps.spec import Stage
-from sft_sweeps.store import Store
-from sft_sweeps.sweeps import Sweep, freeze
+from sft_sweeps.store import claims
+from sft_sweeps.store.claims import write_json
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import Sweep, freeze
 
 
 @pytest.fixture

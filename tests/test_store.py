@@ -16,14 +16,14 @@ import pytest
 from conftest import Points
 from values import component, generation, mixed, model, request, stage
 
-from sft_sweeps import sharing
-from sft_sweeps.claims import release, take, write_json
 from sft_sweeps.compare import differences
-from sft_sweeps.config import problems
+from sft_sweeps.config.checks import problems
 from sft_sweeps.errors import RequestError
-from sft_sweeps.plan import Plan, build
+from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Score, Stage
-from sft_sweeps.store import (
+from sft_sweeps.store import sharing
+from sft_sweeps.store.claims import release, take, write_json
+from sft_sweeps.store.store import (
     RecordError,
     Store,
     check_identity,

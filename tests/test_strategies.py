@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from values import component, mixed
 
-from sft_sweeps import config
+from sft_sweeps.config import checks
 from sft_sweeps.identity import canonical
 from sft_sweeps.spec import Component, Mixture
 from sft_sweeps.strategies import STRATEGIES, Chain, chain, uses_k
@@ -42,7 +42,7 @@ def trained(stages: Chain) -> list[Component]:
 
 
 def test_names_are_those_of_the_configuration() -> None:
-    assert tuple(sorted(STRATEGIES)) == tuple(sorted(config.STRATEGIES))
+    assert tuple(sorted(STRATEGIES)) == tuple(sorted(checks.STRATEGIES))
     assert [name for name in STRATEGIES if uses_k(name)] == ["dmt"]
 
 

@@ -4,7 +4,7 @@ import pytest
 from conftest import sweeper
 from omegaconf import OmegaConf
 
-from sft_sweeps.schema import Config
+from sft_sweeps.config.schema import Config
 
 ALIKE = [
     [],

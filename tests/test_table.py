@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from test_encode import TEXT, spellers
 from tokenizers import Tokenizer
 
-from sft_sweeps.data import spell, table
-from sft_sweeps.data.spell import Plain, Words
-from sft_sweeps.data.table import WIDTH, Table, lanes
+from sft_sweeps.data.encode import token_cache, word_table
+from sft_sweeps.data.encode.token_cache import Plain, Words
+from sft_sweeps.data.encode.word_table import WIDTH, Table, lanes
 
 SHARED = Path(__file__).parents[2] / "shared"
 PIECES = [" ", "  ", "\n", "a", "US", "</s>", "\u00e9", "\U0001f600", "7", "word" * 6, "x" * 40, "\u2581", "\0"]
@@ -26,11 +26,11 @@ TEXTS = st.lists(st.sampled_from(PIECES) | TEXT, max_size=12).map("".join)
 def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few and short texts go through the table too."""
     with monkeypatch.context() as patch:
-        patch.setattr(spell, "WORTH_TABLE", 0)
+        patch.setattr(token_cache, "WORTH_TABLE", 0)
         yield
 
 
-def keys(words: list[bytes]) -> table.Lanes:
+def keys(words: list[bytes]) -> word_table.Lanes:
     buffer = b"".join(words)
     lengths = np.array([len(word) for word in words], dtype=np.int64)
     return lanes(buffer, np.cumsum(lengths) - lengths, lengths)
@@ -43,7 +43,7 @@ def spelt(word: bytes) -> bytes:
 @pytest.mark.parametrize("slots", [256, 1 << 21])
 def test_the_table_finds_what_was_put_in_and_nothing_else(slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Words of every length that begin alike; in few slots nearly every one collides with another."""
-    monkeypatch.setattr(table, "SLOTS", slots)
+    monkeypatch.setattr(word_table, "SLOTS", slots)
     words = [b"ab" * n + end for n in range(12) for end in (b"", b"a", b"c", b" ", "\u00e9".encode()) if n or end]
     words = [word for word in dict.fromkeys(words) if len(word) <= WIDTH]
     made, first, later = Table(), words[::2], words[1::2]
@@ -89,7 +89,7 @@ def test_rounds_are_spelt_as_the_tokenizer_does(made: str, sides: list[tuple[str
 @pytest.mark.parametrize("entries", [1, 7])
 def test_a_full_table_forgets_and_changes_nothing(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where one batch alone has more words than it holds."""
-    monkeypatch.setattr(table, "ENTRIES", entries)
+    monkeypatch.setattr(word_table, "ENTRIES", entries)
     tokenizer, known = spellers("prepend")
     words = Words(tokenizer, json.loads(known._plain._tokenizer.to_str()))
     for size in (3, 11, 2, 40):
@@ -101,7 +101,7 @@ def test_a_full_table_forgets_and_changes_nothing(entries: int, monkeypatch: pyt
 def test_real_text_is_spelt_as_llamas_tokenizer_does() -> None:
     import gzip
 
-    from sft_sweeps.data.encode import Encoder
+    from sft_sweeps.data.encode.encoder import Encoder
 
     words: Any = Encoder(SHARED / "data" / "llama_tokenizer", "vicuna_v1.1", 2048)._speller
     assert isinstance(words, Words)

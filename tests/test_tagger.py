@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import tiny
 
-from sft_sweeps import cli
-from sft_sweeps.contents import content_of, weights_of
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.commands import main
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import about, read_tags
 from sft_sweeps.errors import Interrupted
+from sft_sweeps.files.content import content_of, weights_of
 from sft_sweeps.generate import tagger
-from sft_sweeps.generate.rows import Answer
 from sft_sweeps.spec import Cleaning
+from sft_sweeps.store.answers import Answer
 
 CHATS = {
     "a_0": ["Sort a list in Python", "And in C?"],
@@ -102,7 +102,7 @@ def command(chats: Path, folder: Path, *more: str) -> list[str]:
 def test_tags_of_every_turn_and_what_they_drop(
     chats: Path, folder: Path, good: Good, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(command(chats, folder)) == 0
+    assert main.main(command(chats, folder)) == 0
     assert good.asked == [prompt for prompts in CHATS.values() for prompt in prompts]
     assert read_tags(chats.with_name("tags.jsonl")) == {
         "a_0": ("code generation", "Follow-up"),
@@ -126,28 +126,28 @@ def test_what_was_answered_is_not_asked_again(
     chats: Path, folder: Path, good: Good, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good.ends_after = 3
-    assert cli.main(command(chats, folder)) == Interrupted.exit_status
+    assert main.main(command(chats, folder)) == Interrupted.exit_status
     assert not chats.with_name("tags.jsonl").exists()
     first, good.asked, good.ends_after = good.asked, [], 1_000
-    assert cli.main(command(chats, folder)) == 0
+    assert main.main(command(chats, folder)) == 0
     assert len(first) == 3
     assert [*first, *good.asked] == [prompt for prompts in CHATS.values() for prompt in prompts]
     assert "5 answers" in capsys.readouterr().out
     assert sorted(path.name for path in chats.parent.iterdir()) == ["chats.jsonl", "tags.jsonl", "tags.jsonl.made.json"]
-    assert cli.main(command(chats, folder)) == 2  # nothing is written over
+    assert main.main(command(chats, folder)) == 2  # nothing is written over
 
 
 def test_another_model_or_length_does_not_go_on_with_the_answers(chats: Path, folder: Path, good: Good) -> None:
     good.ends_after = 3
-    assert cli.main(command(chats, folder)) == Interrupted.exit_status
+    assert main.main(command(chats, folder)) == Interrupted.exit_status
     good.asked, good.ends_after = [], 1_000
-    assert cli.main(command(chats, folder, "--max-new-tokens", "100")) == 0
+    assert main.main(command(chats, folder, "--max-new-tokens", "100")) == 0
     assert len(good.asked) == 5
 
 
 def test_a_real_engine_is_asked(chats: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A model of random weights tags nothing, and that is told."""
-    assert cli.main(command(chats, folder, "--dtype", "fp32", "--max-new-tokens", "12", "--batch-size", "3")) == 0
+    assert main.main(command(chats, folder, "--dtype", "fp32", "--max-new-tokens", "12", "--batch-size", "3")) == 0
     assert "4 conversations, 5 answers, 5 of them without a tag" in capsys.readouterr().out
     assert set(read_tags(chats.with_name("tags.jsonl")).values()) == {()}
 
@@ -175,11 +175,11 @@ def test_a_query_that_is_too_long_is_cut(folder: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_said(
     chats: Path, folder: Path, more: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(command(chats, folder, *more)) == 2
+    assert main.main(command(chats, folder, *more)) == 2
     assert words in capsys.readouterr().err
 
 
 def test_a_file_without_ids_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jsonl").write_text('{"question": "a", "answer": "b"}\n')
-    assert cli.main(command(tmp_path / "a.jsonl", folder)) == 2
+    assert main.main(command(tmp_path / "a.jsonl", folder)) == 2
     assert "no conversation with an id" in capsys.readouterr().err

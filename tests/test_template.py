@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps import config
-from sft_sweeps.data import tokenizer
+from sft_sweeps.config import checks
 from sft_sweeps.data.template import TEMPLATES, chat_template, generation_prompt, segments
 from sft_sweeps.errors import RequestError
-from sft_sweeps.vocabulary import CHAT
+from sft_sweeps.models import train_tokenizer
+from sft_sweeps.models.tokenizer import CHAT
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -43,12 +43,12 @@ def test_unknown_template_names_the_valid_ones() -> None:
     for call in (lambda: segments("llama3", ROUNDS), lambda: chat_template("llama3")):
         with pytest.raises(RequestError, match=r"llama3 is not known.*vicuna_v1\.1, vicuna_bare"):
             call()
-    assert set(config.TEMPLATES) == {*TEMPLATES, CHAT}
+    assert set(checks.TEMPLATES) == {*TEMPLATES, CHAT}
 
 
 @pytest.mark.parametrize("template", list(TEMPLATES))
 def test_chat_template_renders_the_same_text(template: str, tmp_path: Path) -> None:
-    tokenizer.save(tokenizer.train([SYSTEM], 300), tmp_path)
+    train_tokenizer.save(train_tokenizer.train([SYSTEM], 300), tmp_path)
     (tmp_path / "chat_template.jinja").write_text(chat_template(template), encoding="utf-8")
     from transformers import AutoTokenizer
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from sft_sweeps.data import mini, tokenizer
+from sft_sweeps.data import mini
+from sft_sweeps.models import train_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def shipped():
 
 
 def test_shipped_file_is_what_train_makes():
-    made = tokenizer.train(mini.texts(), mini.VOCABULARY)
+    made = train_tokenizer.train(mini.texts(), mini.VOCABULARY)
     assert json.loads(made.to_str()) == json.loads(mini.TOKENIZER.read_text(encoding="utf-8"))
     assert made.get_vocab_size() == mini.VOCABULARY
 
@@ -28,7 +29,7 @@ def test_training_is_the_same_in_another_process():
         "from sft_sweeps.data import mini, tokenizer; print(tokenizer.train(list(mini.texts())[:500], 400).to_str())"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert json.loads(other) == json.loads(tokenizer.train(list(mini.texts())[:500], 400).to_str())
+    assert json.loads(other) == json.loads(train_tokenizer.train(list(mini.texts())[:500], 400).to_str())
 
 
 @settings(max_examples=200, deadline=None)
@@ -37,7 +38,7 @@ def test_round_trip_is_exact(text):
     loaded = Tokenizer.from_file(str(mini.TOKENIZER))
     ids = loaded.encode(text).ids
     assert loaded.decode(ids, skip_special_tokens=False) == text
-    assert tokenizer.UNKNOWN not in ids or "<unk>" in text
+    assert train_tokenizer.UNKNOWN not in ids or "<unk>" in text
 
 
 AWKWARD = ("", " ", "  a  b ", "\n\n\t x", "a12 3.5,007", "é日本🙂", " 8 + 5 = 13\n#### 13", "\r\n")
@@ -49,7 +50,7 @@ def test_round_trip_of_awkward_texts(shipped, text):
 
 
 def test_special_tokens_have_the_first_ids(shipped):
-    assert [shipped.token_to_id(token) for token in tokenizer.SPECIAL_TOKENS] == [0, 1, 2]
+    assert [shipped.token_to_id(token) for token in train_tokenizer.SPECIAL_TOKENS] == [0, 1, 2]
 
 
 @settings(max_examples=100, deadline=None)
@@ -66,12 +67,12 @@ def test_words_of_the_miniature_abilities_are_single_tokens(shipped):
 
 def test_size_below_the_alphabet_is_refused():
     with pytest.raises(ValueError, match="vocab_size=100"):
-        tokenizer.train(["a"], 100)
+        train_tokenizer.train(["a"], 100)
 
 
 def test_transformers_loads_the_same_ids(shipped, tmp_path):
     transformers = pytest.importorskip("transformers")
-    tokenizer.save(shipped, tmp_path)
+    train_tokenizer.save(shipped, tmp_path)
     loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
     for text in [*list(mini.texts())[::97], *AWKWARD, " USER: <s>"]:
         ids = loaded(text, add_special_tokens=False)["input_ids"]

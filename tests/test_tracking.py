@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.tracking import METRICS, Metrics, cut, last, read, seconds_left
+from sft_sweeps.tracking.metrics import METRICS, Metrics, cut, last, read, seconds_left
 
 
 def lines(*steps: int) -> str:

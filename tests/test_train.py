@@ -15,11 +15,11 @@ from torch.nn.functional import log_softmax
 from training import RECIPE, SHAPE, Job, Outcome, examples, in_child, run, run_fresh
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from sft_sweeps.data import batches
+from sft_sweeps.data.encode import batches
+from sft_sweeps.models import weights
+from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Execution
-from sft_sweeps.train import weights
 from sft_sweeps.train.engine import learning_rate
-from sft_sweeps.train.init import materialise
 from sft_sweeps.train.steps import plan_batch
 
 STEPS = 20
@@ -224,6 +224,6 @@ def test_refused(scratch: Path, base: Path) -> None:
 
 
 def test_engine_is_not_imported_to_read_weights() -> None:
-    code = "import sys, sft_sweeps.train.weights, sft_sweeps.train.init; sys.exit('torch' in sys.modules)"
+    code = "import sys, sft_sweeps.models.weights, sft_sweeps.models.init; sys.exit('torch' in sys.modules)"
     path = str(Path(__file__).parents[1])
     assert os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", code], {"PYTHONPATH": path}) == 0

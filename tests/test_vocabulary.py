@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from sft_sweeps import vocabulary
-from sft_sweeps.contents import tokenizer_of
-from sft_sweeps.data.encode import Encoder
-from sft_sweeps.data.tokenizer import copy
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.content import tokenizer_of
+from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models.train_tokenizer import copy
 
 LLAMA = Path(__file__).parents[2] / "shared/data/llama_tokenizer"
 needs_llama = pytest.mark.skipif(not LLAMA.is_dir(), reason="NOT RUN: the LLaMA tokenizer of ../shared is absent")

@@ -10,8 +10,8 @@ from training import SHAPE
 from transformers import AutoModelForCausalLM
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.train import weights
-from sft_sweeps.train.init import initial_weights, materialise, parameters
+from sft_sweeps.models import weights
+from sft_sweeps.models.init import initial_weights, materialise, parameters
 
 GOLDEN = "sha256:59f8f827aebcba04e912c679099e365bdaeab3246b68e5f3cb47bc6eaa31b58b"
 

@@ -8,8 +8,9 @@ import torch
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from sft_sweeps.data import mini, tokenizer
-from sft_sweeps.generate.rows import Answer
+from sft_sweeps.data import mini
+from sft_sweeps.models import train_tokenizer
+from sft_sweeps.store.answers import Answer
 
 POSITIONS = 96
 WORDS = Tokenizer.from_file(str(mini.TOKENIZER))
@@ -30,12 +31,12 @@ def write(folder: Path, hidden: int = 32) -> Path:
         num_key_value_heads=2,
         max_position_embeddings=POSITIONS,
         initializer_range=0.4 * (32 / hidden) ** 0.5,
-        bos_token_id=tokenizer.START,
-        eos_token_id=tokenizer.END,
-        pad_token_id=tokenizer.UNKNOWN,
+        bos_token_id=train_tokenizer.START,
+        eos_token_id=train_tokenizer.END,
+        pad_token_id=train_tokenizer.UNKNOWN,
     )
     LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.copy(mini.TOKENIZER, folder)
+    train_tokenizer.copy(mini.TOKENIZER, folder)
     return folder
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import values
 
-from sft_sweeps.data.encode import Encoded
-from sft_sweeps.launch.local import gpus_here
+from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.launch.local.launcher import gpus_here
 from sft_sweeps.spec import Execution, Shape
 
 SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
@@ -137,7 +137,7 @@ def _answer(queue: Any, function: Callable[..., str], arguments: tuple[Any, ...]
 
 
 def _server() -> ForkServerContext:
-    """Processes that have everything imported; where there are GPUs nothing, as launch/local.py says why."""
+    """Processes that have everything imported; where there are GPUs nothing, as launch/local/launcher.py says why."""
     context = multiprocessing.get_context("forkserver")
     warm = [] if gpus_here() else ["sft_sweeps.train.loop", "deepspeed.runtime.zero.muon.muon_optimizer"]
     context.set_forkserver_preload(warm)

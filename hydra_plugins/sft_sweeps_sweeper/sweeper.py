@@ -19,10 +19,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps import grid
-from sft_sweeps.config import unknown_keys
+from sft_sweeps.config import grid
+from sft_sweeps.config.checks import unknown_keys
+from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError, summary
-from sft_sweeps.schema import Config
 
 
 @dataclass

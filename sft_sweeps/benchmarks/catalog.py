@@ -6,12 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from sft_sweeps import unpack
 from sft_sweeps.benchmarks import gsm8k, humaneval, mini, mt_bench
 from sft_sweeps.benchmarks.item import Item
-from sft_sweeps.config import MINI_BENCHMARKS
-from sft_sweeps.contents import content_of
+from sft_sweeps.config.checks import MINI_BENCHMARKS
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files import packing
+from sft_sweeps.files.content import content_of
 from sft_sweeps.spec import Benchmark
 
 
@@ -64,7 +64,7 @@ def rows(benchmark: Benchmark) -> list[dict[str, object]]:
         path = Path(benchmark.path)
         try:
             content, _ = content_of(path, benchmark.content)
-            with unpack.opened(path) as file:
+            with packing.opened(path) as file:
                 text = file.read()
         except OSError as error:
             raise RequestError(

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sft_sweeps import sandbox
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.data.mini import INPUTS, Stream, draw
+from sft_sweeps.sandbox import run
 from sft_sweeps.spec import Isolation
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
@@ -34,7 +34,7 @@ def items(name: str, count: int, seed: int) -> list[Item]:
     return list(found.values())
 
 
-def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = sandbox.DEFAULT) -> Verdict:
+def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = run.DEFAULT) -> Verdict:
     """Judge the answers to an item, one for each of its turns; programs among them run behind `isolation`."""
     if len(answers) != len(item.turns):
         raise ValueError(f"{item.id} has {len(item.turns)} turns, {len(answers)} answers were given")
@@ -59,7 +59,7 @@ def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
         compile(definition, "<answer>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Verdict(item.id, False, "does not compile", {"definition": definition})
-    outcome = sandbox.run(definition, _check(item.gold), isolation=isolation)
+    outcome = run.run(definition, _check(item.gold), isolation=isolation)
     return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.statistics import Interval, clustered_mean
+from sft_sweeps.stats import Interval, clustered_mean
 
 TURNS = 2
 TEMPERATURES = {

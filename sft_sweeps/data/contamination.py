@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.rows import read_rows
+from sft_sweeps.files.rows import read_rows
 
 WIDTH = 13
 LEAST = 6  # words: a shorter item ("2 + 2?") is found anywhere

@@ -25,8 +25,8 @@ from typing import Any
 from sft_sweeps.data import clean, tags
 from sft_sweeps.data.drop import DropError, Dropped
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.rows import Row, read_rows
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.rows import Row, read_rows
 from sft_sweeps.spec import Cleaning, Source
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.

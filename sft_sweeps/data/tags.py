@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.rows import read_rows
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.rows import read_rows
 from sft_sweeps.spec import Cleaning
 
 FENCE = "```"

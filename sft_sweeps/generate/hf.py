@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from sft_sweeps.data.batches import pack
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.batches import pack
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
-from sft_sweeps.generate import layers, parallel
+from sft_sweeps.generate import spread
 from sft_sweeps.generate.decode import Decoder, Draw
-from sft_sweeps.generate.rows import Answer
+from sft_sweeps.plan import engines
 from sft_sweeps.spec import Engine, Shape
+from sft_sweeps.store.answers import Answer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -39,7 +40,7 @@ class HFEngine:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[engine.dtype], attn_implementation="sdpa")
         places = [torch.device(name) for name in devices or _devices(folder, engine)]
         self.device = places[0]
-        self.model = (layers.spread(model, places) if len(places) > 1 else model.to(self.device)).eval()
+        self.model = (spread.spread(model, places) if len(places) > 1 else model.to(self.device)).eval()
 
     def generate(
         self,
@@ -158,7 +159,7 @@ def gpus() -> tuple[list[str], float]:
     return (visible or [str(n) for n in range(count)])[:count], gigabytes
 
 
-def held(folder: Path, engine: Engine) -> parallel.Held:
+def held(folder: Path, engine: Engine) -> engines.Held:
     """What a folder's config.json says of the room that the model needs."""
     config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     heads = int(config["num_attention_heads"])
@@ -172,4 +173,4 @@ def held(folder: Path, engine: Engine) -> parallel.Held:
         max_positions=int(config["max_position_embeddings"]),
         tie_embeddings=bool(config.get("tie_word_embeddings", False)),
     )
-    return parallel.Held(str(config.get("model_type", "model")), shape, engine.dtype, engine.backend)
+    return engines.Held(str(config.get("model_type", "model")), shape, engine.dtype, engine.backend)

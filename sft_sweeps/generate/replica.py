@@ -54,7 +54,7 @@ class HF:
     def losses(self, asked: dict[str, Any], send: Send) -> None:
         import numpy as np
 
-        from sft_sweeps.data.encode import Encoded
+        from sft_sweeps.data.encode.encoder import Encoded
 
         for place, (ids, supervised) in enumerate(asked["examples"]):
             one = Encoded("", "", np.array(ids, np.int32), np.array(supervised, np.bool_))

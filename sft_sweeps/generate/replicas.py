@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import replica
 from sft_sweeps.generate.hf import CHECKED, HFEngine, unlike
-from sft_sweeps.generate.parallel import INSTALL
-from sft_sweeps.generate.rows import Answer
+from sft_sweeps.plan.engines import INSTALL
 from sft_sweeps.spec import Engine
+from sft_sweeps.store.answers import Answer
 
 POLL_SECONDS = 0.2
 END_SECONDS = 5.0

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sft_sweeps.claims import write_json
-from sft_sweeps.contents import content_of, weights_of
-from sft_sweeps.data.encode import Encoder
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import about
 from sft_sweeps.errors import RequestError
-from sft_sweeps.generate.rows import Answer, Journal, write_rows
+from sft_sweeps.files.content import content_of, weights_of
 from sft_sweeps.identity import digest, plain
 from sft_sweeps.spec import Cleaning, Engine
+from sft_sweeps.store.answers import Answer, Journal, write_rows
+from sft_sweeps.store.claims import write_json
 
 # As public scripts prompt InsTagger, with no template around it.
 PROMPT = (
@@ -151,11 +151,12 @@ class _Asker:
 
 def engine_of(folder: Path, asking: Asking) -> Answers:
     """The engine with its weights, in as many replicas as the GPUs here hold."""
-    from sft_sweeps.generate import hf, parallel, replicas
+    from sft_sweeps.generate import hf, replicas
+    from sft_sweeps.plan import engines
 
     names, gigabytes = hf.gpus()
     size = hf.held(folder, asking.engine).size(len(names), gigabytes) if names else 1
-    seats = parallel.seats(names, size, 0) or [""]
+    seats = engines.seats(names, size, 0) or [""]
     return replicas.opened(folder, asking.engine, seats, label=folder.name, python=asking.python)
 
 

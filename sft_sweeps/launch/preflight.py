@@ -12,24 +12,27 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sft_sweeps import cost, judging, sandbox, unpack
 from sft_sweeps.benchmarks import catalog
-from sft_sweeps.contents import content_of
 from sft_sweeps.data import read
-from sft_sweeps.disk import Need, Use, existing, needed, room
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.generate.parallel import version_of_vllm
-from sft_sweeps.jobs import Job
-from sft_sweeps.launch.local import gpus_here
-from sft_sweeps.plan import Plan, State, Subject, reaches_heldout
+from sft_sweeps.files import packing
+from sft_sweeps.files.content import content_of
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.disk import Need, Use, existing, needed, room
+from sft_sweeps.launch.local.launcher import gpus_here
+from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Plan, State, Subject, reaches_heldout
+from sft_sweeps.plan.engines import version_of_vllm
+from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Generation, Model, Source, Stage
-from sft_sweeps.store import Store
-from sft_sweeps.train import checkpoint
+from sft_sweeps.store.store import Store
 
 SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
 
 if TYPE_CHECKING:
-    from sft_sweeps.data.shelf import Shelf
+    from sft_sweeps.data.encode.encoded_source import Shelf
 
 
 def problems(
@@ -214,7 +217,7 @@ def _sources(jobs: Sequence[Job], store: Store, unfetched: Mapping[str, str]) ->
 
 def _shelf(source: Source, users: Sequence[Job], store: Store) -> "Shelf | None":
     """The source as it was encoded before, for the first job that trains on it."""
-    from sft_sweeps.data import prepare
+    from sft_sweeps.data.encode import prepare
 
     for job in users:
         if isinstance(job.subject, Stage) and (place := job.subject.model.tokenizer_path):
@@ -238,7 +241,7 @@ def _data(source: Source, key: str, users: Sequence[Job], shelf: "Shelf | None")
         return
     try:
         content, _ = content_of(path, source.content)
-    except (OSError, ValueError, *unpack.DAMAGED) as error:
+    except (OSError, ValueError, *packing.DAMAGED) as error:
         yield f"{key}: {path} cannot be read ({error}). Fetch it again, or set {key}.path=FILE."
         return
     if content != source.content:

@@ -7,19 +7,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sft_sweeps.jobs import Encoding, Job, encode_first
-from sft_sweeps.plan import Plan
-from sft_sweeps.resolve import file_of
-from sft_sweeps.schema import Config
-from sft_sweeps.schema_data import SourceConfig
-from sft_sweeps.store import Store
+from sft_sweeps.config.resolve import file_of
+from sft_sweeps.config.schema import Config
+from sft_sweeps.config.source_schema import SourceConfig
+from sft_sweeps.jobs.job import Encoding, Job, encode_first
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.store.store import Store
 
 
 def encoded_first(jobs: Sequence[Job], store: Store) -> list[Job]:
     """The jobs, after the one that encodes what is not on the shelf yet."""
     if not any(_files(job) for job in jobs):
         return list(jobs)
-    from sft_sweeps.data import encodings  # what only real data needs: planning the miniature is quicker without
+    from sft_sweeps.jobs import (
+        encoding as encodings,  # what only real data needs: planning the miniature is quicker without
+    )
 
     return encode_first(jobs, encodings.lacking(jobs, store))
 
@@ -34,9 +36,9 @@ def to_fetch(jobs: Iterable[Job], configs: Iterable[Config]) -> dict[Path, Sourc
 
 def fetch(wanted: Mapping[Path, SourceConfig], out: Console) -> dict[str, str]:
     """Fetch files; why one did not come, by its path."""
-    from sft_sweeps.data import ready
+    from sft_sweeps.launch import prepare
 
-    return {str(path): text for path, text in ready.fetch(wanted, out).items()}
+    return {str(path): text for path, text in prepare.fetch(wanted, out).items()}
 
 
 def lines(jobs: Sequence[Job]) -> list[str]:
@@ -55,7 +57,7 @@ def notes(plan: Plan, store: Store) -> list[str]:
     """What was dropped of each source that was encoded before."""
     if all(c.source.rows_from == "generated" for stage in plan.stages for c in stage.mixture.components):
         return []
-    from sft_sweeps.data import encodings
+    from sft_sweeps.jobs import encoding as encodings
 
     return encodings.notes(plan, store)
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sft_sweeps.plan import Plan, Run, Subject
+from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.spec import Score, Stage
-from sft_sweeps.statistics import CONFIDENCE
-from sft_sweeps.store import RecordError, Store
+from sft_sweeps.stats import CONFIDENCE
+from sft_sweeps.store.store import RecordError, Store
 
 
 @dataclass(frozen=True)

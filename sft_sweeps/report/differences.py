@@ -8,10 +8,10 @@ alone; where one of the two has several, seeds are resampled as well as items.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sft_sweeps.plan import Plan
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.replicates import Point, Values, points, rows, values
 from sft_sweeps.spec import Score
-from sft_sweeps.statistics import (
+from sft_sweeps.stats import (
     Interval,
     detectable,
     detectable_mean,
@@ -21,7 +21,7 @@ from sft_sweeps.statistics import (
     spread,
     two_level_difference,
 )
-from sft_sweeps.store import Store
+from sft_sweeps.store.store import Store
 
 Kept = Mapping[str, list[Values]]  # by a point's label, of each of its seeds that is scored
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sft_sweeps.generate.rows import VERDICTS, read_rows
-from sft_sweeps.plan import Plan, Run
+from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.spec import Score
-from sft_sweeps.statistics import Interval, proportion, spread, two_level
-from sft_sweeps.store import RecordError, Store
+from sft_sweeps.stats import Interval, proportion, spread, two_level
+from sft_sweeps.store.answers import VERDICTS, read_rows
+from sft_sweeps.store.store import RecordError, Store
 
 Values = Mapping[str, float | bool]
 

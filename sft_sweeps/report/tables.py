@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.claims import write_json
+from sft_sweeps.plan.show import say
 from sft_sweeps.report.collect import Results, Row, to_json
 from sft_sweeps.report.replicates import seed_of
-from sft_sweeps.show import say
+from sft_sweeps.store.claims import write_json
 
 FOOTNOTE = (
     "Accuracies are k of n items with Wilson's 95 % interval; losses are nats per supervised token with a bootstrap "

@@ -23,8 +23,8 @@ from typing import IO
 from torch import distributed as dist
 
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.store.resume_states import FOLDER, TAG, WRITING, State
 from sft_sweeps.train import ranks
-from sft_sweeps.train.states import FOLDER, TAG, WRITING, State
 
 log = logging.getLogger(__name__)
 

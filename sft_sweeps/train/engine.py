@@ -27,8 +27,9 @@ import deepspeed
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 
+from sft_sweeps.models import weights
 from sft_sweeps.spec import Execution, Recipe
-from sft_sweeps.train import load, loss, ranks, weights, zero
+from sft_sweeps.train import load, loss, ranks, zero
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

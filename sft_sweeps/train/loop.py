@@ -16,10 +16,12 @@ from pathlib import Path
 import torch
 from torch import distributed as dist
 
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.models import weights
 from sft_sweeps.spec import Execution, Recipe
-from sft_sweeps.train import budget, convert, loss, ranks, resume, states, weights
+from sft_sweeps.store import resume_states
+from sft_sweeps.train import budget, convert, loss, ranks, resume
 from sft_sweeps.train.engine import Engine, learning_rate, prepare_process
 from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
 from sft_sweeps.train.save import FOLDER, save_model
@@ -102,11 +104,11 @@ def _continued(
     parent: Path, folder: Path, recipe: Recipe, execution: Execution, stop: Callable[[], bool]
 ) -> tuple[Engine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
-    state = ranks.from_first(states.newest(folder) if dist.get_rank() == 0 else None)
+    state = ranks.from_first(resume_states.newest(folder) if dist.get_rank() == 0 else None)
     if state is None:
         return Engine(parent, recipe, execution), 0
     resume.check(folder, state, execution)
-    as_saved = nullcontext(folder / states.FOLDER / state.name)
+    as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
     other = state.processes != execution.processes
     with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
         engine = Engine(parent, recipe, execution, universal=other)
@@ -122,7 +124,7 @@ def _steps(
     steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
     coming = prepared(encoded, recipe, engine.execution, range(done, steps), (engine.rank, engine.device))
     started = saved_at = time.monotonic()
-    save_seconds = states.save_seconds(folder) if engine.rank == 0 else 0.0
+    save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0
     for step, (batch, rows) in enumerate(coming, start=done + 1):
         rate = learning_rate(recipe, step - 1, steps)
         mine = _backward(engine, folder, encoded, rows, step)
@@ -167,7 +169,11 @@ def save_due(execution: Execution, step: int, seconds: float, cost: float) -> bo
 
 
 def _ways_out(folder: Path, step: int | None) -> str:
-    where = f"{folder / states.FOLDER}" if step is None else f"{folder / states.FOLDER / states.name(step)}"
+    where = (
+        f"{folder / resume_states.FOLDER}"
+        if step is None
+        else f"{folder / resume_states.FOLDER / resume_states.name(step)}"
+    )
     return f"Look at them, or lower train.learning_rate. The weights of before are in {where}."
 
 

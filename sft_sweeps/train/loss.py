@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sft_sweeps.data.batches import IGNORED, pack
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode.batches import IGNORED, pack
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.spec import Recipe
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sft_sweeps import cost
+from sft_sweeps.plan import cost
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loss
 from sft_sweeps.train.engine import Engine
@@ -21,7 +21,8 @@ DIVERGED = 3.0  # times the first window's mean, and more than half of what gues
 class StepMetrics:
     """What one optimizer step did, over all ranks: `step` counts from 1, tokens are real ones (there is no padding).
 
-    `mfu` is the share of the devices' peak that the model's own operations took (cost.py); None where no peak is known.
+    `mfu` is the share of the devices' peak that the model's own operations took (plan/cost.py);
+    None where no peak is known.
     """
 
     step: int

@@ -1,8 +1,8 @@
 """Resume states: what a killed stage continues from, bit for bit at an equal process count.
 
-A state (train/states.py) is written under a temporary name and then renamed, so one that is incomplete or cut short is
-recognised and passed over. A state that cannot be written, on a full disk for instance, is reported and costs nothing
-but itself: training goes on and the last good one stays.
+A state (store/resume_states.py) is written under a temporary name and then renamed, so one that is incomplete or cut
+short is recognised and passed over. A state that cannot be written, on a full disk for instance, is reported and costs
+nothing but itself: training goes on and the last good one stays.
 """
 
 import json
@@ -20,9 +20,10 @@ import torch
 from sft_sweeps.errors import RunError
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.spec import Execution
-from sft_sweeps.train import ranks, states
+from sft_sweeps.store import resume_states
+from sft_sweeps.store.resume_states import FOLDER, STATE, TAG, WRITING, State
+from sft_sweeps.train import ranks
 from sft_sweeps.train.engine import Engine
-from sft_sweeps.train.states import FOLDER, STATE, TAG, WRITING, State
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def load(engine: Engine, folder: Path, state: State, source: Path) -> None:
 def save(engine: Engine, folder: Path, step: int) -> bool:
     """Write a resume state, on every rank; False, and a report in the log, when it could not be written."""
     started = time.monotonic()
-    target = folder / FOLDER / states.name(step)
+    target = folder / FOLDER / resume_states.name(step)
     writing = target.with_name(WRITING + target.name)
     done = ranks.agree(_attempt(engine.rank == 0, lambda: _start(writing)))
     done = done and ranks.agree(_save_ranks(engine, writing))
@@ -114,7 +115,7 @@ def _write(value: Any, path: Path) -> None:
 
 def _finish(engine: Engine, step: int, seconds: float, writing: Path, target: Path) -> None:
     how, version = engine.execution, VERSIONS["batches"]
-    files = states.sizes(writing)
+    files = resume_states.sizes(writing)
     state = State(step, engine.processes, how.zero_stage, how.token_budget, version, files, round(seconds, 3))
     with (writing / STATE).open("w", encoding="utf-8") as stream:
         json.dump(asdict(state), stream, indent=2, sort_keys=True)
@@ -128,8 +129,8 @@ def _finish(engine: Engine, step: int, seconds: float, writing: Path, target: Pa
 def _prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` valid states."""
     valid = 0
-    for path in states.paths(folder):
-        state, _ = states.read(path)
+    for path in resume_states.paths(folder):
+        state, _ = resume_states.read(path)
         valid += state is not None
         if state is None or valid > max(1, keep):
             _remove(path)

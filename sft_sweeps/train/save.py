@@ -14,10 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GenerationConfig
 
-from sft_sweeps import vocabulary
-from sft_sweeps.data import tokenizer as tokenizers
 from sft_sweeps.errors import RunError
-from sft_sweeps.train import checkpoint, ranks, weights
+from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models import train_tokenizer as tokenizers
+from sft_sweeps.models import weights
+from sft_sweeps.train import ranks
 from sft_sweeps.train.engine import Engine
 
 FOLDER = "model"

@@ -16,20 +16,21 @@ import deepspeed
 import torch
 import transformers
 
-from sft_sweeps.claims import write_json
-from sft_sweeps.data import tokenizer
-from sft_sweeps.data.encode import Encoded
-from sft_sweeps.data.pool import finder, mixture_examples
+from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.data.encode.mixture import finder, mixture_examples
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs import Job
-from sft_sweeps.mirror import FINISH_SECONDS, INTERRUPTED_SECONDS, Mirror
-from sft_sweeps.plan import Subject
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.models import init, train_tokenizer, weights
+from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Execution, Model, Stage
-from sft_sweeps.store import Store, write_record
-from sft_sweeps.tracking import METRICS, Metrics, read
-from sft_sweeps.train import budget, init, layers, loop, states, weights
+from sft_sweeps.store import resume_states
+from sft_sweeps.store.claims import write_json
+from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.tracking.metrics import METRICS, Metrics, read
+from sft_sweeps.tracking.wandb import FINISH_SECONDS, INTERRUPTED_SECONDS, Mirror
+from sft_sweeps.train import budget, layers, loop
 
 Stop = Callable[[], bool]
 
@@ -38,7 +39,7 @@ def prepare(model: Model, store: Store) -> None:
     """Materialise a randomly initialised base model."""
     folder = store.folder(model)
     with TemporaryDirectory() as place:
-        tokenizer.copy(Path(model.tokenizer_path), Path(place))
+        train_tokenizer.copy(Path(model.tokenizer_path), Path(place))
         files = sorted(Path(place).iterdir())
         init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
     _record(folder, model, {"digest": weights.digest(folder / "model")})
@@ -77,7 +78,7 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
         extra = {
             "digest": digest,
             "seconds": round(time.monotonic() - started, 3),
-            "save_seconds": states.save_seconds(folder),
+            "save_seconds": resume_states.save_seconds(folder),
             **throughput(lines),
             "execution": _environment(replace(execution, token_budget=used)),
             "budgets": budget.history(folder),

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from sft_sweeps.data import batches
-from sft_sweeps.data.encode import Encoded
+from sft_sweeps.data.encode import batches
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.spec import Execution, Recipe
 from sft_sweeps.train import loss
 

@@ -1,0 +1,1 @@
+"""`sft-sweeps`: one file for each thing that is typed."""

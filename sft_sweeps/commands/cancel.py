@@ -1,0 +1,204 @@
+"""`sft-sweeps cancel`: end a sweep's jobs in Slurm, but none that another sweep needs.
+
+A stage is trained once, by whichever sweep came first; another sweep's jobs may stand on it. So a job that makes a
+model is left when a living job of another sweep is about that model or one that is made from it, and with it the job
+that encodes before it. Jobs that answer and score serve their own sweep alone. A number counts only while the queue
+lists it under the name of our `sbatch` call.
+
+Stopped jobs save their resume states first. Their claims are given back when they have left the queue, not before: a
+new launch must not start in a folder that is still written to.
+"""
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.jobs import submissions
+from sft_sweeps.jobs.status import maker
+from sft_sweeps.jobs.submissions import Submitted
+from sft_sweeps.plan.build import Plan, Subject
+from sft_sweeps.plan.show import say
+from sft_sweeps.slurm import queue as slurm
+from sft_sweeps.slurm.queue import Queue
+from sft_sweeps.spec import Stage
+from sft_sweeps.store import claims
+from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
+
+ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class Choice:
+    """What is to be cancelled of a sweep, and what is left, with the reason. `local`: Slurm knows nothing of it."""
+
+    cancel: list[Submitted] = field(default_factory=list)
+    left: list[tuple[Submitted, str]] = field(default_factory=list)
+    local: bool = False
+
+
+def cancel(sweep: Sweep, store: Store, confirmed: Callable[[str], bool]) -> dict[str, Any]:
+    """Cancel what may be cancelled, if the answer to a question about it is yes; what came of it, as JSON can hold it.
+
+    RequestError for a sweep that was not given to Slurm; RunError where Slurm does not answer.
+    """
+    choice = choose(sweep, store)
+    if choice.local:
+        raise RequestError(
+            f"sweep {sweep.name} was not given to Slurm: it runs in the terminal that launched it. Press Ctrl-C there; "
+            "its workers save their resume states"
+        )
+    wanted: list[Submitted] = []
+    if choice.cancel and confirmed(_question(sweep, choice)):
+        seen, choice = {s.number for s in choice.cancel}, choose(sweep, store)  # an answer may take its time
+        wanted = [s for s in choice.cancel if s.number in seen]
+    ending = carry_out(wanted, sweep, store) if wanted else []
+    return {
+        "sweep": sweep.name,
+        "cancelled": [{"id": s.job, "job": s.number} for s in wanted],
+        "left": [{"id": s.job, "job": s.number, "owner": s.owner, "why": why} for s, why in choice.left],
+        "still_ending": [s.number for s in ending],
+    }
+
+
+def _question(sweep: Sweep, choice: Choice) -> str:
+    left = f" ({len(choice.left)} are left)" if choice.left else ""
+    return f"cancel {len(choice.cancel)} jobs of sweep {sweep.name}{left}?"
+
+
+def show(found: Mapping[str, Any], out: Console) -> None:
+    """What was cancelled, and what was left and why."""
+    cancelled, ending = found["cancelled"], found["still_ending"]
+    kinds = Counter(one["id"].partition("-")[0] for one in cancelled)
+    parts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
+    say(out, f"sweep {found['sweep']}: cancelled {len(cancelled)} jobs{parts}; resume states are kept")
+    for one in found["left"]:
+        say(out, f"left {one['id']} (job {one['job']}): {escape(one['why'])}")
+    if ending:
+        say(out, f"still ending: {', '.join(ending)}; launch again when they have left the queue")
+
+
+def choose(sweep: Sweep, store: Store) -> Choice:
+    """Look at the queue, and change nothing. RunError where Slurm does not answer."""
+    queue, plan, found = Queue(), sweep.plan(), Choice()
+    mine, asked = _living(sweep, plan, store, queue), submissions.read(sweep.folder)
+    found.local = not asked and not mine
+    if not found.local and not queue.reachable(claims.user()):
+        raise RunError("Slurm does not answer here; nothing was cancelled")
+    needed = _needed(sweep, mine, store, queue)
+    for submitted in mine:
+        if submitted.owner != claims.user():
+            found.left.append((submitted, f"it belongs to {submitted.owner}, who can cancel it"))
+        elif submitted.job in needed:
+            found.left.append((submitted, f"sweep {needed[submitted.job]} needs it"))
+        else:
+            found.cancel.append(submitted)
+    return found
+
+
+def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submitted]:
+    """The sweep's jobs that are in the queue; of a launch that died before it wrote a number down, by its claims."""
+    found = {s.number: s for s in submissions.read(sweep.folder) if submissions.alive(s, queue)}
+    for subject in plan.subjects:
+        folder = store.folder(subject)
+        for place in submissions.claimed_places(folder):
+            claim = claims.holder(place, queue)
+            if claim and claim.call and claim.job and claim.sweep == sweep.name:
+                job = maker(subject) if place == folder else f"{place.name}-{subject.id}"
+                found.setdefault(claim.job, Submitted(job, claim.job, claim.call, claim.owner))
+    return list(found.values())
+
+
+def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue) -> dict[str, str]:
+    """Jobs that other sweeps' living jobs stand on, with the name of such a sweep."""
+    makes = {s.job for s in mine if s.job.startswith(("train-", "prepare-"))}
+    subjects = {job.partition("-")[2] for job in makes}
+    found: dict[str, str] = {}
+    for other in sweeps(store) if makes else ():
+        if other.name == sweep.name or not _asks_for(other, subjects):
+            continue
+        plan = other.plan()
+        known: dict[str, Subject] = {subject.id: subject for subject in plan.subjects}
+        for submitted in _living(other, plan, store, queue):
+            subject = known.get(submitted.job.partition("-")[2])
+            found |= dict.fromkeys(makes.intersection(_makers(subject)), other.name)
+    if found:  # what is left may wait for the sources
+        encoding = (s.job for s in mine if s.job.startswith("encode-"))
+        found |= dict.fromkeys(encoding, next(iter(found.values())))
+    return found
+
+
+def _asks_for(sweep: Sweep, subjects: Iterable[str]) -> bool:
+    """Whether any of these stands in a sweep's plan; said without making the plan of its text."""
+    try:
+        text = (sweep.folder / PLAN).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return any(subject in text for subject in subjects)
+
+
+def _makers(subject: Subject | None) -> Iterator[str]:
+    """The jobs that make a subject and all that it is made from."""
+    while subject is not None:
+        yield maker(subject)
+        subject = subject.parent if isinstance(subject, Stage) else None
+
+
+def carry_out(jobs: Sequence[Submitted], sweep: Sweep, store: Store) -> list[Submitted]:
+    """End jobs, wait until they have left the queue, give their claims back; those that are still ending."""
+    slurm.cancel(submitted.number for submitted in jobs)
+    with contextlib.suppress(OSError):  # a note for `status`; the sweep may be somebody else's
+        submissions.note_cancelled(sweep.folder, [submitted.number for submitted in jobs])
+    ending = _wait(jobs)
+    going = {submitted.number for submitted in ending}
+    folders = {subject.id: store.folder(subject) for subject in sweep.plan().subjects}
+    for submitted in jobs:
+        folder = folders.get(submitted.job.partition("-")[2])
+        if folder and submitted.number not in going:
+            for place, claim in _claims(folder, submitted):
+                claims.release(place, claim)
+    return ending
+
+
+def _wait(jobs: Sequence[Submitted]) -> list[Submitted]:
+    """Those that are still in the queue after a while, or after Ctrl-C."""
+    deadline, ending, said = time.monotonic() + ENDING_SECONDS, list(jobs), 0
+    with contextlib.suppress(KeyboardInterrupt):
+        while ending and time.monotonic() < deadline:
+            queue = Queue()
+            ending = [s for s in ending if submissions.alive(s, queue) or not queue.reachable(s.owner)]
+            if ending and len(ending) != said:
+                print(f"{len(ending)} jobs are saving and ending ...", file=sys.stderr, flush=True)
+            said = len(ending)
+            time.sleep(POLL_SECONDS if ending else 0)
+    return ending
+
+
+def _claims(folder: Path, submitted: Submitted) -> Iterator[tuple[Path, Claim]]:
+    """The claims that a job has in its subject's folder."""
+    for place in submissions.claimed_places(folder):
+        if claim := claims.of_call(place, submitted.call, submitted.index):
+            yield place, claim
+
+
+def find(store: Store, name: str) -> Sweep:
+    """The one sweep whose name is or holds `name`; RequestError where several do, for what is ended is ended."""
+    known = sweeps(store)
+    found = [s for s in known if s.name == name] or [s for s in known if name in s.name]
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(sweep.name for sweep in (found or known)) or "none"
+    if found:
+        raise RequestError(f"'{name}' means {len(found)} sweeps; name one of: {named}")
+    raise RequestError(f"no sweep '{name}' in {store.root}; there are: {named}")

@@ -1,0 +1,156 @@
+"""What one compute node sees, asked with a job of a minute that a node runs at once or not at all."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sft_sweeps import PACKAGE
+
+PROBE = Path(__file__).with_name("probe.py")
+PATIENCE = 60  # seconds for a node to become free, and as many for the answer after that
+FIELDS_OF_A_JOB = ("SLURM_", "SRUN_", "SBATCH_")  # with them srun, run within a job, would start a step of that job
+SHARED = "output_dir=FOLDER on a file system that nodes share"
+INSTALL = "install the environment on a file system that nodes share, or cluster.python=PATH of one that they see"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. `change`: what to do about a problem."""
+
+    level: Literal["ok", "note", "problem"]
+    about: str
+    text: str
+    change: str = ""
+
+
+def look(folder: Path, partition: str, account: str, gpus: bool) -> Iterator[Finding]:
+    """The findings of a node of that partition ("": the default one); a GPU is asked for where it has them."""
+    place = folder / f".doctor-{uuid.uuid4().hex[:8]}"
+    word = uuid.uuid4().hex
+    try:
+        place.mkdir()
+        (place / "here").write_text(word)
+        seen = _probe(_options(partition, account, gpus), place, word)
+        if isinstance(seen, Finding):
+            yield seen
+        else:
+            yield from _environment(seen)
+            yield _shared(seen, folder, back=_comes_back(place, word))
+            yield from _machine(seen, gpus)
+    except OSError as error:
+        yield Finding("problem", "output_dir", f"{folder} cannot be used: {error.strerror}", SHARED)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _options(partition: str, account: str, gpus: bool) -> list[str]:
+    wanted = {"--partition": partition, "--account": account, "--gpus-per-node": "1" if gpus else ""}
+    return [f"{key}={value}" for key, value in wanted.items() if value]
+
+
+def _probe(options: list[str], place: Path, word: str) -> dict[str, Any] | Finding:
+    """What a node says, or why it says nothing. Its answer comes through srun, not through the folder in question."""
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if key in ("SLURM_CONF", "SLURM_CLUSTERS") or not key.startswith(FIELDS_OF_A_JOB)
+    }
+    above = [str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])]
+    command = ["srun", "--job-name=sft-sweeps-doctor", "--nodes=1", "--ntasks=1", "--time=1", "--chdir=/"]
+    command += [f"--immediate={PATIENCE}", *options, sys.executable, "-c", PROBE.read_text(), str(place), word]
+    try:
+        done = subprocess.run(
+            command,
+            env=env | {"PYTHONPATH": os.pathsep.join(above), "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=2 * PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("problem", "node", f"no answer within {2 * PATIENCE} s", "look at squeue, then try again")
+    answers = [line for line in done.stdout.splitlines() if line.startswith("{")]  # a site's prolog may print too
+    if done.returncode == 0 and answers:
+        seen: dict[str, Any] = json.loads(answers[-1])
+        return seen
+    return _refused(" ".join(done.stderr.replace("srun: error: ", "").split()) or f"srun ended with {done.returncode}")
+
+
+def _refused(words: str) -> Finding:
+    """srun's complaint, and the key that it is about."""
+    for part, change in (
+        ("nodes are busy", f"nothing: no node became free within {PATIENCE} s; try again later"),
+        ("execve", INSTALL),
+        ("account", "cluster.account=ACCOUNT that you may use (sacctmgr show associations user=$USER)"),
+        ("qos", "cluster.qos=NAME that you may use"),
+        ("partition", "cluster.partition=NAME that you may use"),
+    ):
+        if part in words.lower():
+            return Finding("problem", "node", words, change)
+    return Finding("problem", "node", words, "cluster.partition, cluster.account or cluster.qos, as Slurm's words say")
+
+
+def _comes_back(place: Path, word: str) -> bool:
+    """A network file system may show a new file late; listing the folder makes it look again."""
+    for _ in range(20):
+        if "there" in os.listdir(place):
+            return (place / "there").read_text() == word
+        time.sleep(0.5)
+    return False
+
+
+def _environment(seen: dict[str, Any]) -> Iterator[Finding]:
+    yield Finding("ok", "node", f"{seen['node']} ran a job with this Python ({seen['python']})")
+    if seen["package"]:
+        yield Finding("problem", "package", f"does not import there: {seen['package']}", INSTALL)
+    elif seen["missing"]:
+        yield Finding("problem", "package", f"not installed there: {', '.join(seen['missing'])}", INSTALL)
+    else:
+        yield Finding("ok", "package", "sft_sweeps, torch, deepspeed and transformers are found there")
+
+
+def _shared(seen: dict[str, Any], folder: Path, back: bool) -> Finding:
+    if not seen["seen"]:
+        return Finding("problem", "output_dir", f"{folder}: the node does not see what is written here", SHARED)
+    if seen["written"]:
+        text = f"{folder}: the node cannot write there ({seen['written']})"
+        return Finding("problem", "output_dir", text, "output_dir=FOLDER that you may write from nodes too")
+    if not back:
+        return Finding("problem", "output_dir", f"{folder}: what the node writes is not seen here after 10 s", SHARED)
+    return Finding("ok", "output_dir", f"{folder}: written on either side, seen on the other")
+
+
+def _machine(seen: dict[str, Any], gpus: bool) -> Iterator[Finding]:
+    if seen["scontrol"]:
+        text = f"cannot be used there ({seen['scontrol']}): a stage that must stop early waits until you launch again"
+        yield Finding("note", "scontrol", text)
+    else:
+        yield Finding("ok", "scontrol", "works there: a stage that must stop early requeues itself")
+    if seen["resolves"]:
+        yield Finding("ok", "host name", f"{seen['node']} resolves there")
+    else:
+        change = "tell the cluster's staff; until then only models that fit on one node"
+        yield Finding("problem", "host name", f"{seen['node']} does not resolve there: nodes cannot meet", change)
+    if gpus:
+        yield _gpu(seen)
+
+
+def _gpu(seen: dict[str, Any]) -> Finding:
+    if not seen["gpus"]:
+        return Finding(
+            "problem", "GPUs", "one was asked for, none was given", "cluster.partition=NAME of one with GPUs"
+        )
+    if seen["nvidia"] is None:
+        return Finding("note", "GPUs", f"{len(seen['gpus'])} was given as asked; there is no nvidia-smi to name it")
+    if not seen["nvidia"]:
+        return Finding("problem", "GPUs", "nvidia-smi fails there", "tell the cluster's staff")
+    return Finding("ok", "GPUs", f"{len(seen['gpus'])} was given as asked: {seen['nvidia'][0]}")

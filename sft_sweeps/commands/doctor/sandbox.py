@@ -1,0 +1,65 @@
+"""What the sandbox holds on this machine: its layers, the properties that they give, and every attack run for real."""
+
+import platform
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sft_sweeps.commands.doctor.node import Finding
+from sft_sweeps.errors import RunError
+from sft_sweeps.sandbox import attacks, run, seccomp
+from sft_sweeps.sandbox.attacks import Attack, Result
+from sft_sweeps.spec import Isolation
+
+HELP = {
+    "seccomp": "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or aarch64",
+    "landlock": "a kernel of 5.13 or newer with landlock in its list of security modules",
+    "bubblewrap": "install bubblewrap (bwrap) and allow user namespaces; the other layers hold without it",
+}
+
+
+def look() -> Iterator[Finding]:
+    """The layers; the attacks behind all of them; and again without bubblewrap, for nodes that lack it."""
+    isolation = Isolation()
+    try:
+        layers = run.available()
+    except RunError as error:
+        yield Finding("problem", "layers", str(error), "run evaluation on a Linux machine with one of the layers")
+        return
+    for layer, needs in HELP.items():
+        if layer in layers:
+            yield Finding("ok", layer, "active")
+        else:
+            yield Finding("note", layer, "does not work here", needs)
+    if platform.machine() in seccomp.UNTESTED:
+        yield Finding("note", "seccomp", f"the table for {platform.machine()} has not been tested by us")
+    for name in run.PROPERTIES:
+        if run.lacking(replace(isolation, require=(name,), strict=True)):
+            yield Finding("problem", name, "no active layer gives it", f"leave {name} out of sandbox.require")
+    yield from map(_finding, attacks.suite(isolation))
+    yield _known_limit(isolation)
+    if "bubblewrap" in layers and len(layers) > 1:
+        for found in map(_finding, attacks.suite(replace(isolation, mode="kernel"))):
+            yield replace(found, about=f"{found.about} (without bubblewrap)")
+
+
+def _finding(result: Result) -> Finding:
+    attack = result.attack
+    if result.held:
+        return Finding("ok", attack.property, f"{attack.name}: held ({result.said[:60]})")
+    return Finding(
+        "problem", attack.property, f"{attack.name}: GOT THROUGH ({result.said[:60]})", "see sandbox.require"
+    )
+
+
+def _known_limit(isolation: Isolation) -> Finding:
+    """Say what a run that is not strict cannot hold, having seen it."""
+    (attack,) = (each for each in attacks.ATTACKS if "frames" in each.name)
+    with attacks.victims() as victims:
+        result = attacks.run(plainly(attack), victims, isolation)
+    text = "held" if result.held else "a pass can be forged by a program that looks for the nonce in stack frames"
+    return Finding("note", "forge", f"without sandbox.strict: {text}", "sandbox.strict=true runs checks apart")
+
+
+def plainly(attack: Attack) -> Attack:
+    """The attack in a run that is not strict."""
+    return replace(attack, strict=False)

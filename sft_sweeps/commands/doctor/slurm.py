@@ -1,0 +1,212 @@
+"""What stands in the way of a sweep on Slurm, and what to change. Nothing is submitted unless a node is asked too.
+
+Findings come in the order of the questions: the commands, the controller, its limits, the partitions, the folders, and
+(with `on_node`) what a node sees. A question that an earlier problem leaves without an answer is not asked.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from sft_sweeps.commands.doctor import node
+from sft_sweeps.commands.doctor.node import Finding
+from sft_sweeps.errors import RunError
+from sft_sweeps.plan.show import say
+from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, limits, partitions
+
+NEEDED = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
+NETWORK = (
+    "nfs",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "fuse",
+    "weka",
+    "panfs",
+    "pvfs",
+    "orangefs",
+    "afs",
+    "9p",
+    "virtiofs",
+)
+MEMORY = ("tmpfs", "ramfs")
+COLORS = {"ok": "green", "note": "yellow", "problem": "red"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a sweep would use, by the keys of conf/cluster; "" takes the cluster's defaults."""
+
+    output_dir: Path
+    partition: str = ""
+    account: str = ""
+    on_node: bool = False
+
+
+def slurm(question: Question) -> Iterator[Finding]:
+    """The findings, each as soon as it is known."""
+    absent = [name for name in NEEDED if shutil.which(name) is None]
+    if absent:
+        change = "run this on a login node of the cluster; cluster=local needs no Slurm"
+        yield Finding("problem", "commands", f"{', '.join(absent)}: not on PATH", change)
+        return
+    try:
+        yield Finding("ok", "commands", f"{', '.join(NEEDED)}: {ask('sbatch', '--version').strip()}")
+        ask("scontrol", "ping")
+        allowed, found = limits(), partitions()
+    except RunError as error:
+        yield _no_answer(str(error))
+        return
+    yield Finding("ok", "controller", f"cluster {allowed.cluster} answers, Slurm {allowed.version}")
+    yield from _limits(allowed)
+    yield from _partitions(found, question.partition)
+    yield from _folders(question)
+    chosen = [one for one in found if (one.name == question.partition if question.partition else one.default)]
+    if question.on_node and chosen:
+        gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
+        folder = _existing(question.output_dir)
+        yield from node.look(folder, question.partition, question.account, gpus)
+
+
+def show(findings: Iterable[Finding], out: Console) -> list[Finding]:
+    """One line each, as soon as it is known, and how many problems."""
+    seen = []
+    for one in findings:
+        seen.append(one)
+        change = f"; change: {one.change}" if one.change else ""
+        say(out, f"[{COLORS[one.level]}]{one.level:7}[/] {escape(f'{one.about}: {one.text}{change}')}")
+    count = sum(one.level == "problem" for one in seen)
+    out.print(f"{count} problem{'s' * (count != 1)}")
+    return seen
+
+
+def to_json(findings: list[Finding], topic: str = "slurm") -> dict[str, Any]:
+    """The findings as JSON can hold them."""
+    return {"topic": topic, "findings": [asdict(one) for one in findings], "ok": healthy(findings)}
+
+
+def healthy(findings: list[Finding]) -> bool:
+    """No problem was found."""
+    return all(one.level != "problem" for one in findings)
+
+
+def _no_answer(words: str) -> Finding:
+    words = words.replace("*", "").strip()  # scontrol ping draws a box of them
+    if "configuration source" in words or "s_p_parse_file" in words:
+        text = "Slurm is installed here, but finds no slurm.conf: this machine belongs to no cluster"
+        return Finding("problem", "controller", text, "run this on a login node, or set SLURM_CONF")
+    change = "nothing of ours: slurmctld is down or cannot be reached; tell the cluster's staff, then try again"
+    return Finding("problem", "controller", f"no answer ({words})", change)
+
+
+def _limits(allowed: Limits) -> Iterator[Finding]:
+    tasks = min(allowed.max_array_size, allowed.max_array_tasks)
+    yield Finding(
+        "ok", "arrays", f"MaxArraySize {allowed.max_array_size:,}: longer ones are split, {tasks:,} each at most"
+    )
+    if allowed.accounting and shutil.which("sacct"):
+        yield Finding("ok", "accounting", "on: sacct knows how ended jobs ended")
+    else:
+        why = "off" if not allowed.accounting else "on, but there is no sacct here"
+        text = f"{why}: how a job ended is known for {allowed.min_job_age} s (MinJobAge), then only from its record"
+        yield Finding("note", "accounting", text)
+    yield _preemption(allowed)
+    wait = f"KillWait {allowed.kill_wait} s after the time limit; saving starts before it (cluster.signal_seconds)"
+    yield Finding("ok", "time limit", wait)
+    if not allowed.requeue:
+        yield Finding("note", "requeue", "JobRequeue=0: jobs are requeued only as far as the site lets them ask for it")
+    if allowed.private_jobs:
+        text = "others' jobs are hidden (PrivateData=jobs): a stage that another user claimed is never taken over"
+        yield Finding("note", "privacy", text)
+
+
+def _preemption(allowed: Limits) -> Finding:
+    if not allowed.preempt_type:
+        return Finding("ok", "preemption", "off")
+    text = f"{allowed.preempt_type}, mode {allowed.preempt_mode}"
+    if "REQUEUE" not in allowed.preempt_mode:
+        return Finding("note", "preemption", f"{text}: preempted jobs are not requeued; launching again continues them")
+    if not allowed.preempt_signal:
+        text += ": requeued jobs continue from their last saved state, saved again only where GraceTime allows"
+        return Finding("note", "preemption", f"{text} (cluster.save_every_seconds)")
+    return Finding("ok", "preemption", f"{text}: jobs are warned, save, and continue when requeued")
+
+
+def _partitions(found: tuple[Partition, ...], wanted: str) -> Iterator[Finding]:
+    names = ", ".join(one.name for one in found)
+    for one in found:
+        yield _partition(one, chosen=one.name == wanted or (one.default and not wanted))
+    if wanted and wanted not in names.split(", "):
+        yield Finding("problem", "partition", f"there is no {wanted}", f"cluster.partition=NAME, one of {names}")
+    if not wanted and not any(one.default for one in found):
+        change = f"cluster.partition=NAME, one of {names}"
+        yield Finding("problem", "partition", "the cluster has no default partition", change)
+
+
+def _partition(one: Partition, chosen: bool) -> Finding:
+    name = f"partition {one.name}" + (" (default)" if one.default else "")
+    limit = "no time limit" if one.minutes is None else f"time limit {_hours(one.minutes)} (cluster.time at most that)"
+    text = "; ".join([*(_kind(kind) for kind in one.nodes), limit])
+    if one.up and any(kind.count for kind in one.nodes):
+        return Finding("ok", name, text)
+    why = "every node is down or drained" if one.up else "it starts no jobs"
+    if not chosen:
+        return Finding("note", name, f"{text}; {why}")
+    return Finding("problem", name, f"{text}; {why}", "another cluster.partition, or wait for the cluster's staff")
+
+
+def _kind(kind: NodeKind) -> str:
+    """`2 nodes of 64 CPUs, 195 GB, 8 GPUs (a100)`."""
+    count = kind.count + kind.down
+    text = f"{count} node{'s' * (count != 1)} of {kind.cpus} CPUs, {kind.memory_mb / 1024:,.0f} GB"
+    text += f", {kind.gpus} GPUs" if kind.gpus else ", no GPU"
+    text += f" ({kind.gpu_type})" if kind.gpu_type else ""
+    return text + (f", {kind.down} of them down or drained" if kind.down else "")
+
+
+def _hours(minutes: int) -> str:
+    return f"{minutes // 60}:{minutes % 60:02}:00"
+
+
+def _folders(question: Question) -> Iterator[Finding]:
+    """Whether nodes can see what jobs need there. A local disk may be exported: only a node can tell."""
+    for about, path, key in (
+        ("output_dir", _existing(question.output_dir), "output_dir=FOLDER on a shared file system"),
+        ("python", Path(sys.prefix), "install the environment on a shared file system, or cluster.python=PATH"),
+    ):
+        kind = file_system(path)
+        if about == "output_dir" and not os.access(path, os.W_OK | os.X_OK):
+            yield Finding("problem", about, f"{path} cannot be written", "output_dir=FOLDER that you may write")
+        elif kind in MEMORY:
+            yield Finding("problem", about, f"{path} lies in this machine's memory ({kind}); no node sees it", key)
+        elif kind.startswith(NETWORK):
+            yield Finding("ok", about, f"{path} lies on a network file system ({kind})")
+        elif not question.on_node:
+            text = f"{path} lies on {kind or 'an unknown file system'}: whether nodes see it, --on-node finds out"
+            yield Finding("note", about, text)
+
+
+def _existing(path: Path) -> Path:
+    """The folder, or the nearest above it that is there: asking creates nothing."""
+    return next(one for one in (path.absolute(), *path.absolute().parents) if one.is_dir())
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The type of the file system that holds a path; "" where the machine does not tell."""
+    try:
+        rows = [line.split() for line in mounts.read_text(errors="replace").splitlines()]
+    except OSError:
+        return ""
+    real = path.resolve()
+    holding = [
+        (len(row[1]), n, row[2]) for n, row in enumerate(rows) if real.is_relative_to(row[1].replace("\\040", " "))
+    ]
+    return max(holding, default=(0, 0, ""))[2]  # of mounts on the same folder, the last is seen

@@ -1,0 +1,213 @@
+"""`sft-sweeps logs`: what a job of a stage prints, wherever it prints it.
+
+A worker writes into its stage's folder, every start of it at the end of the same file. Until it comes to that, and
+where it never does, there is Slurm's own log of the job, under the sweep.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.jobs import submissions
+from sft_sweeps.jobs.status import slurm_log, worker_log
+from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
+from sft_sweeps.slurm import reasons
+from sft_sweeps.slurm.queue import Queue
+from sft_sweeps.store.claims import holder
+from sft_sweeps.store.store import LABEL_LENGTH, failure_of
+from sft_sweeps.store.sweeps import PLAN
+
+KINDS = ("encode", "prepare", "train", "generate", "score")
+POLL_SECONDS = 0.5
+QUEUE_SECONDS = 5.0  # between two questions to Slurm
+BLOCK = 1 << 16
+SHOWN = 12  # candidates in a message
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A stage or base model as its folder names it."""
+
+    id: str
+    label: str
+    folder: Path
+
+
+class Log:
+    """The log of one rank of a stage's jobs of one kind; without a kind, of the one that wrote last."""
+
+    def __init__(self, root: Path, subject: Subject, kind: str = "", rank: int = 0) -> None:
+        self.root, self.subject, self.rank = root, subject, rank
+        self.kind = kind or self._newest()
+
+    def files(self) -> list[Path]:
+        """What there is to read now: the worker's log, and what Slurm kept of the last submission if that is newer."""
+        path = worker_log(self.subject.folder, self.kind, self.rank)
+        written = path.stat().st_mtime if path.is_file() else 0.0
+        kept = [
+            slurm_log(sweep, submitted.number, self.rank, stream)
+            for sweep, submitted in self._submitted()
+            for stream in ("out", "err")
+        ]
+        newer = [log for log in kept if log.is_file() and log.stat().st_size and log.stat().st_mtime > written]
+        return [*([path] if written else []), *newer]
+
+    def coming(self) -> str:
+        """How the job stands that is running or on its way, in words; empty where nothing will come. Asks Slurm."""
+        queue = Queue()
+        for _, submitted in self._submitted():
+            entry = submissions.alive(submitted, queue)
+            if entry and entry.state == "PENDING":
+                return f"its job {submitted.number} is pending: {reasons.waiting(entry.reason)}"
+            if entry:
+                return f"its job {submitted.number} is {entry.state.lower()} on {entry.nodes}"
+            if not queue.reachable(submitted.owner):
+                return f"Slurm does not answer about its job {submitted.number}"
+        for place in submissions.claimed_places(self.subject.folder):
+            claim = holder(place, queue)
+            if claim and not claim.call and claim.job in ("", f"{self.kind}-{self.subject.id}"):
+                return f"{claim.who} works on it"
+        return ""
+
+    def absent(self, coming: str) -> RunError:
+        """Why there is nothing to show."""
+        why = coming or "it was never started; launch its sweep again"
+        if failure := "" if coming else failure_of(self.subject.folder):
+            why = f"it failed: {failure}"
+        for _, submitted in () if coming or failure else self._submitted():
+            why = f"its job {submitted.number} is not in the queue any more and wrote nothing"
+        return RunError(f"no log of {self.kind} {self.subject.label} ({self.subject.id}), rank {self.rank}: {why}")
+
+    def _newest(self) -> str:
+        """The kind that wrote last, or else the first that was submitted."""
+        logs = {kind: worker_log(self.subject.folder, kind, self.rank) for kind in KINDS}
+        if written := [kind for kind in KINDS if logs[kind].is_file()]:
+            return max(written, key=lambda kind: logs[kind].stat().st_mtime)
+        for self.kind in KINDS:
+            if any(self._submitted()):
+                return self.kind
+        return "train"
+
+    def _submitted(self) -> Iterator[tuple[Path, Submitted]]:
+        """The last submission, by the newest sweep that made one."""
+        for file in sorted((self.root / "sweeps").glob(f"*/{SUBMISSIONS}"), reverse=True):
+            if found := submissions.latest(file.parent).get(f"{self.kind}-{self.subject.id}"):
+                yield file.parent, found
+                return
+
+
+class Tail:
+    """What a file gains, through truncation and rotation."""
+
+    def __init__(self, path: Path, lines: int) -> None:
+        """Begins with the last lines; 0 are all."""
+        self.path, self.file = path, path.open("rb", buffering=0)
+        self.file.seek(_start(path, lines))
+
+    def news(self) -> bytes:
+        """Everything since the last call."""
+        if os.fstat(self.file.fileno()).st_size < self.file.tell():
+            self.file.seek(0)
+        found = self.file.readall()
+        with suppress(FileNotFoundError):  # between a rotation's two moves
+            if not os.path.samestat(self.path.stat(), os.fstat(self.file.fileno())):
+                self.file.close()
+                self.file = self.path.open("rb", buffering=0)
+                found += self.file.readall()
+        return found
+
+
+def show(log: Log, lines: int, follow: bool) -> None:
+    """Print a log to standard output, and its name to standard error; `lines`: only the last ones (0: all).
+
+    `follow` goes on until the job has ended, from Slurm's log to the worker's. RunError where there is no log, and none
+    to come.
+    """
+    printer = Printer(log, lines)
+    coming = log.coming() if follow or not log.files() else ""
+    if not log.files():
+        if not (follow and coming):
+            raise log.absent(coming)
+        print(log.absent(coming), file=sys.stderr, flush=True)
+    with suppress(KeyboardInterrupt):
+        while coming and follow:
+            until = time.monotonic() + QUEUE_SECONDS
+            while time.monotonic() < until:
+                printer.go_on()
+                time.sleep(POLL_SECONDS)
+            coming = log.coming()
+        printer.go_on()
+
+
+class Printer:
+    """Prints what a log gains, each file's name before its text, as `tail` does."""
+
+    def __init__(self, log: Log, lines: int) -> None:
+        self.log, self.lines = log, lines
+        self.tails: dict[Path, Tail] = {}
+        self.named: Path | None = None
+
+    def go_on(self) -> None:
+        """Print what is new."""
+        for path in self.log.files():
+            tail = self.tails.get(path) or Tail(path, self.lines)
+            self.tails[path] = tail
+            if text := tail.news():
+                if path != self.named:
+                    print(f"==> {path} <==", file=sys.stderr, flush=True)
+                self.named = path
+                sys.stdout.flush()
+                sys.stdout.buffer.write(text)
+                sys.stdout.buffer.flush()
+        self.lines = 0  # what appears later is printed whole
+
+
+def _start(path: Path, lines: int) -> int:
+    """Where the last lines begin; 0 lines are all."""
+    with path.open("rb") as file:
+        place, tail = file.seek(0, os.SEEK_END), b""
+        while lines and place and tail.count(b"\n") <= lines:
+            size = min(BLOCK, place)
+            place = file.seek(place - size)
+            tail = file.read(size) + tail
+    kept = tail.removesuffix(b"\n").rsplit(b"\n", lines)
+    return place + len(kept[0]) + 1 if lines and len(kept) > lines else 0
+
+
+def find(root: Path, text: str) -> Subject:
+    """The stage or base model whose id begins with a text, or whose label is or holds it; RequestError names them."""
+    known = {subject.id: subject for subject in _known(root)}
+    by_id = [subject for subject in known.values() if text and subject.id.startswith(text)]
+    same = [subject for subject in known.values() if subject.label == text]
+    found = by_id or same or [subject for subject in known.values() if text in subject.label]
+    if len(found) == 1:
+        return found[0]
+    named = "".join(f"\n    {subject.id}  {subject.label}" for subject in (found or list(known.values()))[:SHOWN])
+    count = len(found or known)
+    more = f"\n    ... and {count - SHOWN} more" if count > SHOWN else ""
+    if not known:
+        raise RequestError(f"no stage in {root}; start a sweep with: python launch.py study=quickstart")
+    if not found:
+        raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
+    raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")
+
+
+def _known(root: Path) -> Iterator[Subject]:
+    """All that have a folder, and all of the newest plan, under their whole labels."""
+    there = {}
+    for kind in ("models", "stages"):
+        for path in sorted((root / kind).glob("*-*")):
+            there[path.name[-ID_LENGTH:]] = path
+            yield Subject(path.name[-ID_LENGTH:], path.name[: -ID_LENGTH - 1], path)
+    for path in sorted((root / "sweeps").glob(f"*/{PLAN}"))[-1:]:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            for stage in json.loads(path.read_text(encoding="utf-8"))["stages"]:
+                name = f"{stage['label'][:LABEL_LENGTH]}-{stage['id']}"
+                yield Subject(stage["id"], stage["label"], there.get(stage["id"], root / "stages" / name))

@@ -1,0 +1,110 @@
+"""From a study and a command line to the points of a sweep.
+
+A grid is a line one would type: `model=llama7b,llama13b strategy=dmt strategy.k=1/4,1/16` spans the product of its
+axes. An axis of the command line joins every line, unless the study sweeps it: then the command
+line *restricts* the study to the rows that have one of its values. `study=table1 model=llama7b` keeps the 7B rows,
+`study=table1 strategy.k=1/256` those of DMT.
+"""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from sft_sweeps.config.schema import Config
+from sft_sweeps.errors import RequestError
+
+Axes = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One composed configuration and the overrides that name it."""
+
+    name: str
+    config: Config
+
+
+def axes(overrides: Iterable[str], loader: ConfigLoader | None = None) -> Axes:
+    """Each override's key with its values; a later one of the same key takes the place of an earlier one.
+
+    `loader` knows the choices of each group, for `model=glob(llama*)`.
+    """
+    found: Axes = {}
+    for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
+        if override.is_sweep_override():
+            try:
+                values = [str(value) for value in override.sweep_string_iterator()]
+            except HydraException as error:
+                raise RequestError(f"{override.input_line}: {error}; write a list of values, a,b") from error
+            if not values:
+                raise RequestError(f"{override.input_line} names no value; write a list of values, a,b")
+        else:
+            values = [override.get_value_element_as_str()]
+        found[override.get_key_element()] = values
+    return found
+
+
+def line_axes(line: str, where: str, loader: ConfigLoader | None = None) -> Axes:
+    """The axes of a study's or a grid's line; RequestError names the line that cannot be parsed."""
+    try:
+        return axes(shlex.split(line), loader)
+    except (HydraException, ValueError, RequestError) as error:
+        raise RequestError(f"{where}: cannot read the line '{line}': {error}") from error
+
+
+def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> list[list[str]]:
+    """The overrides of every point, lines in order; RequestError when the command line leaves none."""
+    _refuse_strangers(lines, command, where)
+    swept = {key for line in lines for key in line}
+    points = []
+    for line in lines:
+        if any(key in swept and key not in line for key in command):
+            continue
+        joined = {key: _restrict(line[key], command[key]) if key in command else line[key] for key in line}
+        joined.update({key: values for key, values in command.items() if key not in line})
+        points += [_overrides(joined, values) for values in product(*joined.values())]
+    if not points:
+        raise RequestError(f"{where}: no line of its grid has all of {' '.join(_texts(command))}")
+    return points
+
+
+def _refuse_strangers(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> None:
+    """A value that no line of the study sweeps is a mistake, not an empty sweep."""
+    for key, values in command.items():
+        swept = [value for line in lines for value in line.get(key, [])]
+        for value in values:
+            if swept and not _restrict(swept, [value]):
+                valid = ", ".join(dict.fromkeys(swept))
+                raise RequestError(
+                    f"{where} sweeps {key} over {valid}; {key}={value} is not among them. For other values leave the "
+                    "study out and name its choices yourself: they stand in conf/study."
+                )
+
+
+def _restrict(values: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    keep = {_canonical(value) for value in wanted}
+    return [value for value in values if _canonical(value) in keep]
+
+
+def _canonical(value: str) -> str | Fraction:
+    """0.25 and 1/4 are one value of an axis."""
+    try:
+        return Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
+def _overrides(keys: Iterable[str], values: Iterable[str]) -> list[str]:
+    return [
+        key if key.startswith("~") and not value else f"{key}={value}" for key, value in zip(keys, values, strict=True)
+    ]
+
+
+def _texts(command: Mapping[str, list[str]]) -> list[str]:
+    return [f"{key}={','.join(values)}" for key, values in command.items()]

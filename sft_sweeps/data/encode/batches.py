@@ -1,0 +1,96 @@
+"""Which examples one optimizer step sees, and how they are laid out.
+
+An epoch's order sorts the examples by hash(seed, epoch, id): another source, fraction or process count changes the
+relative order of none. A step takes exactly `batch_size` examples of it; an epoch's last batch is filled from the start
+of the same order. Within a step the examples are spread over ranks, packed into bins of a token budget and concatenated
+without padding: position ids restart at each example and no label crosses from one to the next.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from sft_sweeps.data.encode.encoder import Encoded
+
+IGNORED = -100  # the label of a position that predicts nothing
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """Examples one after the other: `labels[t]` is the id that position t predicts, or IGNORED."""
+
+    input_ids: npt.NDArray[np.int64]
+    position_ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+
+
+def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
+    """The places of the examples in the order of one epoch."""
+    keys = [hashlib.sha256(f"{seed}/{epoch}/{example_id}".encode()).digest() for example_id in ids]
+    return sorted(range(len(ids)), key=keys.__getitem__)
+
+
+@lru_cache(maxsize=4)
+def _cached_order(ids: tuple[str, ...], seed: int, epoch: int) -> tuple[int, ...]:
+    return tuple(epoch_order(ids, seed, epoch))
+
+
+def batch(ids: Sequence[str], seed: int, batch_size: int, step: int) -> list[int]:
+    """The places of the `batch_size` examples of a step, counted from 0 over all epochs. Pass a tuple of ids."""
+    steps = -(-len(ids) // batch_size)
+    epoch, step_in_epoch = divmod(step, steps)
+    order = _cached_order(tuple(ids), seed, epoch)
+    start = step_in_epoch * batch_size
+    return [order[place % len(order)] for place in range(start, start + batch_size)]
+
+
+def share(lengths: Sequence[int], ranks: int) -> list[list[int]]:
+    """The examples of a step spread over ranks: the longest first, each to the rank with the fewest tokens so far."""
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for place in _longest_first(lengths):
+        rank = loads.index(min(loads))
+        shares[rank].append(place)
+        loads[rank] += lengths[place]
+    return shares
+
+
+def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """A rank's examples in rows of at most `budget` tokens, first fit, the longest first; a longer one is alone."""
+    packed: list[list[int]] = []
+    room: list[int] = []
+    for place in _longest_first(lengths):
+        into = next((at for at, free in enumerate(room) if free >= lengths[place]), None)
+        if into is None:
+            packed.append([place])
+            room.append(budget - lengths[place])
+        else:
+            packed[into].append(place)
+            room[into] -= lengths[place]
+    return packed
+
+
+def _longest_first(lengths: Sequence[int]) -> list[int]:
+    return sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+
+
+def pack(encoded: Sequence[Encoded]) -> Packed:
+    """The examples concatenated; the first token of each is nobody's label."""
+    if not encoded:
+        empty = np.zeros(0, dtype=np.int64)
+        return Packed(empty, empty, empty)
+    return Packed(
+        np.concatenate([example.input_ids for example in encoded]).astype(np.int64),
+        np.concatenate([np.arange(len(example.input_ids), dtype=np.int64) for example in encoded]),
+        np.concatenate([_labels(example) for example in encoded]),
+    )
+
+
+def _labels(example: Encoded) -> npt.NDArray[np.int64]:
+    labels = np.full(len(example.input_ids), IGNORED, dtype=np.int64)
+    labels[:-1] = np.where(example.supervised[1:], example.input_ids[1:], IGNORED)
+    return labels

@@ -1,0 +1,157 @@
+"""Blocks of rows become encoded examples, here or side by side in helper processes.
+
+Only a few blocks are held, whatever the length of the file.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sft_sweeps.data import clean
+from sft_sweeps.data.drop import Dropped
+from sft_sweeps.data.encode.encoded_source import TRUNCATED
+from sft_sweeps.data.encode.encoder import Encoded, Encoder
+from sft_sweeps.data.example import Example
+from sft_sweeps.data.read import Outcome, Reader
+from sft_sweeps.files.rows import Row
+
+BLOCK = 256  # rows
+REASONS = ("", "no_answer_before_cut", "mismatch")
+How = tuple[str, str, int, Reader]  # tokenizer's folder, template, length in tokens, reader of rows
+
+
+@dataclass(frozen=True)
+class Block:
+    """What became of some rows. Arrays are of all their examples, one after the other."""
+
+    outcomes: list[tuple[int, tuple[Dropped, ...], clean.Keys | None]]  # of each row: its examples, and the rest
+    ids: npt.NDArray[np.int32]
+    mask: npt.NDArray[np.bool_]
+    lengths: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.uint8]
+    rows: list[int]
+    turns: list[int]
+    groups: list[str]
+
+
+def chunks_of(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """Blocks of rows, each with the place of its first one."""
+    first = 0
+    while some := list(islice(rows, BLOCK)):
+        yield first, some
+        first += len(some)
+
+
+class Worker:
+    """Makes examples of rows, and encodes them."""
+
+    def __init__(self, tokenizer_folder: str, template: str, max_length: int, reader: Reader) -> None:
+        self._reader = reader
+        self._encoder = Encoder(Path(tokenizer_folder), template, max_length, bug_compatible=reader.bug_compatible)
+
+    def block(self, chunk: tuple[int, list[Any]]) -> Block:
+        """What becomes of the rows, of which the first has the given place."""
+        first, rows = chunk
+        outcomes = list(self._outcomes(rows, first))
+        examples = [example for outcome in outcomes for example in outcome.examples]
+        encoded = list(self._encoder.encoded(examples))
+        return Block(
+            [(len(outcome.examples), outcome.dropped, outcome.keys) for outcome in outcomes],
+            _joined([one.input_ids for one in encoded], np.int32),
+            _joined([one.supervised for one in encoded], np.bool_),
+            np.array([len(one.input_ids) for one in encoded], dtype=np.int64),
+            np.array([_flag(one) for one in encoded], dtype=np.uint8),
+            [first + place for place, outcome in enumerate(outcomes) for _ in outcome.examples],
+            [_turn(example) for example in examples],
+            ["" if example.group == example.id else example.group for example in examples],
+        )
+
+    def _outcomes(self, rows: Sequence[Row | Example], first: int) -> Iterator[Outcome]:
+        """In two steps, so that the tokens of all messages are counted at once."""
+        cleaned = [
+            row if isinstance(row, Example) else self._reader.cleaned(row, first + place)
+            for place, row in enumerate(rows)
+        ]
+        counts = self._counts([found for found in cleaned if isinstance(found, Example)])
+
+        def split(example: Example) -> Iterable[Example]:
+            return clean.split(example, self._reader.cleaning, self._reader.bug_compatible, counts.__getitem__)
+
+        for row, found in zip(rows, cleaned, strict=True):
+            if isinstance(found, Dropped):
+                yield Outcome(dropped=(found,))
+            elif isinstance(row, Example):
+                yield Outcome((row,))
+            else:
+                yield self._reader.cut(found, row, split)
+
+    def _counts(self, examples: Sequence[Example]) -> dict[str, int]:
+        """The tokens of each message, where conversations are split by them."""
+        if not (self._reader.cleaning and self._reader.cleaning.split_tokens):
+            return {}
+        texts = list(dict.fromkeys(text for example in examples for text in example.messages))
+        return dict(zip(texts, self._encoder.counts(texts), strict=True))
+
+
+def _joined(arrays: list[Any], kind: Any) -> Any:
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=kind)
+
+
+def _flag(encoded: Encoded) -> int:
+    return REASONS.index(encoded.reason) << 1 | (TRUNCATED if encoded.truncated else 0)
+
+
+def _turn(example: Example) -> int:
+    """The turn that a part of a row begins with, -1 for a whole row."""
+    row = example.id.rpartition("/")[2]
+    return int(row.partition("_")[2]) if "_" in row else -1
+
+
+_worker: Worker | None = None
+
+
+def _start(*made: Any) -> None:
+    global _worker  # noqa: PLW0603 -- a helper process has one
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = Worker(*made)
+
+
+def _end_with_parent() -> None:
+    """The queue of work stays open when its other end is killed: without this a helper would wait for ever."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _work(chunk: tuple[int, list[Any]]) -> Block:
+    if _worker is None:
+        raise RuntimeError("the helper has not been started")
+    return _worker.block(chunk)
+
+
+def side_by_side(chunks: Iterator[tuple[int, list[Any]]], how: How, processes: int) -> Iterator[Block]:
+    """In the order of the rows; no more blocks are under way than the helpers can have in hand."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=how) as helpers:
+        under_way: deque[Future[Block]] = deque()
+        try:
+            for chunk in chunks:
+                under_way.append(helpers.submit(_work, chunk))
+                if len(under_way) > 2 * processes:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()

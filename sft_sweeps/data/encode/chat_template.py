@@ -1,0 +1,166 @@
+"""`train.template=chat_template`: the tokenizer's own chat template.
+
+The template is rendered over messages whose texts are marks; between the marks stands what it writes around them. Only
+there are special tokens parsed, never in a message. Supervised is each response with the special token that ends it. A
+template that changes the texts, or does not end a response with a special token, is refused.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from sft_sweeps.data.encode.token_cache import Ids, Speller
+from sft_sweeps.errors import RequestError
+from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models.tokenizer import CHAT
+
+MARK = "\ue000{}\ue001"  # private use: in no template
+MARKED = re.compile("\ue000(\\d+)\ue001")
+Piece = str | int  # text to be spelt, or a special token
+
+
+def layout(folder: Path, settings: dict[str, Any], template: str, tokenizer: Tokenizer, speller: Speller) -> "Chat":
+    """The layout of a folder's template, which must be the planned one."""
+    text = vocabulary.chat_template(folder)
+    if template not in (CHAT, found := vocabulary.chat_template_pin(text)):
+        raise RequestError(f"the chat template of {folder} is not the planned one ({found}, planned {template})")
+    return Chat(text, settings, tokenizer, speller, folder)
+
+
+class Chat:
+    """Rounds as a chat template writes them."""
+
+    def __init__(
+        self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, speller: Speller, folder: Path
+    ) -> None:
+        self._folder, self._speller = folder, speller
+        self._render = _renderer(text, settings)
+        added = tokenizer.get_added_tokens_decoder()
+        self._special = {token.content: place for place, token in added.items() if token.special}
+        longest_first = sorted(self._special, key=len, reverse=True)
+        self._cut = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else re.compile("(?!)")
+        self.start = np.zeros(0, dtype=np.int32)
+        self._check()
+        last = self._around(1)[2][0]
+        self.eos_id = int(last) if isinstance(last, int) else -1
+        before = self._around(1)[1]
+        self.anchor = self._spelt(list(before))
+
+    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
+        return [list(self._laid(rounds)) for rounds in conversations]
+
+    def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
+        around = self._around(len(rounds) + 1)
+        place = 2 * len(rounds)
+        given = [*(around[place][1:] if rounds else around[0]), prompt, *around[place + 1]]
+        return self._spelt(given)
+
+    def _laid(self, rounds: Sequence[tuple[str, str]]) -> Iterator[tuple[Ids, int]]:
+        around = self._around(len(rounds))
+        for place, (prompt, response) in enumerate(rounds):
+            before = around[2 * place]
+            given = [*(before[1:] if place else before), prompt, *around[2 * place + 1]]
+            yield self._round(given, response, int(around[2 * place + 2][0]))
+
+    def _round(self, given: list[Piece], response: str, end: int) -> tuple[Ids, int]:
+        """The last text of the given side and the response are spelt together where no special token parts them."""
+        texts = _merged(given)
+        last = str(texts.pop()) if texts and isinstance(texts[-1], str) else ""
+        head = self._spelt(texts)
+        tail, first = self._speller.rounds([(last, response)])[0]
+        return np.concatenate([head, tail, np.array([end], dtype=np.int32)]), len(head) + first
+
+    def _spelt(self, pieces: Sequence[Piece]) -> Ids:
+        parts = [
+            np.array([piece], dtype=np.int32) if isinstance(piece, int) else self._speller.ids(piece)
+            for piece in _merged(pieces)
+        ]
+        return np.concatenate([np.zeros(0, dtype=np.int32), *parts]).astype(np.int32)
+
+    @lru_cache(maxsize=256)  # noqa: B019 -- as long-lived as its encoder
+    def _around(self, rounds: int) -> tuple[tuple[Piece, ...], ...]:
+        """What the template writes before, between and after the messages of so many rounds."""
+        texts = MARKED.split(self._text([MARK.format(place) for place in range(2 * rounds)]))[::2]
+        return tuple(tuple(self._pieces(text)) for text in texts)
+
+    def _pieces(self, text: str) -> Iterator[Piece]:
+        for part in self._cut.split(text):
+            if part:
+                yield self._special.get(part, part)
+
+    def _text(self, texts: Sequence[str], ask: bool = False) -> str:
+        messages = [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(texts)]
+        try:
+            return str(self._render(messages=messages, add_generation_prompt=ask))
+        except Exception as error:  # a template may raise whatever it likes
+            raise RequestError(
+                f"the chat template of {self._folder} fails: {error}. Choose another train.template."
+            ) from None
+
+    def _check(self) -> None:
+        marks = [MARK.format(place) for place in range(4)]
+        whole = self._text(marks)
+        texts = [" a b ", "\nc\n", "  d", "e  "]
+        expected = MARKED.sub(lambda found: texts[int(found[1])], whole)
+        asked = self._text(marks[:3], ask=True)
+        wrong = ""
+        if MARKED.findall(whole) != ["0", "1", "2", "3"] or self._text(texts) != expected:
+            wrong = "changes the messages, so that what is trained and what is given would differ"
+        elif not whole.startswith(asked):
+            wrong = "asks for an answer in another way than it writes one"
+        elif not all(isinstance(next(iter(self._around(2)[place]), None), int) for place in (2, 4)):
+            wrong = "does not end a response with a special token"
+        if wrong:
+            raise RequestError(
+                f"the chat template of {self._folder} {wrong}. Choose another train.template, e.g. vicuna_v1.1."
+            )
+
+
+def _merged(pieces: Sequence[Piece]) -> list[Piece]:
+    """Texts that no special token parts are spelt as one."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, str) and found and isinstance(found[-1], str):
+            found[-1] += piece
+        elif piece != "":
+            found.append(piece)
+    return found
+
+
+def _renderer(text: str, settings: dict[str, Any]) -> Any:
+    """As transformers renders it: a sandbox, blocks trimmed, the special tokens by name."""
+    from jinja2 import nodes
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):  # type: ignore[misc]
+        """`{% generation %}` marks answers for others; it writes nothing."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+    )
+    environment.filters["tojson"] = lambda value, **given: json.dumps(value, ensure_ascii=False, **given)
+    environment.globals["raise_exception"] = _raise
+    tokens = {key: value for key, value in settings.items() if key.endswith("_token") and value}
+    named_tokens = {key: value["content"] if isinstance(value, dict) else value for key, value in tokens.items()}
+    try:
+        template = environment.from_string(text, globals=named_tokens)
+    except Exception as error:  # jinja's own kinds are many
+        raise RequestError(f"the chat template cannot be read: {error}. Choose another train.template.") from None
+    return template.render
+
+
+def _raise(message: str) -> None:
+    raise ValueError(message)

@@ -1,0 +1,68 @@
+"""The examples of one stage: what its mixture takes of each source, and the account of it for `data.json`."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.data.encode import prepare
+from sft_sweeps.data.encode.encoded_source import Shelf
+from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.data.select import last, taken
+from sft_sweeps.errors import RequestError
+from sft_sweeps.spec import Component, Mixture, Source
+
+
+def mixture_examples(mixture: Mixture, find: Callable[[Source], Shelf]) -> tuple[list[Encoded], dict[str, Any]]:
+    """The examples of every component that are trained on, and for each source what was taken and what was not.
+
+    The account of a source has its rows, dropped rows by reason, fraction and exact example ids; those of which nothing
+    could be learnt were taken and are listed apart, unless `bug_compatible` trains on them.
+    """
+    names = [component.source.name for component in mixture.components]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise RequestError(f"a mixture lists {', '.join(sorted(repeated))} twice. Give each source one fraction.")
+    examples: list[Encoded] = []
+    account: dict[str, Any] = {}
+    for component in mixture.components:
+        shelf = find(component.source)
+        # A small k may replay no example of a small source.
+        found = [shelf.encoded(place) for place in taken(shelf.order(component.seed), component)]
+        account[component.source.name] = _entry(component, shelf, found)
+        examples += [one for one in found if component.source.bug_compatible or not one.reason]
+    if not any(entry["examples"] for entry in account.values()):
+        shares = ", ".join(f"{c.fraction} of {c.source.name}" for c in mixture.components)
+        raise RequestError(f"{shares} is less than one example. Take a larger fraction.")
+    return examples, account
+
+
+def heldout(shelf: Shelf, seed: int, count: int) -> list[Encoded]:
+    """Of the last `count` examples of a source's order, those on which a loss can be taken."""
+    found = [shelf.encoded(place) for place in last(shelf.order(seed), shelf.name, count)]
+    return [one for one in found if not one.reason]
+
+
+def finder(tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]) -> Callable[[Source], Shelf]:
+    """What finds a source's encoded examples in stores, or has them made in the first."""
+
+    def find(source: Source) -> Shelf:
+        return prepare.get(prepare.wanted(source, tokenizer, template, max_length), tokenizer, roots)
+
+    return find
+
+
+def _entry(component: Component, shelf: Shelf, found: list[Encoded]) -> dict[str, Any]:
+    masked = Counter(one.reason for one in found if one.reason)
+    return {
+        "fraction": str(component.fraction),
+        "seed": component.seed,
+        "heldout": component.heldout,
+        "rows": shelf.account["rows"],
+        "usable": len(shelf),
+        "dropped": shelf.dropped,
+        "examples": len(found),
+        "truncated": sum(one.truncated for one in found),
+        "masked": dict(sorted(masked.items())),
+        "ids": [one.id for one in found],
+        "masked_ids": [one.id for one in found if one.reason],
+    }

@@ -1,0 +1,155 @@
+"""A source is read, cleaned, encoded and put on the shelf, once, by whoever needs it first.
+
+One process reads the rows in blocks and writes what comes back; others (or itself) make examples of them and encode.
+Only a few blocks are held, whatever the length of the file. Whoever comes second waits for the first; where the file
+system has no locks, both work and the second result is thrown away.
+"""
+
+import contextlib
+import errno
+import fcntl
+import multiprocessing
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.data import mini
+from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of, side_by_side
+from sft_sweeps.data.encode.encoded_source import Shelf, Wanted
+from sft_sweeps.data.encode.writer import Writer
+from sft_sweeps.data.read import Reader, reader_of
+from sft_sweeps.errors import RunError
+from sft_sweeps.files.content import content_of, tokenizer_of
+from sft_sweeps.files.rows import read_rows
+from sft_sweeps.models import tokenizer
+from sft_sweeps.spec import Source
+
+MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
+WORTH_PROCESSES = 8 << 20  # bytes of a file: less is encoded before helpers have started
+Progress = Callable[[int], None]  # is told how many rows are done
+
+
+def wanted(source: Source, tokenizer_folder: Path, template: str, max_length: int) -> Wanted:
+    """What a stage or benchmark needs of a source; a chat template that is named only enters by its content."""
+    if template == tokenizer.CHAT:
+        template = tokenizer.chat_template_pin(tokenizer.chat_template(tokenizer_folder))
+    return Wanted(source, tokenizer_of(str(tokenizer_folder))[0], template, max_length)
+
+
+def get(
+    wish: Wanted,
+    tokenizer_folder: Path,
+    roots: Sequence[Path],
+    *,
+    processes: int = 0,
+    progress: Progress = lambda _: None,
+) -> Shelf:
+    """The encoded source: from a store that has it, or made in the first of `roots`.
+
+    `processes: 0` takes the machine's cores, where the file is worth it. RequestError for a file that is no use,
+    RunError when it is no longer the planned one, or there is no room.
+    """
+    if found := wish.find(roots):
+        return found
+    folder = wish.folder(roots[0])
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.parent / f".{wish.key}.lock"):
+            if (found := wish.find(roots)) is None:
+                _make(wish, tokenizer_folder, folder, processes or _cores(wish.source), progress)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = "Make room" if full else "See that it can be written"
+        what = f"{wish.source.name} cannot be written to {folder.parent} ({error})"
+        raise RunError(f"{what}. {way}, then launch again.") from None
+    except BrokenProcessPool:
+        raise RunError(f"a process that encoded {wish.source.name} was killed, perhaps for its memory") from None
+    found = wish.find(roots)
+    if found is None:
+        raise RunError(f"{folder} was removed while it was needed; launch again")
+    return found
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(wish: Wanted, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:
+    writing = folder.with_name(f".writing-{uuid.uuid4().hex[:12]}")
+    _sweep_away(folder.parent)
+    try:
+        writing.mkdir()
+        with Writer(writing, wish) as writer:
+            for block in _blocks(wish, tokenizer_folder, processes, writer):
+                writer.add(block)
+                progress(writer.sieve.tally.rows)
+        with contextlib.suppress(OSError):  # another process was faster: what it made is the same
+            writing.rename(folder)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def _sweep_away(folder: Path) -> None:
+    """What a killed process left half written, once it is a day old."""
+    for left in folder.glob(".writing-*"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < (folder / ".").stat().st_mtime - 86_400:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _blocks(wish: Wanted, tokenizer_folder: Path, processes: int, writer: Writer) -> Iterator[Block]:
+    source = wish.source
+    if source.rows_from == "generated":
+        rows: Iterator[Any] = iter(mini.generate(source.name, source.rows, source.seed))
+        reader = Reader(source.name, "")
+    else:
+        path = Path(source.path)
+        before = _unchanged(path, source)
+        reader, rows = reader_of(read_rows(path, source.name), source, path)
+        writer.done = lambda: _still(path, source, before)
+    how = (str(tokenizer_folder), wish.template, wish.max_length, reader)
+    chunks = chunks_of(rows)
+    if processes > 1:
+        yield from side_by_side(chunks, how, processes)
+    else:
+        yield from map(Worker(*how).block, chunks)
+
+
+def _unchanged(path: Path, source: Source) -> tuple[int, int]:
+    """Size and time of the file, which is the planned one."""
+    if not path.is_file():
+        raise RunError(f"source {source.name} is not at {path}; place it there, or have it fetched with action=prepare")
+    stat = path.stat()
+    content, _ = content_of(path, source.content)
+    if content != source.content:
+        raise RunError(f"{path} changed since it was planned ({content}, planned {source.content}); launch again")
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _still(path: Path, source: Source, before: tuple[int, int]) -> None:
+    stat = path.stat()
+    if (stat.st_size, stat.st_mtime_ns) != before:
+        raise RunError(f"{path} of source {source.name} changed while it was read; launch again")
+
+
+def _cores(source: Source) -> int:
+    """In a process of a stage or of answering, its own: its siblings need the others."""
+    return 1 if multiprocessing.parent_process() is not None else helpers(source)
+
+
+def helpers(source: Source) -> int:
+    """How many processes a source is worth here: those of the job's CPUs, where Slurm gave it some."""
+    try:
+        small = source.rows_from == "generated" or Path(source.path).stat().st_size < WORTH_PROCESSES
+    except OSError:
+        small = True
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return 1 if small else min(MOST_PROCESSES, cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))

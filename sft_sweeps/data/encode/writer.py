@@ -1,0 +1,144 @@
+"""Writes what a source became: the files of a shelf, and last the account of it."""
+
+import json
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sft_sweeps.data import clean
+from sft_sweeps.data.drop import Dropped
+from sft_sweeps.data.encode.blocks import REASONS, Block
+from sft_sweeps.data.encode.encoded_source import TRUNCATED, Wanted
+from sft_sweeps.data.example import Example
+from sft_sweeps.data.read import Outcome, Sieve, check
+from sft_sweeps.identity import canonical
+from sft_sweeps.jobs.job import ACCOUNT
+from sft_sweeps.store.claims import write_json
+
+WORDS = 12  # bins of the histogram: lengths up to 2, 4, 8, ... tokens
+
+
+@dataclass
+class Statistics:
+    """Of the examples that are trained on; lengths in tokens."""
+
+    tokens: int = 0
+    supervised: int = 0
+    truncated: int = 0
+    longest: int = 0
+    masked: dict[str, int] = field(default_factory=dict)
+    histogram: list[int] = field(default_factory=lambda: [0] * WORDS)
+
+    def add(self, block: Block, kept: npt.NDArray[np.bool_]) -> None:
+        lengths, flags = block.lengths[kept], block.flags[kept]
+        self.tokens += int(lengths.sum())
+        self.truncated += int((flags & TRUNCATED).sum())
+        self.longest = max(self.longest, int(lengths.max(initial=0)))
+        for place, reason in enumerate(REASONS):
+            if reason and (count := int((flags >> 1 == place).sum())):
+                self.masked[reason] = self.masked.get(reason, 0) + count
+        bins = np.minimum(np.ceil(np.log2(np.maximum(lengths, 2))).astype(int) - 1, WORDS - 1)
+        for place, count in enumerate(np.bincount(bins, minlength=WORDS)):
+            self.histogram[place] += int(count)
+
+
+class Writer:
+    """Writes the files of a shelf; leaving it writes the account, last."""
+
+    def __init__(self, folder: Path, wish: Wanted) -> None:
+        self.folder, self.wish = folder, wish
+        self.sieve, self.statistics = Sieve(), Statistics()
+        self.done: Callable[[], None] = lambda: None
+        self._lengths, self._flags = array("q"), array("B")
+        self._rows, self._turns = array("q"), array("i")
+        self._groups: set[str] = set()
+
+    def __enter__(self) -> "Writer":
+        self._ids = (self.folder / "ids.bin").open("wb")
+        self._mask = (self.folder / "mask.bin").open("wb")
+        self._names = (self.folder / "names.json").open("w", encoding="utf-8")
+        self._names.write("[")
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        for file in (self._ids, self._mask):
+            file.close()
+        self._names.write("]")
+        self._names.close()
+        if kind is None:
+            self.done()
+            self._finish()
+
+    def add(self, block: Block) -> None:
+        """Write what stays of a block."""
+        stays = [self.sieve.passes(_outcome(*outcome)) for outcome in block.outcomes]
+        kept = np.repeat(np.array(stays, dtype=np.bool_), [outcome[0] for outcome in block.outcomes])
+        tokens = slice(None) if kept.all() else np.repeat(kept, block.lengths)
+        block.ids[tokens].tofile(self._ids)
+        mask = block.mask[tokens]
+        mask.tofile(self._mask)
+        self.statistics.add(block, kept)
+        self.statistics.supervised += int(np.count_nonzero(mask))
+        self._lengths.frombytes(block.lengths[kept].tobytes())
+        self._flags.frombytes(block.flags[kept].tobytes())
+        places = np.flatnonzero(kept).tolist()
+        self._rows.extend(block.rows[place] for place in places)
+        self._turns.extend(block.turns[place] for place in places)
+        for place in places:
+            self._name(block.groups[place])
+
+    def _name(self, group: str) -> None:
+        self._names.write(("," if self._names.tell() > 1 else "") + json.dumps(group) + "\n")
+        if len(self._groups) < 2:
+            self._groups.add(group)
+
+    def _finish(self) -> None:
+        source, tally = self.wish.source, self.sieve.tally
+        if source.rows_from != "generated":
+            check(tally, Path(source.path), source, f"data.sources.{source.slot or source.name}.max_bad_fraction")
+        if len(self._groups) < 2:  # each its own; or ids that all share one base, which number rows only
+            (self.folder / "names.json").unlink()
+        np.savez(
+            self.folder / "index.npz",
+            offsets=np.concatenate([[0], np.cumsum(np.array(self._lengths, dtype=np.int64))]).astype(np.int64),
+            flags=np.array(self._flags, dtype=np.uint8),
+            rows=np.array(self._rows, dtype=np.int64),
+            turns=np.array(self._turns, dtype=np.int32),
+        )
+        numbers = self.statistics
+        write_json(
+            self.folder / ACCOUNT,
+            {
+                "source": source.name,
+                "identity": canonical(source),
+                "content": source.content,
+                "rows": tally.rows,
+                "examples": len(self._lengths),
+                "dropped": dict(sorted(tally.dropped.items())),
+                "dropped_rows": dict(sorted(tally.dropped_rows.items())),
+                "samples": tally.samples,
+                "masked": dict(sorted(numbers.masked.items())),
+                "tokens": numbers.tokens,
+                "supervised_tokens": numbers.supervised,
+                "truncated": numbers.truncated,
+                "longest": numbers.longest,
+                "histogram": {str(2 ** (place + 1)): count for place, count in enumerate(numbers.histogram)},
+                "reasons": list(REASONS),
+                "stand_in_for_tags": bool(source.cleaning and source.cleaning.fallback),
+                "tokenizer": self.wish.tokenizer,
+                "template": self.wish.template,
+                "max_length": self.wish.max_length,
+            },
+        )
+
+
+_NOTHING = Example("", ())
+
+
+def _outcome(count: int, dropped: tuple[Dropped, ...], keys: clean.Keys | None) -> Outcome:
+    return Outcome((_NOTHING,) * count, dropped, keys)

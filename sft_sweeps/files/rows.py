@@ -1,0 +1,203 @@
+"""The rows of a file, one at a time: JSON lines or one JSON array, packed or not, or Parquet.
+
+A line that is no JSON is a broken row, to be counted by the reader. A file that is missing, not UTF-8, cut short or no
+list of rows at all is refused as a whole, because nothing of it can be trusted; the message names the byte. However
+long the file is, no more of it is held than a few of its rows.
+"""
+
+import codecs
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from sft_sweeps.errors import RequestError
+from sft_sweeps.files import packing
+
+BLOCK = 1 << 20  # bytes
+BLANK = " \t\r\n"
+PARQUET_ROWS = 1024  # at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its value, where it stands ("line 3"), and the text of a broken one."""
+
+    value: Any
+    place: str
+    broken: str | None = None
+
+
+def read_rows(path: Path, name: str) -> Iterator[Row]:
+    """The rows of source `name`'s file; blank lines are no rows."""
+    try:
+        if packing.packing(path) == "parquet":
+            yield from _parquet(path, name)
+            return
+        with packing.opened(path) as file:
+            yield from _json(file, f"source {name}: {path}")
+    except packing.DAMAGED as error:
+        kind = {"gzip": "gzip", "zstd": "Zstandard"}.get(packing.packing(path), "packed")
+        raise RequestError(f"source {name}: {path} is a damaged {kind} file ({error}). Fetch it again.") from None
+    except FileNotFoundError:
+        raise RequestError(f"source {name}: there is no file {path}. Give its place, or fetch it first.") from None
+    except OSError as error:
+        raise RequestError(f"source {name}: {path} cannot be read: {error.strerror or error}.") from None
+
+
+def _json(file: IO[bytes], what: str) -> Iterator[Row]:
+    head = file.read(BLOCK)
+    # More is read only where an array's first row is longer than a block.
+    text = head.decode("utf-8-sig", errors="replace").lstrip(BLANK)
+    if text.startswith("[") and not _is_lines(text, whole=len(head) < BLOCK):
+        yield from _Array(head, file, what).rows()
+    else:
+        yield from _lines(head, file, what)
+
+
+def _is_lines(text: str, whole: bool) -> bool:
+    """Lines that happen to begin with an array each: the first is complete, and more follows."""
+    first, end, rest = text.partition("\n")
+    if not end and not whole:
+        return False
+    return _row(first, "").broken is None and bool(rest.strip())
+
+
+def _lines(head: bytes, file: IO[bytes], what: str) -> Iterator[Row]:
+    offset = 0
+    # str.splitlines would also break at characters that JSON allows inside a string, such as U+2028.
+    for number, line in enumerate(_split(head, file), start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(what, f"line {number}, byte {offset + error.start}") from None
+        offset += len(line) + 1
+        if text.strip():
+            yield _row(text, f"line {number}")
+
+
+def _split(head: bytes, file: IO[bytes]) -> Iterator[bytes]:
+    left = head
+    while True:
+        *lines, left = left.split(b"\n")
+        yield from lines
+        parts = [left]
+        while block := file.read(BLOCK):
+            parts.append(block)
+            if b"\n" in block:
+                break
+        left = b"".join(parts)
+        if b"\n" not in left:
+            yield left
+            return
+
+
+def _row(line: str, place: str) -> Row:
+    try:
+        return Row(json.loads(line), place)
+    except (ValueError, RecursionError):
+        return Row(None, place, line)
+
+
+class _Array:
+    """The rows of one JSON array, of which a block at a time is held."""
+
+    def __init__(self, head: bytes, file: IO[bytes], what: str) -> None:
+        self._file, self._what = file, what
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._scan = json.JSONDecoder().raw_decode
+        self._text, self._at, self._before, self._ended = "", 0, 0, False  # _before: bytes in front of _text
+        self._take(head)
+
+    def rows(self) -> Iterator[Row]:
+        self._skip(BLANK)
+        self._at += 1  # the bracket
+        number, separator = 0, ""
+        while self._skip(BLANK) != "]":
+            if number and self._text[self._at : self._at + 1] == ",":
+                self._at, separator = self._at + 1, ","
+                self._skip(BLANK)
+            if number and not separator:
+                raise self._broken("Expecting ',' delimiter")
+            yield Row(self._value(), f"row {number}")
+            number, separator = number + 1, ""
+        self._at += 1
+        if self._skip(BLANK):
+            raise self._broken("Extra data behind the array")
+
+    def _value(self) -> Any:
+        while True:
+            try:
+                value, self._at = self._scan(self._text, self._at)
+                return value
+            except RecursionError:
+                raise self._broken("nested too deeply") from None
+            except ValueError as error:
+                message, place = getattr(error, "msg", str(error)), getattr(error, "pos", self._at)
+                # A row that a block cut is broken at the block's end, or in a string that nothing closes.
+                unfinished = message.startswith("Unterminated string") or place >= len(self._text) - 12
+                if not unfinished or not self._more():
+                    self._at = place
+                    raise self._broken(message) from None
+
+    def _skip(self, characters: str) -> str:
+        """Go to the next character that is none of these, and return it: "" at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in characters:
+                self._at += 1
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more():
+                return ""
+
+    def _more(self) -> bool:
+        """Read on, as much again as is held; False at the end."""
+        if self._ended:
+            return False
+        self._before += len(self._text[: self._at].encode())
+        self._text, self._at = self._text[self._at :], 0
+        self._take(self._file.read(max(BLOCK, len(self._text))))
+        return True
+
+    def _take(self, block: bytes) -> None:
+        self._ended = not block
+        try:
+            self._text += self._decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            place = self._before + len(self._text.encode()) + error.start
+            raise _not_utf8(self._what, f"byte {place}") from None
+
+    def _broken(self, message: str) -> RequestError:
+        place = self._before + len(self._text[: self._at].encode())
+        return RequestError(
+            f"{self._what} starts as a JSON array and does not end as one ({message} at byte {place:,}). It was "
+            "probably cut short: fetch it again, or write one JSON object a line."
+        )
+
+
+def _not_utf8(what: str, place: str) -> RequestError:
+    return RequestError(f"{what} is not UTF-8 ({place}). Convert it, e.g. iconv -f LATIN1 -t UTF-8.")
+
+
+def _parquet(path: Path, name: str) -> Iterator[Row]:
+    from pyarrow import ArrowException, parquet  # 0.1 s that only its readers pay
+
+    try:
+        number = 0
+        for batch in parquet.ParquetFile(path).iter_batches(batch_size=PARQUET_ROWS):
+            for value in batch.to_pylist():
+                yield Row(value, f"row {number}")
+                number += 1
+    except ArrowException as error:
+        raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None
+
+
+def count_parquet(path: Path | str) -> int:
+    """The rows of a Parquet file; ValueError where it cannot be told."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        return int(parquet.read_metadata(path).num_rows)
+    except ArrowException as error:
+        raise ValueError(str(error)) from None

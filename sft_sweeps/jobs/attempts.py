@@ -1,0 +1,106 @@
+"""Every start of a stage on a cluster: what it cost, what it lost, and whether starting once more makes sense.
+
+`attempts.jsonl` in the stage's folder gets a line when a job starts and one when it ends by itself. A job that was
+killed leaves no second line: its end is then the last time its metrics were written. Steps that it took after its last
+resume state are done again by the next one; their time is lost.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.errors import RunError
+from sft_sweeps.tracking import metrics
+
+ATTEMPTS = "attempts.jsonl"
+STUCK_STARTS = 3  # starts of one job from the same step, after which another one is refused
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a stage has cost so far. Hours are those of all its GPUs together."""
+
+    starts: int = 0
+    gpu_hours: float = 0.0
+    gpu_hours_lost: float = 0.0
+
+
+def begin(folder: Path, job: str, step: int, gpus: int) -> None:
+    """A job starts from a resume state of `step` steps; RunError where the same job made no progress several times."""
+    lines = _read(folder)
+    mine = [line["step"] for line in _starts(lines) if line["job"] == job]
+    if mine[-STUCK_STARTS:] == [step] * STUCK_STARTS:
+        raise RunError(
+            f"given up: job {job} was started {STUCK_STARTS} times from step {step} and saved no later one. "
+            "Ask for a longer cluster.time or a smaller cluster.save_every_seconds, then launch again"
+        )
+    redone = sum(line["seconds"] for line in metrics.read(folder) if line["step"] > step)
+    alive = _modified(folder / metrics.METRICS)
+    _append(folder, {"event": "start", "job": job, "step": step, "gpus": gpus, "redone": redone, "last_step_at": alive})
+
+
+def end(folder: Path, how: str) -> None:
+    """The attempt ends by itself: `done`, `requeued`, `stopped` or `failed`."""
+    _append(folder, {"event": "end", "how": how})
+
+
+def usage(folder: Path, running: bool) -> Usage:
+    """The cost of all attempts; a `running` one counts until now."""
+    lines = _read(folder)
+    starts = list(_starts(lines))
+    seconds = sum(_seconds(line, after, folder, running) for line, after in zip_longest(lines, lines[1:]))
+    lost = sum(before["gpus"] * start["redone"] for before, start in pairwise(starts))
+    return Usage(len(starts), seconds / 3600, lost / 3600)
+
+
+def _seconds(line: dict[str, Any], after: dict[str, Any] | None, folder: Path, running: bool) -> float:
+    """GPU-seconds from a start to its end, by its own word or at its last sign of life."""
+    if line["event"] != "start":
+        return 0.0
+    if after and after["event"] == "end":
+        until = after["time"]
+    elif after:
+        until = after["last_step_at"]
+    else:
+        until = time.time() if running else _modified(folder / metrics.METRICS)
+    return float(line["gpus"]) * max(float(until) - float(line["time"]), 0.0)
+
+
+def _starts(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (line for line in lines if line["event"] == "start")
+
+
+def _append(folder: Path, line: dict[str, Any]) -> None:
+    with (folder / ATTEMPTS).open("a+b") as file:
+        file.seek(max(file.tell() - 1, 0))
+        whole = file.read() in (b"", b"\n")  # else the line before was cut short
+        file.write((("" if whole else "\n") + json.dumps({**line, "time": time.time()}) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    """The lines; one that was cut short by a crash is passed over."""
+    try:
+        text = (folder / ATTEMPTS).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

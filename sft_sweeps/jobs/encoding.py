@@ -1,0 +1,173 @@
+"""The encoded sources that a sweep needs: which are not there, the job that makes them, what was dropped on the way.
+
+Encoding needs minutes of a few CPUs and no GPU, so one job does it before anything is trained. A generated source takes
+less than a job's start and is encoded by whoever needs it.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sft_sweeps.data.encode import prepare
+from sft_sweeps.data.encode.encoded_source import Shelf
+from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError
+from sft_sweeps.jobs.job import ACCOUNT, PROGRESS, Encoding, Job, Stop, shelved
+from sft_sweeps.models import train_tokenizer
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.spec import Generation, Model, Source, Stage
+from sft_sweeps.store.claims import read_json, write_json
+from sft_sweeps.store.store import Store
+
+TELL_SECONDS = 2.0
+Use = tuple[Source, Model, str, int]  # a source as a model is given it: template, length in tokens
+log = logging.getLogger(__name__)
+
+
+class NoTokenizerError(RequestError):
+    """A base model's tokenizer is not on this machine."""
+
+
+@contextlib.contextmanager
+def tokenizer_of(model: Model, store: Store) -> Iterator[Path]:
+    """A folder with a base model's tokenizer, whether the model was made or fetched yet or not."""
+    place = store.tokenizer(model)
+    if not (place / "tokenizer.json").is_file() and not (place / "tokenizer.model").is_file():
+        place = Path(model.tokenizer_path or place)
+    if place.is_file():
+        with TemporaryDirectory() as made:
+            train_tokenizer.copy(place, Path(made))
+            yield Path(made)
+    elif place.is_dir():
+        yield place
+    else:
+        raise NoTokenizerError(
+            f"model={model.name}: its tokenizer is not at {place}. Fetch the model, or name a folder with its "
+            "tokenizer.json: model.tokenizer=FOLDER"
+        )
+
+
+def uses(items: Iterable[Stage | Generation]) -> Iterator[Use]:
+    """What stages are trained on and held-out losses are taken on, of sources that are not generated."""
+    for item in items:
+        if isinstance(item, Stage):
+            recipe = item.recipe
+            found = [(c.source, item.model, recipe.template, recipe.max_length) for c in item.mixture.components]
+        else:
+            subject, benchmark = item.subject, item.benchmark
+            model = subject.model if isinstance(subject, Stage) else subject
+            found = [(benchmark.source, model, benchmark.template, benchmark.max_length)] if benchmark.source else []
+        yield from (use for use in found if use[0].rows_from != "generated")
+
+
+def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
+    """What is not on the shelf, with each job that needs it; without a key where a model's tokenizer is not here."""
+    known: dict[Any, Encoding | None] = {}
+    found = []
+    for job in jobs:
+        items = [job.subject] if job.kind == "train" and isinstance(job.subject, Stage) else []
+        for use in uses([*items, *(job.generations if job.kind == "generate" else ())]):
+            alike = _alike(use)
+            if alike not in known:
+                known[alike] = _lacking(use, store)
+            if encoding := known[alike]:
+                found.append((job, encoding))
+    return found
+
+
+def _alike(use: Use) -> Any:
+    """What makes an encoding: of the model, its tokenizer."""
+    source, model, template, max_length = use
+    return source, model.tokenizer, template, max_length
+
+
+def _lacking(use: Use, store: Store) -> Encoding | None:
+    key = _key(use, store)
+    return None if key and shelved(key, store.roots) else Encoding(*use, key)
+
+
+def _key(use: Use, store: Store) -> str:
+    source, model, template, max_length = use
+    try:
+        with tokenizer_of(model, store) as folder:
+            return prepare.wanted(source, folder, template, max_length).key
+    except RequestError:  # of a tokenizer that is not here or of no use: preflight says what is wrong with it
+        return ""
+
+
+def encode(job: Job, store: Store, stop: Stop) -> None:
+    """Put what a job encodes on the shelf. What one source's file has wrong keeps no other from being encoded."""
+    wrong = []
+    for encoding in job.encodings:
+        try:
+            with tokenizer_of(encoding.model, store) as folder:
+                _encode(encoding, folder, job, store, stop)
+        except Interrupted:
+            raise
+        except SweepError as error:
+            log.error("%s", error)
+            wrong.append(str(error))
+    if wrong:
+        raise RunError("\n".join(wrong))
+
+
+def _encode(encoding: Encoding, folder: Path, job: Job, store: Store, stop: Stop) -> None:
+    source, place, told = encoding.source, store.folder(job.subject) / job.kind, time.monotonic()
+    place.mkdir(parents=True, exist_ok=True)
+
+    def progress(rows: int) -> None:
+        nonlocal told
+        if stop():
+            raise Interrupted(f"stopped while {source.name} was encoded; launched again, it begins with this source")
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            write_json(place / PROGRESS, {"what": source.name, "done": rows, "of": max(source.rows, rows)}, False)
+            log.info("%s: %d rows encoded", source.name, rows)
+
+    wish = prepare.wanted(source, folder, encoding.template, encoding.max_length)
+    found = prepare.get(wish, folder, store.roots, processes=prepare.helpers(source), progress=progress)
+    log.info("%s", summary(found))
+    for text in dropped(found.name, found.account):
+        log.info("%s", text)
+
+
+def summary(found: Shelf) -> str:
+    """What an encoded source holds."""
+    account = found.account
+    return (
+        f"{found.name}: {len(found):,} examples of {account['rows']:,} rows, {account['tokens']:,} tokens, "
+        f"{account['supervised_tokens']:,} supervised"
+    )
+
+
+def notes(plan: Plan, store: Store) -> list[str]:
+    """What was dropped of each source that a plan needs and that is on the shelf."""
+    distinct = {_alike(use): use for use in uses([*plan.stages, *plan.generations])}.values()
+    return notes_of([(use[0].name, _key(use, store)) for use in distinct], store)
+
+
+def notes_of(keys: Iterable[tuple[str, str]], store: Store) -> list[str]:
+    """The same of sources by name and key."""
+    folders = [(name, shelved(key, store.roots)) for name, key in keys if key]
+    lines = (line for name, folder in folders if folder for line in dropped(name, read_json(folder / ACCOUNT)))
+    return list(dict.fromkeys(lines))
+
+
+def dropped(name: str, account: Mapping[str, Any]) -> Iterator[str]:
+    """What an encoded source lacks of its file: a line where it lacks anything."""
+    every: Mapping[str, int] = account["dropped"]
+    rows: Mapping[str, int] = account.get("dropped_rows", every)
+    parts = {reason: count - rows.get(reason, 0) for reason, count in every.items()}
+    told = [f"{sum(rows.values()):,} of {account['rows']:,} rows dropped: {_counts(rows)}"] if rows else []
+    told += [f"parts of rows dropped: {_counts(parts)}"] if any(parts.values()) else []
+    if told:
+        yield f"{name}: {'; '.join(told)}"
+
+
+def _counts(reasons: Mapping[str, int]) -> str:
+    """Most frequent first."""
+    ordered = sorted((item for item in reasons.items() if item[1]), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in ordered)

@@ -1,0 +1,105 @@
+"""What a sweep gave to Slurm: its `sbatch` calls, the jobs' numbers, and which of them a user took back.
+
+The launcher appends a line for each call; a later line of the same job supersedes an earlier one. A number alone proves
+nothing, for Slurm gives numbers away again: a job in the queue is ours when it bears the call's name.
+"""
+
+import json
+import pwd
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.slurm.queue import Entry, Queue
+from sft_sweeps.store.claims import user
+
+SUBMISSIONS = "submissions.jsonl"
+CANCELLED = "cancelled.jsonl"
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job as it was submitted: `job` is ours (`train-0123456789ab`), `number` Slurm's (`123`, `123_4`)."""
+
+    job: str
+    number: str
+    call: str
+    owner: str
+
+    @property
+    def index(self) -> int:
+        """The element of the array; -1 for a plain job."""
+        return int(self.number.partition("_")[2] or -1)
+
+
+def read(sweep: Path) -> list[Submitted]:
+    """All jobs that a sweep ever submitted, oldest first; a line that was cut short is passed over."""
+    path = sweep / SUBMISSIONS
+    return [
+        Submitted(job, number, line["call"], line.get("owner") or _owner(path))
+        for line in _lines(path, "call", "jobs")
+        for job, number in line["jobs"].items()
+    ]
+
+
+def latest(sweep: Path) -> dict[str, Submitted]:
+    """The last submission of each job, by its id."""
+    return {submitted.job: submitted for submitted in read(sweep)}
+
+
+def alive(submitted: Submitted, queue: Queue) -> Entry | None:
+    """The job's entry in the queue, while it runs or may still run."""
+    entry = listed(submitted, queue)
+    return entry if entry and entry.alive else None
+
+
+def listed(submitted: Submitted, queue: Queue) -> Entry | None:
+    """The job's entry in the queue, which lists ended ones for minutes; never that of another with its number."""
+    entry = queue.entry(submitted.number, submitted.owner)
+    return entry if entry and entry.name == submitted.call else None
+
+
+def claimed_places(folder: Path) -> list[Path]:
+    """A subject's folder, and those in it that jobs which answer or score have claimed."""
+    return [folder, *sorted({path.parent for path in folder.glob("*/claim-*.json")})]
+
+
+def note_cancelled(sweep: Path, numbers: Iterable[str]) -> None:
+    """Write down who cancelled jobs, which Slurm forgets where it keeps no accounts."""
+    line = {"time": time.strftime("%Y-%m-%d %H:%M"), "by": user(), "numbers": list(numbers)}
+    with (sweep / CANCELLED).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def cancelled(sweep: Path) -> dict[str, str]:
+    """Who cancelled a job with `sft-sweeps cancel`, and when, by the job's number."""
+    return {
+        number: f"cancelled by {line['by']} on {line['time']}"
+        for line in _lines(sweep / CANCELLED, "time", "by", "numbers")
+        for number in line["numbers"]
+    }
+
+
+def _lines(path: Path, *keys: str) -> Iterator[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict) and all(key in found for key in keys):
+            yield found
+
+
+def _owner(path: Path) -> str:
+    """Who made a file."""
+    number = path.stat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

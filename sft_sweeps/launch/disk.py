@@ -1,0 +1,147 @@
+"""Room on the disk: how much a store may still take, and how much a sweep needs.
+
+What a file system has free is not what a user may write: quotas of the user and of the store's group are asked for with
+`lfs quota` (Lustre) and `quota` (the others, NFS too), where these commands are there and answer. The smallest counts.
+Sizes are in GB of 1e9 bytes.
+"""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sft_sweeps.plan import cost
+from sft_sweeps.spec import Stage
+
+ANSWER_SECONDS = 5.0
+BLOCK = 1024  # bytes; both commands count in kB of so many
+OWNER = re.compile(r"^Disk quotas for (user|usr|group|grp) (\S+) \((?:uid|gid) (\d+)\)")
+# Of blocks and then of files: used, soft limit, hard limit, grace. Over the limit has a *, an inexact value brackets.
+USAGE = re.compile(r"(?:^|\s)\[?(\d+)\]?\*?\s+\[?(\d+)\]?\s+\[?(\d+)\]?\s+\S+\s+\[?\d+\]?\*?\s+\d+\s+\d+\s+\S+\s*$")
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much may still be written, and what sets the limit."""
+
+    gb: float
+    limit: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a launch will use the disk: stages trained side by side, the key that limits them, and what is freed."""
+
+    at_once: int = 1
+    key: str = "cluster.jobs"
+    retention: str = "all"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What the stages of a sweep will have on the disk at its fullest moment, beyond what is there already."""
+
+    models: int
+    models_gb: float
+    at_once: int
+    states: int  # of each stage that is being trained
+    states_gb: float
+
+    @property
+    def gb(self) -> float:
+        return self.models_gb + self.states_gb
+
+
+def existing(root: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there."""
+    place = root.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def room(root: Path) -> Room:
+    """How much a store may still take: what its file system has free, or less by a quota."""
+    place = existing(root)
+    free = Room(shutil.disk_usage(place).free / 1e9, "its file system")
+    return min((free, *_quotas(place)), key=lambda found: found.gb)
+
+
+def _quotas(place: Path) -> Iterator[Room]:
+    """What the quotas leave to this user, and to the group whose files new ones in a place will be."""
+    found = place.stat()
+    group = found.st_gid if found.st_mode & stat.S_ISGID else os.getegid()
+    mine = {"u": os.getuid(), "g": group}
+    mount = str(_mount(place))
+    for option, number in mine.items():
+        yield from _read(_answer("lfs", "quota", f"-{option}", str(number), mount), mine)
+    # -p: a column for the grace time, whatever it holds; -w: one line for each file system.
+    yield from _read(_answer("quota", "-w", "-p", "-u", "-g", "-f", mount), mine)
+
+
+def _mount(place: Path) -> Path:
+    place = place.resolve()
+    while not place.is_mount():
+        place = place.parent
+    return place
+
+
+def _answer(*command: str) -> str:
+    """What a command prints; nothing where it is absent or silent. Its status says whether a quota is exceeded."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_SECONDS,
+            check=False,
+            env=os.environ | {"LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout
+
+
+def _read(text: str, mine: dict[str, int]) -> Iterator[Room]:
+    """What is left under each limit of the users and groups that are asked for."""
+    owner = ""
+    for line in _whole_lines(text):
+        if head := OWNER.match(line):
+            kind = head[1][0]
+            owner = f"the quota of {'user' if kind == 'u' else 'group'} {head[2]}" if mine[kind] == int(head[3]) else ""
+        elif owner and (found := USAGE.search(line)):
+            used, *limits = (int(number) * BLOCK / 1e9 for number in found.groups())
+            # Above the soft limit writing fails some days later, and a sweep takes days.
+            if set_limits := [limit for limit in limits if limit]:
+                yield Room(min(set_limits) - used, owner)
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+    """Lines; `lfs` breaks one after a long name."""
+    name = ""
+    for line in text.splitlines():
+        if line.strip().startswith("/") and len(line.split()) == 1:
+            name = line
+        else:
+            yield f"{name} {line}" if name else line
+            name = ""
+
+
+def needed(stages: Sequence[Stage], ends: Collection[str], use: Use, keep: int) -> Need:
+    """What training the stages will need.
+
+    All the children of a stage can run at the same time, but never a stage and its child: so at most as many as there
+    are ends of chains, and at most `use.at_once`. Each has `keep` resume states and one that is being written. Where
+    models are freed, a chain keeps one at a time, and those in which runs end (`ends`, ids).
+    """
+    parents = {stage.parent.id for stage in stages}
+    tips = [stage for stage in stages if stage.id not in parents]
+    kept = [s for s in stages if use.retention == "all" or s.id not in parents or s.id in ends]
+    running = sorted((cost.resume_gb(stage.model.shape) for stage in tips), reverse=True)[: use.at_once]
+    return Need(len(kept), sum(map(cost.model_gb, kept)), len(running), keep + 1, (keep + 1) * sum(running))

@@ -1,0 +1,1 @@
+"""The launcher of this machine: processes side by side, with progress."""

@@ -1,0 +1,110 @@
+"""What a local launch shows while it runs: a bar for everything, a line for each running job, a line for each ended."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Column
+
+from sft_sweeps.jobs.job import PROGRESS, Job
+from sft_sweeps.plan.show import say
+from sft_sweeps.store.claims import read_json
+from sft_sweeps.tracking import metrics as tracking
+
+WIDE = 140  # columns that a line needs with its bar
+VERBS = {
+    "encode": "encoded",
+    "prepare": "prepared",
+    "train": "trained",
+    "generate": "answered by",
+    "score": "scored",
+    "judge": "judged",
+}
+
+
+class Progress:
+    """Counts optimizer steps of all missing stages; other jobs count as one step."""
+
+    def __init__(self, jobs: Sequence[Job], out: Console) -> None:
+        self.out = out
+        self.total, self.ended = len(jobs), 0
+        self.steps_done = 0
+        self.rich = RichProgress(
+            TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            *([BarColumn(bar_width=24), TimeElapsedColumn()] if out.width >= WIDE else []),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            TextColumn("left"),
+            console=out,
+            expand=True,
+            disable=not out.is_terminal,
+            transient=True,
+        )
+        self.whole = self.rich.add_task("all steps", total=sum(job.steps for job in jobs), note="")
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "Progress":
+        self.rich.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.rich.stop()
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        say(self.rich.console, text, highlight=False, markup=False)
+
+    def started(self, job: Job) -> None:
+        """A job has processes now."""
+        total = job.steps if job.kind == "train" else None
+        name = f"{job.kind} {job.subject.label}"
+        self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
+
+    def update(self, job: Job, folder: Path) -> None:
+        """Read how far a training job is."""
+        if job.kind in ("encode", "generate") and not self.rich.disable:
+            self._counting(job, folder)
+        metrics = tracking.last(folder) if job.kind == "train" and not self.rich.disable else {}
+        if not metrics or job.id not in self.tasks:
+            return
+        note = f"loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s"
+        self.rich.update(self.tasks[job.id], completed=metrics["step"], note=note)
+        running = [task.completed for task in self.rich.tasks if task.id != self.whole]
+        note = f"{self.ended} of {self.total} jobs"
+        self.rich.update(self.whole, completed=self.steps_done + sum(running), note=note)
+
+    def _counting(self, job: Job, folder: Path) -> None:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            seen = read_json(folder / job.kind / PROGRESS)
+            if seen and job.id in self.tasks:
+                self.rich.update(self.tasks[job.id], completed=seen["done"], total=seen["of"], note=seen["what"])
+
+    def finished(self, job: Job, folder: Path, seconds: float) -> None:
+        """A job is done."""
+        self._end(job)
+        metrics = tracking.last(folder) if job.kind == "train" else {}
+        detail = f"{metrics['step']:,} steps, loss {metrics['loss']:.3f}, " if metrics else ""
+        what = ", ".join(e.source.name for e in job.encodings) or job.subject.label
+        self.say(f"[{self.ended:>2} of {self.total}] {VERBS[job.kind]} {what}  {detail}{seconds:.0f} s")
+        if job.encodings:
+            from sft_sweeps.jobs import encoding
+
+            for text in encoding.notes_of([(e.source.name, e.key) for e in job.encodings], job.store):
+                self.say(f"note {text}")
+
+    def failed(self, job: Job, reason: str) -> None:
+        """A job failed."""
+        self._end(job)
+        self.say(f"[{self.ended:>2} of {self.total}] FAILED {job.kind} {job.subject.label}: {reason}")
+
+    def _end(self, job: Job) -> None:
+        self.ended += 1
+        self.steps_done += job.steps
+        if (task := self.tasks.pop(job.id, None)) is not None:
+            self.rich.remove_task(task)
+        self.rich.update(self.whole, completed=self.steps_done, note=f"{self.ended} of {self.total} jobs")

@@ -1,0 +1,1 @@
+"""The launcher of a cluster: job arrays with dependencies, sent with submitit."""

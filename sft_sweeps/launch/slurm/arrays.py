@@ -1,0 +1,93 @@
+"""From jobs to arrays: how one level of the forest is submitted in few `sbatch` calls.
+
+Every job has at most one parent. Jobs of equal resources whose parents are elements of one array become arrays whose
+elements each wait for the parent of the same number (`aftercorr`): the first children of all parents, the second ones,
+and so on. Where that would take more calls than one array for each parent (`afterok` on the element), it is the latter:
+a stage with seven children and no siblings costs one call. A job whose parent is done waits for nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Generic, TypeVar
+
+from sft_sweeps.jobs.job import Job
+
+Key = TypeVar("Key")  # what the jobs of an array have in common: their resources
+
+
+@dataclass(frozen=True)
+class After:
+    """What a job waits for: the success (or, not `ok`, the end) of a Slurm job, or of one element of an array."""
+
+    job: str
+    index: int = -1
+    ok: bool = True
+
+    @staticmethod
+    def of(number: str, ok: bool = True) -> "After":
+        """From Slurm's text for a job, "123" or "123_4"."""
+        job, _, index = number.partition("_")
+        return After(job, int(index) if index else -1, ok)
+
+    def __str__(self) -> str:
+        element = f"_{self.index}" if self.index >= 0 else ""
+        return f"{'afterok' if self.ok else 'afterany'}:{self.job}{element}"
+
+
+@dataclass(frozen=True)
+class Array(Generic[Key]):
+    """One `sbatch` call. A single job is submitted without an array; its index means nothing then."""
+
+    key: Key
+    jobs: tuple[Job, ...]
+    indices: tuple[int, ...]
+    dependency: str = ""
+
+
+def arrays(level: Iterable[tuple[Job, Key, After | None]], largest: int) -> list[Array[Key]]:
+    """The calls that submit a level, none with an index of `largest` (Slurm's MaxArraySize) or more."""
+    grouped: dict[tuple[Key, str, bool], dict[int, list[Job]]] = {}
+    for job, key, after in level:
+        place = (key, after.job, after.ok) if after else (key, "", True)
+        grouped.setdefault(place, {}).setdefault(after.index if after else -1, []).append(job)
+    found: list[Array[Key]] = []
+    for (key, parent, ok), children in grouped.items():
+        found += _dependent(key, parent, ok, children, largest) if parent else _numbered(key, children[-1], "", largest)
+    return found
+
+
+def _dependent(
+    key: Key, parent: str, ok: bool, children: Mapping[int, Sequence[Job]], largest: int
+) -> Iterator[Array[Key]]:
+    """The children of one array, or of one plain job (index -1)."""
+    columns = max(map(len, children.values()))
+    if ok and -1 not in children and columns < len(children):
+        for column in zip_longest(*children.values()):
+            pairs = [(index, job) for index, job in zip(children, column, strict=True) if job is not None]
+            if len(pairs) > 1:
+                yield Array(key, tuple(j for _, j in pairs), tuple(i for i, _ in pairs), f"aftercorr:{parent}")
+            else:
+                yield Array(key, (pairs[0][1],), (0,), str(After(parent, pairs[0][0])))
+        return
+    for index, jobs in children.items():
+        yield from _numbered(key, jobs, str(After(parent, index, ok)), largest)
+
+
+def _numbered(key: Key, jobs: Sequence[Job], dependency: str, largest: int) -> Iterator[Array[Key]]:
+    """Jobs under one dependency, numbered from 0, in pieces."""
+    for first in range(0, len(jobs), largest):
+        piece = tuple(jobs[first : first + largest])
+        yield Array(key, piece, tuple(range(len(piece))), dependency)
+
+
+def levels(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs by their distance from a job without a parent among them; parents come before children in `jobs`."""
+    depth: dict[str, int] = {}
+    found: list[list[Job]] = []
+    for job in jobs:
+        depth[job.id] = depth.get(job.parent, -1) + 1
+        if depth[job.id] == len(found):
+            found.append([])
+        found[depth[job.id]].append(job)
+    return found

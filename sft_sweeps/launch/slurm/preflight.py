@@ -1,0 +1,121 @@
+"""What this cluster cannot do for a sweep, before anything is submitted.
+
+Slurm refuses some impossible requests and lets others wait for ever (more nodes than a partition has), so all are
+looked for here: each job's resources against the partitions as `sinfo` shows them. Nodes that are down count, for they
+come back. Accounts and QOS are Slurm's to check: `sbatch` refuses wrong ones at once.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.jobs.job import Job, Kind
+from sft_sweeps.launch.slurm.fit import Request, duration, misfits
+from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.engines import ROOM
+from sft_sweeps.slurm import queue
+from sft_sweeps.slurm.queue import Partition
+
+ELSEWHERE = "Launch on a login node of the cluster, or type cluster=local to run on this machine"
+SHOWN = 160  # characters of Slurm's own words
+START_SECONDS = 20.0  # of a process, before it reads its weights
+READING = 1e9  # bytes/s of weights from a shared file system
+
+
+def check(jobs: Sequence[Job], cluster: ClusterConfig, lead_seconds: Mapping[str, float]) -> list[str]:
+    """Everything that stands in the way; asks Slurm itself."""
+    if not queue.available():
+        return [f"cluster.name={cluster.name}: sbatch is not on PATH here, so nothing can be submitted. {ELSEWHERE}"]
+    try:
+        partitions = queue.partitions()
+    except RunError as error:
+        words = str(error).splitlines()[0][:SHOWN]
+        return [f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. ({words})"]
+    return list(problems(jobs, cluster, partitions, lead_seconds))
+
+
+def problems(
+    jobs: Iterable[Job], cluster: ClusterConfig, partitions: Sequence[Partition], lead_seconds: Mapping[str, float]
+) -> Iterator[str]:
+    """Everything wrong, equal things once. `lead_seconds` is the warning that each job needs to save, by job id."""
+    alike: dict[tuple[Kind, str, Resources], list[Job]] = {}
+    for job in jobs:
+        alike.setdefault((job.kind, model_of(job).id, resources(job, cluster)), []).append(job)
+    found: dict[str, None] = {}
+    for (_, _, wanted), group in alike.items():
+        request = Request(group[0], wanted, cluster)
+        needed = max(needed_seconds(job, lead_seconds) for job in group)
+        found |= dict.fromkeys([*_placed(request, partitions), *_saved(request, needed), *_held(request)])
+    yield from found
+
+
+def needed_seconds(job: Job, lead_seconds: Mapping[str, float]) -> float:
+    """The shortest time limit within which a training job starts, works and saves; 0 for other jobs."""
+    if job.id not in lead_seconds:
+        return 0.0
+    weights = cost.parameters(model_of(job).shape) * cost.BYTES["fp32"] / READING
+    return START_SECONDS + weights + 2 * lead_seconds[job.id]
+
+
+def _placed(request: Request, partitions: Sequence[Partition]) -> Iterator[str]:
+    """Slurm takes a list of partitions and uses any that can run the job: one is enough."""
+    key, named = request.key("partition"), [name for name in request.wanted.partition.split(",") if name]
+    known = {partition.name: partition for partition in partitions}
+    chosen = [known[name] for name in named if name in known] or [p for p in partitions if p.default and not named]
+    up = [partition for partition in chosen if partition.up]
+    if unknown := [name for name in named if name not in known]:
+        there = f"there are: {_names(partitions)}"
+        for name in unknown:
+            close = difflib.get_close_matches(name, known, n=1) or _fitting(request, partitions) or ["NAME"]
+            yield f"{key}={name} is no partition of this cluster; {there}. Type {key}={close[0]}"
+    elif not chosen:
+        yield f"{key} is not set and this cluster has no default; type {key}=NAME, one of: {_names(partitions)}"
+    elif not up:
+        typed = [*_fitting(request, partitions), "NAME"][0]
+        yield f"{key}={','.join(p.name for p in chosen)} is not up, no job starts there now; type {key}={typed}"
+    else:
+        reasons = [list(misfits(request, partition)) for partition in up]
+        other = "".join(f", or {request.typed('partition')}={name}" for name in _fitting(request, partitions)[:1])
+        yield from (f"{text}{other}" for text in reasons[0]) if all(reasons) else ()
+
+
+def _names(partitions: Sequence[Partition]) -> str:
+    return ", ".join(p.name + (" (default)" if p.default else "") for p in partitions if p.up) or "none"
+
+
+def _fitting(request: Request, partitions: Sequence[Partition]) -> list[str]:
+    """The partitions in which nothing stands in the job's way."""
+    return [p.name for p in partitions if p.up and not list(misfits(request, p))]
+
+
+def _saved(request: Request, needed: float) -> Iterator[str]:
+    if request.wanted.minutes * 60 < needed:
+        key, least = request.key("time"), duration(-(-int(needed) // 60) + 1)
+        yield (
+            f"{key}={duration(request.wanted.minutes)} is too short for {model_of(request.job).name}: starting, and "
+            f"saving before the limit, take {needed:,.0f} s, so no start would get ahead; type "
+            f"{request.typed('time')}={least} or more"
+        )
+
+
+def _held(request: Request) -> Iterator[str]:
+    job, cluster = request.job, request.cluster
+    if job.kind != "generate" or not request.wanted.gpus_per_node:
+        return
+    size, node = replica_gpus(job, cluster), cluster.gpus_per_node
+    try:
+        held(job).size(node, cluster.gpu_memory_gb)
+    except RequestError as error:
+        least = math.ceil(held(job).gigabytes / size / ROOM)
+        yield (
+            f"cluster.gpu_memory_gb={cluster.gpu_memory_gb:g}: {error}. Choose a smaller model=NAME, or nodes with "
+            f"larger GPUs and cluster.gpu_memory_gb={least}"
+        )
+    if size * cluster.replicas > node:
+        yield (
+            f"cluster.replicas={cluster.replicas}: {model_of(job).name} answers on {size} GPUs a replica, and a node "
+            f"has {node} (cluster.gpus_per_node); type cluster.replicas={node // size}"
+        )

@@ -1,0 +1,190 @@
+"""What a job asks Slurm for: from its kind, its model and `cluster.*`.
+
+    kind              nodes                       processes                     GPUs
+    train             GPUs / GPUs of a node       one for each GPU              the model's
+    train, no GPUs    cluster.nodes               cluster.processes in all      none
+    generate          1                           1                             replicas x the fewest that hold it
+    encode, prepare,  1                           1                             none
+    score, judge
+
+A kind's own settings (`cluster.kinds.KIND`) take the place of the cluster's. Jobs with equal resources go into arrays
+together.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.errors import RequestError
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.plan.engines import Held
+from sft_sweeps.slurm.queue import minutes
+from sft_sweeps.spec import Model, Stage
+
+CPUS = 4  # of a job that neither trains nor generates
+MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Of one job. `memory` is of a node, in sbatch's words; an empty text asks for nothing."""
+
+    nodes: int
+    tasks_per_node: int
+    gpus_per_node: int
+    cpus_per_task: int
+    gpu_type: str
+    memory: str
+    minutes: int
+    partition: str
+    account: str
+    qos: str
+    constraint: str
+
+    @property
+    def gpus(self) -> int:
+        return self.nodes * self.gpus_per_node
+
+    def __str__(self) -> str:
+        """For people: what messages about refused jobs say."""
+        gpus = (
+            f"{self.gpus_per_node} GPUs{f' ({self.gpu_type})' if self.gpu_type else ''}, " if self.gpus_per_node else ""
+        )
+        where = f", partition {self.partition}" if self.partition else ""
+        cpus = f"{self.tasks_per_node * self.cpus_per_task} CPUs"
+        memory = f", {self.memory} of memory" if megabytes(self.memory) else ""
+        return f"nodes: {self.nodes}, on each {gpus}{cpus}{memory}{where}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a job's processes lie on nodes."""
+
+    nodes: int
+    tasks_per_node: int
+    gpus_per_node: int
+    cpus_per_task: int
+
+
+def resources(job: Job, cluster: ClusterConfig) -> Resources:
+    """The resources of a job. They need not exist: `preflight_slurm` looks."""
+    kind = of_kind(job.kind, cluster)
+    layout = _layout(job, cluster)
+    return Resources(
+        nodes=layout.nodes,
+        tasks_per_node=layout.tasks_per_node,
+        gpus_per_node=layout.gpus_per_node,
+        cpus_per_task=layout.cpus_per_task if kind.cpus is None else kind.cpus,
+        gpu_type=cluster.gpu_type if layout.gpus_per_node else "",
+        memory=_memory(layout.gpus_per_node, cluster, kind, replicas(job, cluster)),
+        minutes=limit(job.kind, cluster),
+        partition=_either(kind.partition, cluster.partition),
+        account=_either(kind.account, cluster.account),
+        qos=_either(kind.qos, cluster.qos),
+        constraint=_either(kind.constraint, cluster.constraint),
+    )
+
+
+def of_kind(kind: str, cluster: ClusterConfig) -> KindConfig:
+    """The settings that a kind of job has of its own."""
+    return cluster.kinds.get(kind) or KindConfig()
+
+
+def limit(kind: str, cluster: ClusterConfig) -> int:
+    """Minutes that one start of a job of this kind may take."""
+    return minutes(_either(of_kind(kind, cluster).time, cluster.time))
+
+
+def model_of(job: Job) -> Model:
+    """The base model at the root of the job's subject."""
+    return job.subject.model if isinstance(job.subject, Stage) else job.subject
+
+
+def held(job: Job) -> Held:
+    """The job's model as the engine holds it to answer; the largest where several do."""
+    model = model_of(job)
+    every = [Held(model.name, model.shape, g.engine.dtype, g.engine.backend) for g in job.generations]
+    return max(every, key=lambda one: (one.gigabytes, one.backend), default=Held(model.name, model.shape, "bf16", "hf"))
+
+
+def replica_gpus(job: Job, cluster: ClusterConfig) -> int:
+    """The fewest GPUs of a node that hold the model; as many as it can use where none do, which is refused later."""
+    try:
+        return held(job).size(cluster.gpus_per_node, cluster.gpu_memory_gb)
+    except RequestError:
+        return held(job).sizes(cluster.gpus_per_node)[-1]
+
+
+def replicas(job: Job, cluster: ClusterConfig) -> int:
+    """Replicas that a job has on its node; more than there is room for are refused before."""
+    if job.kind != "generate":
+        return 1
+    most = cluster.gpus_per_node // replica_gpus(job, cluster) if model_of(job).gpus else job.width
+    return max(1, min(cluster.replicas, most))
+
+
+def _layout(job: Job, cluster: ClusterConfig) -> Layout:
+    gpus = model_of(job).gpus
+    if job.kind == "train" and gpus:
+        nodes = -(-gpus // cluster.gpus_per_node)
+        return Layout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
+    if job.kind == "train":
+        return Layout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
+    if job.kind == "generate" and gpus:
+        used = replica_gpus(job, cluster) * replicas(job, cluster)
+        return Layout(1, 1, used, used * cluster.cpus_per_gpu)
+    return Layout(1, 1, 0, cluster.threads * job.width if job.kind == "generate" else CPUS)
+
+
+def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:
+    """The kind's own, for each replica; with GPUs `cluster.memory`, or their share of it (unknown of a whole node)."""
+    if kind.memory is not None or not gpus:
+        of_one = megabytes(kind.memory or "")
+        return f"{of_one * copies}M" if copies > 1 and of_one else kind.memory or ""
+    whole = cluster.memory or ""
+    if gpus == cluster.gpus_per_node:
+        return whole
+    share = megabytes(whole) * gpus // cluster.gpus_per_node
+    return f"{share}M" if share else ""
+
+
+def megabytes(memory: str) -> int:
+    """Of sbatch's 480G, 64000M; 0 (a whole node, or not given) is 0."""
+    return int(int(memory[:-1]) * MEGABYTES[memory[-1]]) if memory and memory != "0" else 0
+
+
+def _either(own: str | None, common: str | None) -> str:
+    return (common or "") if own is None else own
+
+
+def sbatch_parameters(wanted: Resources, cluster: ClusterConfig) -> dict[str, Any]:
+    """Keyword arguments of submitit's `SlurmExecutor.update_parameters`."""
+    given: dict[str, Any] = {key: getattr(wanted, key) for key in ("partition", "account", "qos", "constraint")}
+    given["mem"] = wanted.memory
+    if wanted.gpus_per_node:
+        kind = f"{wanted.gpu_type}:" if wanted.gpu_type else ""
+        given["gpus_per_node"] = f"{kind}{wanted.gpus_per_node}"
+    flags = {key: True if value.lower() == "true" else value for key, value in cluster.sbatch.items()}
+    return {
+        **{key: value for key, value in given.items() if value},
+        "nodes": wanted.nodes,
+        "ntasks_per_node": wanted.tasks_per_node,
+        "cpus_per_task": wanted.cpus_per_task,
+        "time": wanted.minutes,
+        "signal_delay_s": cluster.signal_seconds,
+        "stderr_to_stdout": True,
+        "wckey": None,  # submitit's own is refused where keys are enforced
+        "setup": _setup(cluster),
+        # Since 22.05 srun no longer takes the CPUs of a process from sbatch.
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={wanted.cpus_per_task}", *cluster.srun],
+        "additional_parameters": {"requeue": True, "open-mode": "append", "kill-on-invalid-dep": "yes", **flags},
+    }
+
+
+def _setup(cluster: ClusterConfig) -> list[str]:
+    """Lines of the batch script: a job whose environment cannot be set up fails here, and says which line."""
+    lines = [f"module load {' '.join(cluster.modules)}"] if cluster.modules else []
+    if lines:  # batch shells do not always know it
+        lines.insert(0, "command -v module > /dev/null || . /etc/profile")
+        lines[-1] += " || exit 1"
+    return [*lines, "set -e", *cluster.setup, "set +e"] if cluster.setup else lines

@@ -1,0 +1,130 @@
+"""One `sbatch` call, through submitit: frozen jobs, batch script, number.
+
+submitit numbers the elements of an array from 0 and has no gaps; where some are left out, `--array` names those that
+are there and the others' functions never run. Its own handling of signals and results is not used: a job's tasks run
+`slurm_job.run`, and done is what a record says.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from submitit import SlurmExecutor
+
+from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.identity import plain
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
+from sft_sweeps.worker import slurm_task
+
+# In the batch script, outside any container: `srun` has returned. A mark asks for a requeue; so does an end by USR2,
+# which came before Python listened.
+TRAP = f"""\
+sft_sweeps_leave() {{
+  code=$?
+  if [ -e "${slurm_task.MARKS}/$SLURM_JOB_ID" ] || [ "$code" -eq 140 ]; then
+    rm -f "${slurm_task.MARKS}/$SLURM_JOB_ID"
+    scontrol requeue "$SLURM_JOB_ID" && sleep 120
+  fi
+  exit "$code"
+}}
+trap sft_sweeps_leave EXIT"""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all calls of a launch have in common."""
+
+    sweep: Path
+    code: Path
+    cluster: ClusterConfig
+
+    def submit(self, name: str, jobs: Mapping[int, Job], wanted: Resources, warning: int, dependency: str) -> str:
+        """The number of the array of these jobs by index; of a plain job where the only index is -1.
+
+        Raises what submitit raises: FailedJobError with Slurm's words, or OSError.
+        """
+        executor = SlurmExecutor(folder=self.sweep / "slurm", python=self._python())
+        executor.update_parameters(**self._parameters(name, jobs, wanted, warning, dependency))
+        functions = {index: self._function(job) for index, job in jobs.items()}
+        filler = next(iter(functions.values()))
+        with _outside_of_jobs():
+            if -1 in jobs:
+                return str(executor.submit(filler).job_id)
+            submitted = executor.submit_array([functions.get(n, filler) for n in range(max(functions) + 1)])
+        return str(submitted[0].job_id).partition("_")[0]
+
+    def _parameters(
+        self, name: str, jobs: Mapping[int, Job], wanted: Resources, warning: int, dependency: str
+    ) -> dict[str, Any]:
+        found = sbatch_parameters(wanted, self.cluster)
+        extra = {**found.get("additional_parameters", {})}
+        if dependency:
+            extra["dependency"] = dependency
+        if -1 not in jobs:
+            extra["array"] = f"{ranges(list(jobs))}%{self.cluster.max_running}"
+        setup = [*found.get("setup", []), *self._setup(wanted)]
+        return {**found, "job_name": name, "signal_delay_s": warning, "setup": setup, "additional_parameters": extra}
+
+    def _python(self) -> str:
+        """The command that starts Python on the node, in a container where one is named."""
+        interpreter = self.cluster.python or shlex.quote(sys.executable)
+        return f"{self.cluster.container} {interpreter}".strip()
+
+    def _setup(self, wanted: Resources) -> list[str]:
+        """Lines of the batch script before `srun`."""
+        values = {
+            "PYTHONPATH": str(self.code.absolute()),
+            "PYTHONSAFEPATH": "1",  # the snapshot, and not the folder that sbatch was called in
+            "OMP_NUM_THREADS": str(self.cluster.threads),
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            slurm_task.MARKS: str(self.sweep.absolute() / "requeue"),
+        }
+        if not wanted.gpus_per_node:
+            values["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed looks for one, and says so
+        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP]
+
+    def _function(self, job: Job) -> Callable[[], None]:
+        """What every task of a job runs. Its file is named by its digest: a queued job's is never written anew."""
+        content = json.dumps(plain(job)).encode()
+        digest = hashlib.sha256(content).hexdigest()
+        path = self.sweep.absolute() / "jobs" / f"{job.id}-{digest[:8]}.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        return partial(slurm_task.run, str(path), digest)
+
+
+def ranges(indices: Sequence[int]) -> str:
+    """Slurm's notation for array elements: "0-3,7"."""
+    pieces: list[list[int]] = []
+    for index in sorted(indices):
+        if pieces and index == pieces[-1][1] + 1:
+            pieces[-1][1] = index
+        else:
+            pieces.append([index, index])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pieces)
+
+
+@contextlib.contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """As if no job were around: one submitted from inside an allocation would inherit its SLURM_* settings."""
+    kept = {key: value for key, value in os.environ.items() if key.startswith("SLURM_") and key != "SLURM_CONF"}
+    for key in kept:
+        del os.environ[key]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

@@ -1,0 +1,130 @@
+"""What is wrong with a model folder, before a GPU is asked for: architecture, shards, shapes, vocabulary, positions.
+
+Headers alone are read, so that 65 GB of weights are looked at in a moment. Nothing here needs torch.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.errors import RunError
+from sft_sweeps.files.content import tokenizer_of
+from sft_sweeps.models import weights
+from sft_sweeps.models.init import parameters
+from sft_sweeps.spec import Shape
+
+ARCHITECTURES = ("llama",)
+DTYPES = ("F32", "F16", "BF16")
+FIELDS = {
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "max_positions": "max_position_embeddings",
+}
+
+
+def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
+    """Each with the file, what it holds, what is valid and what to do; `tokenizer` is its place ("": the folder)."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("it is no JSON object")
+    except (OSError, ValueError) as error:
+        yield f"{folder / 'config.json'} cannot be read ({error}). Fetch it again."
+        return
+    found = list(_config(folder / "config.json", config, shape))
+    yield from found
+    if not found:
+        yield from _tensors(folder, config, shape)
+        yield from _vocabulary(folder, config, tokenizer or str(folder))
+
+
+def _config(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        yield f"{path} describes a {kind} model. Training is exact for: {', '.join(ARCHITECTURES)}. Choose one."
+        return
+    if config.get("attention_dropout"):
+        yield f"{path} sets attention_dropout={config['attention_dropout']}. Dropout is refused: set it to 0."
+    scaling = config.get("rope_scaling") or {}
+    if str(scaling.get("rope_type", scaling.get("type", "default"))) == "linear":
+        yield f"{path} scales RoPE, which changes every position. Use the model as it was published."
+    for ours, theirs in FIELDS.items():
+        value = config.get(theirs, config.get("num_attention_heads") if theirs == "num_key_value_heads" else None)
+        if value is not None and value != getattr(shape, ours):
+            yield (
+                f"{path} has {theirs}={value}, the plan was made for {getattr(shape, ours)}. "
+                f"Set model.shape.{ours}={value}."
+            )
+
+
+def _tensors(folder: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
+    if lost := missing_shards(folder):
+        yield f"{folder} lacks {', '.join(lost)}, which {weights.INDEX} names. Fetch the model again."
+        return
+    try:
+        stored = weights.tensors(folder)
+    except (RunError, OSError, ValueError, KeyError, TypeError) as error:
+        yield f"the weights in {folder} cannot be read ({error}). Fetch the model again."
+        return
+    vocabulary = int(config.get("vocab_size", shape.vocab_size))
+    tied = bool(config.get("tie_word_embeddings", shape.tie_embeddings))
+    wanted = parameters(_with(shape, vocabulary, tied))
+    wrong = [name for name, dimensions in wanted.items() if name not in stored or stored[name].shape != dimensions]
+    if wrong:
+        name = wrong[0]
+        has = f"{stored[name].shape}" if name in stored else "nothing"
+        more = f", and {len(wrong) - 1} more are wrong" if len(wrong) > 1 else ""
+        yield f"{folder} has {has} for {name}, which is to be {wanted[name]}{more}. Fetch the model again."
+    if odd := sorted({stored[name].dtype for name in wanted if name in stored} - set(DTYPES)):
+        yield f"{folder} holds weights as {', '.join(odd)}. Valid: {', '.join(DTYPES)}. Fetch an unquantized model."
+
+
+def _with(shape: Shape, vocabulary: int, tied: bool) -> Shape:
+    return replace(shape, vocab_size=vocabulary, tie_embeddings=tied)
+
+
+def missing_shards(folder: Path) -> list[str]:
+    """Files that the index names and that are not there."""
+    path = folder / weights.INDEX
+    if not path.is_file():
+        return []
+    try:
+        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [weights.INDEX]
+    return sorted(str(name) for name in named if not (folder / str(name)).is_file())
+
+
+def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iterator[str]:
+    identity, size = tokenizer_of(tokenizer)
+    rows = int(config.get("vocab_size", size))
+    if not identity.startswith("provisional:") and size > rows:
+        yield (
+            f"the tokenizer in {tokenizer} has {size:,} tokens, the model in {folder} embeds {rows:,}: the last would "
+            "have no weights. Use the tokenizer that the model was published with: model.tokenizer=FOLDER."
+        )
+
+
+def unfinished(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, chat_template: bool) -> list[str]:
+    """What a model folder that was just written lacks of a finished one."""
+    found = [f"{name} is missing" for name in missing_shards(folder)]
+    stored = weights.tensors(folder)
+    for name, shape in shapes.items():
+        if name not in stored:
+            found.append(f"{name} is missing")
+        elif (stored[name].shape, stored[name].dtype) != (shape, dtype):
+            found.append(f"{name} is {stored[name].dtype} {stored[name].shape}, not {dtype} {shape}")
+    found += [f"{name} is nobody's" for name in stored if name not in shapes]
+    for name in ("config.json", "generation_config.json"):
+        try:
+            json.loads((folder / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            found.append(f"{name} cannot be read ({error})")
+    if chat_template and not (folder / weights.CHAT_TEMPLATE).is_file():
+        found.append(f"{weights.CHAT_TEMPLATE} is missing")
+    return found

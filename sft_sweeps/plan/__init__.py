@@ -1,0 +1,1 @@
+"""The plan, a pure value: runs, stages, generations, scores; what they cost and need. Knows no Hydra and no store."""

@@ -1,0 +1,244 @@
+"""The plan: a pure value. Runs become a forest of distinct stages, with the generations and scores that hang on them.
+
+Two runs whose chains end in the same stage are the same run and are merged; two chains that begin alike share their
+first stages. Nothing here looks at a disk: `store.survey` says what is done.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+
+from sft_sweeps.config.resolve import Request
+from sft_sweeps.identity import VERSIONS
+from sft_sweeps.plan import cost
+from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
+from sft_sweeps.strategies import chain, uses_k
+
+Subject = Stage | Model
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of a table: a chain of stages that ends in one scored model; `points` are its command lines."""
+
+    label: str
+    strategy: str
+    model: Model
+    stages: tuple[Stage, ...]
+    k: Fraction | None = None
+    points: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> Subject:
+        """The model that the run ends in."""
+        return self.stages[-1] if self.stages else self.model
+
+    @property
+    def id(self) -> str:
+        return self.subject.id
+
+
+@dataclass(frozen=True)
+class State:
+    """What the store knows of a stage, a generation or a score, and why it must be made, in words."""
+
+    state: str
+    why: str = ""
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a sweep (equal ones merged) and what they need, parents before children."""
+
+    runs: tuple[Run, ...]
+    stages: tuple[Stage, ...]
+    generations: tuple[Generation, ...]
+    scores: tuple[Score, ...]
+    rows: int
+    stages_naive: int
+    gpu_hours_naive: float
+    notes: tuple[str, ...] = ()
+    models: tuple[Model, ...] = field(default=())
+    judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Everything that has weights, parents first."""
+        return (*self.models, *self.stages)
+
+    def runs_of(self, stage: Stage) -> list[str]:
+        """Labels of the runs that pass through a stage."""
+        return self._runs_by_stage[stage.id]
+
+    @cached_property
+    def _runs_by_stage(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {stage.id: [] for stage in self.stages}
+        for run in self.runs:
+            for stage in run.stages:
+                found[stage.id].append(run.label)
+        return found
+
+
+def build(points: Sequence[tuple[str, Request]]) -> Plan:
+    """The plan of all points, each given with the command line that names it."""
+    builder = _Builder()
+    for name, request in points:
+        builder.add(name, request)
+    return builder.plan()
+
+
+class _Builder:
+    """Gathers distinct values by identity, in order of first need."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.stages: dict[str, Stage] = {}
+        self.models: dict[str, Model] = {}
+        self.generations: dict[str, Generation] = {}
+        self.notes: dict[str, int] = {}
+        self.judges: dict[Judge, None] = {}
+        self.rows, self.stages_naive, self.gpu_hours_naive = 0, 0, 0.0
+        self.asked = False  # whether any point names a benchmark
+        self.unscored: dict[int, dict[str, None]] = {}  # sources whose held-out loss is not, by its number of examples
+
+    def add(self, name: str, request: Request) -> None:
+        """One point of the sweep."""
+        stages = self.chain(request)
+        run = Run(_label(request), request.strategy, request.model, stages, request.k, (name,))
+        self.rows += 1
+        self.asked = self.asked or bool(request.benchmarks)
+        self.stages_naive += len(stages)
+        self.gpu_hours_naive += sum(map(cost.gpu_hours, stages))
+        for note in request.notes:
+            self.note(note)
+        if request.k is not None and not uses_k(request.strategy):
+            self.note(f"strategy.k means nothing to strategy={request.strategy} and is ignored")
+        for c in (c for stage in stages for c in stage.mixture.components if not c.examples):
+            self.note(f"{run.label}: {c.fraction} of {c.source.name} is no example; nothing of it is replayed")
+        if first := self.runs.get(run.id):
+            self.runs[run.id] = Run(first.label, first.strategy, first.model, stages, first.k, (*first.points, name))
+        else:
+            self.runs[run.id] = run
+        self.score(run, request)
+
+    def chain(self, request: Request) -> tuple[Stage, ...]:
+        """The run's stages, shared with other runs where they are the same."""
+        parent: Subject = self.models.setdefault(request.model.id, request.model)
+        stages = []
+        for mixture in chain(request.strategy, request.components, request.k):
+            stage = Stage(parent, mixture, request.recipe)
+            parent = self.stages.setdefault(stage.id, stage)
+            stages.append(parent)
+        return tuple(stages)
+
+    def score(self, run: Run, request: Request) -> None:
+        """The generations of a run's models: of every stage, or of the last one."""
+        chains = [run.stages[: n + 1] for n in range(len(run.stages))] or [()]
+        for trained in chains if request.every_stage else chains[-1:]:
+            subject = trained[-1] if trained else run.model
+            for benchmark in request.benchmarks:
+                if benchmark.source and reaches_heldout(subject, benchmark, benchmark.source.rows):
+                    self.unscored.setdefault(benchmark.examples, {})[benchmark.source.name] = None
+                    continue
+                generation = Generation(subject, benchmark, request.engine)
+                self.generations.setdefault(generation.id, generation)
+                if benchmark.judge:
+                    self.judges.setdefault(benchmark.judge)
+
+    def note(self, text: str) -> None:
+        self.notes[text] = self.notes.get(text, 0) + 1
+
+    def plan(self) -> Plan:
+        """The frozen value."""
+        runs = _told_apart(list(self.runs.values()))
+        merged = [run for run in runs if len(run.points) > 1]
+        notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
+        notes += [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
+        common = _common([point for run in runs for point in run.points])
+        for run in merged:
+            points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
+            told = f": {'; '.join(points)}" if any(points) else ""
+            notes.append(f"{len(run.points)} points are the same run, {run.label}{told}")
+        scored = {g.subject.id for g in self.generations.values()}
+        unscored = [run for run in runs if run.id not in scored]
+        if unscored and self.asked:
+            notes.append(f"{len(unscored)} of {len(runs)} runs get no score at all, e.g. {unscored[0].label}")
+        generations = tuple(self.generations.values())
+        return Plan(
+            runs=tuple(runs),
+            stages=tuple(self.stages.values()),
+            generations=generations,
+            scores=tuple(map(score_of, generations)),
+            rows=self.rows,
+            stages_naive=self.stages_naive,
+            gpu_hours_naive=self.gpu_hours_naive,
+            notes=tuple(notes),
+            models=tuple(self.models.values()),
+            judges=tuple(self.judges),
+        )
+
+
+def _common(points: Sequence[str]) -> set[str]:
+    """The overrides that all points share, which tell none from another."""
+    return set.intersection(*(set(point.split()) for point in points)) if len(points) > 1 else set()
+
+
+def score_of(generation: Generation) -> Score:
+    """The score that a generation is given."""
+    scorer = generation.benchmark.name.partition(":")[0]
+    return Score(generation, scorer, VERSIONS[f"scorer:{scorer}"])
+
+
+def seen(subject: Subject, source: Source) -> Iterator[Component]:
+    """What a subject and its ancestors were trained on of a source."""
+    while isinstance(subject, Stage):
+        yield from (c for c in subject.mixture.components if c.source.name == source.name)
+        subject = subject.parent
+
+
+def reaches_heldout(subject: Subject, benchmark: Benchmark, rows: int) -> bool:
+    """Whether training reached into the last examples of a source of `rows`, on which its held-out loss is taken."""
+    if benchmark.source is None:
+        return False
+    free = rows - benchmark.examples
+    return free <= 0 or any(count_examples(rows, c.fraction, c.heldout) > free for c in seen(subject, benchmark.source))
+
+
+def _not_scored(names: Sequence[str], examples: int) -> str:
+    return (
+        f"held-out loss of {', '.join(names)} is not scored where a run trains on all but fewer than {examples} "
+        f"examples of it; data.heldout={examples} would keep as many apart (or fewer, with evaluate.examples)"
+    )
+
+
+def _label(request: Request) -> str:
+    """A row's name: model, ability or strategy, k, and fractions that are not 1."""
+    abilities = list(dict.fromkeys(c.source.ability for c in request.components))
+    single = request.strategy != "base" and len(abilities) == 1
+    parts = [request.model.name, f"{abilities[0]} only" if single else request.strategy]
+    if request.k is not None and uses_k(request.strategy):
+        parts.append(f"k={request.k}")
+    fractions = {c.fraction for c in request.components}
+    if request.strategy != "base" and fractions != {Fraction(1)}:
+        shown = [f"{c.source.ability} {c.fraction}" for c in request.components if c.fraction != 1]
+        parts.append(f"({fractions.pop()})" if len(fractions) == 1 else f"({', '.join(shown)})")
+    if request.recipe.seed:
+        parts.append(f"seed={request.recipe.seed}")
+    return " ".join(parts)
+
+
+def _told_apart(runs: Sequence[Run]) -> list[Run]:
+    """The runs, each with a label of its own: where labels collide, what only one's command line says is added."""
+    firsts: dict[str, list[str]] = {}
+    for run in runs:
+        firsts.setdefault(run.label, []).append(run.points[0])
+    shared = {label: _common(points) for label, points in firsts.items()}
+    named: dict[str, Run] = {}
+    for run in runs:
+        own = [word for word in run.points[0].split() if word not in shared[run.label]]
+        label = " ".join([run.label, *own]) if len(firsts[run.label]) > 1 else run.label
+        label = f"{label} {run.id}" if label in named else label
+        named[label] = replace(run, label=label)
+    return list(named.values())

@@ -1,0 +1,147 @@
+"""The plan as JSON, both ways: what scripts read, and what `status` and `report` make the plan of again."""
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from sft_sweeps.identity import plain, revive
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Plan, Run, State, Subject, score_of
+from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.stats import ASSUMED_DISCORDANT, ASSUMED_GRADE_SD, detectable, detectable_mean
+
+Identified = TypeVar("Identified", Stage, Model, Generation, Score)
+
+
+def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
+    """What scripts read, and (`spec`) what `from_json` makes the plan of again."""
+    stages = [_stage_json(plan, stage, states) for stage in plan.stages]
+    done = sum(stage["state"] == "done" for stage in stages)
+    return {
+        "runs": [_run_json(run) for run in plan.runs],
+        "stages": stages,
+        "generations": [
+            {"id": g.id, "subject": g.subject.id, "benchmark": g.benchmark.name, "engine": plain(g.engine)}
+            for g in plan.generations
+        ],
+        "scores": [{"id": s.id, "generation": s.generation.id, "scorer": s.scorer} for s in plan.scores],
+        "totals": {
+            "runs": plan.rows,
+            "distinct_runs": len(plan.runs),
+            "stages_naive": plan.stages_naive,
+            "stages": len(stages),
+            "stages_done": done,
+            "stages_to_run": len(stages) - done,
+            "gpu_hours_naive": round(plan.gpu_hours_naive, 2),
+            "gpu_hours": round(sum(stage["gpu_hours"] for stage in stages), 2),
+            "disk_gb": round(sum(map(cost.model_gb, plan.stages)), 3),
+        },
+        "detectable": {name: value for name, (_, value, _) in detectable_differences(plan).items()},
+        "notes": list(plan.notes),
+        "spec": _spec_json(plan),
+    }
+
+
+def detectable_differences(plan: Plan) -> dict[str, tuple[int, float, bool]]:
+    """By benchmark: its items, the smallest paired difference that they show, whether it is of shares (or of means).
+
+    Assumed is what statistics.py says; results tell it for what was seen. Held-out losses have no such experience.
+    """
+    found = {}
+    for benchmark in dict.fromkeys(g.benchmark for g in plan.generations):
+        if not benchmark.generates:
+            continue
+        judged = benchmark.judge is not None
+        n = benchmark.examples
+        least = detectable_mean(n, ASSUMED_GRADE_SD) if judged else detectable(n, ASSUMED_DISCORDANT)
+        found[benchmark.name] = (n, least, not judged)
+    return found
+
+
+def _run_json(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "label": run.label,
+        "model": run.model.name,
+        "strategy": run.strategy,
+        "k": None if run.k is None else str(run.k),
+        "stages": [stage.id for stage in run.stages],
+        "points": list(run.points),
+    }
+
+
+def _stage_json(plan: Plan, stage: Stage, states: Mapping[str, State]) -> dict[str, Any]:
+    state = states.get(stage.id, State("missing", "new"))
+    mixture = [
+        {"ability": c.source.ability, "source": c.source.name, "fraction": str(c.fraction), "examples": c.examples}
+        for c in stage.mixture.components
+    ]
+    return {
+        "id": stage.id,
+        "label": stage.label,
+        "parent": stage.parent.id,
+        "mixture": mixture,
+        "model": stage.model.name,
+        "steps": stage.steps,
+        "gpus": stage.model.gpus,
+        "gpu_hours": round(cost.gpu_hours(stage), 3),
+        "state": state.state,
+        "why": state.why,
+        "runs": plan.runs_of(stage),
+    }
+
+
+def _spec_json(plan: Plan) -> dict[str, Any]:
+    """Each value once; stages name their parents by id. Payloads are kept, with the versions of their day."""
+    items: tuple[Subject | Generation | Score, ...] = (*plan.models, *plan.stages, *plan.generations, *plan.scores)
+    return {
+        "payloads": {item.id: item.payload for item in items},
+        "models": {m.id: plain(m) for m in plan.models},
+        "stages": {s.id: {**plain(s), "parent": s.parent.id} for s in plan.stages},
+        "generations": {g.id: {**plain(g), "subject": g.subject.id} for g in plan.generations},
+    }
+
+
+def from_json(data: Mapping[str, Any]) -> Plan:
+    """The plan that `to_json` wrote, under the ids it was written with (versions may have been raised since)."""
+    spec = data["spec"]
+
+    def under(key: str, value: Identified) -> Identified:
+        """The value with what it was stored under, in place of what follows from today's versions."""
+        vars(value).update(id=key, payload=spec["payloads"][key])
+        return value
+
+    subjects: dict[str, Subject] = {key: under(key, revive(Model, value)) for key, value in spec["models"].items()}
+    for key, value in spec["stages"].items():
+        subjects[key] = under(key, revive(Stage, {**value, "parent": subjects[value["parent"]]}))
+    generations = tuple(
+        under(key, revive(Generation, {**value, "subject": subjects[value["subject"]]}))
+        for key, value in spec["generations"].items()
+    )
+    scores = {g.id: under(s["id"], score_of(g)) for g, s in zip(generations, data["scores"], strict=True)}
+    stages = {key: value for key, value in subjects.items() if isinstance(value, Stage)}
+    models = {key: value for key, value in subjects.items() if isinstance(value, Model)}
+    return Plan(
+        runs=tuple(_run_from(run, stages, models) for run in data["runs"]),
+        stages=tuple(stages.values()),
+        generations=generations,
+        scores=tuple(scores.values()),
+        rows=data["totals"]["runs"],
+        stages_naive=data["totals"]["stages_naive"],
+        gpu_hours_naive=data["totals"]["gpu_hours_naive"],
+        notes=tuple(data["notes"]),
+        models=tuple(models.values()),
+    )
+
+
+def _run_from(run: Mapping[str, Any], stages: Mapping[str, Stage], models: Mapping[str, Model]) -> Run:
+    chain_ = tuple(stages[key] for key in run["stages"])
+    model = chain_[0].model if chain_ else models[run["id"]]
+    k = None if run["k"] is None else Fraction(run["k"])
+    return Run(run["label"], run["strategy"], model, chain_, k, tuple(run["points"]))
+
+
+def dumps(plan: Plan, states: Mapping[str, State], **more: Any) -> str:
+    """The JSON text of a plan, and what else is told with it."""
+    return json.dumps(to_json(plan, states) | more, indent=1)

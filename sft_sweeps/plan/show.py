@@ -1,0 +1,114 @@
+"""The plan on a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.plan.serialize import detectable_differences, to_json
+from sft_sweeps.spec import Stage
+from sft_sweeps.stats import ASSUMED_DISCORDANT
+
+COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
+PIPE_WIDTH = 160  # of text that goes to a file or a pipe
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that does not squeeze tables when its output is no terminal."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def say(out: Console, text: str, **options: Any) -> None:
+    """A line of prose: wrapped at words on a terminal, left whole in a file or a pipe."""
+    out.print(text, soft_wrap=not out.is_terminal, **options)
+
+
+def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
+    """Runs, stages with state and why, totals and notes."""
+    number = {stage.id: str(n) for n, stage in enumerate(plan.stages, 1)}
+    runs = Table("run", "model", "stages (parents first)", title=_many(len(plan.runs), "run"), title_justify="left")
+    for run in plan.runs:
+        chain = " -> ".join(number[stage.id] for stage in run.stages)
+        runs.add_row(escape(run.label), run.model.name, chain or "none: the base model")
+    out.print(runs)
+    if plan.stages:
+        out.print(_stages(plan, states, number))
+    for line in (*totals(plan, states), *visible(plan)):
+        say(out, line)
+    for note in plan.notes:
+        say(out, f"[yellow]note[/] {escape(note)}")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _stages(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) -> Table:
+    table = Table(title=_many(len(plan.stages), "stage"), title_justify="left")
+    for name in ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why"):
+        table.add_column(name, justify="right" if name in ("", "steps", "GPUs", "GPU-h", "runs") else "left")
+    shared = {stage.id: len(plan.runs_of(stage)) for stage in plan.stages}
+    for stage in plan.stages:
+        state = states.get(stage.id, State("missing"))
+        parent = number.get(stage.parent.id, stage.model.name)
+        color = COLORS.get(state.state, "default")
+        row = (number[stage.id], stage.id, parent, mixture_text(stage), f"{stage.steps:,}", str(stage.model.gpus))
+        hours = f"{cost.gpu_hours(stage):,.1f}" if stage.model.gpus else "-"
+        table.add_row(*row, hours, str(shared[stage.id]), f"[{color}]{state.state}[/]", escape(state.why))
+    return table
+
+
+def mixture_text(stage: Stage) -> str:
+    """`math 1/4 (27,535) + general (86,060)`; a count that no file has confirmed is marked with ~."""
+    parts = []
+    for c in stage.mixture.components:
+        share = "" if c.fraction == 1 else f" {c.fraction}"
+        guess = "~" if c.source.rows_from == "declared" else ""
+        parts.append(f"{c.source.ability}{share} ({guess}{c.examples:,})")
+    return " + ".join(parts)
+
+
+def visible(plan: Plan) -> list[str]:
+    """What differences each benchmark can show, and whether training seeds are among what is measured."""
+    least = detectable_differences(plan)
+    if not least:
+        return []
+    seeds = {stage.recipe.seed for stage in plan.stages}
+    noise = (
+        f"{len(seeds)} training seeds" if len(seeds) > 1 else "one training seed, so item noise only: train.seed=0,1,2"
+    )
+    told = ", ".join(
+        f"{name} ({items:,} items) {f'{100 * value:.1f} points' if share else f'{value:.2f}'}"
+        for name, (items, value, share) in least.items()
+    )
+    return [
+        f"smallest difference between two runs that shows (80 % power at 5 %, if {ASSUMED_DISCORDANT:.0%} of the items "
+        f"are discordant): {told}; {noise}"
+    ]
+
+
+def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
+    """What sharing saves and what is left to do."""
+    t = to_json(plan, states)["totals"]
+    lines = [
+        f"{_many(t['runs'], 'row')}, {_many(t['distinct_runs'], 'distinct run')}; {_many(t['stages_naive'], 'stage')} "
+        f"if each run trained its own, {t['stages']} distinct: {t['stages_done']} done, {t['stages_to_run']} to run"
+    ]
+    if t["gpu_hours"]:
+        lines.append(
+            f"about {t['gpu_hours']:,.0f} A100-hours (naive {t['gpu_hours_naive']:,.0f}; 6ND at "
+            f"{cost.ASSUMED_UTILIZATION:.0%} of peak), {t['disk_gb']:,.0f} GB of finished models"
+        )
+    if any(c.source.rows_from == "declared" for s in plan.stages for c in s.mixture.components):
+        lines.append("~ is the count that conf/source declares; the file itself was not counted")
+    provisional = [stage for stage in plan.stages if stage.provisional]
+    if provisional:
+        lines.append(
+            f"{_many(len(provisional), 'stage')} provisional: their data or weights are neither pinned nor present"
+        )
+    return lines

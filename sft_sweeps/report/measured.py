@@ -1,0 +1,37 @@
+"""What finished stages really took, against what the plan assumes: MFU and GPU-hours by model."""
+
+import statistics
+from collections.abc import Iterator, Mapping
+
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.spec import Stage
+from sft_sweeps.store.store import RecordError, Store
+
+
+def lines(plan: Plan, states: Mapping[str, State], store: Store) -> Iterator[str]:
+    """For each model with finished stages that measured their MFU: what that makes of the rest."""
+    for model in plan.models:
+        stages = [stage for stage in plan.stages if stage.model == model]
+        found = [(stage, *measured) for stage in stages if (measured := _measured(stage, states, store))]
+        if not found:
+            continue
+        mfu = statistics.median(share for _, share, _ in found)
+        planned, taken = sum(cost.gpu_hours(stage) for stage, _, _ in found), sum(hours for *_, hours in found)
+        left = sum(cost.gpu_hours(stage) for stage in stages if states[stage.id].state != "done")
+        yield (
+            f"{model.name}: {len(found)} finished stages took {taken:,.1f} GPU-hours (planned {planned:,.1f}), MFU "
+            f"{mfu:.0%} (assumed {cost.ASSUMED_UTILIZATION:.0%}); at that rate the rest takes "
+            f"{left * taken / planned if planned else 0.0:,.1f} GPU-hours (planned {left:,.1f})"
+        )
+
+
+def _measured(stage: Stage, states: Mapping[str, State], store: Store) -> tuple[float, float] | None:
+    """(MFU, GPU-hours) of a finished stage that measured it."""
+    if stage.id not in states or states[stage.id].state != "done":
+        return None
+    try:
+        record = store.record(stage) or {}
+        return float(record["mfu"]), float(record["seconds"]) * int(record["execution"]["processes"]) / 3600
+    except (RecordError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,246 @@
+"""Asks a judge, over any endpoint that speaks OpenAI's chat protocol; never pays twice for the same answer.
+
+Every reply is kept at once under the hash of everything that it answers (judge, sampling, full prompt, repeat), so that
+an interrupted judging goes on where it was, and the same answer in another sweep costs nothing. The key comes from the
+environment and goes nowhere but into the header: whatever is shown or kept is searched for it first.
+"""
+
+import hashlib
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from sft_sweeps.benchmarks.catalog import parse
+from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, rating, texts
+from sft_sweeps.errors import Interrupted, RequestError, RunError
+from sft_sweeps.files.content import content_of
+from sft_sweeps.identity import canonical_json
+from sft_sweeps.spec import Judge
+from sft_sweeps.store.claims import read_json, write_json
+
+CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
+ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
+LONGEST_PAUSE = 60.0  # seconds between two tries
+ONLY_A_RATING = 'Reply with the rating alone, in this format: "[[rating]]", for example: "[[5]]".'
+Messages = Sequence[Mapping[str, str]]
+
+
+@dataclass
+class Spending:
+    """What was asked anew, and what it cost in tokens and dollars."""
+
+    calls: int = 0
+    cached: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Bench:
+    """A judge with its cache; several threads may ask it."""
+
+    def __init__(self, judge: Judge, cache: Path, stop: Callable[[], bool] = lambda: False) -> None:
+        self.judge, self.cache, self.stop = judge, cache, stop
+        self.spending, self.reserved = Spending(), 0.0
+        self.lock = threading.Lock()
+        self.asking: dict[Path, threading.Lock] = {}
+        self.key = os.environ.get(judge.key_variable, "")
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        self.client = httpx.Client(headers=headers, timeout=judge.timeout)
+
+    def grade(self, wanted: Sequence[Grading], progress: Callable[[int], None] = lambda _: None) -> list[Grade]:
+        """Every grading as often as the judge repeats, in order; what is paid for is kept whatever happens."""
+        asked = [(grading, repeat) for grading in wanted for repeat in range(self.judge.repeats)]
+        grades = []
+        with ThreadPoolExecutor(self.judge.workers) as pool:
+            try:
+                for done, grade in enumerate(pool.map(lambda one: self._grade(*one), asked), 1):
+                    grades.append(grade)
+                    progress(done)
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        return grades
+
+    def _grade(self, grading: Grading, repeat: int) -> Grade:
+        """One grade; a reply without a rating is asked once for the rating alone."""
+        messages = [{"role": role, "content": content} for role, content in grading.messages]
+        found = Grade(grading.question, grading.category, grading.turn, grading.sample, repeat, None)
+        try:
+            text = self.ask(messages, repeat)
+            score = rating(text)
+            if score is None:
+                again = [{"role": "assistant", "content": text or "-"}, {"role": "user", "content": ONLY_A_RATING}]
+                score = rating(self.ask([*messages, *again], repeat))
+        except _Unanswered as error:
+            return replace(found, why=str(error))
+        return replace(found, score=score, why="" if score is not None else "no rating in 1 ... 10", text=text)
+
+    def ask(self, messages: Messages, repeat: int) -> str:
+        """The judge's reply, from the cache or the endpoint."""
+        if self.stop():
+            raise Interrupted("judging stopped; every reply is kept: launch again to continue")
+        body = self.body(messages)
+        place = self.place(body, repeat)
+        with self.lock:
+            one = self.asking.setdefault(place, threading.Lock())
+        with one:  # equal answers to one question are equal requests, and workers may hold both
+            kept = _kept(place)
+            if kept is None:
+                kept = {"request": {**body, "revision": self.judge.revision, "repeat": repeat}, **self._paid(body)}
+                write_json(place, kept)
+            else:
+                with self.lock:
+                    self.spending.cached += 1
+        return str(kept["response"]["choices"][0]["message"]["content"] or "")
+
+    def body(self, messages: Messages) -> dict[str, Any]:
+        """The request as the protocol has it."""
+        judge = self.judge
+        sampling = {"temperature": judge.temperature, "max_tokens": judge.max_tokens}
+        return {"model": judge.model, "messages": list(messages), **sampling}
+
+    def place(self, body: Mapping[str, Any], repeat: int) -> Path:
+        """Where the reply to a request is kept."""
+        text = canonical_json({**body, "revision": self.judge.revision, "repeat": repeat})
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return self.cache / digest[:2] / f"{digest[2:]}.json"
+
+    def _paid(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A reply with what it cost; the ceiling is held even if every call in flight costs the most it can."""
+        most = self.dollars(sum(len(m["content"]) for m in body["messages"]) / 2, self.judge.max_tokens)
+        with self.lock:
+            spent = self.spending.cost_usd
+            if self.judge.max_cost_usd and spent + self.reserved + most > self.judge.max_cost_usd:
+                raise RunError(
+                    f"judging has cost ${spent:.2f} and the next call may pass max_cost_usd={self.judge.max_cost_usd}; "
+                    "every reply is kept: raise it and launch again to continue"
+                )
+            self.reserved += most
+        try:
+            response = self._sent(body)
+        finally:
+            with self.lock:
+                self.reserved -= most
+        usage = response.get("usage") or {}
+        prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        cost = self.dollars(prompt, completion)
+        with self.lock:
+            self.spending.calls += 1
+            self.spending.prompt_tokens += prompt
+            self.spending.completion_tokens += completion
+            self.spending.cost_usd += cost
+        return {"response": response, "cost_usd": cost}
+
+    def dollars(self, prompt: float, completion: float) -> float:
+        """The price of so many tokens."""
+        return (prompt * self.judge.prompt_usd + completion * self.judge.completion_usd) / 1e6
+
+    def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The endpoint's answer; overload and broken connections are waited out."""
+        why = ""
+        for attempt in range(self.judge.retries + 1):
+            if attempt:
+                self._pause(attempt, why)
+            try:
+                reply = self.client.post(f"{self.judge.base_url.rstrip('/')}/chat/completions", json=dict(body))
+            except httpx.HTTPError as error:
+                why = self._clean(f"{type(error).__name__}: {error}")
+                continue
+            if reply.status_code == 200:
+                if (answer := _answer(reply)) is not None:
+                    return answer
+                why = "a reply that is no chat completion"
+            elif reply.status_code in (401, 403):
+                raise RunError(
+                    f"{self.judge.base_url} refuses the key in the environment variable {self.judge.key_variable} "
+                    f"({reply.status_code}); set a valid one and launch again, what is judged is kept"
+                )
+            elif reply.status_code in (408, 409, 429) or reply.status_code >= 500:
+                why = f"{reply.status_code}, retry after {reply.headers.get('retry-after', '')}"
+            else:
+                raise _Unanswered(self._clean(f"refused with {reply.status_code}: {reply.text[:200]}"))
+        raise _Unanswered(f"no answer after {self.judge.retries + 1} tries ({why})")
+
+    def _pause(self, attempt: int, why: str) -> None:
+        """Exponential, with jitter, or as long as the endpoint asks for; a signal ends it."""
+        asked = why.rpartition("retry after ")[2]
+        seconds = float(asked) if asked.replace(".", "", 1).isdigit() else 2.0 ** (attempt - 1) * random.uniform(0.5, 1)
+        until = time.monotonic() + min(seconds, LONGEST_PAUSE)
+        while time.monotonic() < until and not self.stop():
+            time.sleep(min(0.1, max(0.0, until - time.monotonic())))
+        if self.stop():
+            raise Interrupted("judging stopped; every reply is kept: launch again to continue")
+
+    def _clean(self, text: str) -> str:
+        return text.replace(self.key, "***") if self.key else text
+
+    def estimate(self, wanted: Sequence[Grading]) -> Spending:
+        """What `grade` would ask, without asking: tokens are estimated from characters."""
+        found = Spending()
+        for grading in wanted:
+            messages = [{"role": role, "content": content} for role, content in grading.messages]
+            body = self.body(messages)
+            for repeat in range(self.judge.repeats):
+                if _kept(self.place(body, repeat)) is not None:
+                    found.cached += 1
+                    continue
+                found.calls += 1
+                found.prompt_tokens += round(sum(len(m["content"]) for m in messages) / CHARACTERS_PER_TOKEN)
+                found.completion_tokens += ASSUMED_COMPLETION
+        found.cost_usd = self.dollars(found.prompt_tokens, found.completion_tokens)
+        return found
+
+
+class _Unanswered(Exception):  # noqa: N818
+    """The judge did not grade this answer: it is missing, and the others go on."""
+
+
+def _answer(reply: httpx.Response) -> dict[str, Any] | None:
+    """The body of a chat completion, None for anything else."""
+    try:
+        body = reply.json()
+        content = body["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return body if content is None or isinstance(content, str) else None
+
+
+def _kept(place: Path) -> dict[str, Any] | None:
+    """A reply that was kept; what cannot be read is asked for again."""
+    try:
+        found = read_json(place)
+        return found if found and "choices" in found["response"] else None
+    except (ValueError, OSError, KeyError, TypeError):
+        return None
+
+
+def given(judge: Judge) -> Texts:
+    """The judge's prompts and references, which must be the planned ones."""
+    if wrong := list(missing(judge)):
+        raise RequestError("\n".join(wrong))
+    prompts, references = (
+        parse(Path(path).read_text(encoding="utf-8"), path) for path in (judge.prompts_path, judge.references_path)
+    )
+    return texts(prompts, references)
+
+
+def missing(judge: Judge) -> Iterator[str]:
+    """What stands in the way of asking this judge: files that are not there, or not the planned ones."""
+    for key, path, content in (
+        ("prompts", judge.prompts_path, judge.prompts),
+        ("references", judge.references_path, judge.references),
+    ):
+        name = f"evaluate.mt_bench.{key}"
+        if not Path(path).is_file():
+            yield f"{name}: there is no {path}. Place FastChat's file there, or set {name}=FILE."
+        elif content_of(Path(path), content)[0] != content:
+            yield f"{name}: {path} is not the planned file ({content}); plan again"

@@ -1,0 +1,148 @@
+"""What judging a sweep will ask and cost, told before anything is sent, and the ceiling on it.
+
+Answers that are there count with their own prompts, less the replies that are kept. Others are taken as ASSUMED_ANSWER
+tokens long, as recorded answers of chat models are (two of LLaMA-2's size 7B: 1,117 and 1,338 characters).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sft_sweeps.benchmarks import catalog, mt_bench
+from sft_sweeps.errors import RequestError
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.plan.build import Plan, State, score_of
+from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, Bench, Spending, given
+from sft_sweeps.score.score import JUDGMENTS
+from sft_sweeps.spec import Benchmark, Generation, Judge
+from sft_sweeps.store.answers import ITEMS, Row, read_rows
+from sft_sweeps.store.store import Store
+
+ASSUMED_ANSWER = 300  # tokens
+AGAIN = 0.02  # of the replies, asked once more for the rating alone
+KEY = "evaluate.mt_bench.judge"
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What each generation that is not judged yet will cost, by its id; `unknown` says why tokens cannot be told."""
+
+    judge: Judge | None = None
+    parts: Mapping[str, Spending] = field(default_factory=dict)
+    guessed: int = 0  # generations that are not answered yet
+    unknown: str = ""
+
+    @property
+    def total(self) -> Spending:
+        """Of the whole sweep."""
+        found = Spending()
+        for part in self.parts.values():
+            found.calls += part.calls
+            found.cached += part.cached
+            found.prompt_tokens += part.prompt_tokens
+            found.completion_tokens += part.completion_tokens
+            found.cost_usd += part.cost_usd
+        return found
+
+    @property
+    def priced(self) -> bool:
+        return self.judge is not None and self.judge.prompt_usd + self.judge.completion_usd > 0
+
+    def line(self) -> str:
+        """For people; empty where nothing is to be judged."""
+        if self.judge is None or not self.parts:
+            return ""
+        all_, judge = self.total, self.judge
+        kept = f" ({all_.cached:,} more are kept)" if all_.cached else ""
+        text = f"judging by {judge.model}: {all_.calls:,} calls{kept} for {len(self.parts)} model"
+        text += "" if len(self.parts) == 1 else "s"
+        if self.unknown:
+            return f"{text}; tokens cannot be told: {self.unknown}"
+        text += f", about {all_.prompt_tokens:,} + {all_.completion_tokens:,} tokens"
+        text += f", ${all_.cost_usd:,.2f}" if self.priced else f"; for dollars set {KEY}.prompt_usd_per_million=30"
+        text += f" of at most ${judge.max_cost_usd:,.2f}" if judge.max_cost_usd else ""
+        return text + (f"; {ASSUMED_ANSWER} tokens assumed of answers yet to be made" if self.guessed else "")
+
+    def problem(self) -> str:
+        """Why the ceiling forbids the launch; empty where it does not."""
+        cost, judge = self.total.cost_usd, self.judge
+        if judge is None or not judge.max_cost_usd or cost <= judge.max_cost_usd:
+            return ""
+        return (
+            f"{KEY}.max_cost_usd={judge.max_cost_usd:g}: {self.line()}. Raise it to {cost * 1.2:.2f}, judge fewer "
+            f"(evaluate.examples, evaluate.mt_bench.samples, {KEY}.repeats), or leave mt_bench out"
+        )
+
+    def share(self, generation: Generation) -> float:
+        """The generation's part of the ceiling in US dollars: jobs judge side by side and know nothing of each other.
+
+        By what each will cost; a little for kept replies too, as some were without a rating and may be asked again.
+        """
+        assert self.judge is not None
+        all_ = self.total
+        price = AGAIN * (all_.cost_usd / all_.calls if all_.calls and all_.cost_usd else 1.0)
+        weights = {key: one.cost_usd + price * (one.calls + one.cached) for key, one in self.parts.items()}
+        return self.judge.max_cost_usd * weights[generation.id] / sum(weights.values())
+
+
+def foresee(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
+    """What is still to be judged of a plan; nothing is asked."""
+    judged = [g for g in plan.generations if g.benchmark.judge and states[score_of(g).id].state != "done"]
+    if not judged:
+        return Bill()
+    guesses: dict[Benchmark, Spending] = {}  # of equal benchmarks, answers that are not there cost the same
+    parts: dict[str, Spending] = {}
+    unknown = ""
+    for generation in judged:
+        benchmark, there = generation.benchmark, states[generation.id].state == "done"
+        try:
+            if there:
+                rows = read_rows(store.place(generation) / ITEMS)
+                parts[generation.id] = _estimate(benchmark, rows, store)
+            else:
+                if benchmark not in guesses:
+                    guesses[benchmark] = _estimate(benchmark, None, store)
+                parts[generation.id] = guesses[benchmark]
+        except RequestError as error:
+            unknown, parts[generation.id] = str(error).splitlines()[0], Spending(calls=_calls(benchmark))
+    guessed = sum(states[g.id].state != "done" for g in judged)
+    return Bill(judged[0].benchmark.judge, parts, guessed, unknown)
+
+
+def _calls(benchmark: Benchmark) -> int:
+    assert benchmark.judge is not None
+    return benchmark.examples * mt_bench.TURNS * benchmark.samples * benchmark.judge.repeats
+
+
+def _estimate(benchmark: Benchmark, rows: Sequence[Row] | None, store: Store) -> Spending:
+    """Of these answers, or (None) of answers of the assumed length, which no kept reply can be to."""
+    judge = benchmark.judge
+    assert judge is not None
+    questions = mt_bench.questions(catalog.rows(benchmark))[: benchmark.examples]
+    known, texts = {q.id: q for q in questions}, given(judge)
+    long = "x" * round(ASSUMED_ANSWER * CHARACTERS_PER_TOKEN)
+    rows = rows or [
+        {"id": q.id, "answers": [long] * mt_bench.TURNS, "sample": sample}
+        for q in questions
+        for sample in range(benchmark.samples)
+    ]
+    wanted = [
+        grading
+        for row in rows
+        for grading in mt_bench.gradings(known[row["id"]], row["answers"], row.get("sample", 0), texts)
+    ]
+    return Bench(judge, store.root / JUDGMENTS).estimate(wanted)
+
+
+def capped(job: Job, bill: Bill) -> Job:
+    """A judging job with its share of the ceiling."""
+    if job.kind != "judge" or bill.judge is None or not bill.judge.max_cost_usd:
+        return job
+    return replace(job, generations=tuple(_capped(g, bill) for g in job.generations))
+
+
+def _capped(generation: Generation, bill: Bill) -> Generation:
+    benchmark = generation.benchmark
+    if benchmark.judge is None:
+        return generation
+    judge = replace(benchmark.judge, max_cost_usd=bill.share(generation))
+    return replace(generation, benchmark=replace(benchmark, judge=judge))

@@ -1,0 +1,1 @@
+"""What Slurm says: its queue, accounts, limits and reasons. (`launch/slurm` submits to it.)"""

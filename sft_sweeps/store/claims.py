@@ -1,0 +1,225 @@
+"""Claims: who works in a folder, so that two launches never train a stage twice.
+
+A claim is a numbered file that comes into being whole (linked, not written): whoever links the next number owns the
+folder. It is two-phase: first under the sweep's name, then with the process or job that works, so that a crash
+between the two is found. The highest number counts; a dead claim is superseded by the next one.
+
+Work of a process of this host lives as long as the process. Work that was given to Slurm lives as long as Slurm says:
+the claim names the `sbatch` call before it is made, so that a job whose launcher died before it learnt the job's number
+is found in the queue by that name, and a number that Slurm has given away again is not mistaken for it.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.slurm.queue import Queue
+
+HEARTBEAT_SECONDS = 10.0
+SILENT_SECONDS = 120.0  # a claim of another host whose file was not touched for so long is dead
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who works in a folder. In the first phase `job` is empty and there are no `workers` (pid and start of each).
+
+    `call` is the name of the `sbatch` call that submits the work, `index` the element of its array (-1: no array);
+    both mean nothing for a process of this host, whose `call` is empty.
+    """
+
+    sweep: str
+    host: str
+    pid: int
+    started: str
+    owner: str = ""
+    call: str = ""
+    index: int = -1
+    job: str = ""
+    workers: tuple[tuple[int, str], ...] = ()
+    number: int = 0
+
+    @property
+    def who(self) -> str:
+        """For people: where the work is done."""
+        if self.call:
+            return f"Slurm job {self.job or '(being submitted)'} of {self.owner}"
+        return f"process {self.pid} of {self.owner or 'somebody'} on {self.host}"
+
+
+def process_started(pid: int) -> str:
+    """When a process of this host started (text, comparable only with itself); empty when it is gone or a zombie."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else rest[18]
+    except OSError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return ""
+    return "unknown"
+
+
+def write_json(path: Path, value: Any, durable: bool = True, compact: bool = False) -> None:
+    """Atomically: a reader sees the old file or the new one; `durable`: also after the machine's crash.
+
+    `compact` is for what is large or written a thousand times: Python indents ten times as slowly.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(value, indent=None if compact else 1))
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content, or None where there is no file; ValueError where it is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def files(folder: Path) -> list[Path]:
+    """The claim files of a folder, oldest first."""
+    return sorted(folder.glob("claim-[0-9][0-9][0-9][0-9].json"))
+
+
+def holder(folder: Path, queue: Queue | None = None) -> Claim | None:
+    """The living claim on a folder, if there is one; with its job's number, as far as the queue knows it."""
+    return _living(files(folder), queue or Queue())
+
+
+def _living(found: list[Path], queue: Queue) -> Claim | None:
+    """The last of the claim files, if its work lives."""
+    claim = _read(found[-1]) if found else None
+    if claim is None:
+        return None
+    if not claim.call:
+        return claim if _running(claim, found[-1]) else None
+    return _queued(claim, queue) if claim.job else _submitted(claim, found[-1])
+
+
+def _read(path: Path) -> Claim | None:
+    """A claim file's content; None where it is gone or none."""
+    try:
+        fields = read_json(path)
+        workers = tuple((int(pid), str(started)) for pid, started in fields.pop("workers", ()))
+        return Claim(**fields, workers=workers)
+    except (AttributeError, TypeError, ValueError, OSError):
+        return None
+
+
+def _running(claim: Claim, file: Path) -> bool:
+    """Whether the launcher or one of its workers still lives (on another host: whether its heartbeat is recent).
+
+    Workers outlive a killed launcher until their next step boundary: nobody else may train there meanwhile.
+    """
+    if claim.host == socket.gethostname():
+        holders = ((claim.pid, claim.started), *claim.workers)
+        return any(started and process_started(pid) == started for pid, started in holders)
+    with contextlib.suppress(OSError):
+        return time.time() - file.stat().st_mtime < SILENT_SECONDS
+    return False
+
+
+def _queued(claim: Claim, queue: Queue) -> Claim | None:
+    """The claim while Slurm has its job, and where Slurm cannot be asked."""
+    if not queue.reachable(claim.owner):
+        return claim
+    entry = queue.entry(claim.job, claim.owner)
+    return claim if entry and entry.alive and entry.name == claim.call else None
+
+
+def _submitted(claim: Claim, file: Path) -> Claim | None:
+    """The claim of a launcher that is submitting, or that died before it wrote down its job's number: with the number.
+
+    The launcher is looked at first and the queue asked afterwards, and anew: an older answer may miss the job.
+    """
+    submitting, queue = _running(claim, file), Queue()
+    if not queue.reachable(claim.owner):
+        return claim
+    for job, entry in queue.named(claim.call, claim.owner).items():
+        if entry.alive and (claim.index < 0 or job.endswith(f"_{claim.index}")):
+            return replace(claim, job=job)
+    return claim if submitting else None
+
+
+def take(folder: Path, sweep: str, call: str = "", index: int = -1, queue: Queue | None = None) -> Claim | None:
+    """Claim a folder for a sweep (first phase); None while another living claim holds it."""
+    found = files(folder)  # looked at once: a claim made after this has the number that is tried below
+    if found and _living(found, queue or Queue()):
+        return None
+    number = int(found[-1].stem.rpartition("-")[2]) + 1 if found else 1
+    who = (socket.gethostname(), os.getpid(), process_started(os.getpid()), user())
+    claim = Claim(sweep, *who, call=call, index=index, number=number)
+    temporary = folder / f".claim.{uuid.uuid4().hex[:8]}"
+    write_json(temporary, asdict(claim), durable=False, compact=True)
+    try:
+        os.link(temporary, _file(folder, claim))
+    except FileExistsError:
+        return None
+    finally:
+        temporary.unlink(missing_ok=True)
+    for old in found:
+        old.unlink(missing_ok=True)
+    if files(folder)[-1:] != [_file(folder, claim)]:  # numbers had moved on since the look above
+        release(folder, claim)
+        return None
+    return claim
+
+
+def user() -> str:
+    """The name of the user of this process; its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def confirm(folder: Path, claim: Claim, job: str, pids: Sequence[int] = ()) -> Claim:
+    """Second phase: name the job and the processes that do the work."""
+    confirmed = replace(claim, job=job, workers=tuple((pid, process_started(pid)) for pid in pids))
+    write_json(_file(folder, claim), asdict(confirmed), durable=False, compact=True)
+    return confirmed
+
+
+def of_call(folder: Path, call: str, index: int) -> Claim | None:
+    """The claim under which an element of an `sbatch` call works, if nobody has superseded it."""
+    found = files(folder)
+    claim = _read(found[-1]) if found else None
+    return claim if claim and (claim.call, claim.index) == (call, index) else None
+
+
+def heartbeat(folder: Path, claim: Claim) -> bool:
+    """Show other hosts that the claim is alive; False when it is no longer there: somebody has superseded it."""
+    try:
+        os.utime(_file(folder, claim))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        pass  # a file system that hangs for a moment takes nothing away
+    return True
+
+
+def release(folder: Path, claim: Claim) -> None:
+    """Give the folder back."""
+    _file(folder, claim).unlink(missing_ok=True)
+
+
+def _file(folder: Path, claim: Claim) -> Path:
+    return folder / f"claim-{claim.number:04d}.json"

@@ -1,0 +1,330 @@
+"""Folders and records: what is done, what is not, and why.
+
+    OUTPUT_DIR/stages/<label>-<id>/   identity.json, claim-*.json, data.json, metrics.jsonl, resume/, model/, logs/,
+                                      generations/, scores/, and last of all record.json
+    OUTPUT_DIR/models/<label>-<id>/   the same for a base model
+    OUTPUT_DIR/sweeps/<time>-<name>/  plan.json, overrides, report/
+
+Done means a record that can be read, fits its identity and whose files are there; never an exit status. A record is
+written last and at once. Reading creates nothing.
+
+What is done in another store (`store.read_from`) counts as done here and is read there. Nothing is ever written there:
+new generations and scores of a stage that lies elsewhere go into a folder of the stage in this store.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.compare import differences
+from sft_sweeps.errors import RequestError
+from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.plan.build import Plan, State, Subject
+from sft_sweeps.slurm.queue import Queue
+from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.store.claims import holder, read_json, write_json
+
+Item = Subject | Generation | Score
+
+RECORD = "record.json"
+FREED = "freed.json"  # beside the record: the model was, or is about to be, removed on purpose (retention)
+FREEING = ".model.freed-"  # what a model is called while it is removed
+SHOWN = 3  # differences in a message
+LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
+
+
+class RecordError(Exception):
+    """A record exists and cannot be trusted; the text says why."""
+
+
+def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str], extra: Mapping[str, Any]) -> None:
+    """The proof that a folder's work is done, with the sizes of the files that must stay."""
+    sizes = {name: (folder / name).stat().st_size for name in files}
+    finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    write_json(folder / RECORD, {"payload": payload, "files": sizes, "finished": finished, **extra})
+
+
+def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of finished work, None where there is none; RecordError where it cannot be trusted."""
+    path = folder / RECORD
+    try:
+        record = read_json(path)
+    except (ValueError, OSError) as error:
+        raise RecordError(f"{path} cannot be read ({error})") from error
+    if record is None:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "payload" not in record:
+        raise RecordError(f"{path} is not a record")
+    if record["payload"] != payload:
+        raise RecordError(f"{path} belongs to something else: {_shown(record['payload'], payload)}")
+    return record
+
+
+def _shown(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
+    found = differences(stored, payload)
+    more = f" and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
+    return f"{'; '.join(found[:SHOWN])}{more}"
+
+
+def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Files of a record that are gone or have another size (scratch file systems purge without a word)."""
+    lost = []
+    for name, size in record["files"].items():
+        try:
+            if (folder / name).stat().st_size != size:
+                lost.append(name)
+        except OSError:
+            lost.append(name)
+    return lost
+
+
+class Store:
+    """An output folder, and others that are only read. Reading creates nothing.
+
+    `folder`, `generation` and `score` name the place in this store, where work is done and written; `place` and all
+    that follows from it is where something is read: here, or in the first other store that has it done.
+    """
+
+    def __init__(self, root: Path | str, read_from: Sequence[Path | str] = ()) -> None:
+        self.root = Path(root)
+        self.others = tuple(Store(other) for other in read_from)
+        self._folders: dict[str, dict[str, Path]] = {}
+
+    @property
+    def roots(self) -> list[Path]:
+        """This store's folder, then those of the others."""
+        return [self.root, *(other.root for other in self.others)]
+
+    def folder(self, subject: Subject) -> Path:
+        """Where a stage or base model is made: the folder that ends in its id, whatever its label was."""
+        kind = _kind(subject)
+        known = self._known(kind).get(subject.id)
+        return known or self.root / kind / f"{subject.label[:LABEL_LENGTH]}-{subject.id}"
+
+    def _known(self, kind: str) -> dict[str, Path]:
+        """Folders by the id at the end of their names; listed once, for surveys of a thousand stages."""
+        if kind not in self._folders:
+            found = {}
+            with contextlib.suppress(OSError):
+                found = {p.name[-ID_LENGTH:]: p for p in (self.root / kind).iterdir() if p.is_dir()}
+            self._folders[kind] = found
+        return self._folders[kind]
+
+    def weights(self, subject: Subject) -> Path:
+        """The folder with a subject's weights in Hugging Face's format, whether they are there yet or not."""
+        if isinstance(subject, Model) and subject.path:
+            return Path(subject.path)
+        if isinstance(subject, Model) and subject.weights.startswith("hub:"):
+            return hub_folder(subject.weights)
+        return self.place(subject) / "model"
+
+    def tokenizer(self, subject: Subject) -> Path:
+        """The folder with the tokenizer that belongs to a subject."""
+        if isinstance(subject, Model) and not subject.initialised and subject.tokenizer_path:
+            return Path(subject.tokenizer_path)
+        return self.weights(subject)
+
+    def generation(self, generation: Generation) -> Path:
+        """Where a generation is made, inside its subject's folder."""
+        name = generation.benchmark.name.replace(":", "-")
+        return self.folder(generation.subject) / "generations" / f"{name}-{generation.id}"
+
+    def score(self, score: Score) -> Path:
+        """Where a score is made, inside its subject's folder."""
+        name = score.generation.benchmark.name.replace(":", "-")
+        return self.folder(score.generation.subject) / "scores" / f"{name}-{score.id}"
+
+    def own(self, item: Item) -> Path:
+        """Where anything that has a record is made."""
+        if isinstance(item, Score):
+            return self.score(item)
+        return self.generation(item) if isinstance(item, Generation) else self.folder(item)
+
+    def place(self, item: Item) -> Path:
+        """Where anything that has a record is read: in the first other store that has it done, if this one has not."""
+        return (self.elsewhere(item) or self).own(item)
+
+    def record(self, item: Item) -> dict[str, Any] | None:
+        """The valid record of finished work whose files are all there, else None; RecordError for a bad one here."""
+        return (self.elsewhere(item) or self)._done(item)
+
+    def elsewhere(self, item: Item) -> "Store | None":
+        """The first other store that has done what this one has not; what is doubtful there does not count."""
+        try:
+            missing = self.others and self._done(item) is None
+        except RecordError:
+            return None
+        return next((store for store in self.others if store._offers(item)), None) if missing else None
+
+    def _done(self, item: Item) -> dict[str, Any] | None:
+        folder = self.own(item)
+        record = read_record(folder, item.payload)
+        return None if record is None or freed(folder) or lost_files(folder, record) else record
+
+    def _offers(self, item: Item) -> bool:
+        """Whether this store of somebody else has an item done and lets its files be read."""
+        generation = item.generation if isinstance(item, Score) else item
+        subject = generation.subject if isinstance(generation, Generation) else generation
+        if subject.id not in self._known(_kind(subject)):
+            return False
+        with contextlib.suppress(RecordError):
+            record, folder = self._done(item), self.own(item)
+            return record is not None and all(os.access(folder / name, os.R_OK) for name in record["files"])
+        return False
+
+
+def _kind(subject: Subject) -> str:
+    return "stages" if isinstance(subject, Stage) else "models"
+
+
+def freed(folder: Path) -> str:
+    """When and for which sweep the model of finished work was freed; empty when it was not."""
+    try:
+        marker = read_json(folder / FREED)
+        return "" if marker is None else f"freed by the retention of {marker['sweep']} on {marker['time']}"
+    except (ValueError, OSError, KeyError, TypeError):
+        return f"{FREED} cannot be read"
+
+
+def hub_folder(weights: str) -> Path:
+    """Where Hugging Face's cache keeps `hub:ORG/NAME@REVISION`."""
+    name, _, revision = weights.removeprefix("hub:").partition("@")
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    return cache / f"models--{name.replace('/', '--')}" / "snapshots" / revision
+
+
+def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = True) -> None:
+    """Compare the payload with the one beside the work, since two of one id would be a mistake; `write` a first one."""
+    path = folder / "identity.json"
+    try:
+        stored = read_json(path)
+    except ValueError as error:
+        raise RequestError(f"{path} cannot be read ({error}); move {folder} away and launch again") from error
+    if stored is None:
+        if write:
+            write_json(path, payload)
+    elif stored != payload:
+        shown = "\n    ".join(differences(stored, payload))
+        raise RequestError(f"{folder} holds another identity:\n    {shown}\nMove it away and launch again.")
+
+
+def clear_unrecorded(folder: Path) -> None:
+    """Under a claim, before work starts: remove a model that no valid record vouches for; resume states stay."""
+    (folder / RECORD).unlink(missing_ok=True)
+    for model in (folder / "model", *folder.glob(f"{FREEING}*")):
+        shutil.rmtree(model, ignore_errors=True)
+    (folder / FREED).unlink(missing_ok=True)
+
+
+def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, State]:
+    """States by id: done, running, interrupted, failed, weights gone, corrupted, missing."""
+    earlier, queue = _labels(store), queue or Queue()
+    states = {model.id: _state(store, model, queue) for model in plan.models}
+    for stage in plan.stages:
+        state = _state(store, stage, queue)
+        if state == State("missing", "new"):
+            state = State("missing", _why(stage, earlier.get(stage.label[:LABEL_LENGTH], []), states))
+        states[stage.id] = state
+    for generation, score in zip(plan.generations, plan.scores, strict=True):
+        states[generation.id] = _state(store, generation, queue)
+        states[score.id] = _state(store, score, queue)
+    return states
+
+
+def _state(store: Store, item: Item, queue: Queue) -> State:
+    """The state in this store, unless another one has it done."""
+    found = _own_state(store, item, queue)
+    if found.state in ("done", "corrupted"):
+        return found
+    other = store.elsewhere(item)
+    return State("done", f"in {other.root}") if other else found
+
+
+def _own_state(store: Store, item: Item, queue: Queue) -> State:
+    folder = store.own(item)
+    try:
+        record = read_record(folder, item.payload)
+    except RecordError as error:
+        return State("corrupted", str(error))
+    if record is not None:
+        if why := freed(folder):
+            return State("weights gone", why)
+        lost = lost_files(folder, record)
+        return State("weights gone", f"{', '.join(lost)} gone from {folder}") if lost else State("done")
+    if not isinstance(item, Stage | Model) or not folder.is_dir():
+        return State("missing", "new")
+    step = last_step(folder)
+    if claim := holder(folder, queue):
+        return State("running", f"by {claim.sweep}: {claim.who}", step)
+    if failure := failure_of(folder):
+        return State("failed", failure, step)
+    if resumable := resume_step(folder):
+        return State("interrupted", f"resume state at step {resumable}", resumable)
+    return State("missing", "started before, nothing saved") if step else State("missing", "new")
+
+
+def failure_of(folder: Path) -> str:
+    """Why the last attempt failed; empty when it did not."""
+    with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
+        failure = read_json(folder / "failure.json")
+        return str(failure["reason"]) if failure else ""
+    return "failure.json cannot be read"
+
+
+def resume_step(folder: Path) -> int:
+    """The step of the newest resume state (its completeness is checked when it is loaded); 0 without one."""
+    names = [path.name for path in (folder / "resume").glob("step-*") if path.is_dir()]
+    steps = [int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit()]
+    return max(steps, default=0)
+
+
+def last_step(folder: Path) -> int:
+    """The last step in metrics.jsonl; 0 when there is none."""
+    line = last_line(folder / "metrics.jsonl")
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(line)["step"])
+    return 0
+
+
+def last_line(path: Path) -> str:
+    """The last whole line of a file that may be growing; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 8192))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError:
+        return ""
+    return next((line for line in reversed(lines[:-1]) if line), "")
+
+
+def _labels(store: Store) -> dict[str, list[Path]]:
+    """Folders of stages by label, to explain what a new one differs in."""
+    found: dict[str, list[Path]] = {}
+    for path in store._known("stages").values():
+        found.setdefault(path.name[: -ID_LENGTH - 1], []).append(path)
+    return found
+
+
+def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> str:
+    """Why a stage must be trained: it is new, or differs from a namesake in these fields."""
+    parent = states.get(stage.parent.id)
+    closest: tuple[list[str], Path] = ([], Path())
+    for folder in namesakes:
+        with contextlib.suppress(ValueError, OSError):
+            stored = read_json(folder / "identity.json")
+            found = differences(stored, stage.payload) if stored else []
+            if found and (not closest[0] or len(found) < len(closest[0])):
+                closest = (found, folder)
+    if closest[0]:
+        shown = [d for d in closest[0] if not d.startswith("parent ")] or ["its parent differs"]
+        return f"new: {'; '.join(shown[:SHOWN])} (against {closest[1].name[-ID_LENGTH:]})"
+    if isinstance(stage.parent, Stage) and parent and parent.state != "done":
+        return "new, after its parent"
+    return "new"

@@ -1,0 +1,110 @@
+"""Sweep folders: the frozen plan of a launch, found again by `status`, `report` and the next launch.
+
+A sweep is known by what it asks for, its runs and scores: launching the same again continues the same folder.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.errors import RequestError
+from sft_sweeps.identity import digest
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.plan.serialize import from_json, to_json
+from sft_sweeps.store.claims import read_json, write_json
+from sft_sweeps.store.store import Store
+
+PLAN = "plan.json"
+STORES = "stores.json"
+KEY_LENGTH = 6
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A launch: its folder under sweeps/, named by time, name and what it asks for."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def plan(self) -> Plan:
+        """The frozen plan; RequestError where it cannot be read."""
+        try:
+            return from_json(self._content())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise RequestError(f"{self.folder / PLAN} cannot be read ({reason}); launch the sweep again") from error
+
+    @property
+    def readable(self) -> bool:
+        """Whether its plan can be read."""
+        with contextlib.suppress(RequestError):
+            return bool(self.plan())
+        return False
+
+    @property
+    def question(self) -> str:
+        """The study's question; empty without a study."""
+        return str(self._content().get("question", ""))
+
+    @property
+    def read_from(self) -> tuple[str, ...]:
+        """The other stores that the last launch read from."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return tuple(map(str, (read_json(self.folder / STORES) or {"read_from": ()})["read_from"]))
+        return ()
+
+    def store(self, root: Path | str) -> Store:
+        """The store at `root` with the others that the sweep reads from."""
+        return Store(root, self.read_from)
+
+    def _content(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RequestError(f"{self.folder / PLAN} cannot be read ({error}); launch the sweep again") from error
+
+
+def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
+    """The sweep's folder with its frozen plan: the one of an earlier, equal launch, or a new one."""
+    sweep = _frozen(plan, store, name, question, points)
+    others = [str(other.root.absolute()) for other in store.others]
+    if others != list(sweep.read_from):
+        write_json(sweep.folder / STORES, {"read_from": others})
+    return sweep
+
+
+def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
+    key = digest([sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)])[:KEY_LENGTH]
+    folder = store.root / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'sweep'}-{key}"
+    for sweep in sweeps(store):
+        if sweep.name.endswith(f"-{key}"):
+            if sweep.readable:
+                return sweep
+            folder = sweep.folder  # its plan is written anew
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "overrides.txt").write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
+    write_json(folder / PLAN, {**to_json(plan, {}), "question": question}, compact=True)
+    return Sweep(folder)
+
+
+def sweeps(store: Store) -> list[Sweep]:
+    """All sweeps, oldest first."""
+    return [Sweep(path.parent) for path in sorted((store.root / "sweeps").glob(f"*/{PLAN}"))]
+
+
+def find(store: Store, name: str | None) -> Sweep:
+    """The newest sweep, or the one whose folder's name holds `name`; RequestError names the ones there are."""
+    known = sweeps(store)
+    matching = [sweep for sweep in known if name is None or name in sweep.name]
+    if matching:
+        return matching[-1]
+    if not known:
+        raise RequestError(f"no sweep in {store.root}; start one with: python launch.py study=quickstart")
+    raise RequestError(f"no sweep '{name}' in {store.root}; there are: {', '.join(sweep.name for sweep in known)}")

@@ -1,0 +1,1 @@
+"""What runs as a job: one process, its signals, its exit status. The only door to torch."""

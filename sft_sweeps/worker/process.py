@@ -1,0 +1,147 @@
+"""One process of one job: log, signals, work, record, exit status.
+
+    python -m sft_sweeps.worker.process JOB.json        RANK, LOCAL_RANK and WORLD_SIZE as a launcher sets them
+
+Exit status: 0 done, 1 failed (failure.json says why), 75 stopped on a signal with its resume state saved. TERM and
+USR2 only set a flag, which the training loop reads at step boundaries; so does the death of the launcher, that no
+orphan trains on. A second chance is not given twice: a worker whose launcher is dead and that does not reach a step
+boundary ends by itself.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing import connection, parent_process
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.errors import Interrupted, SweepError
+from sft_sweeps.identity import revive
+from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.jobs.status import worker_log
+from sft_sweeps.store import sharing
+from sft_sweeps.store.claims import write_json
+
+ORPHAN_GRACE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Which of a job's processes this one is, and where they find each other (empty: MASTER_ADDR and MASTER_PORT)."""
+
+    rank: int = 0
+    processes: int = 1
+    local_rank: int = 0
+    meeting: str = ""
+
+
+class Stop:
+    """The flag that signals set; `ending`: the process is about to be ended whatever it does."""
+
+    def __init__(self) -> None:
+        self.asked = self.ending = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def listen(self) -> None:
+        """TERM and USR2 ask to stop; an interrupt from the terminal is the launcher's to handle."""
+        signal.signal(signal.SIGTERM, self._set)
+        signal.signal(signal.SIGUSR2, self._set)
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=self._watch_launcher, daemon=True).start()
+
+    def _set(self, number: int, _: Any) -> None:
+        self.asked = True
+        self.ending |= number == signal.SIGTERM
+
+    def _watch_launcher(self) -> None:
+        launcher = parent_process()
+        if launcher is None:
+            return
+        connection.wait([launcher.sentinel])
+        self.asked = True
+        time.sleep(ORPHAN_GRACE_SECONDS)
+        os._exit(Interrupted.exit_status)
+
+
+def main(path: str, rank: int = 0, processes: int = 1, meeting: str = "") -> None:
+    """Entry of a worker process of this machine; leaves with its exit status."""
+    stop = Stop()
+    stop.listen()
+    job = read(Path(path).read_bytes())
+    seat = Seat(rank, processes, rank, meeting)
+    sit(job, seat)
+    sys.exit(run(job, seat, stop))
+
+
+def read(content: bytes) -> Job:
+    """The job of a frozen file."""
+    return revive(Job, json.loads(content))
+
+
+def sit(job: Job, seat: Seat) -> None:
+    """Take a seat: output goes to the log of this rank, and the libraries learn which rank this is."""
+    sharing.join(Path(job.root))
+    _redirect(worker_log(job.folder, job.kind, seat.rank))
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("sft_sweeps").setLevel(logging.INFO)
+    os.environ.update(RANK=str(seat.rank), LOCAL_RANK=str(seat.local_rank), WORLD_SIZE=str(seat.processes))
+
+
+def run(job: Job, seat: Seat, stop: Stop) -> int:
+    """Do the work; whatever goes wrong becomes a line in failure.json and a status."""
+    try:
+        from sft_sweeps.worker import dispatch  # what scoring imports is not nothing: a signal is listened to first
+
+        dispatch.do(job, stop, seat.meeting)
+    except Interrupted as error:
+        print(error)
+        return error.exit_status
+    except Exception as error:
+        traceback.print_exc()
+        text = str(error) if isinstance(error, SweepError) else f"{type(error).__name__}: {error}"
+        fail(claim_folder(job, job.folder), job, text)
+        return SweepError.exit_status
+    return 0
+
+
+def fail(folder: Path, job: Job, reason: str, again: bool = False) -> None:
+    """Say why a job failed, for status and the launcher; the first to say so is heard, unless `again`."""
+    path, first_line = folder / "failure.json", reason.strip().partition("\n")[0]
+    with contextlib.suppress(OSError):
+        if again or not path.exists():
+            write_json(path, {"reason": first_line, "job": job.id, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+
+
+def leave(status: int) -> None:
+    """End this process at once: gloo's threads may abort one that takes its interpreter down, when all is done."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _redirect(log: Path) -> None:
+    """Everything that this process or its libraries print goes to its log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1], int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    except SystemExit as leaving:
+        leave(int(leaving.code or 0))

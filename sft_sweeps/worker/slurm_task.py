@@ -1,0 +1,162 @@
+"""A job inside Slurm: every task of it calls `run`, one task for each process of the stage.
+
+Before the work, the first task makes sure that it is wanted: the frozen job is the one that was submitted, the folder
+is claimed for it, earlier attempts of it made progress. Afterwards it gives the folder back.
+
+Stopped by the warning before the time limit or by a preemption (USR2), a job saves and puts itself back into the queue
+under its own number, any number of times. Where compute nodes have no `scontrol` (a container, say), it leaves a mark
+and the batch script, which runs outside, requeues. Told to end (TERM), it saves and waits for its end: whether it comes
+back is for Slurm to say, and a cancelled job stays cancelled.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+
+from sft_sweeps.errors import Interrupted, RunError, SweepError
+from sft_sweeps.jobs import attempts
+from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.jobs.retention import free_after
+from sft_sweeps.slurm.queue import requeue
+from sft_sweeps.store import claims
+from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.store import check_identity, clear_unrecorded, resume_step
+from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.worker import process
+from sft_sweeps.worker.process import Seat, Stop
+
+MARKS = "SFT_SWEEPS_MARKS"  # names the folder for marks of jobs that could not requeue themselves
+MEETING = ".rendezvous-"
+PATIENCE_SECONDS = 120.0  # for another job that still holds the folder, and for the own end after a requeue
+
+
+def run(path: str, digest: str) -> None:
+    """Entry of every task, called by submitit; leaves with the worker's exit status."""
+    stop = Stop()
+    stop.listen()
+    content = Path(path).read_bytes()
+    job = process.read(content)
+    folder = job.folder
+    seat = _seat(folder)
+    process.sit(job, seat)
+    print(
+        f"Slurm job {number()}, start {restarts() + 1}, task {seat.rank} of {seat.processes} on {_node()}", flush=True
+    )
+    try:
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise RunError(f"{path} was changed after the job was submitted; launch again")
+        status = _first(job, folder, seat, stop) if seat.rank == 0 else _other(job, seat, stop)
+        if seat.rank == 0 and status == 0:
+            for text in free_after(job, Sweep(Path(path).parents[1]), job.store):
+                print(text, flush=True)
+    except SweepError as error:
+        print(error)
+        process.fail(claim_folder(job, folder), job, str(error))
+        status = error.exit_status
+    process.leave(status)
+
+
+def _other(job: Job, seat: Seat, stop: Stop) -> int:
+    """Any task but the first: it works, or finds the work done, and ends with the first one."""
+    if _finished(job):
+        return 0
+    status = process.run(job, seat, stop)
+    if status == Interrupted.exit_status and not stop():  # of its own accord: it ran out of memory, the others wait
+        _come_back(stop)
+    elif status == Interrupted.exit_status:
+        time.sleep(PATIENCE_SECONDS)
+    return status
+
+
+def _first(job: Job, folder: Path, seat: Seat, stop: Stop) -> int:
+    """The first task."""
+    if _finished(job):
+        print("done already")
+        return 0
+    place = claim_folder(job, folder)
+    place.mkdir(parents=True, exist_ok=True)
+    claim, leaving = _claim(place), threading.Event()
+    threading.Thread(target=_beat, args=(place, claim, leaving), daemon=True).start()
+    (place / "failure.json").unlink(missing_ok=True)
+    if job.makes_model:
+        check_identity(folder, job.subject.payload)
+        clear_unrecorded(folder)
+        attempts.begin(folder, number(), resume_step(folder), job.gpus)
+    status = process.run(job, seat, stop)
+    if job.makes_model:
+        attempts.end(folder, {0: "done", Interrupted.exit_status: "stopped"}.get(status, "failed"))
+    if status == Interrupted.exit_status:
+        _come_back(stop)
+    else:
+        leaving.set()
+        claims.release(place, claim)
+    for meeting in folder.glob(f"{MEETING}*"):
+        meeting.unlink(missing_ok=True)
+    return status
+
+
+def _finished(job: Job) -> bool:
+    """Whether a stage or base model was finished by an earlier attempt, or by somebody else."""
+    return job.makes_model and job.store.record(job.subject) is not None
+
+
+def _claim(place: Path) -> Claim:
+    """The claim that was made when this job was submitted, or a new one where that was given up meanwhile."""
+    call, index = os.environ.get("SLURM_JOB_NAME", ""), int(os.environ.get("SLURM_ARRAY_TASK_ID", "-1"))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        claim = claims.of_call(place, call, index) or claims.take(place, call.rpartition(".")[0], call, index)
+        if claim:
+            return claims.confirm(place, claim, number())
+        if time.monotonic() > deadline:
+            held = claims.holder(place)
+            raise RunError(f"{place} is worked on by {held.who if held else 'another job'}; launch again afterwards")
+        time.sleep(5.0)
+
+
+def _beat(place: Path, claim: Claim, leaving: threading.Event) -> None:
+    """Keep the claim alive; end this job if somebody took its folder over, for two must not write there."""
+    while claims.heartbeat(place, claim):
+        if leaving.wait(claims.HEARTBEAT_SECONDS):
+            return
+    if not leaving.is_set():
+        print(f"another job has taken {place} over", flush=True)
+        os._exit(SweepError.exit_status)
+
+
+def _come_back(stop: Stop) -> None:
+    """Into the queue again, unless the job is being ended: then whoever ends it decides."""
+    time.sleep(1.0)  # a TERM that is on its way to every task may not have reached this one
+    if not stop.ending and not requeue(os.environ["SLURM_JOB_ID"]):
+        marks = os.environ.get(MARKS)
+        if marks:
+            Path(marks).mkdir(parents=True, exist_ok=True)
+            (Path(marks) / os.environ["SLURM_JOB_ID"]).touch()
+        print("scontrol is not here or refuses; the batch script is asked to requeue", flush=True)
+        return
+    print("waiting for the end of this job", flush=True)
+    time.sleep(PATIENCE_SECONDS)
+
+
+def _seat(folder: Path) -> Seat:
+    """This task's place, from Slurm's environment; where the ranks meet is a new file for every start."""
+    count = int(os.environ.get("SLURM_NTASKS", "1"))
+    meeting = f"{folder.absolute()}/{MEETING}{os.environ['SLURM_JOB_ID']}-{restarts()}" if count > 1 else ""
+    return Seat(int(os.environ.get("SLURM_PROCID", "0")), count, int(os.environ.get("SLURM_LOCALID", "0")), meeting)
+
+
+def number() -> str:
+    """This job as `squeue` names it: "123", or "123_4" for an element of an array."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ["SLURM_JOB_ID"]
+
+
+def restarts() -> int:
+    """How often this job was requeued."""
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
+def _node() -> str:
+    return os.environ.get("SLURMD_NODENAME", os.uname().nodename)
