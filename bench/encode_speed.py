@@ -30,7 +30,7 @@ from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import shelf
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.read import Sieve, stream
+from sft_sweeps.data.read import RowFilter, stream
 from sft_sweeps.data.template import find
 from sft_sweeps.files.content import content_of
 from sft_sweeps.spec import Source
@@ -136,7 +136,7 @@ def messages(example: Example) -> list[dict[str, str]]:
 
 def spread(source: Source, rows: int) -> list[Example]:
     """Examples of a source, evenly spread over it."""
-    every = list(stream(Path(source.path), source, Sieve()))
+    every = list(stream(Path(source.path), source, RowFilter()))
     return every[:: max(1, len(every) // rows)][:rows]
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.benchmarks import gsm8k, humaneval
+from sft_sweeps.execution import Isolation
 from sft_sweeps.score import score
-from sft_sweeps.spec import Engine, Isolation
+from sft_sweeps.spec import Engine
 from sft_sweeps.stats import holm, paired_proportions, proportion
 
 Figure = dict[str, Any]

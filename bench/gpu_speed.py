@@ -30,8 +30,9 @@ import torch
 from bench import lengths
 from bench.trl_speed import Batches, dataset, write_tokenizer
 from bench.zero_overhead import RECIPE
+from sft_sweeps.execution import Execution
 from sft_sweeps.plan import cost
-from sft_sweeps.spec import Execution, Shape
+from sft_sweeps.spec import Shape
 
 SHAPES = {
     "1b": Shape(2048, 5504, layers=22, heads=16, kv_heads=16, vocab_size=32000, max_positions=2048),
@@ -66,7 +67,7 @@ WAYS = {
 def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> tuple[float, list[float]]:
     """The engine of a stage, rows laid out while the step before computes, as in train/loop.py."""
     from sft_sweeps.train import budget, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import prepared
 
     execution = Execution(threads=8, token_budget=way.size, zero_stage=way.zero_stage, recompute=way.recompute)
@@ -75,7 +76,7 @@ def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> t
     torch.use_deterministic_algorithms(way.deterministic)
     flat = [example for batch in batches for example in batch]
     with ranks.process_group(1):
-        engine = Engine(base, BF16, execution)
+        engine = TrainEngine(base, BF16, execution)
         if not way.size:
             execution = replace(execution, token_budget=budget.find(engine, BF16.max_length, BF16.max_length * 16))
             print(f"token budget {execution.token_budget}", file=sys.stderr)

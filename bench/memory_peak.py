@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.zero_overhead import RECIPE
+from sft_sweeps.execution import Execution
 from sft_sweeps.plan import memory
-from sft_sweeps.spec import Execution, Shape
+from sft_sweeps.spec import Shape
 
 SHAPES = {
     "40 M": Shape(512, 1376, layers=8, heads=8, kv_heads=8, vocab_size=8000, max_positions=2048),
@@ -37,7 +38,7 @@ def peak(name: str, tokens: int, recompute: bool) -> dict[str, Any]:
     import torch
 
     from sft_sweeps.train import head, loss, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
 
     shape, execution = SHAPES[name], Execution(recompute=recompute, whole_parameters=0)
     memory.CHUNK = head.CHUNK["cpu"]  # a GPU's is larger
@@ -47,7 +48,7 @@ def peak(name: str, tokens: int, recompute: bool) -> dict[str, Any]:
         torch.set_num_threads(2)
         with ranks.process_group(1):
             before = resident()
-            engine = Engine(Path(scratch) / "base", RECIPE, execution)
+            engine = TrainEngine(Path(scratch) / "base", RECIPE, execution)
             row = replace(loss.blank(tokens, engine.device), weights=torch.full((tokens,), 1 / tokens))
             for _ in range(3):
                 engine.step([row], 1e-4)

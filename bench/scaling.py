@@ -17,8 +17,8 @@ from typing import Any
 from bench import lengths
 from bench.trl_speed import SHAPE
 from bench.zero_overhead import RECIPE
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution
 
 RECIPE_HERE = replace(RECIPE, loss_reduction="token_mean", max_length=2048)
 
@@ -28,14 +28,14 @@ def train(seat: tuple[int, int], base: str, profile: str, steps: int, answers: A
     rank, processes = seat
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), OMP_NUM_THREADS="1")
     from sft_sweeps.train import loss, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
     execution = Execution(processes=processes)
     prepare_process(execution)
     taken, losses = [], []
     with ranks.process_group(processes, f"{base}.meeting"):
-        engine = Engine(Path(base), RECIPE_HERE, execution)
+        engine = TrainEngine(Path(base), RECIPE_HERE, execution)
         for batch in lengths.batches(profile, steps + 1, SHAPE.vocab_size):
             started = time.perf_counter()
             rows = plan_batch(batch, RECIPE_HERE, execution).rows(rank)

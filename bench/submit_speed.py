@@ -21,12 +21,13 @@ from pathlib import Path
 
 from bench.status_speed import planned
 from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch.slurm.launcher import SlurmLauncher
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.slurm import queue
-from sft_sweeps.spec import Execution
-from sft_sweeps.store.store import Store, survey
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import freeze
 
 TESTS = Path(__file__).parent.parent / "tests"

@@ -30,10 +30,11 @@ import torch
 from bench import lengths
 from bench.zero_overhead import RECIPE
 from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution, Shape
+from sft_sweeps.spec import Shape
 from sft_sweeps.train import loss, ranks
-from sft_sweeps.train.engine import Engine, prepare_process
+from sft_sweeps.train.engine import TrainEngine, prepare_process
 from sft_sweeps.train.steps import plan_batch
 
 SHAPE = Shape(128, 352, layers=4, heads=4, kv_heads=4, vocab_size=4096, max_positions=2048)
@@ -46,7 +47,7 @@ Round = Callable[[], tuple[float, list[float]]]  # CPU seconds, losses
 def ours(base: Path, batches: Batches) -> Round:
     """The engine as a stage has it, ZeRO-3 in one process; the batches are laid out in the time that is measured."""
     execution, recipe = Execution(), replace(RECIPE, loss_reduction="token_mean", max_length=2048)
-    engine = Engine(base, recipe, execution)
+    engine = TrainEngine(base, recipe, execution)
 
     def train() -> tuple[float, list[float]]:
         losses, started = [], time.process_time()

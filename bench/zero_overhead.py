@@ -21,10 +21,11 @@ import torch
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution, Recipe, Shape
+from sft_sweeps.spec import Recipe, Shape
 from sft_sweeps.train import attention, head, layers, loss, ranks
-from sft_sweeps.train.engine import Engine, prepare_process
+from sft_sweeps.train.engine import TrainEngine, prepare_process
 
 EXAMPLES = 16
 VOCABULARY = 600
@@ -49,7 +50,7 @@ RECIPE = Recipe(
 )
 
 
-def make_row(tokens: int, seed: int) -> loss.Row:
+def make_row(tokens: int, seed: int) -> loss.Bin:
     """A step's examples in one bin, half of each supervised."""
     stream = np.random.RandomState(seed)
     lengths = stream.randint(tokens // EXAMPLES // 2, tokens // EXAMPLES * 3 // 2 + 1, EXAMPLES)
@@ -61,7 +62,7 @@ def make_row(tokens: int, seed: int) -> loss.Row:
     return loss.to_row(examples, weights, ranks.device())
 
 
-def plain_step(folder: Path, implementation: str) -> Callable[[loss.Row], float]:
+def plain_step(folder: Path, implementation: str) -> Callable[[loss.Bin], float]:
     """A training step in plain torch."""
     model: Any = head.Trained.from_pretrained(folder, dtype=torch.float32, attn_implementation=implementation)
     if implementation != attention.NAME:
@@ -70,7 +71,7 @@ def plain_step(folder: Path, implementation: str) -> Callable[[loss.Row], float]
     model.to(ranks.device()).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RECIPE.learning_rate, weight_decay=RECIPE.weight_decay)
 
-    def step(row: loss.Row) -> float:
+    def step(row: loss.Bin) -> float:
         value: torch.Tensor = model(row)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE.max_grad_norm)
@@ -81,7 +82,7 @@ def plain_step(folder: Path, implementation: str) -> Callable[[loss.Row], float]
     return step
 
 
-def measure(steps: dict[str, Callable[[loss.Row], float]], rows: list[loss.Row], repeats: int) -> dict[str, float]:
+def measure(steps: dict[str, Callable[[loss.Bin], float]], rows: list[loss.Bin], repeats: int) -> dict[str, float]:
     """Median milliseconds of a step of each kind."""
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(-3, repeats):
@@ -102,7 +103,7 @@ def run(hidden: int, tokens: int, repeats: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch, ranks.process_group(1):
         folder = Path(scratch) / "base"
         materialise(shape, 0, [], folder)
-        engine = Engine(folder, RECIPE, execution)
+        engine = TrainEngine(folder, RECIPE, execution)
         steps = {
             "zero3": lambda row: float(engine.step([row], RECIPE.learning_rate)[0]),
             "plain": plain_step(folder, attention.NAME),

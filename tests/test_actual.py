@@ -13,10 +13,12 @@ from values import mixed, model, request
 from sft_sweeps.config.resolve import request as resolved
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.run import prepared, tracked
+from sft_sweeps.launch.missing import prepared
+from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.plan import build, cost
 from sft_sweeps.report import measured
-from sft_sweeps.store.store import Store, survey
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 from sft_sweeps.train.stage import throughput
 
 LARGE = replace(model().shape, hidden_size=4096, intermediate_size=11008, layers=32, heads=32, kv_heads=32)
@@ -75,7 +77,7 @@ def test_a_tracked_job_says_what_people_filter_by(points: Points, tmp_path: Path
     found = points(*line)
     config = found[0].config
     built = build.build([(point.name, resolved(point.config)) for point in found])
-    jobs = [tracked(job, built, config, "sweep-1") for job in prepared(built, config).jobs]
+    jobs = [with_tracking(job, built, config, "sweep-1") for job in prepared(built, config).jobs]
     assert all((job.tracking.name == "wandb") == (job.kind == "train") for job in jobs)
     (dmt,) = [job for job in jobs if job.kind == "train" and job.subject.label.endswith("code@1_4+math@1_4")]
     assert revive(Job, plain(dmt)) == dmt

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from sft_sweeps.files import json_files
 from sft_sweeps.slurm.queue import Entry
 from sft_sweeps.store import claims
 
@@ -73,7 +74,7 @@ def race(folder: str, stale: dict[str, Any] | None, barrier: Barrier, results: "
     for n in range(ROUNDS):
         place = Path(folder) / str(n)
         if stale and not barrier.wait():
-            claims.write_json(place / "claim-0004.json", stale)
+            json_files.write_json(place / "claim-0004.json", stale)
         barrier.wait()
         results.put((n, claims.take(place, "s") is not None))
         barrier.wait()
@@ -119,7 +120,7 @@ def test_a_claim_made_between_looking_and_taking_is_respected(tmp_path: Path, mo
 def test_a_number_that_was_free_long_ago_does_not_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looked when nothing was there; since then a first claim died and was superseded."""
     living = claims.Claim("living", socket.gethostname(), os.getpid(), claims.process_started(os.getpid()), number=2)
-    claims.write_json(tmp_path / "claim-0002.json", vars(living))
+    json_files.write_json(tmp_path / "claim-0002.json", vars(living))
     real, looks = claims.files, []
 
     def outdated(folder: Path) -> list[Path]:
@@ -168,7 +169,7 @@ def test_a_reused_process_number_is_dead(tmp_path: Path) -> None:
 def test_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
     claim = claims.Claim("theirs", "another-host", 1, "1", number=1)
     file = tmp_path / "claim-0001.json"
-    claims.write_json(file, vars(claim))
+    json_files.write_json(file, vars(claim))
     assert claims.holder(tmp_path) == claim
     old = time.time() - claims.SILENT_SECONDS - 1
     os.utime(file, (old, old))
@@ -193,20 +194,20 @@ def test_processes_are_told_apart_by_their_start() -> None:
 
 def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "deep" / "a.json"
-    claims.write_json(path, {"a": 1})
-    assert claims.read_json(path) == {"a": 1}
+    json_files.write_json(path, {"a": 1})
+    assert json_files.read_json(path) == {"a": 1}
     with pytest.raises(TypeError):
-        claims.write_json(path, {"a": object()})
+        json_files.write_json(path, {"a": object()})
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(claims.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        claims.write_json(path, {"a": 2})
-    assert claims.read_json(path) == {"a": 1}
+        json_files.write_json(path, {"a": 2})
+    assert json_files.read_json(path) == {"a": 1}
     assert names(path.parent) == ["a.json"]
-    assert claims.read_json(tmp_path / "absent.json") is None
+    assert json_files.read_json(tmp_path / "absent.json") is None
 
 
 def test_a_living_worker_holds_its_folder_when_the_launcher_is_dead(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ def test_a_living_worker_holds_its_folder_when_the_launcher_is_dead(tmp_path: Pa
         claim = claims.take(tmp_path, "first")
         assert claim is not None
         gone = replace(claims.confirm(tmp_path, claim, "train-1", [worker.pid]), pid=2**22 + 1, started="0")
-        claims.write_json(next(tmp_path.glob("claim-*.json")), asdict(gone))
+        json_files.write_json(next(tmp_path.glob("claim-*.json")), asdict(gone))
         assert claims.take(tmp_path, "second") is None
     finally:
         worker.kill()
@@ -280,7 +281,7 @@ def test_a_launcher_that_died_before_it_knew_the_number_is_found_by_its_call(
     claim = claims.take(tmp_path, "sweep", "sweep.abc", index)
     assert claim is not None
     if not launcher_lives:
-        claims.write_json(next(tmp_path.glob("claim-*.json")), asdict(replace(claim, pid=2**22 + 1, started="0")))
+        json_files.write_json(next(tmp_path.glob("claim-*.json")), asdict(replace(claim, pid=2**22 + 1, started="0")))
     monkeypatch.setattr(
         claims, "Queue", lambda: Answers(entry("7_3", "sweep.abc", "RUNNING"), entry("7_30", "sweep.xyz"))
     )

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.data import clean
-from sft_sweeps.data.drop import DropError
-from sft_sweeps.data.example import Example
+from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import about
 from sft_sweeps.errors import RequestError

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from training import RECIPE, SHAPE, WAIT, Job, Outcome, in_children, limit_groups, run, start
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import convert
 

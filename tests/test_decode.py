@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from sft_sweeps.generate import decode
 from sft_sweeps.generate.answers import DIFFERING, seed_of
-from sft_sweeps.generate.decode import Decoder, Draw, _drawn, _Row, _stream
+from sft_sweeps.generate.decode import Decoder, Sampling, _drawn, _Row, _stream
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.spec import Engine
 
@@ -70,7 +70,7 @@ def test_the_self_check_sees_what_entering_and_leaving_rows_can_spoil(
 
 def test_draws_follow_the_softmax() -> None:
     logits, temperature = torch.tensor([2.0, 1.0, 0.0, -1.0]), 0.7
-    draw = Draw(1, temperature, 3)
+    draw = Sampling(1, temperature, 3)
     row = _Row(0, draw, [], _stream(draw))
     counts = torch.bincount(torch.tensor([_drawn(logits, row) for _ in range(4000)]), minlength=4)
     expected = torch.softmax(logits.double() / temperature, 0) * 4000

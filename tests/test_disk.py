@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from values import component, mixed, model, request, stage
 
 from sft_sweeps.launch import disk
-from sft_sweeps.launch.disk import Use, needed, room
+from sft_sweeps.launch.disk import DiskPolicy, needed, room
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import build
 from sft_sweeps.spec import Shape, Stage
@@ -75,7 +75,7 @@ def printing(text: str, status: int = 0) -> str:
 
 
 def test_without_quotas_the_file_system_decides(tmp_path: Path) -> None:
-    assert room(tmp_path / "not" / "there" / "yet") == disk.Room(1000.0, "its file system")
+    assert room(tmp_path / "not" / "there" / "yet") == disk.DiskRoom(1000.0, "its file system")
 
 
 def kb(gigabytes: float) -> int:
@@ -138,7 +138,7 @@ def test_the_group_of_a_shared_store_counts(command: Callable[..., Path], tmp_pa
     os.chown(tmp_path, -1, 4321)
     assert room(tmp_path).gb == 1000.0
     tmp_path.chmod(0o2775)
-    assert room(tmp_path) == disk.Room(pytest.approx(2.0, abs=1e-5), "the quota of group lab")
+    assert room(tmp_path) == disk.DiskRoom(pytest.approx(2.0, abs=1e-5), "the quota of group lab")
 
 
 @pytest.mark.parametrize(
@@ -172,18 +172,18 @@ def test_a_33b_stage() -> None:
     """Two kept states are 0.8 TB; a third one is being written."""
     big = stage(model("33b", shape=LLAMA33B), model_dtype="bf16")
     assert cost.parameters(LLAMA33B) == 32_528_943_616
-    need = needed([big], {big.id}, Use(at_once=8), keep=2)
+    need = needed([big], {big.id}, DiskPolicy(at_once=8), keep=2)
     assert round(2 * cost.resume_gb(LLAMA33B)) == 781
     assert (need.models, need.at_once, need.states) == (1, 1, 3)
     assert (round(need.models_gb), round(need.states_gb), round(need.gb)) == (65, 1171, 1236)
     two = [big, stage(model("33b", shape=LLAMA33B), model_dtype="bf16", seed=1)]
-    assert round(needed(two, {s.id for s in two}, Use(at_once=8), keep=2).states_gb) == 2342
-    assert round(needed(two, {s.id for s in two}, Use(at_once=1), keep=2).states_gb) == 1171
+    assert round(needed(two, {s.id for s in two}, DiskPolicy(at_once=8), keep=2).states_gb) == 2342
+    assert round(needed(two, {s.id for s in two}, DiskPolicy(at_once=1), keep=2).states_gb) == 1171
 
 
 def test_the_largest_ones_are_counted() -> None:
     small, large = stage(model("s")), stage(model("l", shape=replace(model().shape, layers=9)))
-    need = needed([small, large], set(), Use(at_once=1), keep=1)
+    need = needed([small, large], set(), DiskPolicy(at_once=1), keep=1)
     assert need.states_gb == 2 * cost.resume_gb(large.model.shape)
     assert need.models_gb == cost.model_gb(small) + cost.model_gb(large)
 
@@ -194,11 +194,11 @@ def test_what_a_dmt_sweep_keeps(retention: str) -> None:
     points = [(str(n), request(strategy="dmt", k=Fraction(1, 4**n))) for n in range(4)]
     plan = build(points)
     ends = {run.id for run in plan.runs}
-    need = needed(plan.stages, ends, Use(at_once=100, retention=retention), keep=2)
+    need = needed(plan.stages, ends, DiskPolicy(at_once=100, retention=retention), keep=2)
     assert (need.models, need.at_once) == (5 if retention == "all" else 4, 4)
     first = plan.stages[0].id
-    assert needed(plan.stages, {*ends, first}, Use(retention=retention), keep=2).models == 5
-    assert needed([], ends, Use(retention=retention), keep=0).gb == 0
+    assert needed(plan.stages, {*ends, first}, DiskPolicy(retention=retention), keep=2).models == 5
+    assert needed([], ends, DiskPolicy(retention=retention), keep=0).gb == 0
 
 
 @given(st.lists(st.sampled_from(["multi_task", "sequential", "mixed_sequential", "dmt"]), min_size=1, max_size=4))
@@ -217,4 +217,4 @@ def test_no_more_can_run_at_once(names: list[str]) -> None:
         for chosen in combinations(above, size)
         if not any(above[key] & set(chosen) for key in chosen)
     ]
-    assert needed(plan.stages, set(), Use(at_once=1000), keep=2).at_once == max(apart)
+    assert needed(plan.stages, set(), DiskPolicy(at_once=1000), keep=2).at_once == max(apart)

@@ -12,7 +12,7 @@ from slurm_cluster import Cluster
 
 from sft_sweeps.commands import main
 from sft_sweeps.commands.doctor import node, slurm
-from sft_sweeps.commands.doctor.slurm import Finding, Question
+from sft_sweeps.commands.doctor.slurm import Finding, SlurmRequest
 from sft_sweeps.slurm.cluster import NodeKind, Partition, parse_limits
 
 Said = dict[str, Finding]
@@ -229,7 +229,7 @@ def test_file_systems(tmp_path: Path) -> None:
 )
 def test_folders(kind: str, on_node: bool, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "file_system", lambda _: kind)
-    found = list(slurm._folders(Question(tmp_path / "absent", on_node=on_node)))
+    found = list(slurm._folders(SlurmRequest(tmp_path / "absent", on_node=on_node)))
     assert [(one.about, one.level) for one in found] == [("output_dir", level), ("python", level)]
     monkeypatch.setattr(slurm, "file_system", lambda _: "ext4")
-    assert list(slurm._folders(Question(tmp_path, on_node=True))) == []  # the node itself will tell
+    assert list(slurm._folders(SlurmRequest(tmp_path, on_node=True))) == []  # the node itself will tell

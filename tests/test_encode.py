@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.token_cache import Plain, Words, speller
+from sft_sweeps.data.encode.token_cache import PlainEncoder, TokenCache, text_encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.template import segments
@@ -295,7 +295,7 @@ def test_bug_compatible_is_fastchat_on_every_row() -> None:
 @given(text=TEXT, again=TEXT)
 def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
     tokenizer, words = spellers(made)
-    plain = Plain(tokenizer)
+    plain = PlainEncoder(tokenizer)
     for one in (text, again, f"{text} {again}", f"{text}\n{again}", f"  {text}"):
         assert words.ids(one).tolist() == plain.ids(one).tolist()
     sides = [(f"USER: {text} ASSISTANT:", f" {again}"), ("a:", again), (text, again)]
@@ -304,7 +304,7 @@ def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, 
 
 
 @cache
-def spellers(made: str) -> tuple[Tokenizer, Words]:
+def spellers(made: str) -> tuple[Tokenizer, TokenCache]:
     tokenizer = llama_like()
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -316,8 +316,8 @@ def spellers(made: str) -> tuple[Tokenizer, Words]:
     if made == "metaspace_5_24":
         double = normalizers.Replace(Regex("\\A\u2581"), "\u2581\u2581")
         tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(" ", "\u2581"), double])
-    found = speller(tokenizer)
-    assert isinstance(found, Words)
+    found = text_encoder(tokenizer)
+    assert isinstance(found, TokenCache)
     return tokenizer, found
 
 
@@ -325,15 +325,15 @@ def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
     for piece in ("a\u2581", "a\u2581b", "\nx", "\n\n"):
         content = json.loads(llama_like().to_str())
         content["model"]["vocab"][piece] = len(content["model"]["vocab"])
-        assert isinstance(speller(Tokenizer.from_str(json.dumps(content))), Plain)
-    assert isinstance(speller(byte_level()), Plain)
+        assert isinstance(text_encoder(Tokenizer.from_str(json.dumps(content))), PlainEncoder)
+    assert isinstance(text_encoder(byte_level()), PlainEncoder)
 
 
 def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer, words = spellers("prepend")
     monkeypatch.setattr("sft_sweeps.data.encode.token_cache.REMEMBERED", 3)
     text = " ".join(f"w{n}" for n in range(50))
-    assert words.ids(text).tolist() == Plain(tokenizer).ids(text).tolist()
+    assert words.ids(text).tolist() == PlainEncoder(tokenizer).ids(text).tolist()
     assert len(words.rounds([(f"{text}:", f" {text}")])[0][0]) > 300
     assert len(words) <= 3
 

@@ -19,14 +19,18 @@ from values import component, model, request, stage
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.files.content import content_of, tokenizer_of
+from sft_sweeps.execution import Execution
+from sft_sweeps.files.content import content_of
+from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs import encoding
-from sft_sweeps.jobs.job import Encoding, Job, encode_first, missing, shelved
+from sft_sweeps.jobs.job import Encoding, Job, encode_first, missing
 from sft_sweeps.models import train_tokenizer
+from sft_sweeps.models.pins import tokenizer_of
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Cleaning, Component, Execution, Model, Source
-from sft_sweeps.store.store import Store, survey
+from sft_sweeps.spec import Cleaning, Component, Model, Source
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 
 IDENTITY = tokenizer_of(str(mini.TOKENIZER))[0]
 
@@ -86,7 +90,7 @@ def test_what_is_there_is_not_encoded_again(tmp_path: Path, store: Store) -> Non
     plan = plan_of((base(), [source], "multi_task"))
     first, *others = jobs_of(plan, store)
     encoding.encode(first, store, lambda: False)
-    assert shelved(first.encodings[0].key, store.roots)
+    assert encoded_folder(first.encodings[0].key, store.roots)
     again = jobs_of(plan, store)
     assert [job.kind for job in again] == [job.kind for job in others]
     assert again[0].parent == ""

@@ -13,8 +13,8 @@ import pytest
 import torch
 from training import RECIPE, SHAPE, in_child
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution
 
 CASES = [(2, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")]
 
@@ -30,7 +30,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
 def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, Any]]:
     """An engine, and a row of one example with every token supervised."""
     from sft_sweeps.train import loss, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
 
     execution = Execution(zero_stage=zero_stage, whole_parameters=0)
     prepare_process(execution)
@@ -38,7 +38,7 @@ def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, An
         row = loss.blank(40, ranks.device())
         weighted = replace(row, weights=torch.full_like(row.weights, 1 / 40))
         # Under no name here: this generator must not be what keeps it.
-        yield Engine(Path(base), replace(RECIPE, precision=precision), execution), weighted
+        yield TrainEngine(Path(base), replace(RECIPE, precision=precision), execution), weighted
 
 
 def spoilt(base: str, zero_stage: int, precision: str) -> str:

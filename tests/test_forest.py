@@ -7,9 +7,9 @@ import values
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.slurm.arrays import After, Array, arrays, levels
-from sft_sweeps.spec import Execution
+from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
 
 BASE = Job("train", "/store", values.stage(), Execution())
 
@@ -30,9 +30,9 @@ def after(child: Array[str], place: int) -> str:
 
 PARENTS = st.one_of(
     st.none(),
-    st.builds(After, st.sampled_from(["100", "200"]), st.integers(0, 6)),
-    st.builds(After, st.sampled_from(["300", "400"])),
-    st.builds(After, st.just("500"), st.integers(0, 3), st.just(False)),
+    st.builds(Dependency, st.sampled_from(["100", "200"]), st.integers(0, 6)),
+    st.builds(Dependency, st.sampled_from(["300", "400"])),
+    st.builds(Dependency, st.just("500"), st.integers(0, 3), st.just(False)),
 )
 
 
@@ -40,7 +40,7 @@ PARENTS = st.one_of(
     wanted=st.lists(st.tuples(st.sampled_from(["small", "large"]), PARENTS), max_size=60),
     largest=st.sampled_from([7, 100]),
 )
-def test_every_job_stands_once_behind_its_own_parent(wanted: list[tuple[str, After | None]], largest: int) -> None:
+def test_every_job_stands_once_behind_its_own_parent(wanted: list[tuple[str, Dependency | None]], largest: int) -> None:
     level = [(job(n), key, parent) for n, (key, parent) in enumerate(wanted)]
     found = arrays(level, largest)
     seen = {}
@@ -55,18 +55,18 @@ def test_every_job_stands_once_behind_its_own_parent(wanted: list[tuple[str, Aft
 
 @given(counts=st.lists(st.integers(0, 9), min_size=1, max_size=30))
 def test_calls_are_bounded_by_the_smaller_of_parents_and_children(counts: list[int]) -> None:
-    level = [(job(n), "k", After("100", parent)) for parent, count in enumerate(counts) for n in range(count)]
+    level = [(job(n), "k", Dependency("100", parent)) for parent, count in enumerate(counts) for n in range(count)]
     found = arrays(level, 1000)
     assert len(found) <= min(sum(count > 0 for count in counts), max(counts))
 
 
 def test_one_child_each_is_one_array_of_equal_numbers() -> None:
-    found = arrays([(job(n), "k", After("100", n)) for n in (0, 2, 5)], 1000)
+    found = arrays([(job(n), "k", Dependency("100", n)) for n in (0, 2, 5)], 1000)
     assert [(array.dependency, array.indices) for array in found] == [("aftercorr:100", (0, 2, 5))]
 
 
 def test_five_children_of_one_stage_are_one_array() -> None:
-    found = arrays([(job(n), "k", After("100", 3)) for n in range(5)], 1000)
+    found = arrays([(job(n), "k", Dependency("100", 3)) for n in range(5)], 1000)
     assert [(array.dependency, array.indices) for array in found] == [("afterok:100_3", (0, 1, 2, 3, 4))]
 
 
@@ -89,5 +89,5 @@ def test_levels_put_parents_first() -> None:
 
 
 def test_the_text_of_a_job_names_its_element() -> None:
-    assert str(After.of("12_3")) == "afterok:12_3"
-    assert str(After.of("12", ok=False)) == "afterany:12"
+    assert str(Dependency.of("12_3")) == "afterok:12_3"
+    assert str(Dependency.of("12", ok=False)) == "afterany:12"

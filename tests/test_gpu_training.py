@@ -10,8 +10,9 @@ import pytest
 import torch
 from training import RECIPE, Job, in_child, run, train_rank
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution, Shape
+from sft_sweeps.spec import Shape
 from sft_sweeps.train import attention, budget, layers
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -151,11 +152,11 @@ def test_memory_that_runs_out_halves_the_budget(scratch: Path) -> None:
 def probed(base: str) -> str:
     """The budget that is found, and the peak of a row as long."""
     from sft_sweeps.train import ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
 
     prepare_process(Execution())
     with ranks.process_group(1):
-        engine = Engine(Path(base), replace(RECIPE, precision="bf16"), Execution())
+        engine = TrainEngine(Path(base), replace(RECIPE, precision="bf16"), Execution())
         peaks = [budget._peak(engine, tokens) for tokens in (1024, 2048)]
         found = budget.fitting(peaks, 2048, 1 << 20, 4e9)
         torch.cuda.reset_peak_memory_stats()

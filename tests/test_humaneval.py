@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from sft_sweeps.benchmarks import humaneval
 from sft_sweeps.benchmarks.humaneval import extract, pass_at_k, problems
+from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import run
 from sft_sweeps.sandbox.run import Task
-from sft_sweeps.spec import Isolation
 
 SHARED = ROOT.parent / "shared" / "data"
 ROWS = [json.loads(line) for line in humaneval.packaged().decode().splitlines()]

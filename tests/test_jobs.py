@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from values import component, mixed, model, request
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job, missing, urgency
 from sft_sweeps.plan.build import Plan, State, build, score_of
-from sft_sweeps.spec import Execution, Stage
+from sft_sweeps.spec import Stage
 
 STATES = ("missing", "done", "running", "interrupted", "failed", "weights gone")
 EXECUTION = Execution(processes=1, threads=2)

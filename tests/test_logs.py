@@ -16,8 +16,8 @@ from values import request
 
 from sft_sweeps.commands import logs, main
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.store.claims import write_json
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze
 

@@ -17,8 +17,9 @@ from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 from sft_sweeps.config.checks import LOSS_REDUCTIONS
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution, Recipe
+from sft_sweeps.spec import Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.steps import plan_batch

@@ -18,7 +18,7 @@ from conftest import ROOT
 from training import RECIPE, in_children
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.spec import Execution
+from sft_sweeps.execution import Execution
 
 ORACLES = ROOT.parent / "shared" / "data" / "oracles"
 NAMES = {"device_mean": "fastchat_micro2", "token_mean": "token_mean", "example_mean": "sample_mean"}
@@ -61,7 +61,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int]) -> str:
     """[loss, gradient norm] of every reduction of those batches; at rate 0 all of them start from equal weights."""
     from sft_sweeps.train import loss, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
     rank, processes, meeting = seat
@@ -70,7 +70,7 @@ def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int
     prepare_process(execution)
     found: dict[str, list[list[float]]] = {name: [] for name in NAMES}
     with ranks.process_group(processes, meeting):
-        engine = Engine(Path(base), RECIPE, execution)
+        engine = TrainEngine(Path(base), RECIPE, execution)
         for place in places:
             examples = [rows()[name] for name in oracle()[place]["row_ids"]]
             for name, measured in found.items():

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.config.resolve import request
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import build
-from sft_sweeps.spec import Execution, Shape, Stage
+from sft_sweeps.spec import Shape, Stage
 from sft_sweeps.train import attention, head, loss
 
 SHAPES = [Shape(128, 352, 2, 4, 4, 300, 512), Shape(128, 352, 4, 4, 2, 300, 512), Shape(64, 300, 3, 4, 4, 300, 512)]
@@ -69,11 +70,11 @@ def test_the_papers_models_fit_on_the_papers_gpus(points: Points) -> None:
     found = stages(points, "model=llama7b,llama13b,llama33b")
     assert len(found) == 3
     for name, stage in found.items():
-        how = memory.settled(stage, Execution(token_budget=2048), 80, None)
+        how = memory.with_recompute(stage, Execution(token_budget=2048), 80, None)
         assert not how.recompute
-        assert memory.settled(stage, Execution(token_budget=2048), 64, None).recompute == (name == "llama33b")
+        assert memory.with_recompute(stage, Execution(token_budget=2048), 64, None).recompute == (name == "llama33b")
         assert memory.problem(stage, how, 80) == ""
-        assert memory.settled(stage, how, 80, False).recompute is False
+        assert memory.with_recompute(stage, how, 80, False).recompute is False
         assert f"model={name} on" in memory.problem(stage, how, 8)
         assert f"{name} on {stage.model.gpus} GPUs of 80 GB: about" in memory.verdict(stage, how, 80)
         best = memory.verdicts(stage.model.shape, stage.recipe, stage.model.gpus, 80e9)[0]

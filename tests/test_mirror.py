@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import wandb
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
-from sft_sweeps.tracking.wandb import Mirror, Tracking, has_key, lines
+from sft_sweeps.tracking.wandb import Mirror, has_key, lines
 
 OFFLINE = Tracking("wandb", "tests", "", "offline", "sweep-1", ("table1", "x" * 90), (("model", "mini"), ("k", "1/4")))
 KEY = "0123456789abcdef0123456789abcdef01234567"

@@ -214,8 +214,8 @@ def wanted(count: int = 4) -> list[Grading]:
     return found
 
 
-def bench(server: Server, cache: Path, **changes: object) -> judging.Bench:
-    return judging.Bench(replace(JUDGE, base_url=server.url, **changes), cache)
+def bench(server: Server, cache: Path, **changes: object) -> judging.JudgeClient:
+    return judging.JudgeClient(replace(JUDGE, base_url=server.url, **changes), cache)
 
 
 def test_a_judge_is_asked_once_for_each_answer(serve, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_answers_that_look_like_fields_are_text() -> None:
 def test_an_interrupted_judging_resumes_without_paying_twice(serve, tmp_path: Path) -> None:
     server = serve(lambda _body, _number: said("[[5]]"))
     stop = threading.Event()
-    stopped = judging.Bench(replace(JUDGE, base_url=server.url, workers=1), tmp_path, stop.is_set)
+    stopped = judging.JudgeClient(replace(JUDGE, base_url=server.url, workers=1), tmp_path, stop.is_set)
     with pytest.raises(Interrupted, match="every reply is kept"):
         stopped.grade(wanted(), lambda done: stop.set() if done == 3 else None)
     paid = len(server.bodies)
@@ -460,7 +460,7 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
     empty = build([("x", values.request(strategy="base"))])
     plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
     states = {item.id: State("missing") for item in (*made, *plan.scores)}
-    bill = judge_cost.foresee(plan, states, Store(tmp_path))
+    bill = judge_cost.estimate(plan, states, Store(tmp_path))
     rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
     real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
     assert bill.total.calls == 2 * 2 * 160
@@ -473,9 +473,9 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
         "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
     )
     absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
-    blind = judge_cost.foresee(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    blind = judge_cost.estimate(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
     assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
-    done = judge_cost.foresee(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    done = judge_cost.estimate(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
     assert (done.line(), done.problem()) == ("", "")
 
 
@@ -594,11 +594,11 @@ def test_a_local_judge_works_offline(tmp_path: Path) -> None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(1)
-        first = judging.Bench(judge, tmp_path / "cache")
+        first = judging.JudgeClient(judge, tmp_path / "cache")
         grades = first.grade(wanted(1))
         assert [(grade.score, grade.why) for grade in grades] == [(None, "no rating in 1 ... 10")] * 2
         assert (first.spending.calls, first.spending.completion_tokens > 0) == (4, True)
     finally:
         server.terminate()
         server.wait()
-    assert judging.Bench(judge, tmp_path / "cache").grade(wanted(1)) == grades  # nobody is there any more
+    assert judging.JudgeClient(judge, tmp_path / "cache").grade(wanted(1)) == grades  # nobody is there any more

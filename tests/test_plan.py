@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from values import RECIPE, SHAPE, benchmark, component, mixed, model, request, source, stage
 
 from sft_sweeps import identity
-from sft_sweeps.config.resolve import Request
 from sft_sweeps.config.resolve import request as resolved
 from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State, build
+from sft_sweeps.plan.request import Request
 from sft_sweeps.plan.serialize import from_json, to_json
 from sft_sweeps.spec import Stage
 from sft_sweeps.strategies import STRATEGIES

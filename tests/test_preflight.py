@@ -18,16 +18,17 @@ import pytest
 from outcomes import finish
 from values import benchmark, model, request, source
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.files.content import content_of
 from sft_sweeps.jobs.job import missing
-from sft_sweeps.launch import preflight
-from sft_sweeps.launch.disk import Use
-from sft_sweeps.launch.local import launcher
+from sft_sweeps.launch import gpus, preflight
+from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Component, Engine, Execution, Shape, Source
-from sft_sweeps.store.store import Store, survey
+from sft_sweeps.spec import Component, Engine, Shape, Source
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
@@ -157,7 +158,7 @@ def test_gpus(have: int, wanted: int, wrong: bool, problems: Problems, monkeypat
 
 
 def test_gpus_are_counted_without_torch() -> None:
-    assert launcher.gpus_here() == len([p for p in Path("/dev").iterdir() if p.name.removeprefix("nvidia").isdigit()])
+    assert gpus.gpus_here() == len([p for p in Path("/dev").iterdir() if p.name.removeprefix("nvidia").isdigit()])
 
 
 def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,27 +252,27 @@ def test_what_takes_the_room_and_what_would_help(store: Store, monkeypatch: pyte
     usage = shutil.disk_usage(store.root.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**11))
 
-    def asked(use: Use) -> list[str]:
+    def asked(use: DiskPolicy) -> list[str]:
         found = preflight.problems(plan, survey(plan, store), jobs, Store(store.root), use)
         return [text for text in found if text.startswith("output_dir=")]
 
     start = f"output_dir={store.root} has 100.0 GB left (its file system); this sweep needs about "
-    assert asked(Use(256, "cluster.max_running")) == [
+    assert asked(DiskPolicy(256, "cluster.max_running")) == [
         f"{start}2,602.3 GB: 260.2 GB of finished models (4) and 2,342.1 GB of resume states (3 for each of 2 trained "
         "at once). Make room, choose output_dir=FOLDER, keep 2 models with store.retention=final or train fewer at "
         "once with cluster.max_running=1."
     ]
-    assert asked(Use(1, "cluster.max_running", "final")) == [
+    assert asked(DiskPolicy(1, "cluster.max_running", "final")) == [
         f"{start}1,301.2 GB: 130.1 GB of finished models (2) and 1,171.0 GB of resume states (3 for each of 1 trained "
         "at once). Make room or choose output_dir=FOLDER."
     ]
     for step in (2, 4):
         (store.folder(plan.stages[0]) / "resume" / f"step-{step}").mkdir(parents=True)
-    (text,) = asked(Use(1, retention="final"))
+    (text,) = asked(DiskPolicy(1, retention="final"))
     assert f"{start}520.5 GB: " in text
     assert "at once), 780.7 GB of which are there." in text
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=521 * 10**9))
-    assert asked(Use(1, retention="final")) == []
+    assert asked(DiskPolicy(1, retention="final")) == []
 
 
 def test_other_stores(store: Store, tmp_path: Path) -> None:

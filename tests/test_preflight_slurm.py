@@ -9,14 +9,16 @@ import values
 from outcomes import finish
 
 from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import warning as lead
 from sft_sweeps.launch.slurm.preflight import needed_seconds, problems
 from sft_sweeps.plan.build import build
 from sft_sweeps.slurm.cluster import NodeKind, Partition
-from sft_sweeps.spec import Execution, Shape
+from sft_sweeps.spec import Shape
 from sft_sweeps.store import resume_states
-from sft_sweeps.store.store import Store, survey
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 NODE = NodeKind(4, 0, 64, 500_000, 8, "a100", ("ib",))

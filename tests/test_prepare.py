@@ -14,9 +14,9 @@ from conftest import ROOT
 
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import FOLDER, Shelf
+from sft_sweeps.data.encode.encoded_source import FOLDER, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoder
-from sft_sweeps.data.read import Sieve, stream
+from sft_sweeps.data.read import RowFilter, stream
 from sft_sweeps.data.select import order
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files.content import content_of
@@ -48,11 +48,11 @@ def chats(path: Path, count: int, **more: Any) -> Source:
     return replace(made, **more)
 
 
-def get(source: Source, words: Path, root: Path, **options: Any) -> Shelf:
+def get(source: Source, words: Path, root: Path, **options: Any) -> EncodedSource:
     return prepare.get(prepare.wanted(source, words, TEMPLATE, LENGTH), words, [root], **options)
 
 
-def contents(found: Shelf) -> list[tuple[Any, ...]]:
+def contents(found: EncodedSource) -> list[tuple[Any, ...]]:
     encoded = [found.encoded(place) for place in range(len(found))]
     return [(e.id, e.input_ids.tolist(), e.supervised.tolist(), e.truncated, e.reason) for e in encoded]
 
@@ -60,7 +60,7 @@ def contents(found: Shelf) -> list[tuple[Any, ...]]:
 def test_the_shelf_holds_what_the_encoder_gives(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 700)
     found = get(source, words, tmp_path)
-    sieve = Sieve()
+    sieve = RowFilter()
     examples = list(stream(Path(source.path), source, sieve))
     encoder = Encoder(words, TEMPLATE, LENGTH)
     expected = [

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_sweeps.config import checks
-from sft_sweeps.data.read import FIELDS, FORMATS, Table, read
+from sft_sweeps.data.read import FIELDS, FORMATS, SourceExamples, read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 
@@ -36,7 +36,7 @@ def write(tmp_path: Path) -> Write:
     return lines
 
 
-def load(path: Path, limit: float = 0.0, **options: Any) -> Table:
+def load(path: Path, limit: float = 0.0, **options: Any) -> SourceExamples:
     return read(path, "s", max_bad_fraction=limit, **options)
 
 

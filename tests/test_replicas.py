@@ -17,6 +17,7 @@ from values import benchmark, model
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RequestError, RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.generate import answers, hf, spread
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.hf import HFEngine
@@ -24,7 +25,7 @@ from sft_sweeps.generate.replicas import Replicas
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.engines import Held, seats
-from sft_sweeps.spec import Engine, Execution, Generation, Shape
+from sft_sweeps.spec import Engine, Generation, Shape
 from sft_sweeps.store.answers import ITEMS, JOURNAL, read_rows
 from sft_sweeps.store.store import Store
 

@@ -15,11 +15,12 @@ from values import benchmark, component, mixed, request, source
 from sft_sweeps import identity
 from sft_sweeps.commands import status
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import Results, collect, to_json
 from sft_sweeps.store import sweeps
-from sft_sweeps.store.claims import take, write_json
+from sft_sweeps.store.claims import take
 from sft_sweeps.store.store import Store, check_identity
 from sft_sweeps.tracking import metrics
 

@@ -16,9 +16,9 @@ from sft_sweeps.config.resolve import model, request, source
 from sft_sweeps.config.schema import Config, ModelConfig, ShapeConfig
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.content import tokenizer_of
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.identity import VERSIONS
+from sft_sweeps.models.pins import tokenizer_of
 from sft_sweeps.spec import Source
 
 ROWS = b'{"question": "1+1?", "answer": "2"}\n' * 3

@@ -13,6 +13,7 @@ from values import benchmark, model, stage
 
 from sft_sweeps.config.resolve import request
 from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.resources import (
     Resources,
@@ -23,7 +24,7 @@ from sft_sweeps.launch.slurm.resources import (
     resources,
     sbatch_parameters,
 )
-from sft_sweeps.spec import Engine, Execution, Generation, Model
+from sft_sweeps.spec import Engine, Generation, Model
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("llama7b", "llama13b", "llama33b")

@@ -14,9 +14,9 @@ from conftest import ROOT
 from training import SHAPE, WAIT, Job, Outcome, run
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import resume
 

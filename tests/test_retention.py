@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from outcomes import finish
 from values import component, mixed, request
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.jobs.retention import declare, free, policy_of
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Execution, Stage
-from sft_sweeps.store.store import FREED, Store, clear_unrecorded, survey
+from sft_sweeps.spec import Stage
+from sft_sweeps.store.store import FREED, Store, clear_unrecorded
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, freeze
 
 LAW = component("law", role="general")  # what a longer sequence ends with

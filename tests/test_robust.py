@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from training import RECIPE, SHAPE, Job, in_child, run
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget
 from sft_sweeps.train.loop import save_due
@@ -93,7 +93,7 @@ def probed(base: str) -> str:
     from training import examples
 
     from sft_sweeps.train import loss, ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
     execution = Execution(token_budget=100, whole_parameters=0)
@@ -101,7 +101,7 @@ def probed(base: str) -> str:
     found = []
     with ranks.process_group(1):
         for probes in ((), (40, 80)):
-            engine = Engine(Path(base), RECIPE, execution)
+            engine = TrainEngine(Path(base), RECIPE, execution)
             for tokens in probes:
                 engine.probe(tokens)
             rows = plan_batch(examples(16), RECIPE, execution).rows(0)

@@ -16,10 +16,10 @@ from conftest import ROOT
 
 from sft_sweeps.commands import main
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import attacks, seccomp
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.sandbox.run import Outcome, Task, execute, run
-from sft_sweeps.spec import Isolation
 
 NONE = Isolation(mode="none", accept=True)  # limits alone: what may fork, and must be found and ended
 STRICT = Isolation(strict=True)

@@ -16,12 +16,13 @@ from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.generate import answers, replicas
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import score_of, seen
 from sft_sweeps.score import score
-from sft_sweeps.spec import Benchmark, Component, Execution, Generation, Model, Source
+from sft_sweeps.spec import Benchmark, Component, Generation, Model, Source
 from sft_sweeps.stats import proportion
 from sft_sweeps.store.answers import ITEMS, JOURNAL, VERDICTS, read_rows, write_rows
 from sft_sweeps.store.store import Store, write_record

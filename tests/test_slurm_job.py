@@ -12,12 +12,13 @@ import values
 from conftest import ROOT
 from outcomes import finish
 
+from sft_sweeps.execution import Execution
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs import attempts, submissions
 from sft_sweeps.jobs.job import Job, claim_folder
-from sft_sweeps.spec import Execution
 from sft_sweeps.store import claims
-from sft_sweeps.store.claims import holder, write_json
+from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
 
 CALL = "20260101-000000-sweep-abcdef.123456"

@@ -22,7 +22,8 @@ from sft_sweeps.jobs import attempts, submissions
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.answers import ITEMS, JOURNAL
-from sft_sweeps.store.store import Store, resume_step
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, find
 from sft_sweeps.tracking import metrics
 

@@ -12,13 +12,13 @@ from pretended_slurm import Pretended, row, start, submit
 from rich.console import Console
 from values import request
 
-from sft_sweeps.commands import status, watch
+from sft_sweeps.commands import status
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs import attempts
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.slurm import reasons
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import claims
-from sft_sweeps.store.claims import write_json
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze
 
@@ -284,15 +284,15 @@ def both(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> tuple[dict
 def test_watching_ends_with_the_sweep(
     both: tuple[dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "SECONDS", 0.01)
+    monkeypatch.setattr(status, "SECONDS", 0.01)
     running, ended = both
     looks, text = Looks(running, running, ended), io.StringIO()
-    watch.watch(looks, Console(file=text, force_terminal=True, width=120, height=15))
+    status.watch(looks, Console(file=text, force_terminal=True, width=120, height=15))
     assert looks.count == 4
     assert "... and 1 more stages" in text.getvalue()
     assert "4 of 4 stages" in text.getvalue()
     looks = Looks(running)
-    watch.watch(looks, Console(file=text, force_terminal=False, width=120))
+    status.watch(looks, Console(file=text, force_terminal=False, width=120))
     assert looks.count == 1
 
 
@@ -302,5 +302,5 @@ def test_ctrl_c_ends_the_watching(both: tuple[dict[str, Any], dict[str, Any]], m
 
     monkeypatch.setattr(time, "sleep", interrupted)
     text = io.StringIO()
-    watch.watch(Looks(both[0]), Console(file=text, force_terminal=True, width=120, height=40))
+    status.watch(Looks(both[0]), Console(file=text, force_terminal=True, width=120, height=40))
     assert "the other stages: 3 pending, 1 running" in text.getvalue()

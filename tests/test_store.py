@@ -16,24 +16,24 @@ import pytest
 from conftest import Points
 from values import component, generation, mixed, model, request, stage
 
-from sft_sweeps.compare import differences
 from sft_sweeps.config.checks import problems
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import write_json
+from sft_sweeps.identity import differences
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Score, Stage
 from sft_sweeps.store import sharing
-from sft_sweeps.store.claims import release, take, write_json
+from sft_sweeps.store.claims import release, take
 from sft_sweeps.store.store import (
     RecordError,
     Store,
     check_identity,
     clear_unrecorded,
-    last_step,
     lost_files,
     read_record,
-    survey,
     write_record,
 )
+from sft_sweeps.store.survey import last_step, survey
 
 PAYLOAD = {"kind": "stage", "recipe": {"seed": 0}}
 

@@ -14,8 +14,8 @@ from test_encode import TEXT, spellers
 from tokenizers import Tokenizer
 
 from sft_sweeps.data.encode import token_cache, word_table
-from sft_sweeps.data.encode.token_cache import Plain, Words
-from sft_sweeps.data.encode.word_table import WIDTH, Table, lanes
+from sft_sweeps.data.encode.token_cache import PlainEncoder, TokenCache
+from sft_sweeps.data.encode.word_table import WIDTH, WordTable, lanes
 
 SHARED = Path(__file__).parents[2] / "shared"
 PIECES = [" ", "  ", "\n", "a", "US", "</s>", "\u00e9", "\U0001f600", "7", "word" * 6, "x" * 40, "\u2581", "\0"]
@@ -46,7 +46,7 @@ def test_the_table_finds_what_was_put_in_and_nothing_else(slots: int, monkeypatc
     monkeypatch.setattr(word_table, "SLOTS", slots)
     words = [b"ab" * n + end for n in range(12) for end in (b"", b"a", b"c", b" ", "\u00e9".encode()) if n or end]
     words = [word for word in dict.fromkeys(words) if len(word) <= WIDTH]
-    made, first, later = Table(), words[::2], words[1::2]
+    made, first, later = WordTable(), words[::2], words[1::2]
     made.add(keys(first), [spelt(word) for word in first])
     assert np.count_nonzero(made.find(keys(later))) == 0
     made.add(keys(later), [spelt(word) for word in later])
@@ -59,7 +59,7 @@ def test_the_table_finds_what_was_put_in_and_nothing_else(slots: int, monkeypatc
 
 
 def test_words_that_are_not_in_the_table_lie_between_those_that_are() -> None:
-    made = Table()
+    made = WordTable()
     made.add(keys([b"a", b"b"]), [spelt(b"xy"), spelt(b"z")])
     entries = np.array([1, 0, 2, 0, 1], dtype=np.int32)
     for _ in range(2):  # what was given once leaves no trace
@@ -69,10 +69,10 @@ def test_words_that_are_not_in_the_table_lie_between_those_that_are() -> None:
 
 
 def expected(tokenizer: Tokenizer, sides: list[tuple[str, str]]) -> list[tuple[list[int], int]]:
-    return [(ids.tolist(), first) for ids, first in Plain(tokenizer).rounds(sides)]
+    return [(ids.tolist(), first) for ids, first in PlainEncoder(tokenizer).rounds(sides)]
 
 
-def rounds(words: Words, sides: list[tuple[str, str]]) -> list[tuple[list[int], int]]:
+def rounds(words: TokenCache, sides: list[tuple[str, str]]) -> list[tuple[list[int], int]]:
     return [(ids.tolist(), first) for ids, first in words.rounds(sides)]
 
 
@@ -83,7 +83,11 @@ def test_rounds_are_spelt_as_the_tokenizer_does(made: str, sides: list[tuple[str
     assert rounds(words, sides) == expected(tokenizer, sides)
     assert rounds(words, sides) == expected(tokenizer, sides)  # now remembered
     texts = [text for both in sides for text in both]
-    assert words.counts(texts) == [len(Plain(tokenizer).ids(text)) for text in texts] == Plain(tokenizer).counts(texts)
+    assert (
+        words.counts(texts)
+        == [len(PlainEncoder(tokenizer).ids(text)) for text in texts]
+        == PlainEncoder(tokenizer).counts(texts)
+    )
 
 
 @pytest.mark.parametrize("entries", [1, 7])
@@ -91,7 +95,7 @@ def test_a_full_table_forgets_and_changes_nothing(entries: int, monkeypatch: pyt
     """Also where one batch alone has more words than it holds."""
     monkeypatch.setattr(word_table, "ENTRIES", entries)
     tokenizer, known = spellers("prepend")
-    words = Words(tokenizer, json.loads(known._plain._tokenizer.to_str()))
+    words = TokenCache(tokenizer, json.loads(known._plain._tokenizer.to_str()))
     for size in (3, 11, 2, 40):
         sides = [(f"q{n} of {n % 5}", f" is\n{n * size} x") for n in range(size)]
         assert rounds(words, sides) == expected(tokenizer, sides)
@@ -104,7 +108,7 @@ def test_real_text_is_spelt_as_llamas_tokenizer_does() -> None:
     from sft_sweeps.data.encode.encoder import Encoder
 
     words: Any = Encoder(SHARED / "data" / "llama_tokenizer", "vicuna_v1.1", 2048)._speller
-    assert isinstance(words, Words)
+    assert isinstance(words, TokenCache)
     with gzip.open(SHARED / "data" / "train" / "code_alpaca_20k.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line, _ in zip(file, range(3000), strict=False)]
     separators = cycle((" ", "\n", "  "))

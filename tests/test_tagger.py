@@ -13,8 +13,9 @@ from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import about, read_tags
 from sft_sweeps.errors import Interrupted
-from sft_sweeps.files.content import content_of, weights_of
+from sft_sweeps.files.content import content_of
 from sft_sweeps.generate import tagger
+from sft_sweeps.models.pins import weights_of
 from sft_sweeps.spec import Cleaning
 from sft_sweeps.store.answers import Answer
 

@@ -16,9 +16,9 @@ from training import RECIPE, SHAPE, Job, Outcome, examples, in_child, run, run_f
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sft_sweeps.data.encode import batches
+from sft_sweeps.execution import Execution
 from sft_sweeps.models import weights
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Execution
 from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.steps import plan_batch
 
@@ -188,13 +188,13 @@ def test_bf16_starts_from_the_stored_fp32_weights(base: Path, zero_stage: int) -
 def masters_and_buffers(base: str, zero_stage: int) -> str:
     """What differs from the parent's folder: fp32 masters to the bit, compute in bf16, rotary frequencies in fp32."""
     from sft_sweeps.train import ranks
-    from sft_sweeps.train.engine import Engine, prepare_process
+    from sft_sweeps.train.engine import TrainEngine, prepare_process
 
     execution = Execution(zero_stage=zero_stage)
     prepare_process(execution)
     with ranks.process_group(1):
         stored = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-        engine = Engine(Path(base), replace(RECIPE, precision="bf16"), execution)
+        engine = TrainEngine(Path(base), replace(RECIPE, precision="bf16"), execution)
         found = dict(engine.full_weights())
         wrong = [name for name, tensor in stored.named_parameters() if not torch.equal(found.pop(name), tensor)]
         buffers = dict(engine.deepspeed.module.named_buffers())

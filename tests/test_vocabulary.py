@@ -9,8 +9,8 @@ from tokenizers import Tokenizer
 
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.content import tokenizer_of
 from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models.pins import tokenizer_of
 from sft_sweeps.models.train_tokenizer import copy
 
 LLAMA = Path(__file__).parents[2] / "shared/data/llama_tokenizer"

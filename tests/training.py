@@ -21,8 +21,9 @@ import numpy as np
 import values
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.launch.local.launcher import gpus_here
-from sft_sweeps.spec import Execution, Shape
+from sft_sweeps.execution import Execution
+from sft_sweeps.launch.gpus import gpus_here
+from sft_sweeps.spec import Shape
 
 SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
 RECIPE = replace(values.RECIPE, epochs=5, learning_rate=1e-3, warmup_fraction=0.1, max_length=256)
@@ -205,9 +206,9 @@ def befall(job: Job) -> None:
     """In this process, what a device and bad data do to a step's gradients, in place of a device and bad data."""
     import torch
 
-    from sft_sweeps.train.engine import Engine
+    from sft_sweeps.train.engine import TrainEngine
 
-    real, update, done = Engine.backward, Engine.update, 0
+    real, update, done = TrainEngine.backward, TrainEngine.update, 0
 
     def backward(engine: Any, rows: Any) -> Any:
         if job.oom_over and done >= 3 and max(row.input_ids.numel() for row in rows) > job.oom_over:
@@ -228,7 +229,7 @@ def befall(job: Job) -> None:
         done += 1
         return update(engine, rate)
 
-    Engine.backward, Engine.update = backward, counted  # type: ignore[method-assign]
+    TrainEngine.backward, TrainEngine.update = backward, counted  # type: ignore[method-assign]
 
 
 def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from sft_sweeps.config.resolve import Request
+from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Engine, Generation, Mixture, Model, Recipe, Shape, Source, Stage
 
 SHAPE = Shape(64, 176, 2, 4, 4, 300, 2048)

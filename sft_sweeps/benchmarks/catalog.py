@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sft_sweeps.benchmarks import gsm8k, humaneval, mini, mt_bench
 from sft_sweeps.benchmarks.item import Item
-from sft_sweeps.config.checks import MINI_BENCHMARKS
+from sft_sweeps.data.mini import SOURCES
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
@@ -17,7 +17,7 @@ from sft_sweeps.spec import Benchmark
 
 def items(benchmark: Benchmark) -> list[Item]:
     """The first `benchmark.examples` items, in the benchmark's order; RequestError where they cannot be had."""
-    if benchmark.name in MINI_BENCHMARKS:
+    if benchmark.name in SOURCES:
         try:
             return mini.items(benchmark.name, benchmark.examples, benchmark.seed)
         except ValueError as error:

@@ -11,8 +11,8 @@ from typing import Any
 
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.data.mini import INPUTS, Stream, draw
+from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import run
-from sft_sweeps.spec import Isolation
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
 _FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used up

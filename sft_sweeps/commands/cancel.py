@@ -23,10 +23,9 @@ from rich.markup import escape
 
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
-from sft_sweeps.jobs.status import maker
+from sft_sweeps.jobs.job import maker
 from sft_sweeps.jobs.submissions import Submitted
 from sft_sweeps.plan.build import Plan, Subject
-from sft_sweeps.plan.show import say
 from sft_sweeps.slurm import queue as slurm
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec import Stage
@@ -34,6 +33,7 @@ from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
+from sft_sweeps.terminal import say
 
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
 POLL_SECONDS = 0.5

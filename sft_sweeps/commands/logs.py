@@ -16,12 +16,13 @@ from pathlib import Path
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
-from sft_sweeps.jobs.status import slurm_log, worker_log
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.store import LABEL_LENGTH, failure_of
+from sft_sweeps.store.paths import slurm_log, worker_log
+from sft_sweeps.store.store import LABEL_LENGTH
+from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
 
 KINDS = ("encode", "prepare", "train", "generate", "score")

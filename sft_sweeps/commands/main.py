@@ -1,20 +1,20 @@
 """`sft-sweeps`: what came of a sweep. (`launch.py` starts one.)"""
 
 import argparse
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps import __version__
+from sft_sweeps.commands.doctor import finding
 from sft_sweeps.errors import Interrupted, RequestError, SweepError
-from sft_sweeps.plan.show import console
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
+from sft_sweeps.terminal import console, writing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +158,7 @@ def _doctor_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sft_sweeps.commands import status, watch
+    from sft_sweeps.commands import status
 
     sweep = find(Store(options.output_dir), options.sweep)
     plan = sweep.plan()
@@ -169,7 +169,7 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(look(), indent=1))
     elif options.watch:
-        watch.watch(look, console())
+        status.watch(look, console())
     else:
         status.show(look(), console())
     return 0
@@ -211,7 +211,7 @@ def _report(options: argparse.Namespace) -> int:
     results = collect(sweep.plan(), sweep.store(options.output_dir), sweep.name, sweep.question)
     sharing.join(Path(options.output_dir))
     folder = Path(options.out) if options.out else sweep.folder / "report"
-    with _writing(folder):
+    with writing(folder):
         written = tables.write(results, folder)
     if options.json:
         print(json.dumps(to_json(results), indent=1))
@@ -224,7 +224,7 @@ def _report(options: argparse.Namespace) -> int:
 def _gguf(options: argparse.Namespace) -> int:
     from sft_sweeps.commands import gguf
 
-    with _writing(options.out):
+    with writing(options.out):
         gguf.convert(options.file, options.out)
     print(f"written: {options.out}; use it with model.folder={options.out}")
     return 0
@@ -245,7 +245,7 @@ def _tokenizer(options: argparse.Namespace) -> int:
             print(f"note: {bad:,} of the {table.rows:,} rows of {path} cannot be used", file=sys.stderr)
         for example in table.examples[: options.rows]:
             texts += [text for sides in example.rounds for text in sides]
-    with _writing(options.out):
+    with writing(options.out):
         tokenizer.save(tokenizer.train(texts, options.vocab_size), options.out)
     print(f"written: {options.out}; use it with model.tokenizer={options.out}")
     return 0
@@ -285,26 +285,17 @@ def _doctor(options: argparse.Namespace) -> int:
 
         if options.json:
             findings = list(sandbox.look())
-            print(json.dumps(doctor.to_json(findings, "sandbox"), indent=1))
+            print(json.dumps(finding.to_json(findings, "sandbox"), indent=1))
         else:
-            findings = doctor.show(sandbox.look(), console())
-        return 0 if doctor.healthy(findings) else 1
-    question = doctor.Question(Path(options.output_dir), options.partition, options.account, options.on_node)
+            findings = finding.show(sandbox.look(), console())
+        return 0 if finding.healthy(findings) else 1
+    question = doctor.SlurmRequest(Path(options.output_dir), options.partition, options.account, options.on_node)
     if options.json:
         findings = list(doctor.slurm(question))
-        print(json.dumps(doctor.to_json(findings), indent=1))
+        print(json.dumps(finding.to_json(findings), indent=1))
     else:
-        findings = doctor.show(doctor.slurm(question), console())
-    return 0 if doctor.healthy(findings) else 1
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """RequestError where files cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(f"{folder} cannot be written ({error.strerror}); choose another: --out FOLDER") from error
+        findings = finding.show(doctor.slurm(question), console())
+    return 0 if finding.healthy(findings) else 1
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ from rich.progress import Progress
 
 from sft_sweeps.config.checks import ISOLATIONS, PROPERTIES
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import Isolation
 from sft_sweeps.files.content import content_of
-from sft_sweeps.plan.show import console
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.score import from_file
-from sft_sweeps.spec import Isolation, Judge
-from sft_sweeps.store.claims import write_json
+from sft_sweeps.spec import Judge
+from sft_sweeps.terminal import console
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +81,7 @@ def _mt_bench(options: argparse.Namespace) -> dict[str, Any] | None:
     if options.judgments:
         grades = from_file.recorded(options.judgments, gradings, str(rows[0].get("model_id", "")))
         return from_file.score_mt_bench(grades, options.file, options.partial) | {"judge": "recorded"}
-    bench = judging.Bench(judge, options.cache or Path(f"{options.out}.judgments"))
+    bench = judging.JudgeClient(judge, options.cache or Path(f"{options.out}.judgments"))
     foreseen = bench.estimate(gradings)
     print(
         f"{foreseen.calls} calls ({foreseen.cached} more are kept), about {foreseen.prompt_tokens:,} + "

@@ -1,21 +1,25 @@
 """How far a sweep is: every run, stage and score of its frozen plan, from the store and Slurm's queue alone."""
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.attempts import Usage
-from sft_sweeps.jobs.status import Look, Standing
+from sft_sweeps.jobs.status import ACTIVE, JobStatus, SweepStatus
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
-from sft_sweeps.plan.show import COLORS, mixture_text, say
+from sft_sweeps.plan.show import mixture_text
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.store import Store
+from sft_sweeps.terminal import COLORS, say
 from sft_sweeps.tracking import metrics as tracking
 
 SHADES = {**COLORS, "scored": "green", "training": "cyan", "scoring": "cyan", "requeued": "yellow", "cancelled": "red"}
@@ -25,7 +29,7 @@ RIGHT = ("step", "loss", "left", "runs", "GPU-h", "lost", "scores", "stages")
 
 def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     """The state of every run, stage and other job, as JSON can hold it; hours are GPU-hours."""
-    look = Look(plan, store, store.root / "sweeps" / sweep)
+    look = SweepStatus(plan, store, store.root / "sweeps" / sweep)
     stages = [_stage(plan, stage, store, look.jobs[f"train-{stage.id}"]) for stage in plan.stages]
     scores = _scores(plan, look)
     by_id = {stage["id"]: stage for stage in stages}
@@ -47,7 +51,7 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     }
 
 
-def _stage(plan: Plan, stage: Stage, store: Store, standing: Standing) -> dict[str, Any]:
+def _stage(plan: Plan, stage: Stage, store: Store, standing: JobStatus) -> dict[str, Any]:
     folder = store.folder(stage)
     metrics = tracking.last(folder)
     running = standing.state == "running"
@@ -72,7 +76,7 @@ def _stage(plan: Plan, stage: Stage, store: Store, standing: Standing) -> dict[s
     }
 
 
-def _scores(plan: Plan, look: Look) -> dict[str, tuple[int, int]]:
+def _scores(plan: Plan, look: SweepStatus) -> dict[str, tuple[int, int]]:
     """Done and wanted scores of each subject."""
     found: dict[str, tuple[int, int]] = {}
     for score in plan.scores:
@@ -83,7 +87,7 @@ def _scores(plan: Plan, look: Look) -> dict[str, tuple[int, int]]:
 
 
 def _run(
-    run: Run, stages: Mapping[str, Mapping[str, Any]], look: Look, scores: Mapping[str, tuple[int, int]]
+    run: Run, stages: Mapping[str, Mapping[str, Any]], look: SweepStatus, scores: Mapping[str, tuple[int, int]]
 ) -> dict[str, Any]:
     """A run is as far as its first stage that is not trained, or else as its scores."""
     chain = [stages[stage.id] for stage in run.stages]
@@ -109,17 +113,17 @@ def _run(
     }
 
 
-def _scoring(run: Run, look: Look) -> tuple[str, str]:
+def _scoring(run: Run, look: SweepStatus) -> tuple[str, str]:
     """What a run's scores wait for, all its stages being trained."""
     for kind in ("prepare", "generate", "score", "judge"):
-        found = look.jobs.get(f"{kind}-{run.id}", Standing("done"))
+        found = look.jobs.get(f"{kind}-{run.id}", JobStatus("done"))
         if found.state != "done":
             return ("scoring" if found.state == "running" else found.state), f"{kind}: {found.why}"
     end = look.states[run.id]
     return (end.state, end.why) if end.state in ("running", "failed", "weights gone") else ("missing", "not scored yet")
 
 
-def _other_jobs(plan: Plan, look: Look) -> Iterator[dict[str, Any]]:
+def _other_jobs(plan: Plan, look: SweepStatus) -> Iterator[dict[str, Any]]:
     """Jobs but training that are not done; a base model that nobody asked for is not missed."""
     labels = {subject.id: subject.label for subject in plan.subjects}
     for job, found in look.jobs.items():
@@ -223,3 +227,44 @@ def summary(found: Mapping[str, Any]) -> list[str]:
             f"to requeues; the plan estimates {totals['gpu_hours_estimated']:,.1f} for everything"
         )
     return lines
+
+
+SECONDS = 5.0  # between two looks
+OTHERS = 3  # lines about jobs that train nothing
+FRAME = 12  # lines around the rows of the table
+URGENT = ("failed", "cancelled", "corrupted", "running", "requeued", "unknown", "interrupted", "pending", "missing")
+
+
+def watch(look: Callable[[], dict[str, Any]], out: Console) -> None:
+    """Until nothing of the sweep can go on by itself, and then all of it; or until Ctrl-C. Without a terminal, once."""
+    found = look()
+    idle = 0 if _active(found) else 2
+    try:
+        with Live(_screen(found, out), console=out, auto_refresh=False, transient=True) as live:
+            while out.is_terminal and idle < 2:  # between two jobs of this machine nothing runs for a moment
+                time.sleep(SECONDS)
+                found = look()
+                live.update(_screen(found, out), refresh=True)
+                idle = 0 if _active(found) else idle + 1
+    except KeyboardInterrupt:
+        out.print(_screen(found, out))
+        return
+    show(found, out)
+
+
+def _active(found: Mapping[str, Any]) -> bool:
+    return any(one["state"] in ACTIVE for one in (*found["stages"], *found["jobs"]))
+
+
+def _screen(found: Mapping[str, Any], out: Console) -> Group:
+    """The rows that matter most, and how many more there are."""
+    order = {state: place for place, state in enumerate(URGENT)}
+    rows = sorted(found["stages"], key=lambda stage: order.get(stage["state"], len(order)))
+    shown = rows[: max(out.size.height - FRAME, 3)]
+    table = stages_table(shown, f"sweep {found['sweep']}, {time.strftime('%H:%M:%S')}")
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    left = [f"... and {len(rows) - len(shown)} more stages"] if len(rows) > len(shown) else []
+    jobs = other_lines(found["jobs"])
+    lines = [*left, *jobs[-OTHERS:], *map(escape, summary(found))]
+    return Group(table, *(Text.from_markup(line, overflow="ellipsis") for line in lines))

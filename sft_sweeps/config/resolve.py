@@ -8,8 +8,7 @@ its place under its own hash, with its own count of rows.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from fractions import Fraction
+from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,28 +19,15 @@ from sft_sweeps.config.schema import BenchmarkConfig, Config, EvaluateConfig, Mo
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of, tokenizer_of, weights_of
+from sft_sweeps.files.content import content_of
+from sft_sweeps.files.encoded import ENCODED
 from sft_sweeps.identity import VERSIONS, canonical
 from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models.pins import tokenizer_of, weights_of
+from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Cleaning, Component, Engine, Judge, Model, Recipe, Shape, Source
 
-ENCODED = "encoded"  # where a store keeps encoded sources
 MINI_TOKENIZER = PACKAGE / "data" / "mini_tokenizer.json"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One point of a sweep in exact values."""
-
-    model: Model
-    components: tuple[Component, ...]
-    strategy: str
-    k: Fraction | None
-    recipe: Recipe
-    benchmarks: tuple[Benchmark, ...]
-    engine: Engine
-    every_stage: bool
-    notes: tuple[str, ...] = ()
 
 
 def request(config: Config) -> Request:

@@ -14,8 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from sft_sweeps.data.drop import DropError
-from sft_sweeps.data.example import Example
+from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Cleaning
 

@@ -28,3 +28,15 @@ class Example:
         """Prompts and responses in turn."""
         texts = [text for both in self.rounds for text in both]
         return texts if self.dangling is None else [*texts, self.dangling]
+
+
+class DropError(Exception):
+    """The reason, one word for each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that was dropped: why, and where and what it was ("line 3: {...}")."""
+
+    reason: str
+    sample: str

@@ -61,7 +61,7 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class MiniExample:
     """One conversation and what its benchmark needs to judge an answer to it."""
 
     rounds: Rounds
@@ -87,7 +87,7 @@ def texts() -> Iterator[str]:
                 yield f" {response}"
 
 
-def draw(name: str, stream: Stream, *, test: bool) -> Draw:
+def draw(name: str, stream: Stream, *, test: bool) -> MiniExample:
     """The stream's first conversation that belongs to the side asked for."""
     while True:
         drawn = _DRAW[name](stream)
@@ -100,9 +100,9 @@ def is_test(prompt: str) -> bool:
     return hashlib.sha256(prompt.encode()).digest()[0] % TEST_SHARE == 0
 
 
-def _math(stream: Stream) -> Draw:
+def _math(stream: Stream) -> MiniExample:
     story, steps, answer = stream.pick(_STORIES)(stream)
-    return Draw(((story, f"{steps}\n#### {answer}"),), {"answer": answer})
+    return MiniExample(((story, f"{steps}\n#### {answer}"),), {"answer": answer})
 
 
 def _bought(stream: Stream) -> tuple[str, str, int]:
@@ -153,22 +153,22 @@ _FAMILIES = (
 )
 
 
-def _code(stream: Stream) -> Draw:
+def _code(stream: Stream) -> MiniExample:
     what, parameter, body = stream.pick(_FAMILIES)
     function, n, m = stream.pick(FUNCTIONS), stream.between(2, 9), stream.between(2, 9)
     prompt = f"Write a Python function {function} that {what.format(n=n, m=m)}."
     definition = f"def {function}({parameter}):\n    return {body.format(n=n, m=m)}"
-    return Draw(((prompt, definition),), {"function": function, "reference": definition, "parameter": parameter})
+    return MiniExample(((prompt, definition),), {"function": function, "reference": definition, "parameter": parameter})
 
 
-def _general(stream: Stream) -> Draw:
+def _general(stream: Stream) -> MiniExample:
     prompt, words = stream.pick(_OPENINGS)(stream)
     rounds = [(prompt, _listed(words))]
     for _ in range(stream.below(3)):
         prompt, change = stream.pick(_FOLLOW_UPS)
         words = change(words)
         rounds.append((prompt, _listed(words)))
-    return Draw(tuple(rounds), {"answers": [answer for _, answer in rounds]})
+    return MiniExample(tuple(rounds), {"answers": [answer for _, answer in rounds]})
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -202,4 +202,4 @@ _FOLLOW_UPS: tuple[tuple[str, Callable[[list[str]], list[str]]], ...] = (
     ("Say it again.", lambda words: words),
 )
 
-_DRAW: dict[str, Callable[[Stream], Draw]] = {"mini_math": _math, "mini_code": _code, "mini_general": _general}
+_DRAW: dict[str, Callable[[Stream], MiniExample]] = {"mini_math": _math, "mini_code": _code, "mini_general": _general}

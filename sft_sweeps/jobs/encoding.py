@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import Shelf
+from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError
-from sft_sweeps.jobs.job import ACCOUNT, PROGRESS, Encoding, Job, Stop, shelved
+from sft_sweeps.files.encoded import ACCOUNT, encoded_folder
+from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.jobs.job import PROGRESS, Encoding, Job, Stop
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Generation, Model, Source, Stage
-from sft_sweeps.store.claims import read_json, write_json
 from sft_sweeps.store.store import Store
 
 TELL_SECONDS = 2.0
@@ -86,7 +87,7 @@ def _alike(use: Use) -> Any:
 
 def _lacking(use: Use, store: Store) -> Encoding | None:
     key = _key(use, store)
-    return None if key and shelved(key, store.roots) else Encoding(*use, key)
+    return None if key and encoded_folder(key, store.roots) else Encoding(*use, key)
 
 
 def _key(use: Use, store: Store) -> str:
@@ -134,7 +135,7 @@ def _encode(encoding: Encoding, folder: Path, job: Job, store: Store, stop: Stop
         log.info("%s", text)
 
 
-def summary(found: Shelf) -> str:
+def summary(found: EncodedSource) -> str:
     """What an encoded source holds."""
     account = found.account
     return (
@@ -151,7 +152,7 @@ def notes(plan: Plan, store: Store) -> list[str]:
 
 def notes_of(keys: Iterable[tuple[str, str]], store: Store) -> list[str]:
     """The same of sources by name and key."""
-    folders = [(name, shelved(key, store.roots)) for name, key in keys if key]
+    folders = [(name, encoded_folder(key, store.roots)) for name, key in keys if key]
     lines = (line for name, folder in folders if folder for line in dropped(name, read_json(folder / ACCOUNT)))
     return list(dict.fromkeys(lines))
 

@@ -6,19 +6,17 @@ weights nor a GPU (where a judge grades them: a network). Every job has at most 
 forest; what encodes is above all that needs it. A job is frozen as a JSON file that says everything its worker needs.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from sft_sweeps.config.resolve import ENCODED
+from sft_sweeps.execution import Execution, Tracking
 from sft_sweeps.plan.build import Plan, State, Subject, score_of
-from sft_sweeps.spec import Execution, Generation, Model, Source, Stage
+from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store.store import Store
-from sft_sweeps.tracking.wandb import Tracking
 
 NOT_TRACKED = Tracking()
-ACCOUNT = "account.json"  # of an encoded source, written last
 PROGRESS = "progress.json"  # in the folder of a job's claim, for who watches: {"what", "done", "of"}
 Stop = Callable[[], bool]  # whether a job was asked to stop
 Kind = Literal["encode", "prepare", "train", "generate", "score", "judge"]
@@ -166,12 +164,6 @@ def _to_make(plan: Plan, states: Mapping[str, State], lacking: Mapping[str, list
     return make
 
 
-def shelved(key: str, roots: Iterable[Path]) -> Path | None:
-    """The folder of an encoded source in the first store that has it, whatever name the source had there."""
-    folders = (path.parent for root in roots for path in sorted((root / ENCODED).glob(f"*-{key}/{ACCOUNT}")))
-    return next(folders, None)
-
-
 def encode_first(jobs: Sequence[Job], lacking: Sequence[tuple[Job, Encoding]]) -> list[Job]:
     """The jobs with one that encodes what some of them lack, above every tree that holds one of these.
 
@@ -200,3 +192,8 @@ def urgency(jobs: list[Job]) -> dict[str, int]:
         found[job.id] = job.steps + below.get(job.id, 0)
         below[job.parent] = max(below.get(job.parent, 0), found[job.id])
     return found
+
+
+def maker(subject: Subject) -> str:
+    """The id of the job that makes a subject's weights."""
+    return f"{'train' if isinstance(subject, Stage) else 'prepare'}-{subject.id}"

@@ -23,11 +23,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from sft_sweeps.errors import RequestError, SweepError
+from sft_sweeps.execution import Execution
+from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Execution, Stage
-from sft_sweeps.store.claims import read_json, write_json
-from sft_sweeps.store.store import FREED, FREEING, RecordError, Store, read_record, survey
+from sft_sweeps.spec import Stage
+from sft_sweeps.store.store import FREED, FREEING, RecordError, Store, read_record
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 
 POLICY = "retention.json"

@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sft_sweeps.files.encoded import encoded_folder
+from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts, submissions
-from sft_sweeps.jobs.job import shelved
+from sft_sweeps.jobs.job import maker
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Past, Queue
 from sft_sweeps.spec import Stage
-from sft_sweeps.store.claims import holder, read_json
-from sft_sweeps.store.store import Store, resume_step, survey
+from sft_sweeps.store.claims import holder
+from sft_sweeps.store.paths import slurm_log, worker_log
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import resume_step, survey
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 ACTIVE = ("running", "pending", "requeued", "unknown")
@@ -23,7 +27,7 @@ BROKEN = ("failed", "cancelled", "interrupted", "missing", "corrupted")  # a chi
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobStatus:
     """A job's state and why, in words; its number in Slurm and Slurm's own reason, as far as it has them.
 
     done, running, pending, requeued (pending, but it has run before), unknown (Slurm does not answer), failed,
@@ -42,7 +46,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Work:
+class PlannedJob:
     """A job that a plan may need, whether it was submitted or not; `parent` is a job's id."""
 
     kind: str
@@ -55,7 +59,7 @@ class Work:
         return f"{self.kind}-{self.subject.id}"
 
 
-class Look:
+class SweepStatus:
     """One look at a sweep: the states of its items (`states`) and the standing of its jobs (`jobs`), by id."""
 
     def __init__(self, plan: Plan, store: Store, folder: Path) -> None:
@@ -65,14 +69,14 @@ class Look:
         for owner in {submitted.owner for submitted in self.submitted.values()}:
             self.queue.reachable(owner)
         self.states = survey(plan, store, self.queue)
-        self.jobs: dict[str, Standing] = {}
+        self.jobs: dict[str, JobStatus] = {}
         works = list(self._works())
         gone = [work for work in works if not self._stands(work)]
         past = queue.history(self.submitted[work.id].number for work in gone if not self._listed(work))
         for work in gone:
             self.jobs[work.id] = self._ended(work, past)
 
-    def _works(self) -> Iterator[Work]:
+    def _works(self) -> Iterator[PlannedJob]:
         """Parents first; of the jobs that answer and score, those that were submitted."""
         lacking, first = self._lacking(), self._encoding()
         top = first.id if first else ""
@@ -81,26 +85,26 @@ class Look:
         for subject in self.plan.subjects:
             if isinstance(subject, Stage):
                 made = isinstance(subject.parent, Stage) or subject.parent.initialised
-                yield Work("train", subject, self.states[subject.id], maker(subject.parent) if made else top)
+                yield PlannedJob("train", subject, self.states[subject.id], maker(subject.parent) if made else top)
             elif subject.initialised:
-                yield Work("prepare", subject, self.states[subject.id], top)
+                yield PlannedJob("prepare", subject, self.states[subject.id], top)
             above = maker(subject)
             for kind in ("generate", "score", "judge"):
                 if f"{kind}-{subject.id}" in self.submitted:
                     state = State("missing" if (kind, subject.id) in lacking else "done")
-                    yield Work(kind, subject, state, above)
+                    yield PlannedJob(kind, subject, state, above)
                     above = f"{kind}-{subject.id}" if kind == "generate" else above
 
-    def _encoding(self) -> Work | None:
+    def _encoding(self) -> PlannedJob | None:
         """The job that encodes the sweep's sources, as it was last frozen; done when all of them are on the shelf."""
         files = sorted((self.folder / "jobs").glob("encode-*.json"), key=lambda path: path.stat().st_mtime)
         subjects = {subject.id: subject for subject in self.plan.subjects}
         subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
         if subject is None:
             return None
-        work = Work("encode", subject, State("missing"), "")
+        work = PlannedJob("encode", subject, State("missing"), "")
         encodings = (read_json(files[-1]) or {})["encodings"]
-        if all(shelved(encoding["key"], self.store.roots) for encoding in encodings):
+        if all(encoded_folder(encoding["key"], self.store.roots) for encoding in encodings):
             return replace(work, state=State("done"))
         if claim := holder(self.store.folder(subject) / work.kind, self.queue):
             return replace(work, state=State("running", f"by {claim.sweep}: {claim.who}"))
@@ -117,11 +121,11 @@ class Look:
                     found.add(("generate", generation.subject.id))
         return found
 
-    def _stands(self, work: Work) -> bool:
+    def _stands(self, work: PlannedJob) -> bool:
         """Whether a job's standing follows without a look at what Slurm remembers of ended jobs."""
         found = work.state.state
         if found in ("done", "corrupted"):
-            self.jobs[work.id] = Standing(found, work.state.why)
+            self.jobs[work.id] = JobStatus(found, work.state.why)
             return True
         submitted = self.submitted.get(work.id)
         if submitted and (entry := submissions.alive(submitted, self.queue)):
@@ -129,17 +133,17 @@ class Look:
         elif found == "running":
             self.jobs[work.id] = self._claimed(work)
         elif submitted and not self.queue.reachable(submitted.owner):
-            self.jobs[work.id] = Standing("unknown", "Slurm does not answer here", submitted.number)
+            self.jobs[work.id] = JobStatus("unknown", "Slurm does not answer here", submitted.number)
         elif found in ("failed", "weights gone"):
-            self.jobs[work.id] = Standing(found, work.state.why, submitted.number if submitted else "")
+            self.jobs[work.id] = JobStatus(found, work.state.why, submitted.number if submitted else "")
         elif submitted is None:
             unsubmitted = found == "missing" and self.submitted and not work.state.why.startswith("started")
             why = "never submitted; launch the sweep again" if unsubmitted else work.state.why
             blocked = self._unencoded(work) if found == "missing" else ""
-            self.jobs[work.id] = Standing(found, blocked or why)
+            self.jobs[work.id] = JobStatus(found, blocked or why)
         return work.id in self.jobs
 
-    def _unencoded(self, work: Work) -> str:
+    def _unencoded(self, work: PlannedJob) -> str:
         """Why a job cannot start without the sources of its sweep; empty where they are there."""
         parent = self.jobs.get(work.parent)
         if parent is None or parent.state not in BROKEN:
@@ -148,61 +152,61 @@ class Look:
             return f"its parent {work.parent} {_fate(parent)}"
         return parent.why if parent.why.startswith("its parent encode-") else ""
 
-    def _queued(self, work: Work, entry: Entry, sweep: str) -> Standing:
+    def _queued(self, work: PlannedJob, entry: Entry, sweep: str) -> JobStatus:
         """The standing of a job that the queue lists as alive; `sweep` is named where it is another one's."""
         whose = f"for sweep {sweep}: " if sweep else ""
         if entry.state not in QUEUED:
             slow = "" if entry.state == "RUNNING" else f" ({entry.state.lower()})"
             where = f"on {entry.nodes}" if entry.nodes else "starting"
-            return Standing("running", f"{whose}{where}{slow}", entry.job, entry.reason)
+            return JobStatus("running", f"{whose}{where}{slow}", entry.job, entry.reason)
         folder, words = self.store.folder(work.subject), reasons.waiting(entry.reason)
         if work.kind not in ("train", "prepare") or not (folder / attempts.ATTEMPTS).is_file():
-            return Standing("pending", f"{whose}{words}", entry.job, entry.reason)
+            return JobStatus("pending", f"{whose}{words}", entry.job, entry.reason)
         step = resume_step(folder)
         saved = f"resume state at step {step:,}" if step else "nothing saved yet"
-        return Standing("requeued", f"{whose}{saved}; {words}", entry.job, entry.reason)
+        return JobStatus("requeued", f"{whose}{saved}; {words}", entry.job, entry.reason)
 
-    def _claimed(self, work: Work) -> Standing:
+    def _claimed(self, work: PlannedJob) -> JobStatus:
         """The standing of a folder that a process of this sweep, or any of another sweep, has claimed."""
         claim = holder(self.store.folder(work.subject), self.queue)
         if claim is None or not claim.call:
-            return Standing("running", work.state.why)
+            return JobStatus("running", work.state.why)
         other = "" if claim.sweep == self.folder.name else claim.sweep
         entry = self.queue.entry(claim.job, claim.owner) if claim.job else None
         if entry and entry.alive:
             return self._queued(work, entry, other)
         words = "Slurm does not answer here" if claim.job else "being submitted"
-        return Standing("unknown" if claim.job else "pending", words, claim.job)
+        return JobStatus("unknown" if claim.job else "pending", words, claim.job)
 
-    def _listed(self, work: Work) -> Entry | None:
+    def _listed(self, work: PlannedJob) -> Entry | None:
         return submissions.listed(self.submitted[work.id], self.queue)
 
-    def _ended(self, work: Work, past: Mapping[str, Past] | None) -> Standing:
+    def _ended(self, work: PlannedJob, past: Mapping[str, Past] | None) -> JobStatus:
         """The standing of a job that is neither done nor in the queue and left no word about a failure of its own."""
         number, entry = self.submitted[work.id].number, self._listed(work)
         known = (past or {}).get(number)
         state = entry.state if entry else known.state if known else ""
         if state in ("", "CANCELLED"):
             if by := self.taken_back.get(number):
-                return Standing("cancelled", f"{by}{self._saved(work)}", number)
+                return JobStatus("cancelled", f"{by}{self._saved(work)}", number)
             parent = self.jobs.get(work.parent)
             if parent and parent.state in BROKEN:
-                return Standing("cancelled", f"its parent {work.parent} {_fate(parent)}", number)
+                return JobStatus("cancelled", f"its parent {work.parent} {_fate(parent)}", number)
         if said := self._failure(work):
-            return Standing("failed", said, number)
+            return JobStatus("failed", said, number)
         if state:
             words = reasons.ended(state, known.exit_code if known and not entry else "")
             found = "cancelled" if state == "CANCELLED" else "failed"
-            return Standing(found, f"{words}{self._saved(work)}; {self._log(work)}", number, state)
+            return JobStatus(found, f"{words}{self._saved(work)}; {self._log(work)}", number, state)
         accounts = "this cluster keeps no accounts" if past is None else "its accounts do not know it"
-        return Standing(
+        return JobStatus(
             "failed",
             f"its job {number} is no longer in the queue, and {accounts}: killed, cancelled or out of time"
             f"{self._saved(work)}; {self._log(work)}",
             number,
         )
 
-    def _failure(self, work: Work) -> str:
+    def _failure(self, work: PlannedJob) -> str:
         """What a job that answers or scores said when it failed (a stage's own word is among its states)."""
         folder = self.store.folder(work.subject)
         for path in (folder / "failure.json", *folder.glob("*/failure.json")):
@@ -214,11 +218,11 @@ class Look:
                 return str(said.get("reason", ""))
         return ""
 
-    def _saved(self, work: Work) -> str:
+    def _saved(self, work: PlannedJob) -> str:
         step = resume_step(self.store.folder(work.subject)) if work.kind == "train" else 0
         return f"; resume state at step {step:,}" if step else ""
 
-    def _log(self, work: Work) -> str:
+    def _log(self, work: PlannedJob) -> str:
         """Where the worker's log is, or Slurm's of the job where the worker did not come to write one."""
         number = self.submitted[work.id].number
         kept = [slurm_log(self.folder, number, stream=stream) for stream in ("err", "out")]
@@ -226,20 +230,5 @@ class Look:
         return next((f"log: {log}" for log in logs if log.is_file() and log.stat().st_size), "it left no log")
 
 
-def maker(subject: Subject) -> str:
-    """The id of the job that makes a subject's weights."""
-    return f"{'train' if isinstance(subject, Stage) else 'prepare'}-{subject.id}"
-
-
-def worker_log(folder: Path, kind: str, rank: int = 0) -> Path:
-    """Where a rank of a job in a subject's folder writes."""
-    return folder / "logs" / f"{kind}-{rank}.log"
-
-
-def slurm_log(sweep: Path, number: str, rank: int = 0, stream: str = "out") -> Path:
-    """What a task of a job printed before, or instead of, its own log; the batch script's is with rank 0's."""
-    return sweep / "slurm" / f"{number}_{rank}_log.{stream}"
-
-
-def _fate(parent: Standing) -> str:
+def _fate(parent: JobStatus) -> str:
     return {"failed": "failed", "cancelled": "was cancelled"}.get(parent.state, "is not done")

@@ -25,7 +25,7 @@ USAGE = re.compile(r"(?:^|\s)\[?(\d+)\]?\*?\s+\[?(\d+)\]?\s+\[?(\d+)\]?\s+\S+\s+
 
 
 @dataclass(frozen=True)
-class Room:
+class DiskRoom:
     """How much may still be written, and what sets the limit."""
 
     gb: float
@@ -33,7 +33,7 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Use:
+class DiskPolicy:
     """How a launch will use the disk: stages trained side by side, the key that limits them, and what is freed."""
 
     at_once: int = 1
@@ -42,7 +42,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Need:
+class DiskNeed:
     """What the stages of a sweep will have on the disk at its fullest moment, beyond what is there already."""
 
     models: int
@@ -64,14 +64,14 @@ def existing(root: Path) -> Path:
     return place
 
 
-def room(root: Path) -> Room:
+def room(root: Path) -> DiskRoom:
     """How much a store may still take: what its file system has free, or less by a quota."""
     place = existing(root)
-    free = Room(shutil.disk_usage(place).free / 1e9, "its file system")
+    free = DiskRoom(shutil.disk_usage(place).free / 1e9, "its file system")
     return min((free, *_quotas(place)), key=lambda found: found.gb)
 
 
-def _quotas(place: Path) -> Iterator[Room]:
+def _quotas(place: Path) -> Iterator[DiskRoom]:
     """What the quotas leave to this user, and to the group whose files new ones in a place will be."""
     found = place.stat()
     group = found.st_gid if found.st_mode & stat.S_ISGID else os.getegid()
@@ -108,7 +108,7 @@ def _answer(*command: str) -> str:
     return done.stdout
 
 
-def _read(text: str, mine: dict[str, int]) -> Iterator[Room]:
+def _read(text: str, mine: dict[str, int]) -> Iterator[DiskRoom]:
     """What is left under each limit of the users and groups that are asked for."""
     owner = ""
     for line in _whole_lines(text):
@@ -119,7 +119,7 @@ def _read(text: str, mine: dict[str, int]) -> Iterator[Room]:
             used, *limits = (int(number) * BLOCK / 1e9 for number in found.groups())
             # Above the soft limit writing fails some days later, and a sweep takes days.
             if set_limits := [limit for limit in limits if limit]:
-                yield Room(min(set_limits) - used, owner)
+                yield DiskRoom(min(set_limits) - used, owner)
 
 
 def _whole_lines(text: str) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _whole_lines(text: str) -> Iterator[str]:
             name = ""
 
 
-def needed(stages: Sequence[Stage], ends: Collection[str], use: Use, keep: int) -> Need:
+def needed(stages: Sequence[Stage], ends: Collection[str], use: DiskPolicy, keep: int) -> DiskNeed:
     """What training the stages will need.
 
     All the children of a stage can run at the same time, but never a stage and its child: so at most as many as there
@@ -144,4 +144,4 @@ def needed(stages: Sequence[Stage], ends: Collection[str], use: Use, keep: int) 
     tips = [stage for stage in stages if stage.id not in parents]
     kept = [s for s in stages if use.retention == "all" or s.id not in parents or s.id in ends]
     running = sorted((cost.resume_gb(stage.model.shape) for stage in tips), reverse=True)[: use.at_once]
-    return Need(len(kept), sum(map(cost.model_gb, kept)), len(running), keep + 1, (keep + 1) * sum(running))
+    return DiskNeed(len(kept), sum(map(cost.model_gb, kept)), len(running), keep + 1, (keep + 1) * sum(running))

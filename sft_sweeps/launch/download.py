@@ -18,7 +18,7 @@ from sft_sweeps.config.resolve import hub_pin
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import MADE, content_of
-from sft_sweeps.store.claims import write_json
+from sft_sweeps.files.json_files import write_json
 
 PAUSES = (1.0, 5.0, 15.0, 30.0)  # seconds before each further try
 TIMEOUT = 30.0  # seconds without a byte

@@ -21,16 +21,16 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from sft_sweeps.config.resolve import Request
 from sft_sweeps.config.schema import Config
 from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import Shelf, Wanted
+from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.read import Outcome, Sieve, reader_of, stream, whole
+from sft_sweeps.data.read import RowFilter, RowResult, reader_of, stream, whole
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
+from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Component, Source
 from sft_sweeps.store.store import Store
 
@@ -40,7 +40,7 @@ Write = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """One tokenizer and recipe to look through, and where what is seen goes."""
 
     request: Request
@@ -55,7 +55,7 @@ class Look:
         recipe = self.request.recipe
         return Encoder(self.tokenizer, recipe.template, recipe.max_length, bug_compatible=bug_compatible)
 
-    def shelf(self, source: Source) -> Shelf:
+    def shelf(self, source: Source) -> EncodedSource:
         """The encoded source, made with a bar of progress where it is not there yet."""
         if source.rows_from != "generated" and not Path(source.path).is_file():
             raise RequestError(missing(source))
@@ -71,7 +71,7 @@ def run(requests: Sequence[Request], config: Config, out: Console) -> int:
     with _output(config.inspect.output) as write:
         for request in requests:
             with tokenizer_of(request.model, store) as folder:
-                look = Look(request, folder, store, config, write, out)
+                look = Inspection(request, folder, store, config, write, out)
                 if config.inspect.input:
                     _rows(Path(config.inspect.input), look)
                     return 0
@@ -114,7 +114,7 @@ def row_of(encoded: Encoded, name: str, row_id: Any) -> dict[str, Any]:
     return {**row, "masked": encoded.reason} if encoded.reason else row
 
 
-def _rows(path: Path, look: Look) -> None:
+def _rows(path: Path, look: Inspection) -> None:
     """The rows of a file through the code that encodes a source, one by one and without a source's rules."""
     name, limit = path.name.partition(".")[0], look.config.inspect.limit
     encoder = look.encoder(look.config.data.bug_compatible)
@@ -135,14 +135,14 @@ def _rows(path: Path, look: Look) -> None:
     look.out.print(f"{path}: {counts['encoded']:,} rows encoded, {counts['dropped']:,} dropped")
 
 
-def _one(outcome: Outcome, encoder: Encoder) -> tuple[Encoded | None, str]:
+def _one(outcome: RowResult, encoder: Encoder) -> tuple[Encoded | None, str]:
     for example in outcome.examples:
         encoded = next(encoder.encoded([example]))
         return (encoded, "") if encoder.kept(encoded) else (None, encoded.reason)
     return None, outcome.dropped[0].reason
 
 
-def _source(component: Component, look: Look) -> None:
+def _source(component: Component, look: Inspection) -> None:
     source, config = component.source, look.config
     shelf = look.shelf(source)
     statistics(shelf, look.out)
@@ -167,7 +167,7 @@ def missing(source: Source) -> str:
     )
 
 
-def fetched(wish: Wanted, tokenizer_folder: Path, store: Store, out: Console) -> Shelf:
+def fetched(wish: EncodedKey, tokenizer_folder: Path, store: Store, out: Console) -> EncodedSource:
     """An encoded source, made with a bar of progress where it is not there yet."""
     if found := wish.find(store.roots):
         return found
@@ -180,7 +180,7 @@ def fetched(wish: Wanted, tokenizer_folder: Path, store: Store, out: Console) ->
         return prepare.get(wish, tokenizer_folder, store.roots, progress=show)
 
 
-def statistics(shelf: Shelf, out: Console) -> None:
+def statistics(shelf: EncodedSource, out: Console) -> None:
     """What an encoded source holds, and what was left out of it and why."""
     account = shelf.account
     table = Table(title=f"{shelf.name}  ({account['content'][:24]}, {account['template']})", title_justify="left")
@@ -208,7 +208,7 @@ def statistics(shelf: Shelf, out: Console) -> None:
             out.print(f"  up to {int(length):>5,} tokens {number:>8,} {bar}", highlight=False)
 
 
-def _differences(source: Source, faithful: Shelf, look: Look) -> None:
+def _differences(source: Source, faithful: EncodedSource, look: Inspection) -> None:
     """What `bug_compatible` costs, beside the sound encoding."""
     sound = look.shelf(replace(source, bug_compatible=False))
     lost = sound.account["supervised_tokens"] - faithful.account["supervised_tokens"]
@@ -250,7 +250,7 @@ def _contamination(source: Source, folder: Path, out: Console) -> None:
         out.print(f"  contamination: not checked, no test items in {folder} (inspect.benchmarks=FOLDER)")
         return
     items = Items(files)
-    for example in stream(Path(source.path), source, Sieve()):
+    for example in stream(Path(source.path), source, RowFilter()):
         items.check(example)
     for name, hits in items.hits.items():
         out.print(f"  contamination: {len(hits.found):,} of the {hits.items:,} items of {name} have words in common")

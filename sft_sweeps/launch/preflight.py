@@ -18,8 +18,8 @@ from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.disk import Need, Use, existing, needed, room
-from sft_sweeps.launch.local.launcher import gpus_here
+from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, existing, needed, room
+from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, State, Subject, reaches_heldout
@@ -32,7 +32,7 @@ from sft_sweeps.store.store import Store
 SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
 
 if TYPE_CHECKING:
-    from sft_sweeps.data.encode.encoded_source import Shelf
+    from sft_sweeps.data.encode.encoded_source import EncodedSource
 
 
 def problems(
@@ -40,7 +40,7 @@ def problems(
     states: Mapping[str, State],
     jobs: Sequence[Job],
     store: Store,
-    use: Use | None = None,
+    use: DiskPolicy | None = None,
     *,
     place: str = "local",
     unfetched: Mapping[str, str] = MappingProxyType({}),
@@ -52,7 +52,7 @@ def problems(
     """
     return [
         *_records(plan, states),
-        *_output(plan, store, jobs, use or Use()),
+        *_output(plan, store, jobs, use or DiskPolicy()),
         *(text for other in store.others for text in _other(other.root)),
         *(_devices(jobs) if place == "local" else ()),
         *_items(jobs, place),
@@ -69,7 +69,7 @@ def _records(plan: Plan, states: Mapping[str, State]) -> Iterator[str]:
             yield f"{state.why}; if it is beyond repair, delete that file to have the work done again, then launch"
 
 
-def _output(plan: Plan, store: Store, jobs: Sequence[Job], use: Use) -> Iterator[str]:
+def _output(plan: Plan, store: Store, jobs: Sequence[Job], use: DiskPolicy) -> Iterator[str]:
     root, place = store.root, existing(store.root)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
@@ -90,13 +90,13 @@ def _output(plan: Plan, store: Store, jobs: Sequence[Job], use: Use) -> Iterator
         )
 
 
-def _parts(need: Need, held: float) -> str:
+def _parts(need: DiskNeed, held: float) -> str:
     models = f"{_size(need.models_gb)} of finished models ({need.models})"
     states = f"{_size(need.states_gb)} of resume states ({need.states} for each of {need.at_once} trained at once)"
     return f"{models} and {states}{f', {_size(held)} of which are there' if held else ''}"
 
 
-def _ways_out(need: Need, fewer: Need, use: Use) -> str:
+def _ways_out(need: DiskNeed, fewer: DiskNeed, use: DiskPolicy) -> str:
     ways = ["Make room", "choose output_dir=FOLDER"]
     if fewer.models < need.models:
         ways.append(f"keep {fewer.models} models with store.retention=final")
@@ -215,7 +215,7 @@ def _sources(jobs: Sequence[Job], store: Store, unfetched: Mapping[str, str]) ->
                 yield from _data(source, key, users, shelf)
 
 
-def _shelf(source: Source, users: Sequence[Job], store: Store) -> "Shelf | None":
+def _shelf(source: Source, users: Sequence[Job], store: Store) -> "EncodedSource | None":
     """The source as it was encoded before, for the first job that trains on it."""
     from sft_sweeps.data.encode import prepare
 
@@ -227,7 +227,7 @@ def _shelf(source: Source, users: Sequence[Job], store: Store) -> "Shelf | None"
     return None
 
 
-def _data(source: Source, key: str, users: Sequence[Job], shelf: "Shelf | None") -> Iterator[str]:
+def _data(source: Source, key: str, users: Sequence[Job], shelf: "EncodedSource | None") -> Iterator[str]:
     path = Path(source.path)
     tags = source.cleaning.tags if source.cleaning else ""
     if tags.startswith("provisional:"):

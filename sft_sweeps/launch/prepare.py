@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from sft_sweeps.config.resolve import Request, file_of
+from sft_sweeps.config.resolve import file_of
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import read
@@ -21,9 +21,10 @@ from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import encoding
 from sft_sweeps.launch import download, inspect
-from sft_sweeps.plan.show import say
+from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Source
 from sft_sweeps.store.store import Store
+from sft_sweeps.terminal import say
 
 
 def run(configs: Sequence[Config], resolve: Callable[[], Sequence[Request]], out: Console) -> int:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import tokenizer_of
 from sft_sweeps.models import weights
 from sft_sweeps.models.init import parameters
+from sft_sweeps.models.pins import tokenizer_of
 from sft_sweeps.spec import Shape
 
 ARCHITECTURES = ("llama",)

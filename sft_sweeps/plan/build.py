@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sft_sweeps.config.resolve import Request
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.plan import cost
+from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
 from sft_sweeps.strategies import chain, uses_k
 

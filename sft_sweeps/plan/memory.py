@@ -15,8 +15,9 @@ saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the alloc
 
 from dataclasses import dataclass, replace
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.plan.cost import BYTES, parameters
-from sft_sweeps.spec import Execution, Recipe, Shape, Stage
+from sft_sweeps.spec import Recipe, Shape, Stage
 
 RESERVED = 3e9  # bytes of a GPU: CUDA's context, NCCL's buffers, what fragments
 LIVE = 1_000_000_000  # weights that ZeRO-3 gathers ahead at most (stage3_max_live_parameters)
@@ -48,7 +49,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class MemoryFit:
     """What fits: a `deepspeed` group, whether activations are recomputed, and the tokens of a forward pass."""
 
     group: str
@@ -95,7 +96,7 @@ def logits(shape: Shape, precision: str, tokens: int) -> float:
     return chunk * (8 + size) + head * (4 + size) + 3 * tokens * shape.hidden_size * size
 
 
-def verdicts(shape: Shape, recipe: Recipe, gpus: int, gpu_bytes: float) -> list[Verdict]:
+def verdicts(shape: Shape, recipe: Recipe, gpus: int, gpu_bytes: float) -> list[MemoryFit]:
     """Each way in which the longest example fits, the fastest first, with the most tokens that fit."""
     found = []
     for group, (zero_stage, offload) in GROUPS.items():
@@ -103,7 +104,7 @@ def verdicts(shape: Shape, recipe: Recipe, gpus: int, gpu_bytes: float) -> list[
             how = Execution(processes=gpus, zero_stage=zero_stage, offload=offload, recompute=recompute)
             budget = largest(shape, recipe, how, gpu_bytes)
             if budget >= recipe.max_length:
-                found.append(Verdict(group, recompute, budget, of(shape, recipe, how, budget)))
+                found.append(MemoryFit(group, recompute, budget, of(shape, recipe, how, budget)))
     order = list(GROUPS)
     return sorted(found, key=lambda v: (GROUPS[v.group][1], v.recompute, order.index(v.group)))
 
@@ -143,7 +144,7 @@ def problem(stage: Stage, execution: Execution, gpu_gb: float) -> str:
     )
 
 
-def settled(stage: Stage, execution: Execution, gpu_gb: float, recompute: bool | None) -> Execution:
+def with_recompute(stage: Stage, execution: Execution, gpu_gb: float, recompute: bool | None) -> Execution:
     """The execution with `recompute` decided: as asked, else only where the longest example does not fit without."""
     gpus, tokens = stage.model.gpus, execution.token_budget or stage.recipe.max_length
     if recompute is None and gpus:

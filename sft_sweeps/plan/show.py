@@ -1,7 +1,6 @@
 """The plan on a terminal."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,20 +11,7 @@ from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.plan.serialize import detectable_differences, to_json
 from sft_sweeps.spec import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
-
-COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
-PIPE_WIDTH = 160  # of text that goes to a file or a pipe
-
-
-def console(stderr: bool = False) -> Console:
-    """A console that does not squeeze tables when its output is no terminal."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
-
-
-def say(out: Console, text: str, **options: Any) -> None:
-    """A line of prose: wrapped at words on a terminal, left whole in a file or a pipe."""
-    out.print(text, soft_wrap=not out.is_terminal, **options)
+from sft_sweeps.terminal import COLORS, say
 
 
 def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:

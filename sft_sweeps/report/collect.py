@@ -39,7 +39,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class After:
+class StageScores:
     """Scores of the model that a stage of a run left behind (of the base model: stage 0)."""
 
     id: str
@@ -48,11 +48,11 @@ class After:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """A run, its scores after each stage; the last ones are the run's."""
 
     run: Run
-    after: tuple[After, ...]
+    after: tuple[StageScores, ...]
 
     @property
     def scores(self) -> Mapping[str, Value]:
@@ -66,7 +66,7 @@ class Results:
     sweep: str
     question: str
     benchmarks: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     missing: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
     replicated: tuple[Replicated, ...] = ()
@@ -83,7 +83,7 @@ def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results
         else:
             missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
-    rows = tuple(Row(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
+    rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
     compared, seeds = tuple(comparisons(plan, store)), tuple(replicated(plan, store))
     return Results(sweep, question, names, rows, tuple(missing), compared, seeds)
 
@@ -92,9 +92,9 @@ def _subjects(run: Run) -> tuple[Subject, ...]:
     return run.stages or (run.model,)
 
 
-def _after(subject: Subject, by_subject: Mapping[str, Mapping[str, Value]]) -> After:
+def _after(subject: Subject, by_subject: Mapping[str, Mapping[str, Value]]) -> StageScores:
     label = "+".join(_abilities(subject)) if isinstance(subject, Stage) else subject.label
-    return After(subject.id, label, by_subject.get(subject.id, {}))
+    return StageScores(subject.id, label, by_subject.get(subject.id, {}))
 
 
 def _abilities(stage: Stage) -> list[str]:
@@ -125,7 +125,7 @@ def to_json(results: Results) -> dict[str, Any]:
     }
 
 
-def _row_json(row: Row) -> dict[str, Any]:
+def _row_json(row: ResultRow) -> dict[str, Any]:
     run = row.run
     return {
         "id": run.id,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.report.replicates import Point, Values, points, rows, values
+from sft_sweeps.report.replicates import Replicates, Values, points, rows, values
 from sft_sweeps.spec import Score
 from sft_sweeps.stats import (
     Interval,
@@ -64,7 +64,7 @@ def comparisons(plan: Plan, store: Store) -> Iterator[Comparison]:
         yield from (one if one.p is None else replace(one, adjusted=next(adjusted)) for one in found)
 
 
-def _kept(point: Point, benchmark: str, scores: Mapping[tuple[str, str], Score], store: Store) -> list[Values]:
+def _kept(point: Replicates, benchmark: str, scores: Mapping[tuple[str, str], Score], store: Store) -> list[Values]:
     """Of the seeds that are scored on the same items as the first one."""
     found = [given for run in point.runs if (given := values(store, scores.get((benchmark, run.id))))]
     return [given for given in found if given.keys() == found[0].keys()]
@@ -74,7 +74,7 @@ def _alike(ours: list[Values], theirs: list[Values]) -> bool:
     return bool(ours) and ours[0].keys() == theirs[0].keys()
 
 
-def _reference(of: list[Point]) -> Point | None:
+def _reference(of: list[Replicates]) -> Replicates | None:
     """Of points that are scored."""
     for point in of:
         if point.runs[0].strategy == "base":
@@ -83,7 +83,7 @@ def _reference(of: list[Point]) -> Point | None:
     return max(wide, key=lambda p: len(p.runs[0].stages[-1].mixture.components), default=of[0] if of else None)
 
 
-def _compared(benchmark: str, point: Point, reference: Point, kept: Kept) -> Comparison:
+def _compared(benchmark: str, point: Replicates, reference: Replicates, kept: Kept) -> Comparison:
     ours, theirs = kept[point.label], kept[reference.label]
     share = all(isinstance(value, bool) for given in (*ours, *theirs) for value in given.values())
     a, b = rows(ours), rows(theirs)

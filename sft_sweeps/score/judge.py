@@ -22,9 +22,9 @@ from sft_sweeps.benchmarks.catalog import parse
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, rating, texts
 from sft_sweeps.errors import Interrupted, RequestError, RunError
 from sft_sweeps.files.content import content_of
+from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.spec import Judge
-from sft_sweeps.store.claims import read_json, write_json
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
 ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
@@ -44,7 +44,7 @@ class Spending:
     cost_usd: float = 0.0
 
 
-class Bench:
+class JudgeClient:
     """A judge with its cache; several threads may ask it."""
 
     def __init__(self, judge: Judge, cache: Path, stop: Callable[[], bool] = lambda: False) -> None:

@@ -11,10 +11,10 @@ from sft_sweeps.benchmarks import catalog, mt_bench
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.build import Plan, State, score_of
-from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, Bench, Spending, given
+from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, JudgeClient, Spending, given
 from sft_sweeps.score.score import JUDGMENTS
 from sft_sweeps.spec import Benchmark, Generation, Judge
-from sft_sweeps.store.answers import ITEMS, Row, read_rows
+from sft_sweeps.store.answers import ITEMS, AnswerRow, read_rows
 from sft_sweeps.store.store import Store
 
 ASSUMED_ANSWER = 300  # tokens
@@ -84,7 +84,7 @@ class Bill:
         return self.judge.max_cost_usd * weights[generation.id] / sum(weights.values())
 
 
-def foresee(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
+def estimate(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
     """What is still to be judged of a plan; nothing is asked."""
     judged = [g for g in plan.generations if g.benchmark.judge and states[score_of(g).id].state != "done"]
     if not judged:
@@ -113,7 +113,7 @@ def _calls(benchmark: Benchmark) -> int:
     return benchmark.examples * mt_bench.TURNS * benchmark.samples * benchmark.judge.repeats
 
 
-def _estimate(benchmark: Benchmark, rows: Sequence[Row] | None, store: Store) -> Spending:
+def _estimate(benchmark: Benchmark, rows: Sequence[AnswerRow] | None, store: Store) -> Spending:
     """Of these answers, or (None) of answers of the assumed length, which no kept reply can be to."""
     judge = benchmark.judge
     assert judge is not None
@@ -130,10 +130,10 @@ def _estimate(benchmark: Benchmark, rows: Sequence[Row] | None, store: Store) ->
         for row in rows
         for grading in mt_bench.gradings(known[row["id"]], row["answers"], row.get("sample", 0), texts)
     ]
-    return Bench(judge, store.root / JUDGMENTS).estimate(wanted)
+    return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted)
 
 
-def capped(job: Job, bill: Bill) -> Job:
+def with_budget(job: Job, bill: Bill) -> Job:
     """A judging job with its share of the ceiling."""
     if job.kind != "judge" or bill.judge is None or not bill.judge.max_cost_usd:
         return job

@@ -11,14 +11,15 @@ from sft_sweeps.benchmarks.humaneval import Problem
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.mt_bench import Grade, Question
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import score_of
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.sandbox.run import Outcome, Task
 from sft_sweeps.score import judge as judging
-from sft_sweeps.spec import Benchmark, Generation, Isolation
+from sft_sweeps.spec import Benchmark, Generation
 from sft_sweeps.stats import Interval, proportion, weighted_mean
-from sft_sweeps.store.answers import ITEMS, VERDICTS, Row, read_rows, write_rows
+from sft_sweeps.store.answers import ITEMS, VERDICTS, AnswerRow, read_rows, write_rows
 from sft_sweeps.store.store import Store, write_record
 
 JUDGMENTS = "judgments"  # in the store: replies that were paid for, for every stage
@@ -56,7 +57,7 @@ def score(
     write_record(folder, wanted.payload, [VERDICTS], extra)
 
 
-def complete(rows: Sequence[Row], benchmark: Benchmark) -> None:
+def complete(rows: Sequence[AnswerRow], benchmark: Benchmark) -> None:
     """RunError unless every item is answered as often as planned: a partial set is no smaller benchmark."""
     answered = {(row["id"], row.get("sample", 0)) for row in rows}
     expected = benchmark.examples * benchmark.samples
@@ -66,8 +67,8 @@ def complete(rows: Sequence[Row], benchmark: Benchmark) -> None:
 
 
 def _scored(
-    benchmark: Benchmark, rows: Sequence[Row], store: Store, stop: Stop, isolation: Isolation
-) -> tuple[list[Row], Row]:
+    benchmark: Benchmark, rows: Sequence[AnswerRow], store: Store, stop: Stop, isolation: Isolation
+) -> tuple[list[AnswerRow], AnswerRow]:
     """The verdict on each row, and what the record says besides."""
     if benchmark.source is not None:
         found = weighted_mean([row["loss"] for row in rows], [row["tokens"] for row in rows])
@@ -86,7 +87,9 @@ def _scored(
     return list(map(asdict, judged)), {"score": accuracy([v.correct for v in judged], benchmark.total)}
 
 
-def _gsm8k(benchmark: Benchmark, rows: Sequence[Row], items: Mapping[str, Item]) -> tuple[list[Row], Row]:
+def _gsm8k(
+    benchmark: Benchmark, rows: Sequence[AnswerRow], items: Mapping[str, Item]
+) -> tuple[list[AnswerRow], AnswerRow]:
     found = [gsm8k.verdicts(row["answers"][0], items[row["id"]].gold["answer"]) for row in rows]
     verdicts = [
         asdict(Verdict(row["id"], rules[gsm8k.HEADLINE], _why(row["answers"][0]), dict(rules)))
@@ -100,13 +103,15 @@ def _why(answer: str) -> str:
     return "####" if gsm8k.formatted(answer) else "no ####"
 
 
-def gsm8k_scores(verdicts: Sequence[Mapping[str, bool]], answers: Sequence[str]) -> Row:
+def gsm8k_scores(verdicts: Sequence[Mapping[str, bool]], answers: Sequence[str]) -> AnswerRow:
     """Every rule's accuracy, and the share of answers in the format."""
     rules = {name: accuracy([found[name] for found in verdicts]) for name in gsm8k.RULES}
     return {"rules": rules, "format_rate": accuracy([gsm8k.formatted(answer) for answer in answers])}
 
 
-def _humaneval(benchmark: Benchmark, rows: Sequence[Row], isolation: Isolation) -> tuple[list[Row], Row]:
+def _humaneval(
+    benchmark: Benchmark, rows: Sequence[AnswerRow], isolation: Isolation
+) -> tuple[list[AnswerRow], AnswerRow]:
     problems = catalog.problems(benchmark)
     programs = [humaneval.extract(row["answers"][0], problems[row["id"]]) for row in rows]
     outcomes = run_programs([(problems[row["id"]], text) for row, text in zip(rows, programs, strict=True)], isolation)
@@ -140,7 +145,7 @@ def run_programs(
     return found
 
 
-def humaneval_scores(tasks: Sequence[str], passes: Sequence[bool], total: int = 0) -> Row:
+def humaneval_scores(tasks: Sequence[str], passes: Sequence[bool], total: int = 0) -> AnswerRow:
     """pass@1 as the score, with Wilson's interval where each task has one sample; and every pass@k that n allows."""
     by_task: dict[str, list[bool]] = {}
     for task, passed in zip(tasks, passes, strict=True):
@@ -156,7 +161,9 @@ def humaneval_scores(tasks: Sequence[str], passes: Sequence[bool], total: int = 
     return {"score": _score("pass@1", found, len(by_task), None, total), "pass_at": estimates}
 
 
-def _graded(benchmark: Benchmark, rows: Sequence[Row], store: Store, stop: Stop) -> tuple[list[Row], Row]:
+def _graded(
+    benchmark: Benchmark, rows: Sequence[AnswerRow], store: Store, stop: Stop
+) -> tuple[list[AnswerRow], AnswerRow]:
     """MT-Bench: every answer graded by the judge."""
     judge = benchmark.judge
     assert judge is not None
@@ -166,7 +173,7 @@ def _graded(benchmark: Benchmark, rows: Sequence[Row], store: Store, stop: Stop)
     for row in rows:
         question: Question = known[row["id"]]
         wanted += mt_bench.gradings(question, row["answers"], row.get("sample", 0), texts)
-    bench = judging.Bench(judge, store.root / JUDGMENTS, stop)
+    bench = judging.JudgeClient(judge, store.root / JUDGMENTS, stop)
     grades = bench.grade(wanted)
     summary = mt_bench.summary(grades)
     if summary["score"] is None:
@@ -178,12 +185,12 @@ def _graded(benchmark: Benchmark, rows: Sequence[Row], store: Store, stop: Stop)
     return list(map(grade_row, grades)), {"score": score, "judged": summary, "spending": asdict(bench.spending)}
 
 
-def grade_row(grade: Grade) -> Row:
+def grade_row(grade: Grade) -> AnswerRow:
     """A grade as a verdict is kept."""
     return {**asdict(grade), "item": grade.question, "reason": grade.why or "graded"}
 
 
-def accuracy(correct: Sequence[bool], total: int = 0) -> Row:
+def accuracy(correct: Sequence[bool], total: int = 0) -> AnswerRow:
     """k of n with Wilson's interval; `total` is how many items the benchmark has."""
     k, n = sum(correct), len(correct)
     return _score("accuracy", proportion(k, n), n, k, total)
@@ -193,6 +200,6 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _score(metric: str, found: Interval, n: int, k: int | None, total: int = 0) -> Row:
+def _score(metric: str, found: Interval, n: int, k: int | None, total: int = 0) -> AnswerRow:
     score = {"metric": metric, "value": found.value, "low": found.low, "high": found.high, "n": n, "k": k}
     return score | {"total": total} if total else score

@@ -10,7 +10,7 @@ from typing import Any
 ITEMS = "items.jsonl"
 VERDICTS = "verdicts.jsonl"  # beside a score
 JOURNAL = "answers.partial.jsonl"  # of a generation that is not finished
-Row = dict[str, Any]
+AnswerRow = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.rows: list[Row] = []
+        self.rows: list[AnswerRow] = []
         whole = 0
         for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
             try:
@@ -44,7 +44,7 @@ class Journal:
             os.truncate(path, whole)  # a line that was cut off in the middle
         self.file = path.open("a", encoding="utf-8")
 
-    def add(self, row: Row) -> None:
+    def add(self, row: AnswerRow) -> None:
         """Keep one row; it survives the death of this process."""
         self.rows.append(row)
         self.file.write(json.dumps(row) + "\n")
@@ -54,7 +54,7 @@ class Journal:
         self.file.close()
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
+def write_rows(path: Path, rows: Iterable[AnswerRow]) -> None:
     """JSON lines, at once: a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.writing")
@@ -62,6 +62,6 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     temporary.replace(path)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[AnswerRow]:
     """The rows of a JSON lines file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

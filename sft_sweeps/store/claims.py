@@ -11,7 +11,6 @@ is found in the queue by that name, and a number that Slurm has given away again
 
 import contextlib
 import getpass
-import json
 import os
 import socket
 import time
@@ -19,8 +18,8 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.slurm.queue import Queue
 
 HEARTBEAT_SECONDS = 10.0
@@ -66,32 +65,6 @@ def process_started(pid: int) -> str:
     except OSError:
         return ""
     return "unknown"
-
-
-def write_json(path: Path, value: Any, durable: bool = True, compact: bool = False) -> None:
-    """Atomically: a reader sees the old file or the new one; `durable`: also after the machine's crash.
-
-    `compact` is for what is large or written a thousand times: Python indents ten times as slowly.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(value, indent=None if compact else 1))
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> Any:
-    """The content, or None where there is no file; ValueError where it is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def files(folder: Path) -> list[Path]:

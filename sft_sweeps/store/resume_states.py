@@ -20,7 +20,7 @@ WRITING = ".writing-"  # begins the name of what is being written, and of what a
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ResumeState:
     """What `state.json` says: `step` steps are done; `files` are the sizes of the state's files in bytes.
 
     Writing it took `seconds`, on all ranks together (0: saved before that was measured).
@@ -44,7 +44,7 @@ def name(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def newest(folder: Path) -> State | None:
+def newest(folder: Path) -> ResumeState | None:
     """The valid resume state of the stage's folder with the most steps; invalid ones are passed over and reported."""
     for path in paths(folder):
         state, problem = read(path)
@@ -69,10 +69,10 @@ def paths(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob("step-*"), reverse=True)
 
 
-def read(path: Path) -> tuple[State | None, str]:
+def read(path: Path) -> tuple[ResumeState | None, str]:
     """The state in a folder, or what is wrong with it."""
     try:
-        state = State(**json.loads((path / STATE).read_text(encoding="utf-8")))
+        state = ResumeState(**json.loads((path / STATE).read_text(encoding="utf-8")))
         found = sizes(path)
     except (OSError, ValueError, TypeError) as error:
         return None, f"{STATE} cannot be read ({error})"
@@ -86,5 +86,5 @@ def sizes(path: Path) -> dict[str, int]:
     return {str(file.relative_to(path)): file.stat().st_size for file in sorted(files)}
 
 
-def _valid(folder: Path) -> Iterator[State]:
+def _valid(folder: Path) -> Iterator[ResumeState]:
     return (state for state, _ in map(read, paths(folder)) if state)

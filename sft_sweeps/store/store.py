@@ -13,7 +13,6 @@ new generations and scores of a stage that lies elsewhere go into a folder of th
 """
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -21,13 +20,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.compare import differences
 from sft_sweeps.errors import RequestError
-from sft_sweeps.identity import ID_LENGTH
-from sft_sweeps.plan.build import Plan, State, Subject
-from sft_sweeps.slurm.queue import Queue
+from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.identity import ID_LENGTH, differences
+from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Generation, Model, Score, Stage
-from sft_sweeps.store.claims import holder, read_json, write_json
 
 Item = Subject | Generation | Score
 
@@ -220,111 +217,3 @@ def clear_unrecorded(folder: Path) -> None:
     for model in (folder / "model", *folder.glob(f"{FREEING}*")):
         shutil.rmtree(model, ignore_errors=True)
     (folder / FREED).unlink(missing_ok=True)
-
-
-def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, State]:
-    """States by id: done, running, interrupted, failed, weights gone, corrupted, missing."""
-    earlier, queue = _labels(store), queue or Queue()
-    states = {model.id: _state(store, model, queue) for model in plan.models}
-    for stage in plan.stages:
-        state = _state(store, stage, queue)
-        if state == State("missing", "new"):
-            state = State("missing", _why(stage, earlier.get(stage.label[:LABEL_LENGTH], []), states))
-        states[stage.id] = state
-    for generation, score in zip(plan.generations, plan.scores, strict=True):
-        states[generation.id] = _state(store, generation, queue)
-        states[score.id] = _state(store, score, queue)
-    return states
-
-
-def _state(store: Store, item: Item, queue: Queue) -> State:
-    """The state in this store, unless another one has it done."""
-    found = _own_state(store, item, queue)
-    if found.state in ("done", "corrupted"):
-        return found
-    other = store.elsewhere(item)
-    return State("done", f"in {other.root}") if other else found
-
-
-def _own_state(store: Store, item: Item, queue: Queue) -> State:
-    folder = store.own(item)
-    try:
-        record = read_record(folder, item.payload)
-    except RecordError as error:
-        return State("corrupted", str(error))
-    if record is not None:
-        if why := freed(folder):
-            return State("weights gone", why)
-        lost = lost_files(folder, record)
-        return State("weights gone", f"{', '.join(lost)} gone from {folder}") if lost else State("done")
-    if not isinstance(item, Stage | Model) or not folder.is_dir():
-        return State("missing", "new")
-    step = last_step(folder)
-    if claim := holder(folder, queue):
-        return State("running", f"by {claim.sweep}: {claim.who}", step)
-    if failure := failure_of(folder):
-        return State("failed", failure, step)
-    if resumable := resume_step(folder):
-        return State("interrupted", f"resume state at step {resumable}", resumable)
-    return State("missing", "started before, nothing saved") if step else State("missing", "new")
-
-
-def failure_of(folder: Path) -> str:
-    """Why the last attempt failed; empty when it did not."""
-    with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
-        failure = read_json(folder / "failure.json")
-        return str(failure["reason"]) if failure else ""
-    return "failure.json cannot be read"
-
-
-def resume_step(folder: Path) -> int:
-    """The step of the newest resume state (its completeness is checked when it is loaded); 0 without one."""
-    names = [path.name for path in (folder / "resume").glob("step-*") if path.is_dir()]
-    steps = [int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit()]
-    return max(steps, default=0)
-
-
-def last_step(folder: Path) -> int:
-    """The last step in metrics.jsonl; 0 when there is none."""
-    line = last_line(folder / "metrics.jsonl")
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return int(json.loads(line)["step"])
-    return 0
-
-
-def last_line(path: Path) -> str:
-    """The last whole line of a file that may be growing; empty when there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            lines = file.read().decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    return next((line for line in reversed(lines[:-1]) if line), "")
-
-
-def _labels(store: Store) -> dict[str, list[Path]]:
-    """Folders of stages by label, to explain what a new one differs in."""
-    found: dict[str, list[Path]] = {}
-    for path in store._known("stages").values():
-        found.setdefault(path.name[: -ID_LENGTH - 1], []).append(path)
-    return found
-
-
-def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> str:
-    """Why a stage must be trained: it is new, or differs from a namesake in these fields."""
-    parent = states.get(stage.parent.id)
-    closest: tuple[list[str], Path] = ([], Path())
-    for folder in namesakes:
-        with contextlib.suppress(ValueError, OSError):
-            stored = read_json(folder / "identity.json")
-            found = differences(stored, stage.payload) if stored else []
-            if found and (not closest[0] or len(found) < len(closest[0])):
-                closest = (found, folder)
-    if closest[0]:
-        shown = [d for d in closest[0] if not d.startswith("parent ")] or ["its parent differs"]
-        return f"new: {'; '.join(shown[:SHOWN])} (against {closest[1].name[-ID_LENGTH:]})"
-    if isinstance(stage.parent, Stage) and parent and parent.state != "done":
-        return "new, after its parent"
-    return "new"

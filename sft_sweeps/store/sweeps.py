@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.serialize import from_json, to_json
-from sft_sweeps.store.claims import read_json, write_json
 from sft_sweeps.store.store import Store
 
 PLAN = "plan.json"

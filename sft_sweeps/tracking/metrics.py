@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.store.store import last_line
+from sft_sweeps.files.json_files import last_line
 
 METRICS = "metrics.jsonl"
 

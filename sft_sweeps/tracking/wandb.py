@@ -20,13 +20,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from sft_sweeps import PACKAGE
-from sft_sweeps.identity import EXECUTION
+from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking.metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -47,22 +47,6 @@ SETTINGS: dict[str, Any] = {
 }
 # Whatever W&B writes lies in the stage's folder: home directories have quotas.
 PLACES = ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR", "TMPDIR")
-
-
-@dataclass(frozen=True, slots=True)
-class Tracking:
-    """Where a stage's metrics are mirrored; `name` is `wandb` or `none`, `mode` `auto`, `online` or `offline`.
-
-    `axes` are what people filter by, flat: model, fractions, strategy, k, seeds.
-    """
-
-    name: str = field(default="none", metadata=EXECUTION)
-    project: str = field(default="", metadata=EXECUTION)
-    entity: str = field(default="", metadata=EXECUTION)
-    mode: str = field(default="auto", metadata=EXECUTION)
-    group: str = field(default="", metadata=EXECUTION)
-    tags: tuple[str, ...] = field(default=(), metadata=EXECUTION)
-    axes: tuple[tuple[str, str], ...] = field(default=(), metadata=EXECUTION)
 
 
 class Mirror:

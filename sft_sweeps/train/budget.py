@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.spec import Execution
+from sft_sweeps.execution import Execution
 from sft_sweeps.train import ranks
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from typing import IO
 from torch import distributed as dist
 
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.store.resume_states import FOLDER, TAG, WRITING, State
+from sft_sweeps.store.resume_states import FOLDER, TAG, WRITING, ResumeState
 from sft_sweeps.train import ranks
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ ds_to_universal.main(ds_to_universal.parse_arguments())
 
 
 @contextmanager
-def converted(folder: Path, state: State, processes: int, stop: Callable[[], bool]) -> Iterator[Path]:
+def converted(folder: Path, state: ResumeState, processes: int, stop: Callable[[], bool]) -> Iterator[Path]:
     """Where the state lies in the form that `processes` of them can load, on every rank; afterwards it is gone.
 
     RunError, on every rank, when it cannot be written; Interrupted when `stop()` is true on one meanwhile.
@@ -62,7 +62,7 @@ def converted(folder: Path, state: State, processes: int, stop: Callable[[], boo
             shutil.rmtree(target, ignore_errors=True)
 
 
-def _convert(folder: Path, state: State, target: Path | None, stop: Callable[[], bool]) -> str:
+def _convert(folder: Path, state: ResumeState, target: Path | None, stop: Callable[[], bool]) -> str:
     """Run the converter on the rank that has a target, and wait with it; what went wrong, on every rank."""
     with tempfile.TemporaryFile() as errors:
         problem, converter = "", None
@@ -83,7 +83,7 @@ def _convert(folder: Path, state: State, target: Path | None, stop: Callable[[],
     return str(ranks.from_first(problem))
 
 
-def _start(target: Path, state: State, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(target: Path, state: ResumeState, errors: IO[bytes]) -> subprocess.Popen[bytes]:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     # Relative paths: it takes those that it is given for patterns.
@@ -112,7 +112,7 @@ def _wait(folder: Path, converter: subprocess.Popen[bytes] | None, stop: Callabl
             raise Interrupted(f"{folder.name} stopped while its resume state was converted. Launch again to continue.")
 
 
-def _failed(folder: Path, state: State, processes: int, problem: str) -> str:
+def _failed(folder: Path, state: ResumeState, processes: int, problem: str) -> str:
     size, free = sum(state.files.values()) / 1e9, shutil.disk_usage(folder).free / 1e9
     return (
         f"the resume state {state.name} of {folder} was saved with {state.processes} processes and could not be "
@@ -122,7 +122,7 @@ def _failed(folder: Path, state: State, processes: int, problem: str) -> str:
     )
 
 
-def _record(folder: Path, state: State, processes: int) -> None:
+def _record(folder: Path, state: ResumeState, processes: int) -> None:
     """A line about a conversion that was loaded: bit-for-bit equality holds no longer, so it is told."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     line = {"step": state.step, "from_processes": state.processes, "to_processes": processes, "time": now}

@@ -27,8 +27,9 @@ import deepspeed
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 
+from sft_sweeps.execution import Execution
 from sft_sweeps.models import weights
-from sft_sweeps.spec import Execution, Recipe
+from sft_sweeps.spec import Recipe
 from sft_sweeps.train import load, loss, ranks, zero
 
 
@@ -70,7 +71,7 @@ def _prepare_gpu(place: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging
 
 
-class Engine:
+class TrainEngine:
     """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
     `universal`: what it will load was saved by another process count and converted (train/convert.py).
@@ -98,17 +99,17 @@ class Engine:
         config = zero.config(recipe, execution, self.parameters) | {"checkpoint": {"load_universal": universal}}
         self.deepspeed, *_ = deepspeed.initialize(model=model, optimizer=self._optimizer, config=config)
         self.deepspeed.train()
-        self._norms = zero.quicken(self.deepspeed.optimizer, alone=self.processes == 1)
+        self._norms = zero.patch_gradient_norm(self.deepspeed.optimizer, alone=self.processes == 1)
         zero.set_masters(self.deepspeed, masters)
         # What exists by now stays: without it, each full collection of garbage walks through all of it.
         gc.freeze()
 
-    def step(self, rows: Sequence[loss.Row], rate: float) -> tuple[Tensor, float]:
+    def step(self, rows: Sequence[loss.Bin], rate: float) -> tuple[Tensor, float]:
         """One optimizer step on this rank's rows: its part of the loss, and the gradient norm over all ranks."""
         mine = self.backward(rows)
         return mine, self.update(rate)
 
-    def backward(self, rows: Sequence[loss.Row]) -> Tensor:
+    def backward(self, rows: Sequence[loss.Bin]) -> Tensor:
         """The gradients of a step, and this rank's part of its loss.
 
         Every rank must bring the same number of rows; one that has fewer fills up with rows of weight zero.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from sft_sweeps.train.layers import lighten
+from sft_sweeps.train.layers import use_fused_layers
 
 CHUNK = {"cpu": 1 << 24, "cuda": 1 << 26}  # logits at a time; every chunk passes over the gradient of the weight once
 
@@ -30,7 +30,7 @@ class Trained(LlamaForCausalLM):  # type: ignore[misc]
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.lm_head.__class__ = LossHead
-        lighten(self)
+        use_fused_layers(self)
 
     def forward(self, row: Any) -> Tensor:
         """The weighted sum over the row's supervised tokens."""

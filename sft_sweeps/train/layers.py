@@ -69,7 +69,7 @@ def liger() -> tuple[Any, Any] | None:
     return LigerRopeFunction.apply, LigerSiLUMulFunction.apply
 
 
-def lighten(model: torch.nn.Module) -> None:
+def use_fused_layers(model: torch.nn.Module) -> None:
     """Put these classes in place of transformers' throughout a model."""
     for module in model.modules():
         module.__class__ = OURS.get(type(module), type(module))

@@ -18,11 +18,12 @@ from torch import distributed as dist
 
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.models import weights
-from sft_sweeps.spec import Execution, Recipe
+from sft_sweeps.spec import Recipe
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget, convert, loss, ranks, resume
-from sft_sweeps.train.engine import Engine, learning_rate, prepare_process
+from sft_sweeps.train.engine import TrainEngine, learning_rate, prepare_process
 from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
 from sft_sweeps.train.save import FOLDER, save_model
 from sft_sweeps.train.steps import prepared
@@ -50,7 +51,7 @@ def train(
     if not encoded:
         raise RunError(f"{folder}: there is no example to train on.")
 
-    def finish(engine: Engine) -> str:
+    def finish(engine: TrainEngine) -> str:
         own = tokenizer or parent
         return save_model(engine, parent, folder, recipe.model_dtype, tokenizer=own, chat_template=chat_template)
 
@@ -77,7 +78,7 @@ def _attempt(
     execution: Execution,
     *,
     stop: Callable[[], bool],
-    finish: Callable[[Engine], str],
+    finish: Callable[[TrainEngine], str],
 ) -> Generator[StepMetrics, None, str]:
     """Until the model is written, or memory runs out."""
     # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
@@ -102,23 +103,29 @@ def _collect() -> None:
 
 def _continued(
     parent: Path, folder: Path, recipe: Recipe, execution: Execution, stop: Callable[[], bool]
-) -> tuple[Engine, int]:
+) -> tuple[TrainEngine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
     state = ranks.from_first(resume_states.newest(folder) if dist.get_rank() == 0 else None)
     if state is None:
-        return Engine(parent, recipe, execution), 0
+        return TrainEngine(parent, recipe, execution), 0
     resume.check(folder, state, execution)
     as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
     other = state.processes != execution.processes
     with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
-        engine = Engine(parent, recipe, execution, universal=other)
+        engine = TrainEngine(parent, recipe, execution, universal=other)
         resume.load(engine, folder, state, source)
     engine.execution = ranks.from_first(budget.of_start(engine.execution, folder))
     return engine, state.step
 
 
 def _steps(
-    engine: Engine, folder: Path, encoded: Sequence[Encoded], recipe: Recipe, *, done: int, stop: Callable[[], bool]
+    engine: TrainEngine,
+    folder: Path,
+    encoded: Sequence[Encoded],
+    recipe: Recipe,
+    *,
+    done: int,
+    stop: Callable[[], bool],
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
     steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
@@ -147,7 +154,7 @@ def _steps(
 
 
 def _backward(
-    engine: Engine, folder: Path, encoded: Sequence[Encoded], rows: Sequence[loss.Row], step: int
+    engine: TrainEngine, folder: Path, encoded: Sequence[Encoded], rows: Sequence[loss.Bin], step: int
 ) -> torch.Tensor:
     try:
         return engine.backward(rows)

@@ -29,7 +29,7 @@ from sft_sweeps.spec import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Row:
+class Bin:
     """The examples of one bin on the device; `keep` are the positions that predict a supervised token."""
 
     input_ids: Tensor  # [1, tokens]
@@ -61,13 +61,13 @@ def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
     return [1 / (counted * totals[at // size]) if totals[at // size] else 0.0 for at in range(len(counts))]
 
 
-def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Row:
+def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Bin:
     """The examples one after the other, without padding, each supervised token with its example's weight."""
     packed = pack(examples)
     lengths = tuple(len(example.input_ids) for example in examples)
     keep = np.flatnonzero(packed.labels != IGNORED)
     per_token = np.repeat(np.asarray(weights, dtype=np.float32), [supervised_tokens(example) for example in examples])
-    return Row(
+    return Bin(
         input_ids=_put(packed.input_ids[None], device),
         position_ids=_put(packed.position_ids[None], device),
         keep=_put(keep, device),
@@ -78,12 +78,12 @@ def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
     )
 
 
-def blank(tokens: int, device: torch.device) -> Row:
+def blank(tokens: int, device: torch.device) -> Bin:
     """A row of one example with every token supervised, at weight zero."""
     ids = torch.zeros((1, tokens), dtype=torch.int64, device=device)
     kept = torch.arange(tokens, device=device)
     ends = torch.tensor([0, tokens], dtype=torch.int32, device=device)
-    return Row(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,), ends)
+    return Bin(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,), ends)
 
 
 def _put(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:

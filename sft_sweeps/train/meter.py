@@ -10,7 +10,7 @@ import torch
 from sft_sweeps.plan import cost
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loss
-from sft_sweeps.train.engine import Engine
+from sft_sweeps.train.engine import TrainEngine
 from sft_sweeps.train.steps import Batch
 
 WINDOW = 16  # steps over which a loss is judged
@@ -43,7 +43,7 @@ class StepMetrics:
 class Meter:
     """What is measured of the steps of one attempt."""
 
-    def __init__(self, engine: Engine, recipe: Recipe) -> None:
+    def __init__(self, engine: TrainEngine, recipe: Recipe) -> None:
         config = engine.deepspeed.module.config
         self._layers, self._hidden = config.num_hidden_layers, config.hidden_size
         self._guessing = math.log(config.vocab_size)

@@ -15,7 +15,7 @@ import torch
 from torch import distributed as dist
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.store.claims import read_json, write_json
+from sft_sweeps.files.json_files import read_json, write_json
 
 TIMEOUT = timedelta(minutes=30)  # of the meeting, and of a collective: rank 0 may be writing a large model meanwhile
 LONGEST_PAUSE_SECONDS = 1.0  # between two looks for rank 0

@@ -18,17 +18,17 @@ from typing import Any
 import torch
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Execution
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.spec import Execution
 from sft_sweeps.store import resume_states
-from sft_sweeps.store.resume_states import FOLDER, STATE, TAG, WRITING, State
+from sft_sweeps.store.resume_states import FOLDER, STATE, TAG, WRITING, ResumeState
 from sft_sweeps.train import ranks
-from sft_sweeps.train.engine import Engine
+from sft_sweeps.train.engine import TrainEngine
 
 log = logging.getLogger(__name__)
 
 
-def check(folder: Path, state: State, execution: Execution) -> None:
+def check(folder: Path, state: ResumeState, execution: Execution) -> None:
     """RunError for a state that no process count could continue from."""
     if (state.zero_stage, state.batches) != (execution.zero_stage, VERSIONS["batches"]):
         raise RunError(
@@ -38,7 +38,7 @@ def check(folder: Path, state: State, execution: Execution) -> None:
         )
 
 
-def load(engine: Engine, folder: Path, state: State, source: Path) -> None:
+def load(engine: TrainEngine, folder: Path, state: ResumeState, source: Path) -> None:
     """Put the resume state, which lies in `source`, into the engine, on every rank."""
     # Other bins would add up in another order: a stage ends with those that it began with.
     engine.execution = replace(engine.execution, token_budget=state.token_budget)
@@ -46,7 +46,7 @@ def load(engine: Engine, folder: Path, state: State, source: Path) -> None:
         raise RunError(f"the resume state {state.name} of {folder} cannot be loaded.")
 
 
-def save(engine: Engine, folder: Path, step: int) -> bool:
+def save(engine: TrainEngine, folder: Path, step: int) -> bool:
     """Write a resume state, on every rank; False, and a report in the log, when it could not be written."""
     started = time.monotonic()
     target = folder / FOLDER / resume_states.name(step)
@@ -67,7 +67,7 @@ def save(engine: Engine, folder: Path, step: int) -> bool:
     return done
 
 
-def _save_ranks(engine: Engine, writing: Path) -> bool:
+def _save_ranks(engine: TrainEngine, writing: Path) -> bool:
     """Every rank's files. A write that fails must not leave the others waiting inside DeepSpeed: it is remembered."""
     ok = True
 
@@ -113,10 +113,10 @@ def _write(value: Any, path: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _finish(engine: Engine, step: int, seconds: float, writing: Path, target: Path) -> None:
+def _finish(engine: TrainEngine, step: int, seconds: float, writing: Path, target: Path) -> None:
     how, version = engine.execution, VERSIONS["batches"]
     files = resume_states.sizes(writing)
-    state = State(step, engine.processes, how.zero_stage, how.token_budget, version, files, round(seconds, 3))
+    state = ResumeState(step, engine.processes, how.zero_stage, how.token_budget, version, files, round(seconds, 3))
     with (writing / STATE).open("w", encoding="utf-8") as stream:
         json.dump(asdict(state), stream, indent=2, sort_keys=True)
         stream.flush()

@@ -20,7 +20,7 @@ from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models import train_tokenizer as tokenizers
 from sft_sweeps.models import weights
 from sft_sweeps.train import ranks
-from sft_sweeps.train.engine import Engine
+from sft_sweeps.train.engine import TrainEngine
 
 FOLDER = "model"
 SHARD_BYTES = 5_000_000_000
@@ -29,7 +29,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def save_model(
-    engine: Engine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str = ""
+    engine: TrainEngine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str = ""
 ) -> str:
     """Write `folder/model`, on every rank, and return the digest of its weights.
 
@@ -56,7 +56,7 @@ def save_model(
     return str(ranks.from_first(found))
 
 
-def _write_weights(engine: Engine, folder: Path, dtype: torch.dtype) -> None:
+def _write_weights(engine: TrainEngine, folder: Path, dtype: torch.dtype) -> None:
     sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in engine.shapes().items()}
     places = weights.shard_names(sizes, SHARD_BYTES)
     for file, shard in _shards(engine.full_weights(), places, dtype):
@@ -80,7 +80,9 @@ def _shards(
     yield file, shard
 
 
-def _write_rest(engine: Engine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str) -> None:
+def _write_rest(
+    engine: TrainEngine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str
+) -> None:
     """Configuration, tokenizer and chat template."""
     config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
     # Older readers know the second name only.

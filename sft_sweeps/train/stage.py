@@ -20,13 +20,14 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.encode.mixture import finder, mixture_examples
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Execution
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Execution, Model, Stage
+from sft_sweeps.spec import Model, Stage
 from sft_sweeps.store import resume_states
-from sft_sweeps.store.claims import write_json
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.wandb import FINISH_SECONDS, INTERRUPTED_SECONDS, Mirror

@@ -12,7 +12,8 @@ import torch
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.spec import Execution, Recipe
+from sft_sweeps.execution import Execution
+from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loss
 
 
@@ -49,11 +50,11 @@ def prepared(
     execution: Execution,
     steps: Sequence[int],
     seat: tuple[int, torch.device],
-) -> Iterator[tuple[Batch, list[loss.Row]]]:
+) -> Iterator[tuple[Batch, list[loss.Bin]]]:
     """Each step's batch and the rows of a seat: its rank, and the device where they are put."""
     ids, (rank, device) = tuple(example.id for example in encoded), seat
 
-    def make(step: int) -> tuple[Batch, list[loss.Row]]:
+    def make(step: int) -> tuple[Batch, list[loss.Bin]]:
         places = batches.batch(ids, recipe.seed, recipe.batch_size, step)
         batch = plan_batch([encoded[place] for place in places], recipe, execution)
         return batch, [loss.to_row(examples, weights, device) for examples, weights in batch.rows(rank)]

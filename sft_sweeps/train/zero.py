@@ -16,7 +16,8 @@ from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 from torch import Tensor
 from torch import distributed as dist
 
-from sft_sweeps.spec import Execution, Recipe
+from sft_sweeps.execution import Execution
+from sft_sweeps.spec import Recipe
 from sft_sweeps.train import ranks
 
 
@@ -48,7 +49,7 @@ def config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, A
     return made
 
 
-def quicken(optimizer: Any, *, alone: bool) -> list[float]:
+def patch_gradient_norm(optimizer: Any, *, alone: bool) -> list[float]:
     """The norm of all gradients in a few kernels, not several for each of them with copies in fp64, and as exact.
 
     Returns the list to which the norms of ZeRO's groups are put in each step: reading what DeepSpeed says of them

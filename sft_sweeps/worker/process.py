@@ -23,17 +23,17 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import Interrupted, SweepError
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
-from sft_sweeps.jobs.status import worker_log
 from sft_sweeps.store import sharing
-from sft_sweeps.store.claims import write_json
+from sft_sweeps.store.paths import worker_log
 
 ORPHAN_GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Seat:
+class Rank:
     """Which of a job's processes this one is, and where they find each other (empty: MASTER_ADDR and MASTER_PORT)."""
 
     rank: int = 0
@@ -78,8 +78,8 @@ def main(path: str, rank: int = 0, processes: int = 1, meeting: str = "") -> Non
     stop = Stop()
     stop.listen()
     job = read(Path(path).read_bytes())
-    seat = Seat(rank, processes, rank, meeting)
-    sit(job, seat)
+    seat = Rank(rank, processes, rank, meeting)
+    join(job, seat)
     sys.exit(run(job, seat, stop))
 
 
@@ -88,7 +88,7 @@ def read(content: bytes) -> Job:
     return revive(Job, json.loads(content))
 
 
-def sit(job: Job, seat: Seat) -> None:
+def join(job: Job, seat: Rank) -> None:
     """Take a seat: output goes to the log of this rank, and the libraries learn which rank this is."""
     sharing.join(Path(job.root))
     _redirect(worker_log(job.folder, job.kind, seat.rank))
@@ -97,7 +97,7 @@ def sit(job: Job, seat: Seat) -> None:
     os.environ.update(RANK=str(seat.rank), LOCAL_RANK=str(seat.local_rank), WORLD_SIZE=str(seat.processes))
 
 
-def run(job: Job, seat: Seat, stop: Stop) -> int:
+def run(job: Job, seat: Rank, stop: Stop) -> int:
     """Do the work; whatever goes wrong becomes a line in failure.json and a status."""
     try:
         from sft_sweeps.worker import dispatch  # what scoring imports is not nothing: a signal is listened to first

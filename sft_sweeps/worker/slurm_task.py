@@ -22,10 +22,11 @@ from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.slurm.queue import requeue
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
-from sft_sweeps.store.store import check_identity, clear_unrecorded, resume_step
+from sft_sweeps.store.store import check_identity, clear_unrecorded
+from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.worker import process
-from sft_sweeps.worker.process import Seat, Stop
+from sft_sweeps.worker.process import Rank, Stop
 
 MARKS = "SFT_SWEEPS_MARKS"  # names the folder for marks of jobs that could not requeue themselves
 MEETING = ".rendezvous-"
@@ -40,7 +41,7 @@ def run(path: str, digest: str) -> None:
     job = process.read(content)
     folder = job.folder
     seat = _seat(folder)
-    process.sit(job, seat)
+    process.join(job, seat)
     print(
         f"Slurm job {number()}, start {restarts() + 1}, task {seat.rank} of {seat.processes} on {_node()}", flush=True
     )
@@ -58,7 +59,7 @@ def run(path: str, digest: str) -> None:
     process.leave(status)
 
 
-def _other(job: Job, seat: Seat, stop: Stop) -> int:
+def _other(job: Job, seat: Rank, stop: Stop) -> int:
     """Any task but the first: it works, or finds the work done, and ends with the first one."""
     if _finished(job):
         return 0
@@ -70,7 +71,7 @@ def _other(job: Job, seat: Seat, stop: Stop) -> int:
     return status
 
 
-def _first(job: Job, folder: Path, seat: Seat, stop: Stop) -> int:
+def _first(job: Job, folder: Path, seat: Rank, stop: Stop) -> int:
     """The first task."""
     if _finished(job):
         print("done already")
@@ -140,11 +141,11 @@ def _come_back(stop: Stop) -> None:
     time.sleep(PATIENCE_SECONDS)
 
 
-def _seat(folder: Path) -> Seat:
+def _seat(folder: Path) -> Rank:
     """This task's place, from Slurm's environment; where the ranks meet is a new file for every start."""
     count = int(os.environ.get("SLURM_NTASKS", "1"))
     meeting = f"{folder.absolute()}/{MEETING}{os.environ['SLURM_JOB_ID']}-{restarts()}" if count > 1 else ""
-    return Seat(int(os.environ.get("SLURM_PROCID", "0")), count, int(os.environ.get("SLURM_LOCALID", "0")), meeting)
+    return Rank(int(os.environ.get("SLURM_PROCID", "0")), count, int(os.environ.get("SLURM_LOCALID", "0")), meeting)
 
 
 def number() -> str:

@@ -8,27 +8,17 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sft_sweeps import PACKAGE
+from sft_sweeps.commands.doctor.finding import Finding
 
 PROBE = Path(__file__).with_name("probe.py")
 PATIENCE = 60  # seconds for a node to become free, and as many for the answer after that
 FIELDS_OF_A_JOB = ("SLURM_", "SRUN_", "SBATCH_")  # with them srun, run within a job, would start a step of that job
 SHARED = "output_dir=FOLDER on a file system that nodes share"
 INSTALL = "install the environment on a file system that nodes share, or cluster.python=PATH of one that they see"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line. `change`: what to do about a problem."""
-
-    level: Literal["ok", "note", "problem"]
-    about: str
-    text: str
-    change: str = ""
 
 
 def look(folder: Path, partition: str, account: str, gpus: bool) -> Iterator[Finding]:

@@ -4,11 +4,11 @@ import platform
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sft_sweeps.commands.doctor.node import Finding
+from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import attacks, run, seccomp
 from sft_sweeps.sandbox.attacks import Attack, Result
-from sft_sweeps.spec import Isolation
 
 HELP = {
     "seccomp": "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or aarch64",

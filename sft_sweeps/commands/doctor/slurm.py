@@ -7,18 +7,13 @@ Findings come in the order of the questions: the commands, the controller, its l
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.markup import escape
 
 from sft_sweeps.commands.doctor import node
-from sft_sweeps.commands.doctor.node import Finding
+from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.errors import RunError
-from sft_sweeps.plan.show import say
 from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, limits, partitions
 
 NEEDED = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
@@ -38,11 +33,10 @@ NETWORK = (
     "virtiofs",
 )
 MEMORY = ("tmpfs", "ramfs")
-COLORS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @dataclass(frozen=True)
-class Question:
+class SlurmRequest:
     """What a sweep would use, by the keys of conf/cluster; "" takes the cluster's defaults."""
 
     output_dir: Path
@@ -51,7 +45,7 @@ class Question:
     on_node: bool = False
 
 
-def slurm(question: Question) -> Iterator[Finding]:
+def slurm(question: SlurmRequest) -> Iterator[Finding]:
     """The findings, each as soon as it is known."""
     absent = [name for name in NEEDED if shutil.which(name) is None]
     if absent:
@@ -74,28 +68,6 @@ def slurm(question: Question) -> Iterator[Finding]:
         gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
         folder = _existing(question.output_dir)
         yield from node.look(folder, question.partition, question.account, gpus)
-
-
-def show(findings: Iterable[Finding], out: Console) -> list[Finding]:
-    """One line each, as soon as it is known, and how many problems."""
-    seen = []
-    for one in findings:
-        seen.append(one)
-        change = f"; change: {one.change}" if one.change else ""
-        say(out, f"[{COLORS[one.level]}]{one.level:7}[/] {escape(f'{one.about}: {one.text}{change}')}")
-    count = sum(one.level == "problem" for one in seen)
-    out.print(f"{count} problem{'s' * (count != 1)}")
-    return seen
-
-
-def to_json(findings: list[Finding], topic: str = "slurm") -> dict[str, Any]:
-    """The findings as JSON can hold them."""
-    return {"topic": topic, "findings": [asdict(one) for one in findings], "ok": healthy(findings)}
-
-
-def healthy(findings: list[Finding]) -> bool:
-    """No problem was found."""
-    return all(one.level != "problem" for one in findings)
 
 
 def _no_answer(words: str) -> Finding:
@@ -176,7 +148,7 @@ def _hours(minutes: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:00"
 
 
-def _folders(question: Question) -> Iterator[Finding]:
+def _folders(question: SlurmRequest) -> Iterator[Finding]:
     """Whether nodes can see what jobs need there. A local disk may be exported: only a node can tell."""
     for about, path, key in (
         ("output_dir", _existing(question.output_dir), "output_dir=FOLDER on a shared file system"),

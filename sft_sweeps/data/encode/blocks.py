@@ -18,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sft_sweeps.data import clean
-from sft_sweeps.data.drop import Dropped
 from sft_sweeps.data.encode.encoded_source import TRUNCATED
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.example import Example
-from sft_sweeps.data.read import Outcome, Reader
-from sft_sweeps.files.rows import Row
+from sft_sweeps.data.example import Dropped, Example
+from sft_sweeps.data.read import Reader, RowResult
+from sft_sweeps.files.rows import FileRow
 
 BLOCK = 256  # rows
 REASONS = ("", "no_answer_before_cut", "mismatch")
@@ -76,7 +75,7 @@ class Worker:
             ["" if example.group == example.id else example.group for example in examples],
         )
 
-    def _outcomes(self, rows: Sequence[Row | Example], first: int) -> Iterator[Outcome]:
+    def _outcomes(self, rows: Sequence[FileRow | Example], first: int) -> Iterator[RowResult]:
         """In two steps, so that the tokens of all messages are counted at once."""
         cleaned = [
             row if isinstance(row, Example) else self._reader.cleaned(row, first + place)
@@ -89,9 +88,9 @@ class Worker:
 
         for row, found in zip(rows, cleaned, strict=True):
             if isinstance(found, Dropped):
-                yield Outcome(dropped=(found,))
+                yield RowResult(dropped=(found,))
             elif isinstance(row, Example):
-                yield Outcome((row,))
+                yield RowResult((row,))
             else:
                 yield self._reader.cut(found, row, split)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from sft_sweeps.data.encode.token_cache import Ids, Speller
+from sft_sweeps.data.encode.token_cache import Ids, TextEncoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models.tokenizer import CHAT
@@ -25,7 +25,7 @@ MARKED = re.compile("\ue000(\\d+)\ue001")
 Piece = str | int  # text to be spelt, or a special token
 
 
-def layout(folder: Path, settings: dict[str, Any], template: str, tokenizer: Tokenizer, speller: Speller) -> "Chat":
+def layout(folder: Path, settings: dict[str, Any], template: str, tokenizer: Tokenizer, speller: TextEncoder) -> "Chat":
     """The layout of a folder's template, which must be the planned one."""
     text = vocabulary.chat_template(folder)
     if template not in (CHAT, found := vocabulary.chat_template_pin(text)):
@@ -37,7 +37,7 @@ class Chat:
     """Rounds as a chat template writes them."""
 
     def __init__(
-        self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, speller: Speller, folder: Path
+        self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, speller: TextEncoder, folder: Path
     ) -> None:
         self._folder, self._speller = folder, speller
         self._render = _renderer(text, settings)

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sft_sweeps.config.resolve import ENCODED
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.select import order_of
+from sft_sweeps.files.encoded import ACCOUNT, ENCODED, encoded_folder
 from sft_sweeps.identity import canonical, digest, versions
-from sft_sweeps.jobs.job import ACCOUNT, shelved
 from sft_sweeps.spec import Source
 
 FOLDER = ENCODED
@@ -28,7 +27,7 @@ TRUNCATED = 1  # of flags; above it, the place of the reason in the account's `r
 
 
 @dataclass(frozen=True)
-class Wanted:
+class EncodedKey:
     """What is encoded, and how: `tokenizer` is its content's identity."""
 
     source: Source
@@ -55,19 +54,19 @@ class Wanted:
         """Where it lies in a store."""
         return root / FOLDER / f"{self.source.name}-{self.key}"
 
-    def find(self, roots: Sequence[Path]) -> "Shelf | None":
+    def find(self, roots: Sequence[Path]) -> "EncodedSource | None":
         """It, from the first store that has it, whatever name the source had there."""
-        folder = shelved(self.key, roots)
+        folder = encoded_folder(self.key, roots)
         return shelf(str(folder), self.source.name) if folder else None
 
 
 @lru_cache(maxsize=16)
-def shelf(folder: str, name: str) -> "Shelf":
+def shelf(folder: str, name: str) -> "EncodedSource":
     """An encoded source, opened once in a process."""
-    return Shelf(Path(folder), name)
+    return EncodedSource(Path(folder), name)
 
 
-class Shelf:
+class EncodedSource:
     """The examples of an encoded source, in the order of its rows. Nothing is read before it is used."""
 
     def __init__(self, folder: Path, name: str) -> None:

@@ -25,7 +25,7 @@ from tokenizers.processors import TemplateProcessing
 
 from sft_sweeps.data.encode import chat_template
 from sft_sweeps.data.encode.fastchat import MISMATCH, Parser
-from sft_sweeps.data.encode.token_cache import Ids, Speller, speller
+from sft_sweeps.data.encode.token_cache import Ids, TextEncoder, text_encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.template import find, generation_prompt, segments
 from sft_sweeps.errors import RequestError
@@ -51,7 +51,7 @@ class Encoded:
     reason: str = ""
 
 
-class Layout(Protocol):
+class TemplateIds(Protocol):
     """How rounds are laid out as ids, special tokens included."""
 
     eos_id: int
@@ -73,9 +73,9 @@ class Encoder:
         self.max_length = max_length
         self.bug_compatible = bug_compatible
         self._tokenizer, settings = _load(tokenizer_folder)
-        self._speller = speller(self._tokenizer)
+        self._speller = text_encoder(self._tokenizer)
         special = Special(self._tokenizer, settings, tokenizer_folder)
-        self._layout: Layout
+        self._layout: TemplateIds
         if template.startswith(CHAT):
             self._layout = chat_template.layout(tokenizer_folder, settings, template, self._tokenizer, self._speller)
         else:
@@ -171,7 +171,7 @@ class Encoder:
 class Lines:
     """The templates of `data.template`: texts between a begin and end-of-sequence tokens."""
 
-    def __init__(self, template: str, spells: Speller, special: "Special") -> None:
+    def __init__(self, template: str, spells: TextEncoder, special: "Special") -> None:
         self._template, self._speller = template, spells
         self.eos_id = special.eos_id
         self.start = np.array([special.bos_id], dtype=np.int32)
@@ -206,7 +206,7 @@ class Special:
         """What ends every response."""
         return self._find("eos_token")
 
-    def parser(self, spells: Speller) -> Parser:
+    def parser(self, spells: TextEncoder) -> Parser:
         """What reads special tokens in text."""
         added = self._tokenizer.get_added_tokens_decoder()
         special = {token.content: place for place, token in added.items() if token.special}

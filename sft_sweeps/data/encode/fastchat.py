@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sft_sweeps.data.encode.token_cache import Ids, Speller
+from sft_sweeps.data.encode.token_cache import Ids, TextEncoder
 from sft_sweeps.data.template import Template
 
 MISMATCH = "mismatch"
@@ -21,7 +21,9 @@ MISMATCH = "mismatch"
 class Parser:
     """A speller that reads special tokens in the text as FastChat's tokenizer does, `<s>` in front."""
 
-    def __init__(self, speller: Speller, special: Mapping[str, int], bos_id: int, eos: str, pad_id: int | None) -> None:
+    def __init__(
+        self, speller: TextEncoder, special: Mapping[str, int], bos_id: int, eos: str, pad_id: int | None
+    ) -> None:
         self._speller, self._special = speller, special
         self._bos_id, self._eos, self._pad_id = bos_id, eos, pad_id
         longest_first = sorted(special, key=len, reverse=True)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import Shelf
+from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.select import last, taken
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Component, Mixture, Source
 
 
-def mixture_examples(mixture: Mixture, find: Callable[[Source], Shelf]) -> tuple[list[Encoded], dict[str, Any]]:
+def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) -> tuple[list[Encoded], dict[str, Any]]:
     """The examples of every component that are trained on, and for each source what was taken and what was not.
 
     The account of a source has its rows, dropped rows by reason, fraction and exact example ids; those of which nothing
@@ -36,22 +36,22 @@ def mixture_examples(mixture: Mixture, find: Callable[[Source], Shelf]) -> tuple
     return examples, account
 
 
-def heldout(shelf: Shelf, seed: int, count: int) -> list[Encoded]:
+def heldout(shelf: EncodedSource, seed: int, count: int) -> list[Encoded]:
     """Of the last `count` examples of a source's order, those on which a loss can be taken."""
     found = [shelf.encoded(place) for place in last(shelf.order(seed), shelf.name, count)]
     return [one for one in found if not one.reason]
 
 
-def finder(tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]) -> Callable[[Source], Shelf]:
+def finder(tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]) -> Callable[[Source], EncodedSource]:
     """What finds a source's encoded examples in stores, or has them made in the first."""
 
-    def find(source: Source) -> Shelf:
+    def find(source: Source) -> EncodedSource:
         return prepare.get(prepare.wanted(source, tokenizer, template, max_length), tokenizer, roots)
 
     return find
 
 
-def _entry(component: Component, shelf: Shelf, found: list[Encoded]) -> dict[str, Any]:
+def _entry(component: Component, shelf: EncodedSource, found: list[Encoded]) -> dict[str, Any]:
     masked = Counter(one.reason for one in found if one.reason)
     return {
         "fraction": str(component.fraction),

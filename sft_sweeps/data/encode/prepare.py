@@ -19,13 +19,14 @@ from typing import Any
 
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of, side_by_side
-from sft_sweeps.data.encode.encoded_source import Shelf, Wanted
+from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import Reader, reader_of
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import content_of, tokenizer_of
+from sft_sweeps.files.content import content_of
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
+from sft_sweeps.models.pins import tokenizer_of
 from sft_sweeps.spec import Source
 
 MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
@@ -33,21 +34,21 @@ WORTH_PROCESSES = 8 << 20  # bytes of a file: less is encoded before helpers hav
 Progress = Callable[[int], None]  # is told how many rows are done
 
 
-def wanted(source: Source, tokenizer_folder: Path, template: str, max_length: int) -> Wanted:
+def wanted(source: Source, tokenizer_folder: Path, template: str, max_length: int) -> EncodedKey:
     """What a stage or benchmark needs of a source; a chat template that is named only enters by its content."""
     if template == tokenizer.CHAT:
         template = tokenizer.chat_template_pin(tokenizer.chat_template(tokenizer_folder))
-    return Wanted(source, tokenizer_of(str(tokenizer_folder))[0], template, max_length)
+    return EncodedKey(source, tokenizer_of(str(tokenizer_folder))[0], template, max_length)
 
 
 def get(
-    wish: Wanted,
+    wish: EncodedKey,
     tokenizer_folder: Path,
     roots: Sequence[Path],
     *,
     processes: int = 0,
     progress: Progress = lambda _: None,
-) -> Shelf:
+) -> EncodedSource:
     """The encoded source: from a store that has it, or made in the first of `roots`.
 
     `processes: 0` takes the machine's cores, where the file is worth it. RequestError for a file that is no use,
@@ -82,7 +83,7 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _make(wish: Wanted, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:
+def _make(wish: EncodedKey, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:
     writing = folder.with_name(f".writing-{uuid.uuid4().hex[:12]}")
     _sweep_away(folder.parent)
     try:
@@ -105,7 +106,7 @@ def _sweep_away(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _blocks(wish: Wanted, tokenizer_folder: Path, processes: int, writer: Writer) -> Iterator[Block]:
+def _blocks(wish: EncodedKey, tokenizer_folder: Path, processes: int, writer: Writer) -> Iterator[Block]:
     source = wish.source
     if source.rows_from == "generated":
         rows: Iterator[Any] = iter(mini.generate(source.name, source.rows, source.seed))

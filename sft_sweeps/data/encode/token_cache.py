@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from sft_sweeps.data.encode.word_table import WIDTH, Lanes, Places, Table, lanes
+from sft_sweeps.data.encode.word_table import WIDTH, Lanes, Places, WordTable, lanes
 
 Ids = npt.NDArray[np.int32]
 Sides = tuple[str, str]  # of a round: what is given, what is learnt
@@ -34,7 +34,7 @@ AT_ONCE = 128  # words
 WORTH_TABLE = 1 << 14  # bytes: fewer are looked up word by word
 
 
-class Speller(Protocol):
+class TextEncoder(Protocol):
     """How texts are spelt."""
 
     def ids(self, text: str) -> Ids:
@@ -47,13 +47,13 @@ class Speller(Protocol):
         """Each round's ids, and the place of the first that is learnt."""
 
 
-def speller(tokenizer: Tokenizer) -> Speller:
+def text_encoder(tokenizer: Tokenizer) -> TextEncoder:
     """The fastest that is exact for this tokenizer."""
     content = json.loads(tokenizer.to_str())
-    return Words(tokenizer, content) if _cuttable(content) else Plain(tokenizer)
+    return TokenCache(tokenizer, content) if _cuttable(content) else PlainEncoder(tokenizer)
 
 
-class Plain:
+class PlainEncoder:
     """The tokenizer itself; the boundary between the sides is found by the characters that each token covers."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -79,12 +79,12 @@ class Plain:
         return np.array(encoding.ids, dtype=np.int32), first
 
 
-class Words(dict[str, bytes]):
+class TokenCache(dict[str, bytes]):
     """A text is cut before every run of spaces and around every newline; each word is spelt once."""
 
     def __init__(self, tokenizer: Tokenizer, content: dict[str, Any]) -> None:
         super().__init__()
-        self._plain = Plain(tokenizer)
+        self._plain = PlainEncoder(tokenizer)
         # The same merges on text that is written with U+2581 already.
         self._merges = Tokenizer.from_str(
             json.dumps(
@@ -93,7 +93,7 @@ class Words(dict[str, bytes]):
         )
         self._merges.no_truncation()
         self._merges.no_padding()
-        self._table = Table()
+        self._table = WordTable()
         newline = self._merges.encode("\n", add_special_tokens=False).ids
         self._newline = newline[0] if len(newline) == 1 else -1
 

@@ -34,7 +34,7 @@ def lanes(buffer: bytes, starts: Places, lengths: Places) -> Lanes:
     return found
 
 
-class Table:
+class WordTable:
     """Grows until `room` is none; then `clear` it. Entries count from 1: 0 is an empty slot, and no word."""
 
     def __init__(self) -> None:

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sft_sweeps.data import clean
-from sft_sweeps.data.drop import Dropped
 from sft_sweeps.data.encode.blocks import REASONS, Block
-from sft_sweeps.data.encode.encoded_source import TRUNCATED, Wanted
-from sft_sweeps.data.example import Example
-from sft_sweeps.data.read import Outcome, Sieve, check
+from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
+from sft_sweeps.data.example import Dropped, Example
+from sft_sweeps.data.read import RowFilter, RowResult, check
+from sft_sweeps.files.encoded import ACCOUNT
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import canonical
-from sft_sweeps.jobs.job import ACCOUNT
-from sft_sweeps.store.claims import write_json
 
 WORDS = 12  # bins of the histogram: lengths up to 2, 4, 8, ... tokens
 
@@ -50,9 +49,9 @@ class Statistics:
 class Writer:
     """Writes the files of a shelf; leaving it writes the account, last."""
 
-    def __init__(self, folder: Path, wish: Wanted) -> None:
+    def __init__(self, folder: Path, wish: EncodedKey) -> None:
         self.folder, self.wish = folder, wish
-        self.sieve, self.statistics = Sieve(), Statistics()
+        self.sieve, self.statistics = RowFilter(), Statistics()
         self.done: Callable[[], None] = lambda: None
         self._lengths, self._flags = array("q"), array("B")
         self._rows, self._turns = array("q"), array("i")
@@ -140,5 +139,5 @@ class Writer:
 _NOTHING = Example("", ())
 
 
-def _outcome(count: int, dropped: tuple[Dropped, ...], keys: clean.Keys | None) -> Outcome:
-    return Outcome((_NOTHING,) * count, dropped, keys)
+def _outcome(count: int, dropped: tuple[Dropped, ...], keys: clean.Keys | None) -> RowResult:
+    return RowResult((_NOTHING,) * count, dropped, keys)

@@ -18,20 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import Interrupted, RequestError
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.retention import free_after
-from sft_sweeps.jobs.status import worker_log
+from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.launch.local.progress import Progress
 from sft_sweeps.store import claims
-from sft_sweeps.store.claims import Claim, write_json
-from sft_sweeps.store.store import Store, check_identity, clear_unrecorded, failure_of
+from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.paths import worker_log
+from sft_sweeps.store.store import Store, check_identity, clear_unrecorded
+from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.worker.process import fail, main
 
 GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
 SIBLING_GRACE_SECONDS = 5.0  # the same for a rank that has lost another one: it cannot save alone
-MEETING = ".rendezvous-"
+RENDEZVOUS = ".rendezvous-"
 POLL_SECONDS = 0.05
 
 
@@ -149,7 +152,7 @@ class LocalLauncher:
             clear_unrecorded(folder)
         path = self.sweep.folder / "jobs" / f"{job.id}.json"
         write_json(path, plain(job), compact=True)
-        meeting = f"{folder.absolute()}/{MEETING}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
+        meeting = f"{folder.absolute()}/{RENDEZVOUS}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
         for rank in range(job.processes):
             arguments = (str(path), rank, job.processes, meeting)
             running.processes.append(self.context.Process(target=main, args=arguments, name=f"{job.id}-{rank}"))
@@ -197,7 +200,7 @@ class LocalLauncher:
 
     def _leave(self, running: Running) -> None:
         """A job's processes have ended."""
-        for meeting in running.folder.glob(f"{MEETING}*"):
+        for meeting in running.folder.glob(f"{RENDEZVOUS}*"):
             meeting.unlink(missing_ok=True)
         claims.release(running.place, running.claim)
         del self.running[running.job.id]
@@ -245,11 +248,6 @@ def fork_server() -> ForkServerContext:
     forkserver.ensure_running()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return context
-
-
-def gpus_here() -> int:
-    """How many GPUs this machine has, without importing torch."""
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def slots(jobs: int, processes: int, threads: int) -> int:

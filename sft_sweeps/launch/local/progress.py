@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 from rich.table import Column
 
+from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs.job import PROGRESS, Job
-from sft_sweeps.plan.show import say
-from sft_sweeps.store.claims import read_json
+from sft_sweeps.terminal import say
 from sft_sweeps.tracking import metrics as tracking
 
 WIDE = 140  # columns that a line needs with its bar

@@ -17,7 +17,7 @@ Key = TypeVar("Key")  # what the jobs of an array have in common: their resource
 
 
 @dataclass(frozen=True)
-class After:
+class Dependency:
     """What a job waits for: the success (or, not `ok`, the end) of a Slurm job, or of one element of an array."""
 
     job: str
@@ -25,10 +25,10 @@ class After:
     ok: bool = True
 
     @staticmethod
-    def of(number: str, ok: bool = True) -> "After":
+    def of(number: str, ok: bool = True) -> "Dependency":
         """From Slurm's text for a job, "123" or "123_4"."""
         job, _, index = number.partition("_")
-        return After(job, int(index) if index else -1, ok)
+        return Dependency(job, int(index) if index else -1, ok)
 
     def __str__(self) -> str:
         element = f"_{self.index}" if self.index >= 0 else ""
@@ -45,7 +45,7 @@ class Array(Generic[Key]):
     dependency: str = ""
 
 
-def arrays(level: Iterable[tuple[Job, Key, After | None]], largest: int) -> list[Array[Key]]:
+def arrays(level: Iterable[tuple[Job, Key, Dependency | None]], largest: int) -> list[Array[Key]]:
     """The calls that submit a level, none with an index of `largest` (Slurm's MaxArraySize) or more."""
     grouped: dict[tuple[Key, str, bool], dict[int, list[Job]]] = {}
     for job, key, after in level:
@@ -68,10 +68,10 @@ def _dependent(
             if len(pairs) > 1:
                 yield Array(key, tuple(j for _, j in pairs), tuple(i for i, _ in pairs), f"aftercorr:{parent}")
             else:
-                yield Array(key, (pairs[0][1],), (0,), str(After(parent, pairs[0][0])))
+                yield Array(key, (pairs[0][1],), (0,), str(Dependency(parent, pairs[0][0])))
         return
     for index, jobs in children.items():
-        yield from _numbered(key, jobs, str(After(parent, index, ok)), largest)
+        yield from _numbered(key, jobs, str(Dependency(parent, index, ok)), largest)
 
 
 def _numbered(key: Key, jobs: Sequence[Job], dependency: str, largest: int) -> Iterator[Array[Key]]:

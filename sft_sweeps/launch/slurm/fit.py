@@ -18,7 +18,7 @@ Step = tuple[str, Callable[[NodeKind], bool]]  # what is wrong with a partition 
 
 
 @dataclass(frozen=True)
-class Request:
+class ResourceClass:
     """A job that stands for all of its kind with equal resources."""
 
     job: Job
@@ -40,7 +40,7 @@ class Request:
         return f"cluster.kinds.{self.job.kind}.{name}"
 
 
-def misfits(request: Request, partition: Partition) -> Iterator[str]:
+def misfits(request: ResourceClass, partition: Partition) -> Iterator[str]:
     """Each reason with its key, value and what to type; none where the job can run there."""
     if partition.minutes is not None and request.wanted.minutes > partition.minutes:
         most = duration(partition.minutes)
@@ -66,7 +66,7 @@ def misfits(request: Request, partition: Partition) -> Iterator[str]:
         yield _nodes(request, partition, have)
 
 
-def _constraint(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
+def _constraint(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
     """Expressions with counts, brackets or negation are left to Slurm."""
     text = request.wanted.constraint
 
@@ -85,7 +85,7 @@ def _constraint(request: Request, partition: Partition, nodes: Sequence[NodeKind
     ), fit
 
 
-def _gpu_type(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
+def _gpu_type(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
     wanted = request.wanted.gpu_type
 
     def fit(node: NodeKind) -> bool:  # one without GPUs is the next step's to refuse
@@ -100,7 +100,7 @@ def _gpu_type(request: Request, partition: Partition, nodes: Sequence[NodeKind])
     ), fit
 
 
-def _gpus(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
+def _gpus(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
     wanted, most = request.wanted.gpus_per_node, max(node.gpus for node in nodes)
 
     def fit(node: NodeKind) -> bool:
@@ -119,7 +119,7 @@ def _gpus(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -> 
     ), fit
 
 
-def _cpus(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
+def _cpus(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
     wanted, most = _cpus_of(request.wanted), max(node.cpus for node in nodes)
 
     def fit(node: NodeKind) -> bool:
@@ -138,7 +138,7 @@ def _cpus_of(wanted: Resources) -> int:
     return wanted.tasks_per_node * wanted.cpus_per_task
 
 
-def _cpu_key(request: Request, most: int) -> tuple[str, int, int]:
+def _cpu_key(request: ResourceClass, most: int) -> tuple[str, int, int]:
     """The setting that decides on a job's CPUs, its value, and the one that makes do with `most` on a node."""
     wanted, cluster, kind = request.wanted, request.cluster, request.job.kind
     if of_kind(kind, cluster).cpus is not None or not (wanted.gpus_per_node or kind in ("train", "generate")):
@@ -150,7 +150,7 @@ def _cpu_key(request: Request, most: int) -> tuple[str, int, int]:
     return "cluster.threads", cluster.threads, most
 
 
-def _memory(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
+def _memory(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
     wanted, most = megabytes(request.wanted.memory), max(node.memory_mb for node in nodes)
 
     def fit(node: NodeKind) -> bool:
@@ -166,7 +166,7 @@ def _memory(request: Request, partition: Partition, nodes: Sequence[NodeKind]) -
     ), fit
 
 
-def _nodes(request: Request, partition: Partition, have: int) -> str:
+def _nodes(request: ResourceClass, partition: Partition, have: int) -> str:
     """Slurm would let it wait for ever."""
     wanted, model = request.wanted, model_of(request.job)
     if not wanted.gpus_per_node:

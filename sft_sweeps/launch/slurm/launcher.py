@@ -22,9 +22,9 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.submissions import SUBMISSIONS
 from sft_sweeps.launch.slurm import snapshot
-from sft_sweeps.launch.slurm.arrays import After, Array, arrays, levels
+from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
 from sft_sweeps.launch.slurm.resources import Resources, resources
-from sft_sweeps.launch.slurm.sbatch import Batch
+from sft_sweeps.launch.slurm.sbatch import SbatchOptions
 from sft_sweeps.slurm import queue
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
@@ -62,12 +62,12 @@ class SlurmLauncher:
         self.warnings, self.urgency = warnings, urgency(list(jobs))
         self.largest = queue.limits().max_array_size
         self.queue = queue.Queue()
-        self.after: dict[str, After | None] = {}  # what a child of each job waits for
+        self.after: dict[str, Dependency | None] = {}  # what a child of each job waits for
         self.found = Submission()
 
     def run(self) -> Submission:
         """Submit everything; RunError when `sbatch` fails half-way, with what to do."""
-        self.batch = Batch(self.sweep.folder, snapshot.take(self.sweep.folder), self.cluster)
+        self.batch = SbatchOptions(self.sweep.folder, snapshot.take(self.sweep.folder), self.cluster)
         for level in levels(self.jobs):
             ready = sorted(self._ready(level), key=lambda job: -self.urgency[job.id])
             held = [job for array in self._arrays(ready) for job in self._submit(array)]
@@ -132,7 +132,7 @@ class SlurmLauncher:
             raise
         for index, (job, claim) in mine.items():
             self.found.numbers[job.id] = number if index < 0 else f"{number}_{index}"
-            self.after[job.id] = After.of(self.found.numbers[job.id])
+            self.after[job.id] = Dependency.of(self.found.numbers[job.id])
             if claim:
                 claims.confirm(self._place(job), claim, self.found.numbers[job.id])
         self.found.calls += 1
@@ -173,9 +173,9 @@ class SlurmLauncher:
                 self.found.blocked[job.id] = f"{claim.who} works on it (sweep {claim.sweep}); launch again afterwards"
             elif job.makes_model or claim.sweep == self.sweep.name:
                 self.found.held[job.id] = claim
-                self.after[job.id] = After.of(claim.job)
+                self.after[job.id] = Dependency.of(claim.job)
             else:
-                later.append((job, self._key(job), After.of(claim.job, ok=False)))
+                later.append((job, self._key(job), Dependency.of(claim.job, ok=False)))
         for array in arrays(later, self.largest):
             indices = array.indices if len(array.jobs) > 1 else (-1,)
             call = f"{self.sweep.name}.{uuid.uuid4().hex[:6]}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sft_sweeps.config.schema import ClusterConfig
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs.job import Job, Kind
-from sft_sweeps.launch.slurm.fit import Request, duration, misfits
+from sft_sweeps.launch.slurm.fit import ResourceClass, duration, misfits
 from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.engines import ROOM
@@ -46,7 +46,7 @@ def problems(
         alike.setdefault((job.kind, model_of(job).id, resources(job, cluster)), []).append(job)
     found: dict[str, None] = {}
     for (_, _, wanted), group in alike.items():
-        request = Request(group[0], wanted, cluster)
+        request = ResourceClass(group[0], wanted, cluster)
         needed = max(needed_seconds(job, lead_seconds) for job in group)
         found |= dict.fromkeys([*_placed(request, partitions), *_saved(request, needed), *_held(request)])
     yield from found
@@ -60,7 +60,7 @@ def needed_seconds(job: Job, lead_seconds: Mapping[str, float]) -> float:
     return START_SECONDS + weights + 2 * lead_seconds[job.id]
 
 
-def _placed(request: Request, partitions: Sequence[Partition]) -> Iterator[str]:
+def _placed(request: ResourceClass, partitions: Sequence[Partition]) -> Iterator[str]:
     """Slurm takes a list of partitions and uses any that can run the job: one is enough."""
     key, named = request.key("partition"), [name for name in request.wanted.partition.split(",") if name]
     known = {partition.name: partition for partition in partitions}
@@ -86,12 +86,12 @@ def _names(partitions: Sequence[Partition]) -> str:
     return ", ".join(p.name + (" (default)" if p.default else "") for p in partitions if p.up) or "none"
 
 
-def _fitting(request: Request, partitions: Sequence[Partition]) -> list[str]:
+def _fitting(request: ResourceClass, partitions: Sequence[Partition]) -> list[str]:
     """The partitions in which nothing stands in the job's way."""
     return [p.name for p in partitions if p.up and not list(misfits(request, p))]
 
 
-def _saved(request: Request, needed: float) -> Iterator[str]:
+def _saved(request: ResourceClass, needed: float) -> Iterator[str]:
     if request.wanted.minutes * 60 < needed:
         key, least = request.key("time"), duration(-(-int(needed) // 60) + 1)
         yield (
@@ -101,7 +101,7 @@ def _saved(request: Request, needed: float) -> Iterator[str]:
         )
 
 
-def _held(request: Request) -> Iterator[str]:
+def _held(request: ResourceClass) -> Iterator[str]:
     job, cluster = request.job, request.cluster
     if job.kind != "generate" or not request.wanted.gpus_per_node:
         return

@@ -57,7 +57,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Layout:
+class NodeLayout:
     """How a job's processes lie on nodes."""
 
     nodes: int
@@ -123,17 +123,17 @@ def replicas(job: Job, cluster: ClusterConfig) -> int:
     return max(1, min(cluster.replicas, most))
 
 
-def _layout(job: Job, cluster: ClusterConfig) -> Layout:
+def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
     gpus = model_of(job).gpus
     if job.kind == "train" and gpus:
         nodes = -(-gpus // cluster.gpus_per_node)
-        return Layout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
+        return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
     if job.kind == "train":
-        return Layout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
+        return NodeLayout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
     if job.kind == "generate" and gpus:
         used = replica_gpus(job, cluster) * replicas(job, cluster)
-        return Layout(1, 1, used, used * cluster.cpus_per_gpu)
-    return Layout(1, 1, 0, cluster.threads * job.width if job.kind == "generate" else CPUS)
+        return NodeLayout(1, 1, used, used * cluster.cpus_per_gpu)
+    return NodeLayout(1, 1, 0, cluster.threads * job.width if job.kind == "generate" else CPUS)
 
 
 def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:

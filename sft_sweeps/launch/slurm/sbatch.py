@@ -41,7 +41,7 @@ trap sft_sweeps_leave EXIT"""
 
 
 @dataclass(frozen=True)
-class Batch:
+class SbatchOptions:
     """What all calls of a launch have in common."""
 
     sweep: Path

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from sft_sweeps import PACKAGE, __version__
-from sft_sweeps.store.claims import write_json
+from sft_sweeps.files.json_files import write_json
 
 ABOUT = "code.json"
 DIFF = "dirty.diff"

@@ -1,0 +1,63 @@
+"""How things run, never what they compute: in no identity. Records name it."""
+
+from dataclasses import dataclass, field
+
+from sft_sweeps.identity import EXECUTION
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How programs that a model wrote are run: `mode` names layers of the sandbox, `require` properties it must have.
+
+    `strict` runs checks in another process than the program; `accept` allows running without isolation.
+    """
+
+    mode: str = "auto"
+    require: tuple[str, ...] = ()
+    strict: bool = False
+    accept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a stage runs, never what it computes, so in no identity. The record names it.
+
+    `threads` are torch's, of each process. `token_budget` is the most tokens that one forward pass holds (a longer
+    example alone excepted; 0: what the device holds, see train/budget.py); `offload` keeps the optimizer's states in
+    the host's memory; `recompute` forgets activations and makes them again in the backward pass. A resume state
+    is saved every `save_every_seconds` or `save_every_steps` (0: not by that measure), of which `keep` stay. A model of
+    at most `whole_parameters` keeps full copies of its weights on every rank between steps: ZeRO then partitions
+    gradients and optimizer states only. So many `replicas` of a model answer side by side (0: as many as the GPUs have
+    room for, or one), vLLM's under `engine_python` ("": the one that runs this).
+    """
+
+    processes: int = 1
+    threads: int = 1
+    token_budget: int = 8192
+    zero_stage: int = 3
+    offload: bool = False
+    recompute: bool = False
+    whole_parameters: int = 1 << 28
+    save_every_seconds: float = 60.0
+    save_every_steps: int = 0
+    keep: int = 2
+    generation_batch: int = 64
+    replicas: int = 0
+    engine_python: str = ""
+    isolation: Isolation = Isolation()
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where a stage's metrics are mirrored; `name` is `wandb` or `none`, `mode` `auto`, `online` or `offline`.
+
+    `axes` are what people filter by, flat: model, fractions, strategy, k, seeds.
+    """
+
+    name: str = field(default="none", metadata=EXECUTION)
+    project: str = field(default="", metadata=EXECUTION)
+    entity: str = field(default="", metadata=EXECUTION)
+    mode: str = field(default="auto", metadata=EXECUTION)
+    group: str = field(default="", metadata=EXECUTION)
+    tags: tuple[str, ...] = field(default=(), metadata=EXECUTION)
+    axes: tuple[tuple[str, str], ...] = field(default=(), metadata=EXECUTION)

@@ -1,0 +1,61 @@
+"""Pins: what tokenizers and weights are, by their content; provisional where it cannot be read."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from sft_sweeps.errors import RequestError
+from sft_sweeps.models import tokenizer
+
+ENDS = ("bos_token", "eos_token")
+
+
+def tokenizer_of(place: str) -> tuple[str, int]:
+    """(identity of a tokenizer's content and of its first and last token, its number of tokens).
+
+    Provisional when it cannot be read. A file alone has the tokens that `tokenizer.copy` gives it.
+    """
+    path = tokenizer.file_of(Path(place))
+    try:
+        stat = path.stat()
+        ends = ("<s>", "</s>") if Path(place).is_file() else _ends(Path(place))
+        return _tokenizer(str(path), stat.st_size, stat.st_mtime_ns, ends)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RequestError):
+        return f"provisional:{place}", 0
+
+
+@lru_cache(maxsize=64)
+def _tokenizer(name: str, size: int, mtime: int, ends: tuple[str, str]) -> tuple[str, int]:  # noqa: ARG001
+    content = tokenizer.content(Path(name))
+    canonical = json.dumps([content, *ends], sort_keys=True, separators=(",", ":"))
+    ids = [token["id"] for token in content["added_tokens"]] + list(content["model"]["vocab"].values())
+    return f"tokenizer:{hashlib.sha256(canonical.encode()).hexdigest()}", max(ids) + 1
+
+
+def _ends(folder: Path) -> tuple[str, str]:
+    """The tokens that begin and end an example, as a tokenizer's folder names them."""
+    named = tokenizer.settings(folder)
+    first, last = (named[key]["content"] if isinstance(named[key], dict) else named[key] for key in ENDS)
+    if not (isinstance(first, str) and isinstance(last, str)):
+        raise TypeError(f"{folder} names no {' and '.join(ENDS)}")
+    return first, last
+
+
+def weights_of(folder: Path) -> str:
+    """Identity of the safetensors weights in a folder; provisional when there are none."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return f"provisional:{folder}"
+    files += [path for path in [folder / "config.json"] if path.is_file()]  # it holds RoPE's base and the like
+    parts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return _weights(str(folder), tuple(parts))
+
+
+@lru_cache(maxsize=16)
+def _weights(folder: str, parts: tuple[tuple[str, int, int], ...]) -> str:
+    total = hashlib.sha256()
+    for name, _, _ in parts:
+        with (Path(folder) / name).open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return f"safetensors:{total.hexdigest()}"

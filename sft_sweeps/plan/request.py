@@ -1,0 +1,21 @@
+"""One point of a sweep in exact values: what a plan is built from."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe
+
+
+@dataclass(frozen=True)
+class Request:
+    """One point of a sweep in exact values."""
+
+    model: Model
+    components: tuple[Component, ...]
+    strategy: str
+    k: Fraction | None
+    recipe: Recipe
+    benchmarks: tuple[Benchmark, ...]
+    engine: Engine
+    every_stage: bool
+    notes: tuple[str, ...] = ()

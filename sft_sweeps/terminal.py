@@ -1,0 +1,33 @@
+"""What is printed on a terminal, a file or a pipe."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sft_sweeps.errors import RequestError
+
+COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
+PIPE_WIDTH = 160  # of text that goes to a file or a pipe
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that does not squeeze tables when its output is no terminal."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+
+
+def say(out: Console, text: str, **options: Any) -> None:
+    """A line of prose: wrapped at words on a terminal, left whole in a file or a pipe."""
+    out.print(text, soft_wrap=not out.is_terminal, **options)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """RequestError where files cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"{folder} cannot be written ({error.strerror}); choose another: --out FOLDER") from error
