@@ -3,48 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import HydraContext, RunMode
+from common import ROOT, Launch, Points, composed
 from hypothesis import settings
-
-from hydra_plugins.sft_sweeps_sweeper.sweeper import PointsSweeper
-from sft_sweeps.config.grid import Point
-from sft_sweeps.config.schema import register
 
 pytest_plugins = ["slurm_cluster"]  # the fixtures `cluster` and `accounted_cluster`
 
-ROOT = Path(__file__).parents[1]
-Points = Callable[..., list[Point]]
-Launch = Callable[..., subprocess.CompletedProcess[str]]
-
 settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("deterministic")
-
-
-@cache
-def sweeper() -> PointsSweeper:
-    """One for all tests: it composes each choice of groups once."""
-    register()
-    made = PointsSweeper()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        config = hydra.compose_config("config", [], RunMode.MULTIRUN, with_log_configuration=False)
-        context = HydraContext(config_loader=hydra.config_loader, callbacks=None)  # type: ignore[arg-type]
-        made.setup(hydra_context=context, task_function=lambda points: points, config=config)
-    return made
-
-
-@cache
-def composed(*overrides: str) -> list[Point]:
-    """The points of a command line: the code that `launch.py` runs, without a new process."""
-    return list(sweeper().sweep(list(overrides)))
 
 
 @pytest.fixture(scope="session")

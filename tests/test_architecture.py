@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Points
+from common import ROOT, Points
 
 from sft_sweeps.config.checks import problems
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from conftest import Points
+from common import Points
 
 from sft_sweeps.config.resolve import request
 from sft_sweeps.plan import build

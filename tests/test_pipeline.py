@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from common import ROOT
 
 from sft_sweeps.models import train_tokenizer as tokenizer
 
-ROOT = Path(__file__).parents[1]
 # A few steps a stage: what is under test is the path, not the learning.
 SMALL = [
     "model=mini",

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Points
+from common import ROOT, Points
 
 from sft_sweeps.config import checks
 from sft_sweeps.config.checks import problems

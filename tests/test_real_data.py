@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from common import ROOT
 
 DATA = ROOT.parent / "shared" / "data" / "train"
 FILES = {"math": DATA / "gsm8k_train.jsonl.gz", "code": DATA / "code_alpaca_20k.jsonl.gz"}

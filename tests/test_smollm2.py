@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from common import ROOT
 
 from sft_sweeps.commands import main
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from common import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from values import ENGINE, RECIPE, SHAPE, benchmark, component, generation, mixed, model, source, stage
@@ -20,7 +21,6 @@ from sft_sweeps.identity import canonical, canonical_json, digest, plain, revive
 from sft_sweeps.plan.build import score_of
 from sft_sweeps.spec import Component, Engine, Generation, Judge, Mixture, Model, Recipe, Score, Shape, Source, Stage
 
-ROOT = Path(__file__).parents[1]
 JUDGE = Judge("gpt", "", "sha256:p", "sha256:r", 0.0, 2048, 1)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(

@@ -1,0 +1,87 @@
+"""Published benchmarks from configuration to items: pinned, limited, of the user's own, and refused when changed."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from common import Points
+from values import generation
+
+from sft_sweeps.benchmarks import catalog
+from sft_sweeps.config.resolve import request
+from sft_sweeps.errors import RequestError
+from sft_sweeps.plan.build import build, score_of
+from sft_sweeps.spec import Benchmark
+
+
+def benchmarks(points: Points, *line: str) -> dict[str, Benchmark]:
+    (point,) = points("model=llama7b", "strategy=base", "evaluate=paper", *line)
+    return {benchmark.name: benchmark for benchmark in request(point.config).benchmarks}
+
+
+def test_the_papers_benchmarks_are_pinned_and_whole(points: Points) -> None:
+    found = benchmarks(points)
+    assert {name: (b.examples, b.total, b.ability) for name, b in found.items()} == {
+        "gsm8k": (1319, 1319, "math"),
+        "humaneval": (164, 164, "code"),
+        "mt_bench": (80, 80, "general"),
+    }
+    assert all(b.content.startswith("sha256:") for b in found.values())
+    assert found["mt_bench"].judge is not None
+    assert found["mt_bench"].judge.model == "gpt-4-0613"
+
+
+def test_a_limit_is_another_generation_of_the_same_benchmark(points: Points) -> None:
+    whole, limited = benchmarks(points)["gsm8k"], benchmarks(points, "evaluate.examples=32")["gsm8k"]
+    assert (limited.examples, limited.total, limited.content) == (32, 1319, whole.content)
+    assert generation(name="x").id != generation(name="x", examples=9).id
+
+
+def test_another_judge_changes_scores_alone(points: Points) -> None:
+    made = []
+    for judge in ("gpt-4-0613", "other"):
+        line = ("evaluate.benchmarks=[mt_bench]", f"evaluate.mt_bench.judge.model={judge}")
+        (point,) = points("model=llama7b", "strategy=base", "evaluate=paper", *line)
+        made.append(build([("x", request(point.config))]).generations[0])
+    assert made[0].id == made[1].id
+    assert score_of(made[0]).id != score_of(made[1]).id
+
+
+def test_a_file_of_ones_own_is_known_by_its_content(points: Points, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) + "\n" for n in range(5)))
+    found = benchmarks(points, f"evaluate.gsm8k.path={path}", "evaluate.benchmarks=[gsm8k]")["gsm8k"]
+    assert (found.examples, found.content) == (5, f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
+    assert [(item.turns, item.gold) for item in catalog.items(found)][4] == (("4?",), {"answer": "4"})
+    path.write_text(path.read_text().replace("4?", "5?"))
+    with pytest.raises(RequestError, match=r"evaluate\.gsm8k: .* is not the planned sha256"):
+        catalog.items(found)
+    path.unlink()
+    with pytest.raises(RequestError, match=r"Place the file there, or set evaluate\.gsm8k\.path=FILE"):
+        catalog.items(found)
+
+
+def test_humaneval_needs_no_file_and_asks_in_styles(points: Points) -> None:
+    line = ("evaluate.benchmarks=[humaneval]", "evaluate.humaneval.style=prefill", "evaluate.examples=2")
+    items = catalog.items(benchmarks(points, *line)["humaneval"])
+    assert [item.id for item in items] == ["HumanEval/0", "HumanEval/1"]
+    assert items[0].opening.startswith("```python\nfrom typing import List")
+
+
+def test_temperatures_are_the_categories(points: Points, tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    categories = ("writing", "math", "stem", "poetry")
+    rows = [{"question_id": n, "category": name, "turns": ["a", "b"]} for n, name in enumerate(categories)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = benchmarks(points, "evaluate.benchmarks=[mt_bench]", f"evaluate.mt_bench.path={path}")["mt_bench"]
+    assert [item.temperature for item in catalog.items(found)] == [0.7, 0.0, 0.1, 0.7]
+
+
+@pytest.mark.parametrize("text", ["{}\n", '{"question": 1, "answer": "#### 2"}\n', "[]\n", "{\n"])
+def test_files_in_another_layout_are_refused(text: str, points: Points, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(text)
+    found = benchmarks(points, "evaluate.benchmarks=[gsm8k]", f"evaluate.gsm8k.path={path}")["gsm8k"]
+    with pytest.raises(RequestError, match=r"row 1 of|line 1 of"):
+        catalog.items(found)

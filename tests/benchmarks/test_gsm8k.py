@@ -1,0 +1,151 @@
+"""GSM8K's rules: real outputs with the verdicts of independent implementations, and what models write to break them."""
+
+import gzip
+import json
+import time
+from collections import Counter
+
+import pytest
+from common import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_sweeps.benchmarks import gsm8k
+from sft_sweeps.errors import RequestError
+
+ORACLES = ROOT.parent / "shared" / "data" / "oracles"
+THEIRS = {"screl_strict": "screl", "lm_eval_strict": "lm_eval_strict", "lm_eval_flexible": "lm_eval_flexible"}
+needs_oracles = pytest.mark.skipif(
+    not ORACLES.is_dir(), reason="GSM8K ORACLES NOT TESTED: no shared/data/oracles beside the project"
+)
+
+
+@pytest.fixture(scope="module")
+def real():
+    with gzip.open(ORACLES / "gsm8k_scorer.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@needs_oracles
+def test_every_recorded_verdict_is_reproduced(real):
+    tricky = [json.loads(line) for line in (ORACLES / "gsm8k_scorer_tricky.jsonl").read_text().splitlines()]
+    assert (len(real), len(tricky)) == (5940, 36)
+    wrong, right = [], 0
+    for row in real + tricky:
+        ours = gsm8k.verdicts(row["output"], row["gold"])
+        for name, theirs in THEIRS.items():
+            right += ours[name] == row["verdict"][theirs]
+            wrong += [(row["id"], name)] if ours[name] != row["verdict"][theirs] else []
+    assert wrong == []
+    assert right == 3 * 5976
+
+
+@needs_oracles
+def test_openais_graded_solutions_are_graded_alike(real):
+    """Their marker is `A:`; with ours in its place the strict rules must say what OpenAI recorded."""
+    graded = [row for row in real if row["output_with_hash_marker"] is not None and row["recorded"] is not None]
+    assert len(graded) == 2632
+    for row in graded:
+        assert gsm8k.screl_strict(row["output_with_hash_marker"], row["gold"]) == row["verdict"]["openai_A_marker"]
+
+
+@needs_oracles
+def test_the_headline_differs_from_the_papers_rule_by_an_item_or_two(real):
+    """Where models keep the format, the choice of rule must not matter (measured: at most 2 of 660)."""
+    counts = Counter()
+    for row in (row for row in real if row["set"] == "rft_u13b_7b"):
+        found = gsm8k.verdicts(row["output"], row["gold"])
+        counts[row["run"]] += found["hierarchical"] - found["screl_strict"]
+    assert len(counts) == 5
+    assert all(0 <= more <= 2 for more in counts.values()), counts
+
+
+@needs_oracles
+def test_real_outputs_are_scored_in_time(real):
+    """1,319 items by all rules; the bench holds it to half a second, this to no surprise on a busy machine."""
+    started = time.perf_counter()
+    for row in real[:1319]:
+        gsm8k.verdicts(row["output"], row["gold"])
+    assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "right"),
+    [
+        ("#### 18.00", "18", "sh"),
+        ("#### $18", "18", "fh"),
+        ("####18", "18", "fh"),
+        ("####\n18", "18", "fh"),
+        ("#### $1,000.00", "1000", "h"),
+        ("The answer is: 18", "18", "fh"),
+        ("**Answer: 18**", "18", "fh"),
+        (r"so \boxed{18}", "18", "fh"),
+        (r"\boxed{3} or rather \boxed{18} of 20", "18", "h"),
+        ("The answer is $18.00.", "18", "h"),
+        ("... 18 dollars, which is the total.", "18", "fh"),
+        ("#### 18\n\nUSER: and? ASSISTANT: #### 90", "18", "slh"),
+        ("the answer is 18 eggs in 2 days.", "18", "h"),
+        ("#### 1/2", "0.5", "h"),
+        ("#### −5", "-5", "h"),
+        ("#### -5", "-5", "slfh"),
+        ("#### .5", "0.5", "sh"),
+        ("#### (18)", "18", "fh"),
+        ("#### 18 \n#### 20", "18", "slh"),
+        ("#### none\n#### 18", "18", "slfh"),
+        ("range 3-7", "7", "h"),
+        ("#### 1e3", "1000", "h"),
+        ("#### 1e9999", "1", "sl"),
+        ("#### 1e9999999999", "1", "sl"),
+        ("#### 1/0", "1", "sl"),
+        ("NaN", "18", ""),
+        ("#### inf", "18", ""),
+        ("", "18", ""),
+        ("#### " + "9" * 5000, "18", ""),
+        ("#### \ud835\udfcf\ud835\udfd6", "18", ""),
+    ],
+)
+def test_what_models_write(text, gold, right):
+    """s ScRel, l lm-eval strict, f flexible, h hierarchical; the letters are the rules that call it right."""
+    found = gsm8k.verdicts(text, gold)
+    letters = dict(zip(gsm8k.RULES, "slfh", strict=True))
+    assert "".join(letters[name] for name in gsm8k.RULES if found[name]) == right
+
+
+@given(st.text(), st.integers(-(10**9), 10**9))
+def test_no_text_breaks_a_rule(text, gold):
+    assert set(gsm8k.verdicts(text, str(gold))) == set(gsm8k.RULES)
+
+
+@given(st.integers(-(10**9), 10**9), st.text(alphabet="abc .\n", max_size=30))
+def test_the_format_is_right_by_every_rule(number, before):
+    text = f"{before}\n#### {number:,}"
+    assert all(gsm8k.verdicts(text, str(number)).values())
+    assert gsm8k.formatted(text)
+
+
+@pytest.mark.parametrize(
+    "piece", ["1", "1,", "#### ", "answer ", "answer is", "\\boxed{", "-", "$ ", "1/", "1e", " ", "1.", "( ", "{", ",."]
+)
+def test_a_megabyte_takes_no_longer_than_it_must(piece):
+    """A pattern that backtracks quadratically would take hours here."""
+    started = time.perf_counter()
+    gsm8k.verdicts(piece * (10**6 // len(piece)), "18")
+    assert time.perf_counter() - started < 10
+
+
+@pytest.mark.parametrize(("answer", "gold"), [("so\n#### 1,200", "1200"), ("18", "18"), ("#### -3", "-3")])
+def test_golds(answer, gold):
+    assert gsm8k.gold_of(answer) == gold
+
+
+@pytest.mark.parametrize("answer", ["", "#### many", "#### 1e999", "nan"])
+def test_bad_golds_are_refused(answer):
+    with pytest.raises(RequestError, match="is no number"):
+        gsm8k.gold_of(answer)
+
+
+def test_questions_of_a_file():
+    rows = [{"question": "2+2?", "answer": "4\n#### 4"}, {"query": "3?", "response": "#### 3"}]
+    assert gsm8k.questions(rows) == [("gsm8k/test/0", "2+2?", "4"), ("gsm8k/test/1", "3?", "3")]
+    with pytest.raises(RequestError, match="row 2 of the GSM8K file"):
+        gsm8k.questions([*rows[:1], {"question": 1}])

@@ -1,0 +1,208 @@
+"""HumanEval: answers in every style that models use, the estimator, and recorded verdicts."""
+
+import gzip
+import json
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+
+import pytest
+from common import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_sweeps.benchmarks import humaneval
+from sft_sweeps.benchmarks.humaneval import extract, pass_at_k, problems
+from sft_sweeps.execution import Isolation
+from sft_sweeps.sandbox import run
+from sft_sweeps.sandbox.run import Task
+
+SHARED = ROOT.parent / "shared" / "data"
+ROWS = [json.loads(line) for line in humaneval.packaged().decode().splitlines()]
+PROBLEMS = {problem.id: problem for problem in problems(ROWS)}
+SOLUTIONS = {row["task_id"]: row["canonical_solution"] for row in ROWS}
+FEW = [f"HumanEval/{number}" for number in range(0, 164, 4)]  # 41, as in the measured table
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="HUMANEVAL ORACLES NOT TESTED: no shared/data beside the project"
+)
+
+
+def passes(task_and_program, isolation=run.DEFAULT):
+    task_id, program = task_and_program
+    problem = PROBLEMS[task_id]
+    task = Task(program, problem.check, problem.entry_point, problem.preamble)
+    return run.execute(task, timeout=10, isolation=isolation).passed
+
+
+def count(pairs, isolation=run.DEFAULT):
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda pair: passes(pair, isolation), pairs))
+
+
+def body(task_id):
+    return SOLUTIONS[task_id]
+
+
+def full(task_id):
+    return PROBLEMS[task_id].prompt + SOLUTIONS[task_id]
+
+
+def fence(text, language="python"):
+    return f"Here is the function:\n\n```{language}\n{text}\n```\nIt works because of reasons."
+
+
+def signature(task_id):
+    problem = PROBLEMS[task_id]
+    return problem.prompt[len(problem.preamble) :]
+
+
+STYLES = {
+    "body continuation": body,
+    "body, first indent lost": lambda t: body(t).strip(),
+    "fenced full function": lambda t: fence(full(t)),
+    "fenced without a language": lambda t: fence(full(t), ""),
+    "fence never closed": lambda t: f"Sure!\n```python\n{full(t)}",
+    "second fence with tests": lambda t: fence(full(t)) + "\n\nTests:\n```python\nassert False\n```",
+    "fence with body only": lambda t: fence(body(t)),
+    "fence, body dedented": lambda t: fence(textwrap.dedent(body(t))),
+    "full function after prose": lambda t: f"The function below solves it.\n\n{full(t)}\n\nHope this helps!",
+    "signature and body only": lambda t: signature(t) + body(t),
+    "main guard": lambda t: full(t) + '\n\nif __name__ == "__main__":\n    input()\n',
+    "run-on turn": lambda t: body(t) + "\n\nUSER: Thanks! ASSISTANT: You're welcome!",
+    "fence indented in a list": lambda t: "1. Write it:\n\n" + textwrap.indent(f"```python\n{full(t)}\n```", "   "),
+}
+
+
+def test_six_names_occur_twice_and_tasks_are_known_by_id():
+    assert len(PROBLEMS) == 164
+    assert len({problem.entry_point for problem in PROBLEMS.values()}) == 158
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_is_understood(style):
+    """41 canonical solutions in a style: all pass."""
+    given_ = [(task_id, extract(STYLES[style](task_id), PROBLEMS[task_id])) for task_id in FEW]
+    found = count(given_, Isolation(mode="kernel"))
+    assert sum(found) == len(FEW) == 41, [task_id for task_id, right in zip(FEW, found, strict=True) if not right]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "I cannot.", "```python\n```", "def", "x" * 10**6, "```" * 10**5, "(" * 10**5, "\0\r\n", "def f(:\n" * 10**4],
+)  # fmt: skip
+def test_no_answer_breaks_the_extractor(answer):
+    program = extract(answer, PROBLEMS["HumanEval/0"])
+    assert humaneval.compiles(program)
+    assert not passes(("HumanEval/0", program))
+
+
+@given(st.text(max_size=300))
+def test_whatever_is_extracted_compiles(text):
+    assert humaneval.compiles(extract(text, PROBLEMS["HumanEval/2"]))
+
+
+def test_a_helper_of_the_prompt_stays():
+    """HumanEval/38 asks for decode_cyclic, and its tests call the prompt's encode_cyclic."""
+    answer = fence(signature("HumanEval/38") + body("HumanEval/38"))
+    assert passes(("HumanEval/38", extract(answer, PROBLEMS["HumanEval/38"])))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_all_canonical_solutions_pass_behind_every_layer(strict):
+    pairs = [(task_id, full(task_id)) for task_id in PROBLEMS]
+    found = count(pairs, Isolation(strict=strict))
+    assert [task_id for (task_id, _), right in zip(pairs, found, strict=True) if not right] == []
+
+
+def test_user_turns_keep_the_prompt_as_it_is():
+    problem = PROBLEMS["HumanEval/0"]
+    assert humaneval.user_turn(problem, "query") == (problem.prompt, "")
+    text, opening = humaneval.user_turn(problem, "prefill")
+    assert text.endswith(problem.prompt)
+    assert opening == f"```python\n{problem.prompt}"
+    assert humaneval.user_turn(problem, "instruct") == (text, "")
+
+
+@given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+def test_pass_at_k_is_the_share_of_draws_with_a_pass(values):
+    n, correct, k = values
+    draws = list(combinations([True] * correct + [False] * (n - correct), k))
+    assert pass_at_k(n, correct, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+@pytest.mark.parametrize(("n", "correct", "k"), [(5, 6, 1), (5, -1, 1), (5, 2, 6), (5, 2, 0)])
+def test_no_estimate_from_too_few_samples(n, correct, k):
+    with pytest.raises(ValueError, match="has no estimate"):
+        pass_at_k(n, correct, k)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return json.loads((SHARED / "oracles" / "humaneval_verdicts.json").read_text())
+
+
+@needs_shared
+def test_pass_at_k_of_recorded_counts(recorded):
+    rows = recorded["codegen16b_20samples"]
+    assert len(rows) == 20
+    for row in rows:
+        assert pass_at_k(row["n"], row["correct"], 1) == pytest.approx(row["pass_at_1"])
+        assert pass_at_k(row["n"], row["correct"], 10) == pytest.approx(row["pass_at_10"])
+    for k, mean in ((1, 0.225), (10, 0.5253759474349842), (100, 0.7682926829268293)):
+        found = [pass_at_k(row["n"], row["correct"], k) for row in recorded["codegen16b_all"]]
+        assert sum(found) / len(found) == pytest.approx(mean)
+
+
+@needs_shared
+def test_wizardcoders_answers_get_the_recorded_verdicts(recorded):
+    with gzip.open(SHARED / "oracles" / "humaneval_wizardcoder15b.jsonl.gz", "rt", encoding="utf-8") as file:
+        answers = {row["task_id"]: row["completion"] for row in map(json.loads, file)}
+    tasks = list(answers)
+    found = count([(task, PROBLEMS[task].prompt + answers[task]) for task in tasks], Isolation(mode="kernel"))
+    verdicts = dict(zip(tasks, found, strict=True))
+    assert sum(found) == 98
+    assert len(recorded["wizardcoder"]) == 82
+    assert [r["task_id"] for r in recorded["wizardcoder"] if verdicts[r["task_id"]] != r["passed"]] == []
+
+
+def codegen():
+    with gzip.open(SHARED / "oracles" / "humaneval_codegen16b_100samples.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return {task: row["samples"] for task, row in zip(sorted(PROBLEMS), rows, strict=True)}
+
+
+@needs_shared
+def test_codegens_samples_get_the_recorded_verdicts(recorded):
+    """A share of the 82 x 100 recorded verdicts; the slow test takes them all."""
+    check(recorded, 4)
+
+
+@needs_shared
+@pytest.mark.slow
+def test_all_of_codegens_samples_get_the_recorded_verdicts(recorded):
+    check(recorded, 100)
+
+
+def check(recorded, samples):
+    answers, wrong, seen = codegen(), [], 0
+    for row in recorded["codegen16b_all"]:
+        task = row["task_id"]
+        pairs = [(task, PROBLEMS[task].prompt + text) for text in answers[task][:samples]]
+        for place, right in enumerate(count(pairs, Isolation(mode="kernel"))):
+            seen += 1
+            wrong += [(task, place)] if right != (row["verdicts"][place] == "P") else []
+    assert seen == 82 * samples
+    assert wrong == []
+
+
+@needs_shared
+def test_humaneval_plus_needs_no_numpy():
+    path = SHARED / "benchmarks" / "humanevalplus_originfmt.jsonl.gz"
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        plus = {problem.id: problem for problem in problems([json.loads(line) for line in file])}
+    assert len(plus) == 164
+    for task in FEW[:6]:  # (HumanEval/32 is broken in this file: `*candidate(*inp)` of a float)
+        problem = plus[task]
+        given_ = Task(problem.prompt + SOLUTIONS[task], problem.check)
+        assert run.execute(given_, timeout=20).passed, task
+        assert not run.execute(Task(problem.prompt + "    return None\n", problem.check), timeout=20).passed

@@ -1,0 +1,604 @@
+"""MT-Bench: recorded judgments reproduced, and a judge asked over a real server that speaks the protocol."""
+
+import contextlib
+import gzip
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import tiny
+import values
+from common import ROOT, Launch
+
+from sft_sweeps.benchmarks import mt_bench
+from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
+from sft_sweeps.commands import main
+from sft_sweeps.errors import Interrupted, RequestError, RunError
+from sft_sweeps.files.content import content_of
+from sft_sweeps.plan.build import State, build, score_of
+from sft_sweeps.score import from_file, judge_cost
+from sft_sweeps.score import judge as judging
+from sft_sweeps.spec import Judge
+from sft_sweeps.store.store import Store
+
+SHARED = ROOT.parent / "shared" / "data"
+QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
+PROMPTS = SHARED / "benchmarks" / "mt_bench_judge_prompts.jsonl"
+REFERENCES = SHARED / "benchmarks" / "mt_bench_reference_answers_gpt4.jsonl"
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="MT-BENCH ORACLES NOT TESTED: no shared/data beside the project"
+)
+KEY = "sk-very-secret-0123456789"
+KEY_COST = "evaluate.mt_bench.judge.max_cost_usd"
+Reply = tuple[int, object]
+
+
+def packed(name: str) -> list[dict]:
+    with gzip.open(SHARED / "oracles" / name, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@pytest.mark.parametrize(
+    ("reply", "score"),
+    [
+        ("Rating: [[7]]", 7.0),
+        ("[[8.5]] and so", 8.5),
+        ("[[ 9 ]]", 9.0),
+        ("first [[3]], then [[9]]", 3.0),
+        ("Rating: [[95]]", None),
+        ("[[0]]", None),
+        ("[[10]]", 10.0),
+        ("[[10.5]]", None),
+        ("Rating: 7", None),
+        ("[7]", None),
+        ("[[seven]]", None),
+        ("", None),
+        ("[[" * 10**5, None),
+        ("[[-3]]", None),
+        ("$ERROR$", None),
+    ],
+)
+def test_ratings_are_parsed_strictly(reply: str, score: float | None) -> None:
+    assert rating(reply) == score
+
+
+@needs_shared
+def test_every_recorded_prompt_and_score_is_reproduced() -> None:
+    """FastChat's prompts character by character, for two models whose answers are recorded; all 480 ratings."""
+    known = {q.id: q for q in mt_bench.questions(from_file.read(QUESTIONS))}
+    texts = mt_bench.texts(from_file.read(PROMPTS), from_file.read(REFERENCES))
+    wanted = {}
+    for row in packed("mt_bench_answers.jsonl.gz"):
+        for made in gradings(known[str(row["question_id"])], row["choices"][0]["turns"], 0, texts):
+            wanted[row["model_id"], made.question, made.turn] = made.messages[1][1]
+    judgments, same = packed("mt_bench_gpt4_judgments.jsonl.gz"), 0
+    assert len(judgments) == 480
+    for row in judgments:
+        assert rating(row["judgment"]) == row["score"]
+        prompt = wanted.get((row["model"], str(row["question_id"]), row["turn"]))
+        if prompt is not None:
+            assert prompt == row["user_prompt"]
+            same += 1
+    assert same == 320
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("model", "first", "second", "both"),
+    [
+        ("llama2_chat_7b", 6.70625, 5.675, 6.190625),
+        ("finetune_llama2_chat_7b", 5.3875, 3.8625, 4.625),
+        ("finetune_llama2_chat_7b_FFNet", 5.95, 4.2625, 5.10625),
+    ],
+)
+def test_means_of_recorded_judgments(model: str, first: float, second: float, both: float) -> None:
+    rows = [row for row in packed("mt_bench_gpt4_judgments.jsonl.gz") if row["model"] == model]
+    category = {q.id: q.category for q in mt_bench.questions(from_file.read(QUESTIONS))}
+    grades = [
+        Grade(str(r["question_id"]), category[str(r["question_id"])], r["turn"], 0, 0, rating(r["judgment"]))
+        for r in rows
+    ]
+    found = mt_bench.summary(grades)
+    assert (found["n"], found["missing"], found["questions"]) == (160, 0, 80)
+    assert found["score"]["value"] == pytest.approx(both)
+    assert found["turns"]["1"]["value"] == pytest.approx(first)
+    assert found["turns"]["2"]["value"] == pytest.approx(second)
+    assert found["score"]["low"] < both < found["score"]["high"]
+    assert 0.5 < found["score"]["high"] - found["score"]["low"] < 2
+    assert len(found["categories"]) == 8
+
+
+def grades_of(scores: list[float | None], samples: int = 1) -> list[Grade]:
+    return [
+        Grade(str(n // 2), "math", n % 2 + 1, s, 0, None if score is None else score + s)
+        for s in range(samples)
+        for n, score in enumerate(scores)
+    ]
+
+
+def test_more_than_two_percent_missing_is_no_score() -> None:
+    assert mt_bench.summary(grades_of([5.0] * 98 + [None] * 2))["score"]["value"] == 5.0
+    found = mt_bench.summary(grades_of([5.0] * 97 + [None] * 3))
+    assert (found["score"], found["missing"]) == (None, 3)
+    assert mt_bench.summary(grades_of([None] * 4))["score"] is None
+
+
+def test_repeats_of_answers_have_a_spread_of_their_own() -> None:
+    found = mt_bench.summary(grades_of([5.0, 6.0, 7.0, 4.0], samples=3))
+    assert found["sd_between_answers"] == pytest.approx(1.0)
+    assert found["sd_between_judgments"] is None
+
+
+class Server(ThreadingHTTPServer):
+    """An endpoint that answers by `plan`, and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, plan: Callable[[dict, int], Reply]) -> None:
+        self.plan, self.bodies, self.keys, self.lock = plan, [], set(), threading.Lock()
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.bodies.append(body)
+            self.server.keys.add(self.headers.get("Authorization"))
+            number = len(self.server.bodies)
+        status, content = self.server.plan(body, number)
+        if status == 0:  # hang up
+            self.connection.close()
+            return
+        text = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Retry-After", "0.01")
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def said(text: str | None) -> Reply:
+    message = {"role": "assistant", "content": text}
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100}
+    return 200, {"id": "x", "choices": [{"index": 0, "message": message}], "usage": usage, "system_fingerprint": "fp"}
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch):
+    servers = []
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+
+    def start(plan: Callable[[dict, int], Reply]) -> Server:
+        servers.append(Server(plan))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+TEXTS = Texts(
+    {mt_bench.name(t, r): ("be fair", f"{{question}}|{{answer}}|{t}{r}") for t in (1, 2) for r in (False, True)}, {}
+)
+JUDGE = Judge("judge-1", "", "p", "r", 0.0, 64, 1, key_variable="JUDGE_KEY", workers=3, retries=2, timeout=5.0)
+
+
+def wanted(count: int = 4) -> list[Grading]:
+    found = []
+    for n in range(count):
+        question = mt_bench.Question(str(n), "writing", (f"first {n}", f"second {n}"))
+        found += gradings(question, (f"one {n}", f"two {n} {{question}}"), 0, TEXTS)
+    return found
+
+
+def bench(server: Server, cache: Path, **changes: object) -> judging.JudgeClient:
+    return judging.JudgeClient(replace(JUDGE, base_url=server.url, **changes), cache)
+
+
+def test_a_judge_is_asked_once_for_each_answer(serve, tmp_path: Path) -> None:
+    server = serve(lambda _body, _number: said("good. [[7]]"))
+    first = bench(server, tmp_path, prompt_usd=30, completion_usd=60)
+    foreseen = first.estimate(wanted())
+    assert (foreseen.calls, foreseen.cached) == (8, 0)
+    assert foreseen.cost_usd > 0
+    grades = first.grade(wanted())
+    assert [grade.score for grade in grades] == [7.0] * 8
+    assert server.keys == {f"Bearer {KEY}"}
+    assert (first.spending.calls, first.spending.prompt_tokens) == (8, 8000)
+    assert first.spending.cost_usd == pytest.approx(8 * (1000 * 30 + 100 * 60) / 1e6)
+    assert {body["temperature"] for body in server.bodies} == {0.0}
+    again = bench(server, tmp_path)
+    assert again.grade(wanted()) == grades
+    assert (again.spending.calls, again.spending.cached, len(server.bodies)) == (0, 8, 8)
+    assert again.estimate(wanted()).calls == 0
+    bench(server, tmp_path, model="judge-2").grade(wanted(1))
+    bench(server, tmp_path, repeats=2).grade(wanted(1))
+    assert len(server.bodies) == 8 + 2 + 2  # another judge is another grade; of the repeats, the first are kept
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY in path.read_text()]
+
+
+def test_answers_that_look_like_fields_are_text() -> None:
+    """FastChat's str.format would fail, or fill them in."""
+    _, second = wanted(1)
+    assert "two 0" not in second.messages[1][1]  # this template shows the first answer
+    texts = replace(TEXTS, prompts=dict.fromkeys(TEXTS.prompts, ("s", "{answer_2}")))
+    question = mt_bench.Question("1", "writing", ("a", "b"))
+    assert gradings(question, ("x", "{question} {0} {unknown}"), 0, texts)[1].messages[1][1] == (
+        "{question} {0} {unknown}"
+    )
+
+
+def test_an_interrupted_judging_resumes_without_paying_twice(serve, tmp_path: Path) -> None:
+    server = serve(lambda _body, _number: said("[[5]]"))
+    stop = threading.Event()
+    stopped = judging.JudgeClient(replace(JUDGE, base_url=server.url, workers=1), tmp_path, stop.is_set)
+    with pytest.raises(Interrupted, match="every reply is kept"):
+        stopped.grade(wanted(), lambda done: stop.set() if done == 3 else None)
+    paid = len(server.bodies)
+    assert 3 <= paid <= 5
+    assert [g.score for g in bench(server, tmp_path).grade(wanted())] == [5.0] * 8
+    assert len(server.bodies) == 8
+
+
+def test_equal_requests_at_the_same_time_are_paid_once(serve, tmp_path: Path) -> None:
+    """Two samples of an answer may be the same text."""
+
+    def slowly(_body: dict, _number: int) -> Reply:
+        time.sleep(0.2)
+        return said("[[5]]")
+
+    server = serve(slowly)
+    twice = [*wanted(1), *wanted(1), *wanted(1)]
+    made = bench(server, tmp_path, workers=6)
+    assert [grade.score for grade in made.grade(twice)] == [5.0] * 6
+    assert (len(server.bodies), made.spending.calls, made.spending.cached) == (2, 2, 4)
+
+
+def test_a_kept_reply_that_is_damaged_is_asked_for_again(serve, tmp_path: Path) -> None:
+    server = serve(lambda _body, _number: said("[[5]]"))
+    bench(server, tmp_path).grade(wanted(1))
+    for path in tmp_path.rglob("*.json"):
+        path.write_text('{"half')
+    assert [g.score for g in bench(server, tmp_path).grade(wanted(1))] == [5.0, 5.0]
+    assert len(server.bodies) == 4
+
+
+def test_overload_and_broken_replies_are_waited_out(serve, tmp_path: Path) -> None:
+    troubles = {1: (429, {"error": "slow"}), 2: (503, b"<html>"), 3: (200, b"not json"), 4: (0, b""), 5: (200, {})}
+    server = serve(lambda _body, number: troubles.get(number, said("[[6]]")))
+    grades = bench(server, tmp_path, retries=6, workers=1).grade(wanted(1))
+    assert [grade.score for grade in grades] == [6.0, 6.0]
+    assert len(server.bodies) == 7
+
+
+def test_what_is_never_answered_is_missing_and_counted(serve, tmp_path: Path) -> None:
+    server = serve(lambda body, _n: said("[[4]]") if "first 0" in str(body) else (500, b"down"))
+    grades = bench(server, tmp_path, retries=1).grade(wanted(2))
+    assert [grade.score for grade in grades] == [4.0, 4.0, None, None]
+    assert "no answer after 2 tries (500" in grades[2].why
+
+
+def test_a_reply_without_a_rating_is_asked_once_for_it_alone(serve, tmp_path: Path) -> None:
+    def plan(body: dict, _: int) -> Reply:
+        asked = body["messages"][-1]["content"]
+        return said("[[8]]" if asked == judging.ONLY_A_RATING and "first 0" in str(body) else "I like it. [[95]]")
+
+    server = serve(plan)
+    grades = bench(server, tmp_path).grade(wanted(2))
+    assert [grade.score for grade in grades] == [8.0, 8.0, None, None]
+    assert grades[2].why == "no rating in 1 ... 10"
+    assert len(server.bodies) == 8
+
+
+def test_an_empty_reply_is_no_rating(serve, tmp_path: Path) -> None:
+    server = serve(lambda _body, _number: said(None))
+    assert [grade.score for grade in bench(server, tmp_path).grade(wanted(1))] == [None, None]
+
+
+def test_an_expired_key_stops_at_once_and_is_not_shown(serve, tmp_path: Path) -> None:
+    server = serve(lambda _body, _number: (401, {"error": f"bad key {KEY}"}))
+    with pytest.raises(RunError, match="refuses the key in the environment variable JUDGE_KEY") as caught:
+        bench(server, tmp_path, workers=1).grade(wanted())
+    assert KEY not in str(caught.value)
+    assert len(server.bodies) <= 2
+
+
+def test_a_refusal_that_repeats_the_key_does_not_show_it(serve, tmp_path: Path) -> None:
+    server = serve(lambda _body, _number: (400, {"error": f"too long, says {KEY}"}))
+    (first, _) = bench(server, tmp_path).grade(wanted(1))
+    assert first.score is None
+    assert "refused with 400" in first.why
+    assert KEY not in first.why
+
+
+def test_the_ceiling_is_held(serve, tmp_path: Path) -> None:
+    """A call costs $0.036; the most it could is a little more, so that the third may pass a ceiling of $0.1."""
+    server = serve(lambda _body, _number: said("[[5]]"))
+    costly = bench(server, tmp_path, prompt_usd=30.0, completion_usd=60.0, max_cost_usd=0.075, workers=1)
+    with pytest.raises(RunError, match=r"judging has cost \$0\.07 and the next call may pass max_cost_usd=0\.075"):
+        costly.grade(wanted())
+    assert costly.spending.cost_usd <= 0.075
+    assert len(server.bodies) == 2
+    assert [g.score for g in bench(server, tmp_path).grade(wanted())] == [5.0] * 8
+    assert len(server.bodies) == 8
+
+
+def test_a_slow_judge_times_out(serve, tmp_path: Path) -> None:
+    def plan(_body: dict, number: int) -> Reply:
+        time.sleep(1.0 if number == 1 else 0)
+        return said("[[3]]")
+
+    server = serve(plan)
+    grades = bench(server, tmp_path, timeout=0.3, workers=1).grade(wanted(1))
+    assert [grade.score for grade in grades] == [3.0, 3.0]
+
+
+def fast_chat(folder: Path, questions: int = 80) -> dict[str, Path]:
+    """A whole MT-Bench in FastChat's layout, made up."""
+    categories = list(mt_bench.TEMPERATURES)
+    rows = [{"question_id": 81 + n, "category": categories[n // 10], "turns": ["a", "b"]} for n in range(80)]
+    files = {
+        "questions": rows,
+        "prompts": [
+            {"name": name, "type": "single", "system_prompt": "s", "prompt_template": f"{name} {{answer_1}}{{answer}}"}
+            for name in TEXTS.prompts
+        ],
+        "references": [{"question_id": r["question_id"], "choices": [{"turns": ["x", "y"]}]} for r in rows],
+        "answers": [
+            {"question_id": r["question_id"], "model_id": "m", "choices": [{"index": 0, "turns": [f"A{n}", "B"]}]}
+            for n, r in enumerate(rows[:questions])
+        ],
+    }
+    paths = {}
+    for name, content in files.items():
+        paths[name] = folder / f"{name}.jsonl"
+        paths[name].write_text("".join(json.dumps(row) + "\n" for row in content))
+    return paths
+
+
+def command(paths: dict[str, Path], out: Path, *more: str) -> list[str]:
+    given = [word for key in ("questions", "prompts", "references") for word in (f"--{key}", str(paths[key]))]
+    return ["score", "mt_bench", str(paths["answers"]), "--out", str(out), *given, *more]
+
+
+def test_the_command_judges_and_resumes(serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = serve(lambda _body, _number: said("[[6]]"))
+    paths, out = fast_chat(tmp_path), tmp_path / "out.json"
+    more = ["--judge", "j", "--base-url", server.url, "--key-variable", "JUDGE_KEY", "--prices", "30,60"]
+    assert main.main(command(paths, out, *more, "--dry-run")) == 0
+    assert not out.exists()
+    assert server.bodies == []
+    assert "160 calls (0 more are kept)" in capsys.readouterr().out
+    assert main.main(command(paths, out, *more)) == 0
+    found = json.loads(out.read_text())
+    assert found["scores"]["score"] == {"value": 6.0, "low": 6.0, "high": 6.0}
+    assert (found["scores"]["n"], len(found["items"]), found["partial"]) == (160, 160, False)
+    assert main.main(command(paths, out, *more)) == 0
+    told = capsys.readouterr()
+    assert "asked 0 times" in told.out
+    assert len(server.bodies) == 160
+    assert KEY not in told.out + told.err
+
+
+def test_the_command_refuses_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths, out = fast_chat(tmp_path, questions=79), tmp_path / "out.json"
+    judgments = tmp_path / "judgments.jsonl"
+    rows = [
+        {"question_id": 81 + n, "model": "m", "judge": ["gpt-4", "x"], "turn": turn, "score": 5, "judgment": "[[7]]"}
+        for n in range(79)
+        for turn in (1, 2)
+    ]
+    judgments.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for line, says in (
+        (command(paths, out), "mt_bench needs --judge MODEL"),
+        (command(paths, out, "--judgments", str(judgments)), "answers 79 of the 80 questions"),
+        (command({**paths, "prompts": tmp_path / "none"}, out, "--judge", "j"), "mt_bench needs --prompts FILE"),
+        (command(paths, out, "--judge", "j", "--max-cost-usd", "1"), "--max-cost-usd needs --prices"),
+        (command(paths, out, "--judge", "j", "--prices", "cheap"), "--prices cheap is not IN,OUT"),
+    ):
+        assert main.main(line) == 2
+        assert says in capsys.readouterr().err
+    assert not out.exists()
+    assert main.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 0
+    found = json.loads(out.read_text())
+    assert (found["scores"]["score"]["value"], found["partial"]) == (7.0, True)
+    judgments.write_text("".join(json.dumps(row | {"judgment": "none"}) + "\n" for row in rows[:8]))
+    assert main.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 0
+    assert json.loads(out.read_text())["scores"]["score"] is None
+    mixed = [rows[0], rows[1] | {"judge": ["gpt-4o", "x"]}]
+    judgments.write_text("".join(json.dumps(row) + "\n" for row in mixed))
+    assert main.main(command(paths, out, "--judgments", str(judgments), "--partial")) == 2
+    assert "several judges" in capsys.readouterr().err
+
+
+@needs_shared
+def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
+    answers = tmp_path / "answers.jsonl"
+    rows = [row for row in packed("mt_bench_answers.jsonl.gz") if row["model_id"] == "finetune_llama2_chat_7b"]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judgments = tmp_path / "judgments.jsonl"
+    judgments.write_bytes(gzip.decompress((SHARED / "oracles" / "mt_bench_gpt4_judgments.jsonl.gz").read_bytes()))
+    paths = {"answers": answers, "questions": QUESTIONS, "prompts": PROMPTS, "references": REFERENCES}
+    assert main.main(command(paths, tmp_path / "out.json", "--judgments", str(judgments))) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["scores"]
+    assert found["score"]["value"] == pytest.approx(4.625)
+
+
+@needs_shared
+def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None:
+    """Before an answer is there, against the prompts and replies that GPT-4 was given and gave for three models."""
+    content = {path: content_of(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
+    judge = replace(
+        JUDGE, prompts=content[PROMPTS], references=content[REFERENCES], prompt_usd=30.0, completion_usd=60.0
+    )
+    judge = replace(judge, prompts_path=str(PROMPTS), references_path=str(REFERENCES), max_cost_usd=20.0, repeats=2)
+    of = {"content": content[QUESTIONS], "path": str(QUESTIONS), "examples": 80, "total": 80, "judge": judge}
+    made = [values.generation(values.model(name), name="mt_bench", **of) for name in ("a", "b")]
+    empty = build([("x", values.request(strategy="base"))])
+    plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
+    states = {item.id: State("missing") for item in (*made, *plan.scores)}
+    bill = judge_cost.estimate(plan, states, Store(tmp_path))
+    rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
+    real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
+    assert bill.total.calls == 2 * 2 * 160
+    assert bill.total.prompt_tokens == pytest.approx(4 * real[0], rel=0.15)
+    assert bill.total.completion_tokens == pytest.approx(4 * real[1], rel=0.15)
+    assert bill.total.cost_usd == pytest.approx(4 * (30 * real[0] + 60 * real[1]) / 1e6, rel=0.15)
+    assert sum(map(bill.share, made)) == pytest.approx(20.0)
+    assert "about" in bill.line()
+    assert bill.problem().startswith(
+        "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
+    )
+    absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
+    blind = judge_cost.estimate(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
+    done = judge_cost.estimate(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    assert (done.line(), done.problem()) == ("", "")
+
+
+def test_a_reference_that_is_not_there_is_told() -> None:
+    question = mt_bench.Question("9", "math", ("a", "b"))
+    with pytest.raises(RequestError, match=r"question 9 \(math\) has no reference answer"):
+        gradings(question, ("x", "y"), 0, TEXTS)
+    assert "JUDGE_KEY" not in os.environ
+
+
+def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: Path, launch: Launch) -> None:
+    """The whole path with the miniature: two turns answered, graded over HTTP in a job of its own, shown as a limit."""
+    server = serve(lambda _body, _number: said("[[4]]"))
+    paths = fast_chat(tmp_path)
+    line = [
+        *("model=mini", "data=mini", "train=mini", "strategy=base", "evaluate=paper", "evaluate.benchmarks=[mt_bench]"),
+        *("evaluate.examples=3", "evaluate.mt_bench.max_new_tokens=8", "evaluate.mt_bench.samples=2"),
+        *(f"evaluate.mt_bench.{key}={paths[name]}" for key, name in (("path", "questions"), ("prompts", "prompts"))),
+        f"evaluate.mt_bench.references={paths['references']}",
+        *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
+        *("cluster=local", f"output_dir={tmp_path / 'out'}"),
+    ]
+    done = launch(*line)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 to be judged" in done.stdout
+    assert "4.000 (n=3) [4.000–4.000] 3 of 80 items" in " ".join(done.stdout.split())
+    assert len(server.bodies) == 3 * 2 * 2
+    again = launch(*line)
+    assert "nothing to do" in again.stdout
+    assert len(server.bodies) == 12
+    answers = next(tmp_path.glob("out/models/*/generations/mt_bench-*/model_answer.jsonl"))
+    rows = [json.loads(text) for text in answers.read_text().splitlines()]
+    assert [(row["question_id"], len(row["choices"]), len(row["choices"][0]["turns"])) for row in rows] == [
+        (81, 2, 2),
+        (82, 2, 2),
+        (83, 2, 2),
+    ]
+    text, plan_file = " ".join(done.stdout.split()), tmp_path / "plan.json"
+    assert "judging by gpt-4-0613: 12 calls for 1 model, about" in text
+    assert "for dollars set evaluate.mt_bench.judge.prompt_usd_per_million" in text
+    priced = [
+        f"evaluate.mt_bench.judge.{key}" for key in ("prompt_usd_per_million=30", "completion_usd_per_million=60")
+    ]
+    more = [*priced, "evaluate.mt_bench.judge.max_cost_usd=0.5", "evaluate.examples=4"]
+    planned = " ".join(launch(*line, *more, "action=plan", f"plan.output={plan_file}").stdout.split())
+    assert "judging by gpt-4-0613: 16 calls for 1 model," in planned
+    assert "of at most $0.50; 300 tokens assumed of answers yet to be made" in planned
+    assert "a launch would be refused evaluate.mt_bench.judge.max_cost_usd=0.5" not in planned
+    judging_told = json.loads(plan_file.read_text())["judging"]
+    assert (judging_told["judge"], judging_told["calls"], judging_told["cached"]) == ("gpt-4-0613", 16, 0)
+    refused = launch(*line, *more, "evaluate.mt_bench.judge.max_cost_usd=0.1")
+    assert refused.returncode == 2
+    assert "evaluate.mt_bench.judge.max_cost_usd=0.1: judging by" in " ".join((refused.stdout + refused.stderr).split())
+    assert len(server.bodies) == 12
+    other = launch("-m", *line, "evaluate.mt_bench.judge.model=gpt-4-0613,gpt-4o")
+    assert other.returncode == 2
+    assert "2 judges (gpt-4-0613, gpt-4o) would grade one column" in " ".join((other.stdout + other.stderr).split())
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+    assert kept == []
+
+
+@pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, 0), (signal.SIGKILL, 4)])
+def test_a_launch_stopped_while_judging_pays_nothing_twice(
+    number: int, more: int, serve, tmp_path: Path, launch: Launch
+) -> None:
+    """On a signal, what is asked is waited for and kept; what is killed loses the calls in flight, one a worker."""
+
+    def slowly(_body: dict, _number: int) -> Reply:
+        time.sleep(0.5)
+        return said("[[4]]")
+
+    server, paths = serve(slowly), fast_chat(tmp_path)
+    line = [
+        *("model=mini", "data=mini", "train=mini", "strategy=base", "evaluate=paper", "evaluate.benchmarks=[mt_bench]"),
+        *("evaluate.examples=12", "evaluate.mt_bench.max_new_tokens=8", "cluster=local", "tracking=none"),
+        *(f"evaluate.mt_bench.{key}={paths[name]}" for key, name in (("path", "questions"), ("prompts", "prompts"))),
+        *(f"evaluate.mt_bench.references={paths['references']}", f"output_dir={tmp_path / 'out'}"),
+        *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    first = subprocess.Popen(
+        [sys.executable, str(ROOT / "launch.py"), *line], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+    )
+    while len(server.bodies) < 7 and first.poll() is None:
+        time.sleep(0.05)
+    first.send_signal(number)
+    assert first.wait(timeout=60) == (75 if number == signal.SIGTERM else -number)
+    if number == signal.SIGKILL:  # its worker ends by itself, when it has seen that it is alone
+        time.sleep(2)
+    paid = len(server.bodies)
+    assert 7 <= paid < 24
+    again = launch(*line)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "4.000 (n=12)" in " ".join(again.stdout.split())
+    assert 24 <= len(server.bodies) <= 24 + more
+    assert "calls (" in again.stdout  # how many are kept
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("fastapi", "uvicorn", "openai", "accelerate"))),
+    reason="LOCAL JUDGE NOT TESTED: `transformers serve` needs pip install 'transformers[serving]'",
+)
+def test_a_local_judge_works_offline(tmp_path: Path) -> None:
+    """Another's server: `transformers serve` with a random model, which rates nothing, is asked twice and kept."""
+    folder = tiny.write(tmp_path / "judge")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }} {% endfor %}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    line = [str(Path(sys.executable).with_name("transformers")), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(line, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stderr=subprocess.DEVNULL)
+    judge = replace(JUDGE, base_url=f"http://127.0.0.1:{port}/v1", model=str(folder), max_tokens=8, timeout=120.0)
+    try:
+        for _ in range(120):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(1)
+        first = judging.JudgeClient(judge, tmp_path / "cache")
+        grades = first.grade(wanted(1))
+        assert [(grade.score, grade.why) for grade in grades] == [(None, "no rating in 1 ... 10")] * 2
+        assert (first.spending.calls, first.spending.completion_tokens > 0) == (4, True)
+    finally:
+        server.terminate()
+        server.wait()
+    assert judging.JudgeClient(judge, tmp_path / "cache").grade(wanted(1)) == grades  # nobody is there any more

@@ -1,0 +1,222 @@
+"""A job's log is found wherever it prints, and followed until the job has ended."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from common import ROOT
+from outcomes import finish
+from pretended_slurm import Pretended, row, start, submit
+from values import request
+
+from sft_sweeps.commands import logs, main
+from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import write_json
+from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import Sweep, freeze
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    monkeypatch.setattr(logs, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(logs, "QUEUE_SECONDS", 0.1)
+    return start(tmp_path / "slurm", monkeypatch)
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return build([("a", request(strategy="sequential"))])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def sweep(plan: Plan, store: Store) -> Sweep:
+    """Its first stage was submitted as job 5_0."""
+    made = freeze(plan, store, "mine", "", [])
+    submit(made, "call", {f"train-{plan.stages[0].id}": "5_0"})
+    return made
+
+
+def log(store: Store, plan: Plan, name: str = "train-0", text: str = "") -> Path:
+    path = store.folder(plan.stages[0]) / "logs" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def kept(sweep: Sweep, name: str, text: str) -> Path:
+    path = sweep.folder / "slurm" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+Show = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def show(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended, capsys: pytest.CaptureFixture[str]) -> Show:
+    assert sweep.folder.is_dir()
+    assert slurm.folder.is_dir()
+
+    def command(*arguments: str, stage: str = plan.stages[0].id) -> tuple[int, str, str]:
+        status = main.main(["logs", stage, *arguments, "--output-dir", str(store.root)])
+        return status, *capsys.readouterr()
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "shown"),
+    [
+        ("a\nb\nc\n", 0, "a\nb\nc\n"),
+        ("a\nb\nc\n", 1, "c\n"),
+        ("a\nb\nc", 1, "c"),
+        ("a\nb\nc\n", 2, "b\nc\n"),
+        ("a\nb\nc\n", 3, "a\nb\nc\n"),
+        ("a\nb\nc\n", 9, "a\nb\nc\n"),
+        ("\n\n\n", 2, "\n\n"),
+        ("10%\r20%\r30%\nend\n", 2, "10%\r20%\r30%\nend\n"),
+        ("x" * 200_000 + "\n" + "y" * 200_000 + "\nz\n", 2, "y" * 200_000 + "\nz\n"),
+        ("", 1, ""),
+    ],
+)
+def test_the_last_lines(text: str, lines: int, shown: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(text.encode())
+    assert logs.Tail(path, lines).news() == shown.encode()
+
+
+def test_the_worker_s_log(show: Show, plan: Plan, store: Store) -> None:
+    path = log(store, plan, text="step 1\nstep 2\n")
+    assert show() == (0, "step 1\nstep 2\n", f"==> {path} <==\n")
+    assert show("--lines", "1")[1] == "step 2\n"
+    log(store, plan, "train-3", "rank 3\n")
+    assert show("--rank", "3")[1] == "rank 3\n"
+    later = log(store, plan, "generate-0", "answers\n")
+    os.utime(later, (time.time() + 9,) * 2)
+    assert show()[1] == "answers\n"
+    assert show("--kind", "train")[1] == "step 1\nstep 2\n"
+    status, out, err = show("--kind", "score")
+    assert (status, out) == (1, "")
+    assert "no log of score mini--code" in err
+
+
+def test_slurm_s_log_before_there_is_another(show: Show, plan: Plan, store: Store, sweep: Sweep) -> None:
+    kept(sweep, "5_0_0_log.out", "loading modules\n")
+    kept(sweep, "5_0_0_log.err", "srun: error: no such file\n")
+    assert show()[1] == "loading modules\nsrun: error: no such file\n"
+    path = log(store, plan, text="step 1\n")
+    os.utime(path, (time.time() + 9,) * 2)
+    assert show()[1] == "step 1\n"
+    end = kept(sweep, "5_0_0_log.err", "slurmstepd: error: oom_kill\n")
+    os.utime(end, (time.time() + 99,) * 2)
+    assert show()[1] == "step 1\nslurmstepd: error: oom_kill\n"
+
+
+def test_why_there_is_none(show: Show, plan: Plan, store: Store, slurm: Pretended) -> None:
+    slurm.write(row("5_0", "call", reason="Priority"))
+    assert show() == (
+        1,
+        "",
+        f"error no log of train mini--code ({plan.stages[0].id}), rank 0: its job 5_0 is pending: others come first "
+        "(Priority)\n",
+    )
+    slurm.write()
+    assert "its job 5_0 is not in the queue any more and wrote nothing" in show("--follow")[2]
+    assert "it was never started; launch its sweep again" in show(stage=plan.stages[1].id)[2]
+    write_json(store.folder(plan.stages[1]) / "failure.json", {"reason": "its parent is not finished"})
+    assert "it failed: its parent is not finished" in show(stage=plan.stages[1].id)[2]
+    (slurm.folder / "controller").unlink()
+    assert "Slurm does not answer about its job 5_0" in show()[2]
+
+
+def test_names(show: Show, plan: Plan, store: Store) -> None:
+    finish(store, plan.stages[0])
+    for stage in plan.stages:
+        assert logs.find(store.root, stage.id[:9]).id == stage.id
+        assert logs.find(store.root, stage.label).folder == Store(store.root).folder(stage)
+    assert logs.find(store.root, "general").id == plan.stages[2].id
+    status, out, err = show(stage="mini--code--")
+    assert (status, out) == (2, "")
+    assert err.startswith("error 'mini--code--' means 2 stages; give the beginning of an id:\n")
+    assert all(f"\n    {stage.id}  {stage.label}\n" in err for stage in plan.stages[1:])
+    status, out, err = show(stage="absent")
+    assert (status, out) == (2, "")
+    assert "no stage 'absent'" in err
+    assert plan.stages[2].label in err
+    assert show("--lines", "-1")[0] == 2
+    with pytest.raises(RequestError, match="no stage in"):
+        logs.find(store.root / "nowhere", "x")
+
+
+def test_following(show: Show, plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> None:
+    """From the queue through Slurm's log to the worker's, which is truncated and then rotated, to the job's end."""
+    slurm.write(row("5_0", "call", reason="Resources"))
+
+    def job() -> None:
+        time.sleep(0.15)
+        slurm.write(row("5_0", "call", "RUNNING"))
+        kept(sweep, "5_0_0_log.out", "starting\n")
+        time.sleep(0.15)
+        path = log(store, plan, text="one\nhalf a li")
+        time.sleep(0.15)
+        with path.open("a") as file:
+            file.write("ne\n")
+        time.sleep(0.15)
+        path.write_text("two\n")
+        time.sleep(0.15)
+        path.rename(path.with_suffix(".old"))
+        path.write_text("three\n")
+        time.sleep(0.15)
+        with path.open("a") as file:
+            file.write("the end\n")
+        slurm.write()
+
+    thread = threading.Thread(target=job)
+    thread.start()
+    status, out, err = show("--follow")
+    thread.join()
+    assert (status, out) == (0, "starting\none\nhalf a line\ntwo\nthree\nthe end\n")
+    assert "pending: until nodes are free (Resources)" in err
+    assert err.count("==>") == 2
+
+
+def test_following_what_has_ended_ends(show: Show, plan: Plan, store: Store) -> None:
+    log(store, plan, text="one\ntwo\n")
+    assert show("--follow", "--lines", "1")[:2] == (0, "two\n")
+
+
+def test_ctrl_c_leaves_quietly(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> None:
+    assert sweep.folder.is_dir()
+    slurm.write(row("5_0", "call", "RUNNING"))
+    log(store, plan, text="one\n")
+    command = [
+        sys.executable,
+        "-m",
+        "sft_sweeps.commands.main",
+        "logs",
+        "code",
+        "--follow",
+        "--output-dir",
+        str(store.root),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command[4] = plan.stages[0].id
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "one\n"
+    process.send_signal(2)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err

@@ -1,0 +1,43 @@
+"""Points composed from parts that many share are those that Hydra composes whole."""
+
+import pytest
+from common import sweeper
+from omegaconf import OmegaConf
+
+from sft_sweeps.config.schema import Config
+
+ALIKE = [
+    [],
+    ["model=llama7b", "strategy=dmt", "strategy.k=1/4", "data.fraction=1/16", "train.seed=3"],
+    ["study=quickstart", "strategy=sequential", "data.sources.math.rows=96", "data.sources.code.rows=64"],
+    ["study=table1", "data.fractions.general=1/64", "output_dir=x y", "cluster.kinds.train.memory=1G"],
+    ["train=mini", "evaluate=mini", "evaluate.benchmarks=[mini_code]", "name=a", "store.read_from=[/a,/b]"],
+    ["cluster=slurm_a100", "cluster.modules=[cuda/12.4]", "plan.output=null", "data.fraction=0.25"],
+]
+
+
+@pytest.mark.parametrize("overrides", ALIKE, ids=" ".join)
+def test_parts_make_the_whole(overrides: list[str]) -> None:
+    made, whole = sweeper().pieced(overrides), OmegaConf.to_object(sweeper().compose(overrides))
+    assert isinstance(made, Config)
+    assert made == whole
+
+
+def test_a_value_that_another_takes_over_is_followed() -> None:
+    """train.virtual_devices is the model's unless it is set."""
+    overrides = ["train=paper", "model=llama7b", "model.virtual_devices=4"]
+    assert sweeper().pieced(overrides) is None
+    _, found = sweeper().point(overrides)
+    assert isinstance(found, Config)
+    assert (found.model.virtual_devices, found.train.virtual_devices) == (4, 4)
+    _, others = sweeper().point(["train=paper", "model=llama33b"])
+    assert isinstance(others, Config)
+    assert others.train.virtual_devices == 16
+
+
+@pytest.mark.parametrize(
+    "wrong", ["train.sed=1", "train.seed=x", "nothing=1", "data.sources.maths.rows=1", "+train.x=1"]
+)
+def test_what_is_wrong_is_left_to_the_whole(wrong: str) -> None:
+    assert sweeper().pieced([wrong]) is None
+    assert isinstance(sweeper().point([wrong])[1], Exception)

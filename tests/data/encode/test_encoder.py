@@ -1,0 +1,418 @@
+"""Encoding: what is given and what is learnt, for tokenizers of both families, and FastChat as the oracle."""
+
+import gzip
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from common import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from sft_sweeps.data.encode.encoder import Encoded, Encoder
+from sft_sweeps.data.encode.token_cache import PlainEncoder, TokenCache, text_encoder
+from sft_sweeps.data.example import Example
+from sft_sweeps.data.read import read
+from sft_sweeps.data.template import segments
+from sft_sweeps.errors import RequestError
+from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models import train_tokenizer as bpe
+
+SHARED = ROOT.parent / "shared"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the FastChat oracle of ../shared is absent")
+
+CORPUS = ["USER: Tom has 3 apples. ASSISTANT: 3 and 4 is 7.", "USER: def f(x): ASSISTANT: \n    return x\n"] * 20
+ROUNDS = (("What is 2 + 2?", "4 apples"), ("And </s> now?", "\n  the end</s> "), ("?", "x"))
+# U+2581 is how a SentencePiece vocabulary writes a space: it alone cannot come back from one.
+TEXT = st.text(st.characters(exclude_characters="\0\u2581", exclude_categories=["Cs"])) | st.sampled_from(
+    ["7", " 7", "<s>", "</s>", "a</s>b", "ASSISTANT: 7", "\n", "  x", " ", "\u00e9\U0001f600"]
+)
+ROUND_LISTS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4).map(tuple)
+
+
+def byte_level() -> Tokenizer:
+    made = bpe.train(CORPUS, 400)
+    made.post_processor = processors.ByteLevel(trim_offsets=True)  # as GPT-2's: a space is in no token's offsets
+    return made
+
+
+def llama_like() -> Tokenizer:
+    """As LLaMA's tokenizer.json is made: spaces as U+2581, one in front of each text, unknown characters as bytes."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += ["\u2581", *map(chr, range(33, 127)), "\u2581\u2581", "\u2581a", "</", "</s", "US", "\u2581US"]
+    merges = [("\u2581", "\u2581"), ("\u2581", "a"), ("<", "/"), ("</", "s"), ("U", "S"), ("\u2581", "US")]
+    vocabulary = {piece: place for place, piece in enumerate(pieces)}
+    made = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    replaced = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    made.decoder = decoders.Sequence(replaced)
+    made.add_special_tokens(["<unk>", "<s>", "</s>"])
+    made.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
+    made.enable_truncation(4)
+    made.enable_padding(length=64)
+    return made
+
+
+MADE: dict[str, Callable[[], Tokenizer]] = {"byte_level": byte_level, "llama_like": llama_like}
+
+
+@pytest.fixture(scope="module", params=list(MADE))
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp(request.param)
+    bpe.save(MADE[request.param](), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Encoder:
+    return Encoder(folder, "vicuna_bare", 10_000)
+
+
+def encode(encoder: Encoder, rounds: tuple[tuple[str, str], ...]) -> Encoded:
+    encoded = encoder.encode(Example("s/0", rounds))
+    assert encoded is not None
+    return encoded
+
+
+def spans(supervised: Any) -> list[list[int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], supervised, [False]]).astype(int)))
+    return [[int(start), int(stop)] for start, stop in edges.reshape(-1, 2)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(rounds=ROUND_LISTS)
+def test_round_trip(encoder: Encoder, rounds: tuple[tuple[str, str], ...]) -> None:
+    encoded = encode(encoder, rounds)
+    ids = encoded.input_ids.tolist()
+    learnt = spans(encoded.supervised)
+    assert len(learnt) == len(rounds)
+    assert [encoder.decode(ids[start:stop]) for start, stop in learnt] == [response for _, response in rounds]
+    assert all(ids[stop - 1] == encoder.eos_id for _, stop in learnt)
+    assert ids.count(encoder.eos_id) == len(rounds)
+    assert [ids[0], ids.count(encoder.bos_id)] == [encoder.bos_id, 1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(rounds=ROUND_LISTS)
+def test_generation_is_given_what_training_gives(encoder: Encoder, rounds: tuple[tuple[str, str], ...]) -> None:
+    encoded = encode(encoder, rounds)
+    starts = [start for start, _ in spans(encoded.supervised)]
+    assert len(starts) == len(rounds)
+    for place, start in enumerate(starts):
+        assert encoder.prompt_ids(rounds[:place], rounds[place][0]) == encoded.input_ids[:start].tolist()
+
+
+def test_a_token_over_the_boundary_is_cut_there(tmp_path: Path) -> None:
+    bpe.save(byte_level(), tmp_path)
+    encoder = Encoder(tmp_path, "vicuna_bare", 100)
+    plain = bpe.train(CORPUS, 400)
+    joined = plain.encode("USER: q ASSISTANT: 7").offsets
+    assert any(start < len("USER: q ASSISTANT:") < end for start, end in joined), "this tokenizer no longer joins them"
+    encoded = encode(encoder, (("q", "7"),))
+    assert encoder.prompt_ids((), "q") == encoded.input_ids[: spans(encoded.supervised)[0][0]].tolist()
+    assert [plain.id_to_token(token) for token in encoded.input_ids[encoded.supervised]] == ["\u0120", "7", "</s>"]
+
+
+def test_ids_are_those_of_the_segments(folder: Path, encoder: Encoder) -> None:
+    plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    plain.no_truncation()
+    plain.no_padding()
+    rounds = (("Tom has", "a b"), ("def f", "\n    return"))
+    expected = [1]
+    for given_text, learnt in segments("vicuna_bare", rounds):
+        expected += [*plain.encode(given_text + learnt, add_special_tokens=False).ids, 2]
+    assert encode(encoder, rounds).input_ids.tolist() == expected
+    assert encode(encoder, rounds).input_ids.dtype == np.int32
+
+
+def test_decode_stops_at_eos_and_takes_one_space(encoder: Encoder) -> None:
+    ids = encode(encoder, (("q", "  two"),)).input_ids
+    answer = ids[len(encoder.prompt_ids((), "q")) :].tolist()
+    assert answer[-1] == encoder.eos_id
+    for tail in ([], [encoder.eos_id], [0, 0], answer):
+        assert encoder.decode(answer + tail) == "  two"
+    assert encoder.decode([]) == encoder.decode([encoder.eos_id, *answer]) == ""
+
+
+def test_cut_keeps_what_stands_before(folder: Path, encoder: Encoder) -> None:
+    whole = encode(encoder, ROUNDS)
+    lengths = range(1, len(whole.input_ids) + 2)
+    for length in lengths:
+        encoded = Encoder(folder, "vicuna_bare", length).encode(Example("s/0", ROUNDS))
+        if not whole.supervised[:length].any():
+            assert encoded is None
+        else:
+            assert encoded is not None
+            assert encoded.input_ids.tolist() == whole.input_ids[:length].tolist()
+            assert encoded.supervised.tolist() == whole.supervised[:length].tolist()
+    assert spans(whole.supervised)[0][0] in lengths
+
+
+def test_all_at_once_is_each_alone(folder: Path) -> None:
+    encoder = Encoder(folder, "vicuna_bare", 40)
+    examples = [Example(f"a/b/{n}", (("q" * (n % 50), f"{n}"), ("r", "s" * (n % 7)))) for n in range(600)]
+    kept, dropped = encoder.encode_all(examples)
+    alone = [encoded for example in examples if (encoded := encoder.encode(example)) is not None]
+    assert [(e.id, e.input_ids.tolist(), e.supervised.tolist()) for e in kept] == [
+        (e.id, e.input_ids.tolist(), e.supervised.tolist()) for e in alone
+    ]
+    assert {encoded.source for encoded in kept} == {"a/b"}
+    assert dropped == {"no_answer_before_cut": 600 - len(kept)}
+    assert 0 < len(kept) < 600
+    assert encoder.encode_all(examples[:1])[1] == {}
+    assert encoder.encode_all([]) == ([], {})
+
+
+def broken(path: Path, made: Tokenizer | None = None, **config: Any) -> Path:
+    bpe.save(made or bpe.train(CORPUS, 300), path)
+    old = json.loads((path / "tokenizer_config.json").read_text())
+    (path / "tokenizer_config.json").write_text(json.dumps({**old, **config}))
+    return path
+
+
+def test_tokens_may_be_written_as_objects(tmp_path: Path) -> None:
+    assert Encoder(broken(tmp_path, bos_token={"content": "<s>"}), "vicuna_bare", 9).bos_id == 1
+
+
+@pytest.mark.parametrize("key", ["bos_token", "eos_token"])
+def test_missing_or_unknown_token_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RequestError, match=f"has no {key}"):
+        Encoder(broken(tmp_path, **{key: None}), "vicuna_bare", 9)
+    with pytest.raises(RequestError, match=rf"{key} '<nope>' .* not in the vocabulary"):
+        Encoder(broken(tmp_path, **{key: "<nope>"}), "vicuna_bare", 9)
+    with pytest.raises(RequestError, match=f"{key} 'e' .* inside plain text"):
+        Encoder(broken(tmp_path, **{key: "e"}), "vicuna_bare", 9)
+
+
+def test_a_tokenizer_that_cannot_spell_is_refused(tmp_path: Path) -> None:
+    empty = Tokenizer(models.BPE())
+    empty.add_special_tokens(["<unk>", "<s>", "</s>"])
+    lower = byte_level()
+    lower.normalizer = normalizers.Lowercase()
+    for name, made in (("empty", empty), ("lower", lower)):
+        with pytest.raises(RequestError, match="cannot spell 'USER"):
+            Encoder(broken(tmp_path / name, made), "vicuna_bare", 9)
+
+
+def test_unusable_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"no tokenizer\.json .*model\.tokenizer=FOLDER"):
+        Encoder(tmp_path, "vicuna_bare", 9)
+    (tmp_path / "tokenizer.model").write_bytes(b"x")
+    with pytest.raises(RequestError, match=r"tokenizer\.model is no SentencePiece model"):
+        Encoder(tmp_path, "vicuna_bare", 9)
+    (tmp_path / "tokenizer.model").unlink()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(RequestError, match="cannot be loaded"):
+        Encoder(tmp_path, "vicuna_bare", 9)
+    bpe.save(bpe.train(CORPUS, 300), tmp_path)
+    for text in ("[]", "{"):
+        (tmp_path / "tokenizer_config.json").write_text(text)
+        with pytest.raises(RequestError, match="names bos_token and eos_token"):
+            Encoder(tmp_path, "vicuna_bare", 9)
+    with pytest.raises(RequestError, match=r"vicuna_v1\.1, vicuna_bare"):
+        Encoder(broken(tmp_path), "llama3", 9)
+
+
+def oracle_rows() -> list[dict[str, Any]]:
+    with gzip.open(SHARED / "data/oracles/fastchat_vicuna.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+# FastChat parses a typed "<s>" as the token; and it puts the boundary of a prompt that ends in "ASSISTANT:" too early.
+FASTCHAT_DIFFERS = {"awkward_bos_text_1", "awkward_sep_text_no_trailing_space_1"}
+
+
+@needs_shared
+def test_fastchat_oracle(tmp_path: Path) -> None:
+    rows = {row["id"]: row for row in oracle_rows()}
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
+    table = read(path, "oracle", max_bad_fraction=0.01, format="sharegpt")
+    encoder = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048)
+    encoded, dropped = encoder.encode_all(table.examples)
+    expected = list(rows.values())
+    got = {expected[int(e.id.rpartition("/")[2])]["id"]: e for e in encoded}
+    supervised = {row_id for row_id, row in rows.items() if row["reason"] == "ok"}
+    same = {
+        row_id
+        for row_id in supervised & got.keys()
+        if got[row_id].input_ids.tolist() == rows[row_id]["input_ids"]
+        and spans(got[row_id].supervised) == rows[row_id]["supervised_spans"]
+    }
+    assert (len(rows), len(supervised), len(same)) == (633, 618, 616)
+    assert supervised - same == FASTCHAT_DIFFERS
+    assert dropped == {"no_answer_before_cut": sum(row["reason"] == "no_answer_before_cut" for row in expected)}
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("name", "file", "examples"),
+    [
+        ("gsm8k", "gsm8k_train", 7473),
+        ("code_alpaca", "code_alpaca_20k", 20016),
+    ],
+)
+def test_lengths_of_whole_sources_are_fastchats(name: str, file: str, examples: int) -> None:
+    table = read(SHARED / f"data/train/{file}.jsonl.gz", name, max_bad_fraction=0.01)
+    encoded, dropped = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048).encode_all(table.examples)
+    assert (len(encoded), dropped) == (examples, {})
+    rows = [int(e.id.rpartition("/")[2]) for e in encoded]
+    for kind, ours in (
+        ("cut2048", [len(e.input_ids) for e in encoded]),
+        ("supervised", [int(e.supervised.sum()) for e in encoded]),
+    ):
+        with gzip.open(SHARED / f"data/oracles/lengths_{name}_{kind}.npy.gz") as stored:
+            assert np.load(stored)[rows].tolist() == ours
+
+
+def rounds_of(row: dict[str, Any]) -> Example:
+    """An oracle row as FastChat's trainer takes it: one leading turn that is not human's is dropped."""
+    turns = [turn["value"] for turn in row["conversations"]]
+    turns = turns if row["conversations"][0]["from"] == "human" else turns[1:]
+    dangling = turns.pop() if len(turns) % 2 else None
+    return Example(f"oracle/{row['id']}", tuple(zip(turns[::2], turns[1::2], strict=True)), dangling=dangling)
+
+
+@needs_shared
+def test_bug_compatible_is_fastchat_on_every_row() -> None:
+    encoder = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048, bug_compatible=True)
+    rows = oracle_rows()
+    for row, encoded in zip(rows, encoder.encoded(map(rounds_of, rows)), strict=True):
+        assert encoded.input_ids.tolist() == row["input_ids"], row["id"]
+        assert spans(encoded.supervised) == row["supervised_spans"], row["id"]
+        assert (encoded.reason or "ok", encoded.truncated) == (row["reason"], row["truncated"]), row["id"]
+    assert len(rows) == 633
+    kept, dropped = encoder.encode_all([rounds_of(row) for row in rows])
+    assert (len(kept), dropped) == (633, {})
+
+
+@pytest.mark.parametrize("made", ["prepend", "metaspace", "metaspace_5_24"])
+@settings(max_examples=150, deadline=None)
+@given(text=TEXT, again=TEXT)
+def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
+    tokenizer, words = spellers(made)
+    plain = PlainEncoder(tokenizer)
+    for one in (text, again, f"{text} {again}", f"{text}\n{again}", f"  {text}"):
+        assert words.ids(one).tolist() == plain.ids(one).tolist()
+    sides = [(f"USER: {text} ASSISTANT:", f" {again}"), ("a:", again), (text, again)]
+    for (ids, first), (other, place) in zip(words.rounds(sides), plain.rounds(sides), strict=True):
+        assert (ids.tolist(), first) == (other.tolist(), place)
+
+
+@cache
+def spellers(made: str) -> tuple[Tokenizer, TokenCache]:
+    tokenizer = llama_like()
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    if made != "prepend":
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", "always", split=False)
+        tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
+    if made == "metaspace_5_24":
+        double = normalizers.Replace(Regex("\\A\u2581"), "\u2581\u2581")
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(" ", "\u2581"), double])
+    found = text_encoder(tokenizer)
+    assert isinstance(found, TokenCache)
+    return tokenizer, found
+
+
+def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
+    for piece in ("a\u2581", "a\u2581b", "\nx", "\n\n"):
+        content = json.loads(llama_like().to_str())
+        content["model"]["vocab"][piece] = len(content["model"]["vocab"])
+        assert isinstance(text_encoder(Tokenizer.from_str(json.dumps(content))), PlainEncoder)
+    assert isinstance(text_encoder(byte_level()), PlainEncoder)
+
+
+def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer, words = spellers("prepend")
+    monkeypatch.setattr("sft_sweeps.data.encode.token_cache.REMEMBERED", 3)
+    text = " ".join(f"w{n}" for n in range(50))
+    assert words.ids(text).tolist() == PlainEncoder(tokenizer).ids(text).tolist()
+    assert len(words.rounds([(f"{text}:", f" {text}")])[0][0]) > 300
+    assert len(words) <= 3
+
+
+CHATML = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\\nYou are helpful.<|im_end|>\\n' }}{% endif %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+def chatml(folder: Path, template: str = CHATML) -> Path:
+    made = bpe.train(CORPUS, 400)
+    made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    bpe.save(made, folder)
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return chatml(tmp_path_factory.mktemp("chatml"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(rounds=ROUND_LISTS)
+def test_chat_template_is_what_transformers_writes(chat_folder: Path, rounds: tuple[tuple[str, str], ...]) -> None:
+    loaded = transformers_tokenizer(chat_folder)
+    encoder = Encoder(chat_folder, "chat_template", 10_000)
+    encoded = encode(encoder, rounds)
+    ids = encoded.input_ids.tolist()
+    messages = [
+        {"role": role, "content": text}
+        for both in rounds
+        for role, text in zip(("user", "assistant"), both, strict=True)
+    ]
+    sound = not any(token in text for both in rounds for text in both for token in ("<s>", "</s>", "<unk>", "<|"))
+    if sound:
+        whole = loaded.apply_chat_template(messages, tokenize=True, return_dict=False)
+        assert whole[: len(ids)] == ids
+        assert loaded.decode(whole[len(ids) :]) == "\n"
+    learnt = spans(encoded.supervised)
+    assert [encoder.decode(ids[start:stop]) for start, stop in learnt] == [response for _, response in rounds]
+    assert all(ids[stop - 1] == encoder.eos_id for _, stop in learnt)
+    assert ids.count(encoder.eos_id) == 2 * len(rounds) + 1  # a "<|im_end|>" that a user typed is text
+    for place, (start, _) in enumerate(learnt):
+        assert encoder.prompt_ids(rounds[:place], rounds[place][0]) == ids[:start]
+
+
+@cache
+def transformers_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (CHATML.replace("message['content']", "message['content'] | trim"), "changes the messages"),
+        (CHATML.replace("+ '<|im_end|>' + '\\n' }}", "+ '\\n' }}"), "does not end a response with a special token"),
+        (CHATML.replace("'<|im_start|>assistant\\n'", "'Answer:'"), "asks for an answer in another way"),
+        ("{{ raise_exception('no') }}", "fails: no"),
+        ("{% nonsense %}", "cannot be read"),
+        ("", "no chat_template"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_followed_is_refused(tmp_path: Path, template: str, message: str) -> None:
+    chatml(tmp_path, template)
+    if not template:
+        (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(RequestError, match=message):
+        Encoder(tmp_path, "chat_template", 99)
+
+
+def test_a_chat_template_is_pinned(chat_folder: Path, tmp_path: Path) -> None:
+    pinned = vocabulary.chat_template_pin(CHATML)
+    assert Encoder(chat_folder, pinned, 99).eos_id == Encoder(chat_folder, "chat_template", 99).eos_id
+    with pytest.raises(RequestError, match="is not the planned one"):
+        Encoder(chatml(tmp_path, CHATML + " "), pinned, 99)

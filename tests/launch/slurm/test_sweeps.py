@@ -1,0 +1,337 @@
+"""Whole sweeps on a real Slurm, with everything that clusters do to them; against the same without any of it.
+
+Two nodes of two processes each, or one of two; every process computes with one thread, so that equal executions end in
+equal weights, bit for bit.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from common import ROOT
+from slurm_cluster import Cluster
+
+from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.spec import Stage
+from sft_sweeps.store.answers import ITEMS, JOURNAL
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.sweeps import Sweep, find
+from sft_sweeps.tracking import metrics
+
+pytestmark = pytest.mark.slow
+MINI = ("model=mini", "data=mini", "train=mini", "tracking=none")
+LONG = 300.0  # seconds, of a machine that is loaded
+
+
+@pytest.fixture
+def here(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """This process talks to the cluster too."""
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    yield cluster
+    cluster.run("scancel", "-u", "root")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A store, and a checkout from which sweeps are launched into it."""
+
+    cluster: Cluster
+    store: Store
+    checkout: Path = ROOT
+
+    def start(self, *overrides: str) -> subprocess.Popen[str]:
+        """`python launch.py ...`."""
+        command = [sys.executable, "launch.py", *overrides, f"output_dir={self.store.root}"]
+        environment = self.cluster.env | {"PYTHONPATH": str(self.checkout)}
+        return subprocess.Popen(
+            command, cwd=self.checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def launch(self, *overrides: str, status: int = 0) -> str:
+        """The same, and what it says."""
+        process = self.start(*overrides)
+        out, _ = process.communicate(timeout=LONG)
+        assert process.returncode == status, out
+        return out
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`sft-sweeps ...`."""
+        command = (sys.executable, "-m", "sft_sweeps.commands.main", *arguments, "--output-dir", str(self.store.root))
+        return self.cluster.run(*command, check=False, cwd=ROOT)
+
+    def status(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(self.command("status", name, "--json").stdout))
+
+    def ended(self, name: str, seconds: float = LONG) -> dict[str, Any]:
+        """The status of a sweep, once nothing of it can go on by itself."""
+        found: dict[str, Any] = {}
+
+        def over() -> bool:
+            found.update(self.status(name))
+            active = ("running", "pending", "requeued", "unknown")
+            return not any(one["state"] in active for one in (*found["stages"], *found["jobs"]))
+
+        self.until(over, seconds, lambda: json.dumps(found, indent=1))
+        return found
+
+    def until(self, happens: Callable[[], object], seconds: float = LONG, why: Callable[[], str] = lambda: "") -> None:
+        end = time.monotonic() + seconds
+        while not happens():
+            assert time.monotonic() < end, f"{why()}\n{self.cluster.log()}"
+            time.sleep(0.2)
+
+    def sweep(self, name: str) -> Sweep:
+        return find(self.store, name)
+
+    def number(self, name: str, stage: Stage) -> str:
+        """Slurm's of the job that trains a stage."""
+        return submissions.latest(self.sweep(name).folder)[f"train-{stage.id}"].number
+
+    def step(self, stage: Stage) -> int:
+        return int(metrics.last(self.folder(stage)).get("step", 0))
+
+    def folder(self, stage: Stage) -> Path:
+        return Store(self.store.root).folder(stage)
+
+    def digests(self, plan: Plan) -> dict[str, str]:
+        """Of the finished weights, by label."""
+        store = Store(self.store.root)
+        return {stage.label: (store.record(stage) or {"digest": "none"})["digest"] for stage in plan.stages}
+
+    def starts(self, stage: Stage) -> int:
+        return attempts.usage(self.folder(stage), running=False).starts
+
+    def ranks(self, job: str, signal: str, rank: int) -> None:
+        """Send a signal to one process of a running job."""
+        pattern = f"SLURM_PROCID={rank}\0"
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (place / "environ").read_text(errors="replace")
+                words = (place / "cmdline").read_text(errors="replace").split("\0")
+            except OSError:
+                continue
+            if f"SLURM_JOB_ID={job}\0" in environment and pattern in environment and "submitit.core._submit" in words:
+                subprocess.run(["kill", f"-{signal}", place.name], check=True)
+                return
+        raise AssertionError(f"no process {rank} of job {job}")
+
+
+@pytest.fixture
+def site(here: Cluster, tmp_path: Path) -> Site:
+    return Site(here, Store(tmp_path / "slurm"))
+
+
+@pytest.fixture
+def undisturbed(here: Cluster, tmp_path: Path) -> Site:
+    """Where the same is done on this machine, without Slurm."""
+    return Site(here, Store(tmp_path / "local"))
+
+
+def test_two_sweeps_at_once_on_two_nodes_of_two_processes(site: Site, undisturbed: Site) -> None:
+    """DMT and mixed sequential training share one stage, whoever trains it; weights and scores are those of here."""
+    wanted = (
+        *MINI,
+        "evaluate=mini",
+        "evaluate.examples=12",
+        "data.fraction=1/4",
+        "train.epochs=1",
+        "cluster.processes=4",
+    )
+    lines = {"mixed": ("strategy=mixed_sequential",), "dmt": ("strategy=dmt", "strategy.k=1/4")}
+    both = [
+        site.start(*wanted, *line, f"name={name}", "cluster=slurm", "cluster.nodes=2") for name, line in lines.items()
+    ]
+    outputs = [process.communicate(timeout=LONG)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    plans = {name: site.sweep(name).plan() for name in lines}
+    shared, mixed_end = plans["mixed"].stages
+    assert plans["dmt"].stages[0].id == shared.id
+    for name in lines:
+        found = site.ended(name)
+        assert {stage["state"] for stage in found["stages"]} == {"done"}, found
+        assert found["scores"] == {"done": 6, "total": 6}
+    assert [site.starts(stage) for stage in (shared, mixed_end, plans["dmt"].stages[1])] == [1, 1, 1]
+    for name, line in lines.items():
+        undisturbed.launch(*wanted, *line, f"name={name}", "cluster=local")
+        assert site.digests(plans[name]) == undisturbed.digests(plans[name])
+        scores = [report(each, name) for each in (site, undisturbed)]
+        assert scores[0] == scores[1]
+        assert len(scores[0]) == 6
+    assert "nothing to do: all 2 stages are trained" in site.launch(*wanted, *lines["dmt"], "name=dmt", "cluster=slurm")
+
+
+def report(site: Site, name: str) -> list[tuple[str, str, int, int]]:
+    """Every score of a sweep, as `sft-sweeps report` tells it."""
+    found = json.loads(site.command("report", name, "--json").stdout)
+    return sorted(
+        (after["id"], benchmark, score["k"], score["n"])
+        for run in found["runs"]
+        for after in run["stages"]
+        for benchmark, score in after["scores"].items()
+    )
+
+
+# A long stage, and a short one that stands on it; scores are another test's.
+CHAIN = (
+    *(*MINI, "~data.sources.math", "evaluate=none", "strategy=sequential", "data.fractions.general=1/64"),
+    *("train.epochs=12", "cluster.processes=2", "cluster.save_every_steps=20", "cluster.save_every_seconds=0"),
+)
+
+
+def test_a_stage_survives_what_clusters_do(site: Site, undisturbed: Site, tmp_path: Path) -> None:
+    """Warning signal, preemption, requeue, a node lost, daemons restarted; the checkout is broken while it waits."""
+    undisturbed.launch(*CHAIN, "name=chain", "cluster=local")
+    checkout = tmp_path / "checkout"
+    for name in ("sft_sweeps", "hydra_plugins", "conf"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "launch.py", checkout)
+    on = (*CHAIN, "name=chain", "cluster=slurm", "cluster.nodes=2", "cluster.partition=low", "cluster.time=120")
+    Site(site.cluster, site.store, checkout).launch(*on)
+    for module in ("slurm_job", "work", "worker"):
+        (checkout / "sft_sweeps" / f"{module}.py").write_text("raise SystemExit('the checkout has moved on')")
+    plan = site.sweep("chain").plan()
+    long, short = plan.stages
+    job, cluster = site.number("chain", long), site.cluster
+
+    def further(by: int) -> None:
+        """It trains: a state is saved and steps are done beyond what there was."""
+        goal = resume_step(site.folder(long)) + by
+        site.until(
+            lambda: site.step(long) >= goal and resume_step(site.folder(long)) >= 20, why=lambda: said(site, long)
+        )
+        assert cluster.queue()[site.number("chain", short)] == "PENDING"
+        assert not site.folder(short).exists() or not (site.folder(short) / "metrics.jsonl").exists()
+
+    def again(starts: int) -> None:
+        site.until(lambda: site.starts(long) == starts, why=lambda: said(site, long))
+
+    further(30)
+    cluster.run("scancel", "--signal=USR2", job)  # the warning before a time limit
+    again(2)
+    further(30)
+    blocker = cluster.sbatch("sleep 1", "--partition=main", "--nodes=2", "--exclusive")  # a real preemption
+    cluster.wait(blocker, seconds=LONG)
+    again(3)
+    further(30)
+    cluster.run("scontrol", "requeue", job)
+    again(4)
+    further(30)
+    cluster.run("scontrol", "update", "nodename=127.0.0.11", "state=down", "reason=test")  # the node fails
+    cluster.wait(job, states=["PENDING"])
+    cluster.run("scontrol", "update", "nodename=127.0.0.11", "state=resume", check=False)  # unless it is back already
+    again(5)
+    further(30)
+    for daemon in ("slurmctld", "slurmd.127.0.0.10"):
+        cluster.stop(daemon)
+        cluster.start(daemon)
+    further(30)
+    found = site.ended("chain")
+    assert [(stage["state"], stage["starts"]) for stage in found["stages"]] == [("done", 5), ("done", 1)]
+    assert site.number("chain", long) == job
+    assert site.digests(plan) == undisturbed.digests(plan)
+    steps = [line["step"] for line in metrics.read(site.folder(long))]
+    assert steps == list(range(1, long.steps + 1))
+    assert not (site.folder(long) / "resume").exists()
+
+
+def said(site: Site, stage: Stage) -> str:
+    """The log of a stage's first process."""
+    log = site.folder(stage) / "logs" / "train-0.log"
+    return log.read_text() if log.exists() else "it has no log"
+
+
+def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site, undisturbed: Site) -> None:
+    """FAILED in Slurm's own eyes; the other run finishes; launching again trains only what is missing."""
+    wanted = (*CHAIN, "name=kill", "strategy=sequential,multi_task", "train.epochs=6")
+    undisturbed.launch("-m", *wanted, "cluster=local")
+    site.launch("-m", *wanted, "cluster=slurm", "cluster.time=120")
+    plan, cluster = site.sweep("kill").plan(), site.cluster
+    (long, short), (other,) = (run.stages for run in plan.runs)
+    site.until(lambda: resume_step(site.folder(long)) >= 20, why=lambda: said(site, long))
+    number = site.number("kill", long)
+    site.ranks(own_number(cluster, number), "KILL", 1)
+    found = {stage["id"]: stage for stage in site.ended("kill")["stages"]}
+    states = cluster.queue()
+    assert states[number] == "FAILED"
+    assert states[site.number("kill", short)] == "CANCELLED"
+    assert [found[stage.id]["state"] for stage in (long, short, other)] == ["failed", "cancelled", "done"]
+    assert f"its parent train-{long.id} failed" in found[short.id]["why"]
+    out = site.launch("-m", *wanted, "cluster=slurm", "cluster.time=120")
+    assert "2 of 3 stages to train" in out
+    assert "1 of them from a resume state" in out
+    assert "submitted 2 jobs" in out
+    assert {stage["state"] for stage in site.ended("kill")["stages"]} == {"done"}
+    assert [site.starts(stage) for stage in (long, short, other)] == [2, 1, 1]
+    assert site.digests(plan) == undisturbed.digests(plan)
+
+
+def test_nodes_without_scontrol_and_another_count_of_processes(site: Site, tmp_path: Path) -> None:
+    """In a container: the batch script, outside of it, requeues. Cancelled, it goes on with one process, not two."""
+    wanted = (*CHAIN, "name=count", "train.epochs=8", "cluster=slurm", "cluster.time=120")
+    (tmp_path / "empty").mkdir()
+    site.launch(*wanted, f"cluster.container='env PATH={tmp_path / 'empty'}'")
+    plan = site.sweep("count").plan()
+    long, short = plan.stages
+    number = site.number("count", long)
+
+    def saved() -> bool:
+        return resume_step(site.folder(long)) >= 20
+
+    site.until(saved, why=lambda: said(site, long))
+    site.cluster.run("scancel", "--signal=USR2", number)
+    site.until(lambda: site.starts(long) == 2, why=lambda: said(site, long))
+    assert "the batch script is asked to requeue" in said(site, long)
+    again = resume_step(site.folder(long)) + 20
+    site.until(lambda: site.step(long) > again, why=lambda: said(site, long))
+    out = site.command("cancel", "count", "--yes")
+    assert "cancelled 2 jobs: 2 train; resume states are kept" in out.stdout, out
+    found = {stage["id"]: stage["state"] for stage in site.ended("count")["stages"]}
+    assert (found[long.id], found[short.id]) == ("cancelled", "cancelled")
+    kept = resume_step(site.folder(long))
+    assert kept >= again
+    assert "submitted 2 jobs" in site.launch(*wanted, "cluster.processes=1")
+    assert {stage["state"] for stage in site.ended("count")["stages"]} == {"done"}
+    (line,) = (site.folder(long) / "conversions.jsonl").read_text().splitlines()
+    conversion = json.loads(line)
+    assert (conversion["step"], conversion["from_processes"], conversion["to_processes"]) == (kept, 2, 1)
+    assert [line["step"] for line in metrics.read(site.folder(long))] == list(range(1, long.steps + 1))
+
+
+def own_number(cluster: Cluster, number: str) -> str:
+    """An element's own number, which its processes have as SLURM_JOB_ID."""
+    text = cluster.run("scontrol", "show", "job", number).stdout
+    return text.partition("JobId=")[2].split()[0]
+
+
+def test_two_replicas_are_warned_and_come_back(site: Site, undisturbed: Site) -> None:
+    """Slurm's warning reaches every process of a job: replicas leave it to the one that keeps the answers."""
+    wanted = (*MINI, "strategy=base", "evaluate=mini", "evaluate.examples=100", "evaluate.batch_size=2")
+    wanted = (*wanted, "evaluate.max_new_tokens=60")
+    site.launch(*wanted, "cluster=slurm", "cluster.replicas=2", "name=warned")
+    plan = site.sweep("warned").plan()
+    generation, base = plan.generations[0], plan.models[0]
+    journal = Store(site.store.root).generation(generation) / JOURNAL
+    number = submissions.latest(site.sweep("warned").folder)[f"generate-{base.id}"].number
+    site.until(lambda: journal.exists() and journal.read_bytes().count(b"\n") > 5)
+    assert "CPUs/Task=2" in site.cluster.run("scontrol", "show", "job", number).stdout
+    site.cluster.run("scancel", "--signal=USR2", number)
+    site.until(lambda: "Restarts=1" in site.cluster.run("scontrol", "show", "job", number).stdout)
+    site.cluster.run("scontrol", "release", number, check=False)
+    found = site.ended("warned")
+    assert found["scores"] == {"done": 3, "total": 3}, json.dumps(found, indent=1)
+    log = (Store(site.store.root).folder(base) / "logs" / "generate-0.log").read_text()
+    assert "answering of mini stopped after" in log
+    assert log.count("2 replicas of hf answer for mini") == 2
+    undisturbed.launch(*wanted, "cluster=local")
+    for each in plan.generations:
+        items = [(Store(of.store.root).generation(each) / ITEMS).read_text() for of in (site, undisturbed)]
+        assert items[0] == items[1]

@@ -1,0 +1,116 @@
+"""The command as users type it: bad input is one message and an exit status, planning leaves nothing behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from common import ROOT, Launch
+
+# Arguments, exit status, what the output must say. Each costs a second: what text alone shows is in test_config.
+REFUSED = [
+    ("data.fraction=0", 2, ["data.fraction=0 is not a fraction in (0, 1]", "data.fraction=1/4"]),
+    (
+        "data.fraction=1/0,5/4,abc,1",
+        2,
+        [f"data.fraction={text} is not a fraction in (0, 1]" for text in ("1/0", "5/4", "abc")]
+        + ["in 1 of 4 points, e.g. data.fraction=abc"],
+    ),
+    ("strategy=dmt strategy.k=2", 2, ["strategy.k=2 is not a fraction in (0, 1]", "strategy.k=1/4"]),
+    ("+zzz=1", 2, ["unknown key zzz", "valid here: action"]),
+    (
+        "+train.learning_rat=1 +data.sources.math.row=1",
+        2,
+        ["did you mean train.learning_rate?", "unknown key data.sources.math.row", "data.sources.math.rows?"],
+    ),
+    ("modle=x", 1, ["modle"]),
+    ("model=x", 1, ["Could not find 'model/x'", "llama7b", "mini"]),
+    ("train.epochs=1.5", 1, ["train.epochs", "1.5"]),
+    ("model=1,2", 2, ["model=1"]),
+    ("study=table1 model=mini", 2, ["study=table1 sweeps model over llama7b, llama13b, llama33b", "model=mini"]),
+    (
+        "train.learning_rate=nan train.template='[/x]' model.name=../up",
+        2,
+        ["train.learning_rate=2e-5", "train.template=[/x] is unknown", "model.name=../up cannot"],
+    ),
+    ("train.seed=interval(0,1)", 2, ["train.seed=interval(0,1)", "list of values"]),
+    ("output_dir=a,b", 2, ["output_dir cannot be swept"]),
+    ("plan.output=absent/plan.json", 2, ["plan.output=absent/plan.json cannot be written"]),
+]
+
+
+@pytest.mark.parametrize(("line", "status", "says"), REFUSED, ids=[line for line, _, _ in REFUSED])
+def test_bad_input(line: str, status: int, says: list[str], launch: Launch, tmp_path: Path) -> None:
+    done = launch(*line.split(), "action=plan")
+    output = done.stdout + done.stderr
+    assert done.returncode == status, output
+    assert all(part in output for part in says), output
+    assert "Traceback" not in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_names_a_missing_option(launch: Launch, tmp_path: Path) -> None:
+    """Its points are composed by our Sweeper: one message for all of them, with what there is."""
+    conf = tmp_path / "tree" / "conf"
+    shutil.copytree(ROOT / "conf", conf, ignore=shutil.ignore_patterns("local"))
+    shutil.copy(ROOT / "launch.py", tmp_path / "tree")
+    lines = "    - model=llama8b,mini strategy=multi_task,base\n    - model=mini train=none\n"
+    (conf / "study" / "broken.yaml").write_text(f"# @package _global_\nstudy:\n  name: broken\n  grid:\n{lines}")
+    done = launch("study=broken", "action=plan", conf=conf)
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    assert "Could not find 'model/llama8b'" in output
+    assert "in 2 of 5 points, e.g. study=broken model=llama8b" in output
+    assert "Could not find 'train/none'" in output
+    assert all(name in output for name in ("llama7b", "llama13b", "paper"))
+    assert "Traceback" not in output
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]
+
+
+def test_k_for_a_strategy_without_k_is_a_note(launch: Launch) -> None:
+    done = launch("model=mini", "data=mini", "train=mini", "strategy.k=1/4,1/16", "action=plan")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "strategy.k means nothing to strategy=multi_task and is ignored (2 points)" in done.stdout
+    assert "2 points are the same run, mini multi_task: " in done.stdout
+    assert "2 rows, 1 distinct run; " in done.stdout
+
+
+TOTALS = {
+    "runs",
+    "distinct_runs",
+    "stages_naive",
+    "stages",
+    "stages_done",
+    "stages_to_run",
+    "gpu_hours_naive",
+    "gpu_hours",
+    "disk_gb",
+}
+STAGE = {"id", "label", "parent", "mixture", "model", "gpus", "gpu_hours", "state", "why", "runs"}
+
+
+def test_a_plan_needs_no_data_and_writes_its_json_alone(launch: Launch, tmp_path: Path) -> None:
+    """`study=table1 model=llama7b` keeps 7B's seven rows."""
+    arguments = ["study=table1", "model=llama7b", "action=plan"]
+    done = launch(*arguments, "plan.output=plan.json", f"output_dir={tmp_path}/store/deep")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert [path.name for path in tmp_path.rglob("*")] == ["plan.json"]
+    data = json.loads((tmp_path / "plan.json").read_text())
+    assert {"runs", "stages", "generations", "scores", "totals"} <= set(data)
+    assert set(data["totals"]) == TOTALS
+    assert [len(data["runs"]), len(data["stages"]), data["totals"]["stages_naive"]] == [7, 9, 11]
+    assert all(set(stage) >= STAGE for stage in data["stages"])
+    entries = [entry for stage in data["stages"] for entry in stage["mixture"]]
+    assert all(set(entry) == {"ability", "source", "fraction", "examples"} for entry in entries)
+    assert {"ability": "math", "source": "gsm8k_rft", "fraction": "1/256", "examples": 430} in entries
+    ids = {stage["id"] for stage in data["stages"]}
+    assert all(set(run["stages"]) <= ids for run in data["runs"])
+    assert {run["model"] for run in data["runs"]} == {"llama7b"}
+
+
+def test_every_line_of_help(launch: Launch) -> None:
+    done = launch("--help")
+    assert done.returncode == 0
+    assert all(group in done.stdout for group in ("model:", "data:", "strategy:", "study:"))
+    assert "study=quickstart" in done.stdout

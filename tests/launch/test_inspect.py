@@ -1,0 +1,208 @@
+"""`action=inspect`: what scripts read from it, and what it shows."""
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from common import ROOT, Launch
+from rich.console import Console
+
+from sft_sweeps.data import mini
+from sft_sweeps.data.contamination import Items, files_in
+from sft_sweeps.data.encode.encoder import Encoder
+from sft_sweeps.data.example import Example
+from sft_sweeps.launch import inspect
+from sft_sweeps.models import train_tokenizer
+
+SHARED = ROOT.parent / "shared"
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: ../shared with oracle and real data is absent")
+LLAMA = f"model.tokenizer={SHARED}/data/llama_tokenizer"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def chat(*texts: str) -> list[dict[str, str]]:
+    return [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
+
+
+ROWS: list[Any] = [
+    {"id": "good", "conversations": chat("q", "a", "r", "b")},
+    {"id": 7, "conversations": chat("q")},
+    {"id": "empty", "conversations": chat("q", "")},
+    {"id": "long", "conversations": chat("word " * 3000, "a")},
+    '{"id": "broken", "conversations": [',
+    {"id": "wrong", "conversations": [*chat("q", "a"), {"from": "tool", "value": "x"}]},
+]
+
+
+def test_one_row_comes_out_for_each_that_goes_in(launch: Launch, tmp_path: Path) -> None:
+    path = write(tmp_path / "in.jsonl", ROWS)
+    line = ("action=inspect", "model=mini", "data=mini", f"inspect.input={path}", "inspect.output=out.jsonl")
+    done = launch(*line)
+    assert done.returncode == 0, done.stderr
+    found = lines(tmp_path / "out.jsonl")
+    assert [row["id"] for row in found] == ["good", 7, "empty", "long", 4, "wrong"]
+    reasons = [row.get("dropped") for row in found]
+    assert reasons == [None, "no_round", "no_round", "no_answer_before_cut", "broken_json", None]
+    assert all(set(row) == {"source", "id", "dropped"} for row in found if "dropped" in row)
+    good = found[0]
+    assert good["source"] == "in"
+    assert good["input_ids"][0] == train_tokenizer.START
+    assert good["input_ids"].count(train_tokenizer.END) == 2
+    assert [good["input_ids"][place] for place in good["supervised"]].count(train_tokenizer.END) == 2
+    assert "2 rows encoded, 4 dropped" in done.stdout
+
+    done = launch(*line, "data.bug_compatible=true")
+    found = lines(tmp_path / "out.jsonl")
+    reasons = [row.get("dropped", row.get("masked")) for row in found]
+    assert reasons == [None, "mismatch", "mismatch", "no_answer_before_cut", "broken_json", "unknown_role"]
+    assert [row["supervised"] for row in found[1:4]] == [[], [], []]
+    assert all(row["input_ids"] for row in found[:4])
+
+
+def test_sources_with_statistics(launch: Launch, tmp_path: Path) -> None:
+    line = ("action=inspect", "model=mini", "data=mini", "inspect.limit=2", "inspect.output=out.jsonl")
+    done = launch(*line)
+    assert done.returncode == 0, done.stderr
+    found = lines(tmp_path / "out.jsonl")
+    assert [row["source"] for row in found] == ["mini_code"] * 2 + ["mini_math"] * 2 + ["mini_general"] * 2
+    for row in found:
+        assert row["id"].startswith(row["source"] + "/")
+        assert set(row["supervised"]) < set(range(len(row["input_ids"])))
+    assert "800" in done.stdout
+    assert "⟦" in done.stdout
+    assert launch(*line, "inspect.limit=0").stdout.count("⟦") == 0
+    assert lines(tmp_path / "out.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("data=math",), "its tokenizer is not at"),
+        (("data=math", "model=mini"), "source gsm8k_rft is not at .*action=prepare"),
+        (("data=mini", "model=mini", "inspect.input=nowhere.jsonl"), "there is no file nowhere.jsonl"),
+        (("data=mini", "model=mini", "inspect.output=no/where"), "inspect.output=no/where cannot be written"),
+        (("data=mini", "model=mini", "inspect.limit=-1"), "inspect.limit=-1"),
+        (("data=mini", "model=mini", "train.template=chat_template"), "has no chat_template"),
+        (("data=mini", "model=mini", "data.bug_compatible=true", "train.template=alpaca"), "data.bug_compatible=true"),
+    ],
+)
+def test_what_cannot_be_inspected(launch: Launch, line: tuple[str, ...], said: str) -> None:
+    import re
+
+    done = launch("action=inspect", *line)
+    assert done.returncode == 2
+    assert re.search(said, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_marked_text_is_the_whole_text(tmp_path: Path) -> None:
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path)
+    encoder = Encoder(tmp_path, "vicuna_bare", 99)
+    encoded = encoder.encode(Example("s/0", (("two words", "é\U0001f600"), ("r", " b "))))
+    assert encoded is not None
+    assert list(inspect.marked(encoded, encoder)) == [
+        ("<s>USER: two words ASSISTANT:", False),
+        (" é\U0001f600</s>", True),
+        ("USER: r ASSISTANT:", False),
+        ("  b </s>", True),
+    ]
+
+
+def test_items_are_found_in_rows_and_short_ones_only_whole(tmp_path: Path) -> None:
+    long = " ".join(f"word{n}" for n in range(20))
+    rows = [
+        {"question": long},
+        {"question_id": 9, "turns": ["one two three four five six seven"]},
+        {"prompt": "2 + 2?"},
+    ]
+    write(tmp_path / "test.jsonl", rows)
+    write(tmp_path / "test_reference_answers.jsonl", rows)
+    items = Items(files_in(tmp_path))
+    texts = {
+        "hit": "Well: " + " ".join(f"WORD{n}," for n in range(4, 17)),
+        "near": " ".join(f"word{n}" for n in range(12)),
+        "whole": "he said one two three four five six seven eight",
+        "part": "one two three four five six",
+        "short": "2 + 2?",
+    }
+    for name, text in texts.items():
+        items.check(Example(f"s/{name}", (("q", text),)))
+    assert (list(items.hits), items.hits["test"].items) == (["test"], 3)
+    assert items.hits["test"].found == {"0": ["s/hit"], "9": ["s/whole"]}
+
+
+@needs_shared
+@pytest.mark.parametrize("faithful", [True, False])
+def test_the_oracle_through_the_command(launch: Launch, tmp_path: Path, faithful: bool) -> None:
+    with gzip.open(SHARED / "data/oracles/fastchat_vicuna.jsonl.gz", "rt", encoding="utf-8") as file:
+        oracle = [json.loads(line) for line in file]
+    path = write(tmp_path / "rows.jsonl", [{key: row[key] for key in ("id", "conversations")} for row in oracle])
+    options = ["data.bug_compatible=true"] if faithful else []
+    done = launch("action=inspect", "data=math", LLAMA, f"inspect.input={path}", "inspect.output=out.jsonl", *options)
+    assert done.returncode == 0, done.stderr
+    found = lines(tmp_path / "out.jsonl")
+    assert [row["id"] for row in found] == [row["id"] for row in oracle]
+    same = 0
+    for got, row in zip(found, oracle, strict=True):
+        learnt = [place for start, stop in row["supervised_spans"] for place in range(start, stop)]
+        same += (got.get("input_ids"), got.get("supervised")) == (row["input_ids"], learnt)
+    # Without FastChat's faults: all but its 15 masked rows, a typed "<s>", and a prompt that ends in "ASSISTANT:".
+    assert same == (633 if faithful else 616)
+
+
+@needs_shared
+def test_real_code_alpaca(launch: Launch) -> None:
+    path = SHARED / "data/train/code_alpaca_20k.jsonl.gz"
+    done = launch(
+        *("action=inspect", "data=code", LLAMA, f"data.sources.code.path={path}", "inspect.limit=1"),
+        f"inspect.benchmarks={SHARED}/data/benchmarks",
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("20,022", "20,016", "2,734,228", "1,375,037", "6 empty_response", "0 of the 164 items of humaneval"):
+        assert text in done.stdout
+
+
+def test_everything_is_shown_without_a_terminal(tmp_path: Path) -> None:
+    train_tokenizer.copy(mini.TOKENIZER, tmp_path)
+    encoder = Encoder(tmp_path, "vicuna_bare", 9999)
+    encoded = encoder.encode(Example("s/0", (("[red]q[/]", "a" * 2900),)))
+    assert encoded is not None
+    out = io.StringIO()
+    inspect._show(encoded, "s/0", encoder, Console(file=out, width=80))
+    assert "[red]q[/]" in out.getvalue()
+    assert "a" * 2900 in out.getvalue()
+
+
+def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> None:
+    """Long conversations are split into more examples than the file has rows."""
+    rows = [{"id": f"c{n}", "conversations": chat(f"word {n} " * 15, *["word " * 30] * 7)} for n in range(40)]
+    path = write(tmp_path / "chats.jsonl", rows)
+    line = ["model=mini", "train=mini", "data=general", f"data.sources.general.path={path}", "cluster=local"]
+    line += [
+        "data.sources.general.clean.split_tokens=250",
+        "data.fraction=1/4",
+        "output_dir=out",
+        "plan.output=plan.json",
+    ]
+    counts = []
+    for action in ("plan", "prepare", "plan"):
+        done = launch(f"action={action}", *line)
+        assert done.returncode == 0, done.stdout + done.stderr
+        plan = json.loads((tmp_path / "plan.json").read_text())
+        counts.append(plan["stages"][0]["mixture"][0]["examples"])
+    (account,) = (tmp_path / "out" / "encoded").glob("*/account.json")
+    examples = json.loads(account.read_text())["examples"]
+    assert examples > 40
+    assert counts == [10, 10, examples // 4]
+    assert f"{examples:,} examples, as prepared (counted: 40 rows)" in done.stdout

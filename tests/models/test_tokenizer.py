@@ -1,0 +1,111 @@
+"""A tokenizer.model alone is converted as SentencePiece means it, and a wrong conversion is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from common import ROOT
+from tokenizers import Tokenizer
+
+from sft_sweeps.data.encode.encoder import Encoder
+from sft_sweeps.errors import RequestError
+from sft_sweeps.models import tokenizer as vocabulary
+from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.train_tokenizer import copy
+
+LLAMA = ROOT.parent / "shared/data/llama_tokenizer"
+needs_llama = pytest.mark.skipif(not LLAMA.is_dir(), reason="NOT RUN: the LLaMA tokenizer of ../shared is absent")
+sentencepiece = pytest.importorskip("sentencepiece")
+
+
+def model(folder: Path, **options: object) -> Path:
+    """A small SentencePiece model, trained here."""
+    corpus = folder / "corpus.txt"
+    lines = [f"def f(x): return x + {n}  # a word, {n} times\n    indented   text\n" for n in range(300)]
+    corpus.write_text("".join(lines))
+    kind = {"model_type": "bpe", "byte_fallback": True, "normalization_rule_name": "identity", "split_digits": True}
+    kind |= {"remove_extra_whitespaces": False, "allow_whitespace_only_pieces": True, "vocab_size": 420}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus),
+        model_prefix=str(folder / "tokenizer"),
+        minloglevel=2,
+        hard_vocab_limit=False,
+        **kind | options,
+    )
+    corpus.unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model(tmp_path_factory.mktemp("bare"))
+
+
+def test_ids_are_sentencepieces(bare: Path) -> None:
+    tokenizer = Tokenizer.from_str(vocabulary.text(bare))
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(bare / "tokenizer.model"))
+    texts = [*vocabulary.PROBES, "  two", "\n\n  x", "a     b", "é\U0001f600", "<s> </s>"]
+    assert [tokenizer.encode(t, add_special_tokens=False).ids for t in texts[:-1]] == processor.encode(texts[:-1])
+    assert len({i for t in texts for i in tokenizer.encode(t).ids}) > 40
+
+
+def test_a_bare_model_has_its_own_special_tokens_and_an_identity(bare: Path) -> None:
+    assert vocabulary.settings(bare) == {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    encoder = Encoder(bare, "vicuna_bare", 99)
+    assert (encoder.bos_id, encoder.eos_id) == (1, 2)
+    identity, size = tokenizer_of(str(bare))
+    assert identity.startswith("tokenizer:")
+    assert size == len(vocabulary.content(bare)["model"]["vocab"])
+
+
+def test_what_is_handed_on_is_converted(bare: Path, tmp_path: Path) -> None:
+    copy(bare, tmp_path)
+    assert {"tokenizer.json", "tokenizer_config.json"} <= {path.name for path in tmp_path.iterdir()}
+    assert tokenizer_of(str(tmp_path)) == tokenizer_of(str(bare))
+    transformers = pytest.importorskip("transformers")
+    loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
+    text = "USER: def f(x):\n    return   x ASSISTANT:"
+    ours = Tokenizer.from_str(vocabulary.text(bare)).encode(text, add_special_tokens=False).ids
+    assert loaded(text, add_special_tokens=False)["input_ids"] == ours
+
+
+def test_a_tokenizer_beside_its_model_must_agree_with_it(bare: Path, tmp_path: Path) -> None:
+    shutil.copyfile(bare / "tokenizer.model", tmp_path / "tokenizer.model")
+    content = vocabulary.content(bare)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    Encoder(tmp_path, "vicuna_bare", 9)
+    content["model"] = {**content["model"], "merges": content["model"]["merges"][::-1]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(RequestError, match=r"other ids than SentencePiece.*keep the tokenizer\.model"):
+        Encoder(tmp_path, "vicuna_bare", 9)
+
+
+@pytest.mark.parametrize("options", [{"model_type": "unigram"}, {"normalization_rule_name": "nfkc_cf"}])
+def test_another_kind_of_model_is_refused_and_not_guessed(tmp_path: Path, options: dict[str, object]) -> None:
+    model(tmp_path, **options)
+    with pytest.raises(RequestError, match="cannot be converted here"):
+        Encoder(tmp_path, "vicuna_bare", 9)
+    assert tokenizer_of(str(tmp_path))[0].startswith("provisional:")
+
+
+@needs_llama
+def test_llamas_conversion_is_the_published_one(tmp_path: Path) -> None:
+    shutil.copyfile(LLAMA / "tokenizer.model", tmp_path / "tokenizer.model")
+    assert vocabulary.content(tmp_path) == json.loads((LLAMA / "tokenizer.json").read_text(encoding="utf-8"))
+    assert tokenizer_of(str(tmp_path)) == tokenizer_of(str(LLAMA))
+
+
+@needs_llama
+@pytest.mark.parametrize("with_model", [True, False])
+def test_the_conversion_of_transformers_5_is_refused(tmp_path: Path, with_model: bool) -> None:
+    """5.23 orders the merges by the id of what they make, and not by its score."""
+    content = json.loads((LLAMA / "tokenizer.json").read_text(encoding="utf-8"))
+    places = content["model"]["vocab"]
+    content["model"]["merges"].sort(key=lambda merge: places[merge.replace(" ", "")])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    shutil.copyfile(LLAMA / "tokenizer_config.json", tmp_path / "tokenizer_config.json")
+    if with_model:
+        shutil.copyfile(LLAMA / "tokenizer.model", tmp_path / "tokenizer.model")
+    with pytest.raises(RequestError, match="other ids than SentencePiece"):
+        Encoder(tmp_path, "vicuna_v1.1", 2048)

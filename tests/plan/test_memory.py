@@ -1,0 +1,112 @@
+"""The memory planner: its activations are those that torch saves, and its verdicts hold together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import values
+from common import Points
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sft_sweeps.config.resolve import request
+from sft_sweeps.execution import Execution
+from sft_sweeps.models.init import materialise
+from sft_sweeps.plan import memory
+from sft_sweeps.plan.build import build
+from sft_sweeps.spec import Shape, Stage
+from sft_sweeps.train import attention, head, loss
+
+SHAPES = [Shape(128, 352, 2, 4, 4, 300, 512), Shape(128, 352, 4, 4, 2, 300, 512), Shape(64, 300, 3, 4, 4, 300, 512)]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def saved(model: torch.nn.Module, tokens: int) -> int:
+    """Bytes that torch keeps for the backward pass of a row, each storage once, weights apart."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    held = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage  # kept, so that no other can take its place
+        return tensor
+
+    row = loss.blank(tokens, torch.device("cpu"))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        inner = model.model
+        assert callable(inner)
+        kept = inner(
+            input_ids=row.input_ids, position_ids=row.position_ids, use_cache=False, lengths=row.lengths
+        ).last_hidden_state
+    assert kept.requires_grad
+    return sum(storage.nbytes() for storage in held.values())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.hidden_size}x{shape.layers}-{shape.kv_heads}")
+def test_activations_are_what_torch_saves(shape: Shape, precision: str, tmp_path: Path) -> None:
+    materialise(shape, 0, [], tmp_path / "base")
+    model = head.Trained.from_pretrained(
+        tmp_path / "base", dtype=DTYPES[precision], attn_implementation=attention.NAME
+    ).train()
+    joined = shape.layers * shape.hidden_size * memory.BYTES[precision]  # attention's pieces, which a GPU has whole
+    measured = (saved(model, 512) - saved(model, 256)) / 256 - joined
+    assert memory.activations(shape, precision, recompute=False) == pytest.approx(measured, rel=0.03)
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    inputs = (saved(model, 512) - saved(model, 256)) / 256
+    a_layer = memory.activations(shape, precision, recompute=False) / shape.layers
+    assert memory.activations(shape, precision, recompute=True) - a_layer == pytest.approx(inputs, rel=0.3)
+
+
+def stages(points: Points, *line: str) -> dict[str, Stage]:
+    built = build([(p.name, request(p.config)) for p in points("data=math", *line)])
+    return {stage.model.name: stage for stage in built.stages}
+
+
+def test_the_papers_models_fit_on_the_papers_gpus(points: Points) -> None:
+    """8, 8 and 16 A100s of 80 GB, as it says; of 64 GB, 33B with recomputation; on 8 of 80 GB it has to offload."""
+    found = stages(points, "model=llama7b,llama13b,llama33b")
+    assert len(found) == 3
+    for name, stage in found.items():
+        how = memory.with_recompute(stage, Execution(token_budget=2048), 80, None)
+        assert not how.recompute
+        assert memory.with_recompute(stage, Execution(token_budget=2048), 64, None).recompute == (name == "llama33b")
+        assert memory.problem(stage, how, 80) == ""
+        assert memory.with_recompute(stage, how, 80, False).recompute is False
+        assert f"model={name} on" in memory.problem(stage, how, 8)
+        assert f"{name} on {stage.model.gpus} GPUs of 80 GB: about" in memory.verdict(stage, how, 80)
+        best = memory.verdicts(stage.model.shape, stage.recipe, stage.model.gpus, 80e9)[0]
+        assert best.token_budget >= 2048
+    large = found["llama33b"]
+    groups = {v.group for v in memory.verdicts(large.model.shape, large.recipe, 8, 80e9)}
+    assert groups == {"zero3_offload"}, groups
+
+
+def test_what_does_not_fit_says_what_does(points: Points) -> None:
+    stage = stages(points, "model=llama13b")["llama13b"]
+    text = memory.problem(stage, Execution(token_budget=16384), 40)
+    assert text.startswith("model=llama13b on 8 GPUs of 40 GB: a step needs about ")
+    assert "Type deepspeed=" in text
+    typed = text.partition("Type ")[2].partition(" (")[0]
+    zero_stage, offload = memory.GROUPS[typed.partition(" ")[0].removeprefix("deepspeed=")]
+    how = Execution(token_budget=2048, zero_stage=zero_stage, offload=offload, recompute="recompute=true" in typed)
+    assert memory.problem(stage, how, 40) == ""
+    assert "Type model.gpus=" in memory.problem(stage, Execution(token_budget=2048), 20)
+    assert "larger GPUs" in memory.problem(stage, Execution(token_budget=2048), 4)
+
+
+@given(tokens=st.integers(1, 30_000), gpus=st.integers(1, 64), zero_stage=st.sampled_from([2, 3]))
+def test_more_gpus_and_fewer_tokens_never_need_more(tokens: int, gpus: int, zero_stage: int) -> None:
+    shape, recipe = (
+        Shape(4096, 11008, 32, 32, 32, 32000, 2048),
+        replace(values.RECIPE, precision="bf16", max_length=2048),
+    )
+    how = Execution(processes=gpus, zero_stage=zero_stage)
+    least = memory.of(shape, recipe, how, tokens).total
+    assert memory.of(shape, recipe, how, tokens + 1).total >= least
+    more = Execution(processes=gpus + 1, zero_stage=zero_stage)
+    assert memory.of(shape, recipe, more, tokens).total <= least
+    largest = memory.largest(shape, recipe, how, 80e9)
+    assert largest == 0 or memory.of(shape, recipe, how, largest).total <= 80e9

@@ -1,0 +1,175 @@
+"""Weights & Biases as a mirror: real wandb, offline or before a server that hangs; nothing of it touches training."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from common import ROOT
+
+from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking import wandb
+from sft_sweeps.tracking.metrics import METRICS, Metrics, read
+from sft_sweeps.tracking.wandb import Mirror, has_key, lines
+
+OFFLINE = Tracking("wandb", "tests", "", "offline", "sweep-1", ("table1", "x" * 90), (("model", "mini"), ("k", "1/4")))
+KEY = "0123456789abcdef0123456789abcdef01234567"
+STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "absent"))
+
+
+def line(step: int) -> dict[str, Any]:
+    return {"step": step, "steps": STEPS, "loss": 1 / step, "examples_by_source": {"gsm8k": 3, "code": 13}}
+
+
+def track(folder: Path, tracking: Tracking, pause: float = 0.0) -> tuple[Mirror, float]:
+    """A stage that takes its steps; its mirror, and the seconds that it took with starting one."""
+    folder.mkdir(exist_ok=True)
+    started = time.monotonic()
+    made, metrics = Mirror(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3}), Metrics(folder)
+    for step in range(1, STEPS + 1):
+        metrics.write(line(step))
+        time.sleep(pause)
+    metrics.close()
+    assert read(folder) == [line(step) for step in range(1, STEPS + 1)]
+    return made, time.monotonic() - started - pause * STEPS
+
+
+def inspect(folder: Path) -> list[dict[str, Any]]:
+    """What W&B itself reads of its files."""
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
+    found: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=120, check=True)
+        found += [json.loads(text) for text in done.stdout.splitlines() if text.strip()]
+    return found
+
+
+def steps_of(records: list[dict[str, Any]]) -> list[int]:
+    return sorted({record["history"]["item"]["train/step"] for record in records if record["type"] == "history"})
+
+
+def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    made, seconds = track(folder, OFFLINE)
+    made.close(120)
+    records = inspect(folder)
+    assert steps_of(records) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
+    text = json.dumps(records)
+    for part in ("0123456789ab", "mini--math", "sweep-1", "table1", "train/examples_by_source/gsm8k", "epochs"):
+        assert part in text, part
+    assert seconds < 2
+    assert {path.name for path in folder.iterdir()} == {METRICS, "wandb", "logs"}
+
+
+def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    killed: list[int] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 60
+        while not killed and time.monotonic() < deadline:
+            for place in Path("/proc").glob("[0-9]*"):
+                try:
+                    command = (place / "cmdline").read_bytes()
+                    of_ours = str(folder).encode() in (place / "environ").read_bytes()
+                except OSError:
+                    continue
+                if of_ours and b"wandb-core" in command:
+                    killed.append(int(place.name))
+                    time.sleep(0.5)
+                    os.kill(killed[-1], signal.SIGKILL)
+                    break
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    made, seconds = track(folder, OFFLINE, pause=0.2)
+    killer.join()
+    made.close(120)
+    assert killed, "no wandb-core was seen: the test shows nothing"
+    assert seconds < 2
+    # A second attempt of the mirror brought all steps to W&B as well.
+    assert steps_of(inspect(folder)) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
+
+
+@pytest.fixture
+def silence() -> Iterator[str]:
+    """A server that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_server_that_hangs_delays_nothing_and_hears_no_key_in_a_log(
+    tmp_path: Path, silence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", silence)
+    folder = tmp_path / "stage"
+    made, seconds = track(folder, replace(OFFLINE, mode="auto"))
+    started = time.monotonic()
+    made.close(3)
+    assert time.monotonic() - started < 10
+    assert seconds < 2
+    assert made._process
+    assert made._process.wait(20) == -signal.SIGKILL
+    for path in folder.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_no_wandb_no_folder_no_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track(tmp_path / "none", Tracking())[0].close()
+    assert [path.name for path in (tmp_path / "none").iterdir()] == [METRICS]
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
+    track(tmp_path / "absent", OFFLINE)[0].close()
+
+
+def test_a_file_that_is_cut_and_grows_again_gives_every_step_once(tmp_path: Path) -> None:
+    """The steps after a resume state are done again; a line that is half there is read when it is whole."""
+    metrics, ended, found = Metrics(tmp_path), threading.Event(), []
+    reader = threading.Thread(target=lambda: found.extend(lines(tmp_path / METRICS, ended)))
+    reader.start()
+    for step in (1, 2, 3, 2, 3, 4):
+        metrics.write({"step": step})
+        time.sleep(0.3)
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step"')
+        file.flush()
+        time.sleep(1.2)
+        file.write(": 5}\n")
+    ended.set()
+    reader.join()
+    assert [line["step"] for line in found] == [1, 2, 3, 4, 5]
+
+
+def test_a_key_is_found_where_wandb_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not has_key()
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password " + KEY)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert has_key()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert not has_key()
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert has_key()
+
+
+def test_training_never_imports_wandb() -> None:
+    code = "import sys, sft_sweeps.train.stage, sft_sweeps.tracking.wandb; sys.exit('wandb' in sys.modules)"
+    assert shutil.which("wandb", path=str(Path(sys.executable).parent)), "wandb is not installed: this shows nothing"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

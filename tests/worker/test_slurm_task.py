@@ -1,0 +1,139 @@
+"""One job inside Slurm: what it checks before it works, told by its environment alone."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import values
+from common import ROOT
+from outcomes import finish
+
+from sft_sweeps.execution import Execution
+from sft_sweeps.files.json_files import write_json
+from sft_sweeps.identity import plain
+from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.store import claims
+from sft_sweeps.store.claims import holder
+from sft_sweeps.store.store import Store
+
+CALL = "20260101-000000-sweep-abcdef.123456"
+NO_SLURM = "/usr/bin:/bin"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store((tmp_path / "store").absolute())
+
+
+def frozen(store: Store, job: Job) -> tuple[Path, str]:
+    path = store.root / "sweeps" / "s" / "jobs" / f"{job.id}.json"
+    content = json.dumps(plain(job)).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path, hashlib.sha256(content).hexdigest()
+
+
+def run(path: Path, digest: str, **environment: str) -> int:
+    """The job's first and only task, as submitit calls it; job 77."""
+    code = f"from sft_sweeps.worker import slurm_task as s; s.PATIENCE_SECONDS = 1.0; s.run({str(path)!r}, {digest!r})"
+    environment = {
+        "SLURM_JOB_ID": "77",
+        "SLURM_JOB_NAME": CALL,
+        "PYTHONPATH": str(ROOT),
+        "PATH": os.environ["PATH"],
+        **environment,
+    }
+    return subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=False).returncode
+
+
+def reason(place: Path) -> str:
+    return str(json.loads((place / "failure.json").read_text())["reason"])
+
+
+def job(store: Store, kind: str = "train") -> Job:
+    stage = values.stage()
+    asked = (values.generation(stage),) if kind in ("generate", "score") else ()
+    return Job(kind, str(store.root), stage, Execution(), asked)  # type: ignore[arg-type]
+
+
+def test_a_job_file_that_was_changed_is_not_run(store: Store) -> None:
+    wanted = job(store)
+    path, digest = frozen(store, wanted)
+    path.write_bytes(path.read_bytes() + b" ")
+    assert run(path, digest) == 1
+    assert "was changed after the job was submitted; launch again" in reason(wanted.folder)
+    assert not (wanted.folder / attempts.ATTEMPTS).exists()
+
+
+@pytest.mark.parametrize("kind", ["train", "generate", "score"])
+def test_without_its_parent_a_job_fails_and_gives_its_folder_back(kind: str, store: Store) -> None:
+    """Slurm starts a job at once whose dependency it does not know any more."""
+    wanted = job(store, kind)
+    place = claim_folder(wanted, wanted.folder)
+    place.mkdir(parents=True)
+    assert claims.take(place, "sweep", CALL)
+    path, digest = frozen(store, wanted)
+    assert run(path, digest) == 1
+    says = "has not answered mini_math; launch again" if kind == "score" else "is not finished; launch the sweep again"
+    assert says in reason(place)
+    assert claims.files(place) == []
+
+
+def test_what_is_done_already_is_not_done_again(store: Store) -> None:
+    wanted = job(store)
+    finish(store, wanted.subject)
+    path, digest = frozen(store, wanted)
+    assert run(path, digest) == 0
+    assert not (wanted.folder / attempts.ATTEMPTS).exists()
+
+
+def test_a_job_whose_folder_another_one_took_over_leaves_it_alone(store: Store) -> None:
+    """Its number was given away, say; the other one, a process of this machine, lives."""
+    wanted = job(store)
+    wanted.folder.mkdir(parents=True)
+    theirs = claims.take(wanted.folder, "theirs")
+    assert theirs
+    path, digest = frozen(store, wanted)
+    assert run(path, digest) == 1
+    assert "is worked on by process" in reason(wanted.folder)
+    assert holder(wanted.folder) == theirs
+
+
+def test_a_job_that_never_gets_ahead_is_given_up(store: Store) -> None:
+    """Three starts from one step: the fourth says so in place of coming back for ever."""
+    wanted = job(store)
+    finish(store, wanted.subject.parent)  # type: ignore[union-attr]
+    wanted.folder.mkdir(parents=True)
+    for _ in range(attempts.STUCK_STARTS):
+        attempts.begin(wanted.folder, "77", 0, 8)
+    path, digest = frozen(store, wanted)
+    assert run(path, digest) == 1
+    assert "given up: job 77 was started 3 times from step 0" in reason(wanted.folder)
+
+
+def test_a_score_job_needs_neither_torch_nor_a_model(store: Store) -> None:
+    """It fails for want of answers within a second or two, and has imported nothing heavy."""
+    wanted = job(store, "score")
+    path, digest = frozen(store, wanted)
+    code = (
+        "import sys, os; from sft_sweeps.worker import process, slurm_task\n"
+        "process.leave = lambda status: os._exit(10 * ('torch' in sys.modules) + status)\n"
+        f"slurm_task.run({str(path)!r}, {digest!r})"
+    )
+    environment = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": CALL, "PYTHONPATH": str(ROOT), "PATH": NO_SLURM}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode == 1
+
+
+def test_claims_of_jobs_that_read_a_model_lie_beside_it(store: Store) -> None:
+    """So a model is answered with while its answers to other questions are scored."""
+    places = [claim_folder(job(store, kind), Path("f")) for kind in ("train", "generate", "score")]
+    assert places == [Path("f"), Path("f/generate"), Path("f/score")]
+    for place in places[1:]:
+        write_json(store.folder(values.stage()) / place.name / "claim-0001.json", {})
+    folder = store.folder(values.stage())
+    assert submissions.claimed_places(folder) == [folder, folder / "generate", folder / "score"]
