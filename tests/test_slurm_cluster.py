@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster
+from common import ROOT
 
 
 def test_an_ordinary_user_has_one_too() -> None:
@@ -46,7 +47,7 @@ def test_no_daemon_outlives_a_killed_test() -> None:
     program = (
         "import time, slurm_cluster\nwith slurm_cluster.running() as c: print(c.folder, flush=True); time.sleep(60)"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     folder = Path(process.stdout.readline().strip())

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_files import chats
 from common import ROOT, Launch
-from test_prepare import chats
 from values import component, model, request, stage
 
 from sft_sweeps.data import mini
@@ -167,8 +167,10 @@ def test_the_most_frequent_reason_comes_first() -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from test_prepare import chats
-from sft_sweeps.data import mini, prepare, tokenizer
+from chat_files import chats
+from sft_sweeps.data import mini
+from sft_sweeps.data.encode import prepare
+from sft_sweeps.models import train_tokenizer as tokenizer
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     tokenizer.copy(mini.TOKENIZER, root)

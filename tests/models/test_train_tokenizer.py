@@ -26,7 +26,8 @@ def test_shipped_file_is_what_train_makes():
 
 def test_training_is_the_same_in_another_process():
     program = (
-        "from sft_sweeps.data import mini, tokenizer; print(tokenizer.train(list(mini.texts())[:500], 400).to_str())"
+        "from sft_sweeps.data import mini; from sft_sweeps.models import train_tokenizer as t; "
+        "print(t.train(list(mini.texts())[:500], 400).to_str())"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert json.loads(other) == json.loads(train_tokenizer.train(list(mini.texts())[:500], 400).to_str())

@@ -12,10 +12,11 @@ import pytest
 from common import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from made_tokenizers import TEXT, llama_like, spellers
+from tokenizers import Tokenizer, models, normalizers, processors
 
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.token_cache import PlainEncoder, TokenCache, text_encoder
+from sft_sweeps.data.encode.token_cache import PlainEncoder, text_encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.template import segments
@@ -29,32 +30,12 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the Fast
 CORPUS = ["USER: Tom has 3 apples. ASSISTANT: 3 and 4 is 7.", "USER: def f(x): ASSISTANT: \n    return x\n"] * 20
 ROUNDS = (("What is 2 + 2?", "4 apples"), ("And </s> now?", "\n  the end</s> "), ("?", "x"))
 # U+2581 is how a SentencePiece vocabulary writes a space: it alone cannot come back from one.
-TEXT = st.text(st.characters(exclude_characters="\0\u2581", exclude_categories=["Cs"])) | st.sampled_from(
-    ["7", " 7", "<s>", "</s>", "a</s>b", "ASSISTANT: 7", "\n", "  x", " ", "\u00e9\U0001f600"]
-)
 ROUND_LISTS = st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=4).map(tuple)
 
 
 def byte_level() -> Tokenizer:
     made = bpe.train(CORPUS, 400)
     made.post_processor = processors.ByteLevel(trim_offsets=True)  # as GPT-2's: a space is in no token's offsets
-    return made
-
-
-def llama_like() -> Tokenizer:
-    """As LLaMA's tokenizer.json is made: spaces as U+2581, one in front of each text, unknown characters as bytes."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    pieces += ["\u2581", *map(chr, range(33, 127)), "\u2581\u2581", "\u2581a", "</", "</s", "US", "\u2581US"]
-    merges = [("\u2581", "\u2581"), ("\u2581", "a"), ("<", "/"), ("</", "s"), ("U", "S"), ("\u2581", "US")]
-    vocabulary = {piece: place for place, piece in enumerate(pieces)}
-    made = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    made.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
-    replaced = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    made.decoder = decoders.Sequence(replaced)
-    made.add_special_tokens(["<unk>", "<s>", "</s>"])
-    made.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-    made.enable_truncation(4)
-    made.enable_padding(length=64)
     return made
 
 
@@ -302,24 +283,6 @@ def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, 
     sides = [(f"USER: {text} ASSISTANT:", f" {again}"), ("a:", again), (text, again)]
     for (ids, first), (other, place) in zip(words.rounds(sides), plain.rounds(sides), strict=True):
         assert (ids.tolist(), first) == (other.tolist(), place)
-
-
-@cache
-def spellers(made: str) -> tuple[Tokenizer, TokenCache]:
-    tokenizer = llama_like()
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
-    if made != "prepend":
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", "always", split=False)
-        tokenizer.normalizer = normalizers.Replace(" ", "\u2581")
-    if made == "metaspace_5_24":
-        double = normalizers.Replace(Regex("\\A\u2581"), "\u2581\u2581")
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(" ", "\u2581"), double])
-    found = text_encoder(tokenizer)
-    assert isinstance(found, TokenCache)
-    return tokenizer, found
 
 
 def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:

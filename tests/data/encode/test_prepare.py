@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_files import chats
 from common import ROOT
 
 from sft_sweeps.data import mini
@@ -32,20 +33,6 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     train_tokenizer.copy(mini.TOKENIZER, folder)
     return folder
-
-
-def chats(path: Path, count: int, **more: Any) -> Source:
-    """Conversations of 1 to 4 rounds, of which every seventh row is of no use and every fifth begins too late."""
-    rows: list[Any] = []
-    for n in range(count):
-        turns = [text for k in range(1 + n % 4) for text in (f"question {n} {k}?", f"answer {n * k} " + "x " * (n % 9))]
-        conversation = [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(turns)]
-        start = [{"from": "gpt", "value": "..."}] if n % 5 == 0 else []
-        rows.append({"id": f"chat{n // 3}_{n}", "conversations": start + conversation} if n % 7 else {"id": f"x_{n}"})
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    content, found = content_of(path)
-    made = Source("chat", content, "auto", "general", "general", found, "counted", str(path), max_bad_fraction=0.5)
-    return replace(made, **more)
 
 
 def get(source: Source, words: Path, root: Path, **options: Any) -> EncodedSource:
@@ -130,7 +117,7 @@ def test_the_key_is_content_and_not_names(words: Path, tmp_path: Path, monkeypat
 PROGRAM = """
 import sys
 from pathlib import Path
-from sft_sweeps.data import prepare
+from sft_sweeps.data.encode import prepare
 from sft_sweeps.identity import revive
 from sft_sweeps.spec import Source
 import json

@@ -10,7 +10,7 @@ import pytest
 from common import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
-from test_encode import TEXT, spellers
+from made_tokenizers import TEXT, spellers
 from tokenizers import Tokenizer
 
 from sft_sweeps.data.encode import token_cache, word_table

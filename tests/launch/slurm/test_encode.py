@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from slurm_cluster import Cluster
-from test_slurm_sweeps import LONG, Site
+from slurm_site import LONG, Site
 
 from sft_sweeps.jobs import submissions
 from sft_sweeps.store.store import Store
