@@ -17,6 +17,7 @@ from sft_sweeps.config.checks import problems
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
+    "benchmark": 3,
     "cluster": 5,
     "data": 9,
     "deepspeed": 3,

@@ -19,7 +19,12 @@ from sft_sweeps.terminal import console, writing
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 something failed, 2 the request was wrong, 75 interrupted."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        options = _parser(arguments).parse_args(arguments)
+    except RequestError as error:
+        print(f"error {error}", file=sys.stderr)
+        return error.exit_status
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         status = command(options)
@@ -35,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sft-sweeps", description="What came of a sweep: its state and its scores.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -64,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     tokenizer.add_argument("--rows", type=int, default=2000, help="rows read of each file (default: %(default)s)")
     tokenizer.add_argument("--out", type=Path, required=True, help="folder to write")
     _tag_parser(commands)
-    _score_parser(commands)
+    _score_parser(commands, "score" in arguments)
     _jobs_parsers(commands)
     _doctor_parser(commands)
     return parser
@@ -84,44 +89,15 @@ def _tag_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     tag.add_argument("--max-new-tokens", type=int, default=512, help="of an answer (default: %(default)s)")
 
 
-def _score_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _score_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", chosen: bool) -> None:
+    """Its options are the benchmarks', which are only looked up where the command is `chosen`."""
     text = "score existing generations, without a model"
-    score = commands.add_parser("score", help=text, description=text)
-    score.set_defaults(command=_score)
-    score.add_argument("benchmark", choices=["gsm8k", "humaneval", "mt_bench"])
-    score.add_argument(
-        "file", type=Path, metavar="FILE.jsonl", help="gsm8k: id, completion, gold; humaneval: task_id, ..."
-    )
-    score.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="items and scores, as JSON")
-    score.add_argument("--partial", action="store_true", help="score a set that is not complete, and name it so")
-    code = score.add_argument_group("humaneval")
-    code.add_argument(
-        "--tasks", type=Path, metavar="FILE", help="HumanEval+ in the original layout (default: HumanEval)"
-    )
-    code.add_argument(
-        "--extract", action="store_true", help="completions are a chat model's answers, not continuations"
-    )
-    code.add_argument("--strict", action="store_true", help="checks run in another process than the program")
-    code.add_argument("--isolation", default="auto", help="layers of the sandbox (default: all that work here)")
-    code.add_argument(
-        "--require", default="net,kill", help="refuse without: fs, net, kill, forge (default: %(default)s)"
-    )
-    code.add_argument("--i-accept-running-untrusted-code", action="store_true", help="allow running without isolation")
-    talk = score.add_argument_group("mt_bench")
-    talk.add_argument("--questions", type=Path, metavar="FILE", help="FastChat's question.jsonl")
-    talk.add_argument("--prompts", type=Path, metavar="FILE", help="FastChat's judge_prompts.jsonl")
-    talk.add_argument("--references", type=Path, metavar="FILE", help="FastChat's reference_answer/gpt-4.jsonl")
-    talk.add_argument("--judgments", type=Path, metavar="FILE", help="recorded judgments, in place of a judge")
-    talk.add_argument("--judge", default="", metavar="MODEL", help="the judge's name at the endpoint")
-    talk.add_argument("--base-url", default="https://api.openai.com/v1", help="the endpoint (default: %(default)s)")
-    talk.add_argument(
-        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="environment variable of the key"
-    )
-    talk.add_argument("--repeats", type=int, default=1, help="judgments of each answer (default: %(default)s)")
-    talk.add_argument("--prices", default="0,0", metavar="IN,OUT", help="US dollars for a million tokens")
-    talk.add_argument("--max-cost-usd", type=float, default=0.0, help="stop before it costs more (needs --prices)")
-    talk.add_argument("--cache", type=Path, metavar="FOLDER", help="of replies (default: beside OUT.json)")
-    talk.add_argument("--dry-run", action="store_true", help="say what judging would ask and cost; ask nothing")
+    command = commands.add_parser("score", help=text, description=text)
+    command.set_defaults(command=_score)
+    if chosen:
+        from sft_sweeps.commands import score
+
+        score.add_options(command)
 
 
 def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

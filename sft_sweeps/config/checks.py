@@ -15,10 +15,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.schema import Config, KindConfig, TrainConfig
 from sft_sweeps.config.source_schema import DataConfig, SourceConfig
+from sft_sweeps.data import mini
 from sft_sweeps.errors import RequestError
+from sft_sweeps.sandbox import run
 
 ACTIONS = ("launch", "plan", "prepare", "inspect")
 STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
@@ -30,14 +33,8 @@ FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt", "m
 LOSS_REDUCTIONS = ("device_mean", "token_mean", "example_mean")
 PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
-MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
 RETENTIONS = ("all", "final", "scores")
-PUBLISHED = ("gsm8k", "humaneval", "mt_bench")
-BENCHMARKS = (*MINI_BENCHMARKS, *PUBLISHED, "heldout_loss")
 ENGINES = ("hf", "vllm")
-STYLES = {"gsm8k": ("query",), "humaneval": ("query", "instruct", "prefill"), "mt_bench": ("query",)}
-ISOLATIONS = ("auto", "kernel", "seccomp", "landlock", "bubblewrap", "none")
-PROPERTIES = ("fs", "net", "kill", "forge")
 INNER = {"data.sources": SourceConfig, "cluster.kinds": KindConfig}  # keys with settings under names of one's own
 
 
@@ -58,12 +55,13 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
     found = []
     for key in map(str, node):
         child = OmegaConf.select(node, key, throw_on_missing=False) if key in known else None
+        kind = OmegaConf.get_type(child) if isinstance(child, DictConfig) else None  # a subclass has more keys
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {prefix}{close[0]}?" if close else f"valid here: {', '.join(known)}"
             found.append(f"unknown key {prefix}{key}; {hint}")
-        elif isinstance(child, DictConfig) and is_dataclass(known[key].type):
-            found += unknown_keys(child, known[key].type, f"{prefix}{key}.")
+        elif isinstance(child, DictConfig) and is_dataclass(kind):
+            found += unknown_keys(child, kind, f"{prefix}{key}.")
         elif (inner := INNER.get(prefix + key)) and isinstance(child, DictConfig):
             for slot in map(str, child):
                 found += unknown_keys(child[slot], inner, f"{prefix}{key}.{slot}.")
@@ -123,10 +121,10 @@ def _choices(c: Config) -> Iterator[str]:
                 f"data.sources.{slot}.path={source.path} is not read: {source.name} is generated; "
                 f"also type data.sources.{slot}.generated=false"
             )
-        if source.generated and source.name not in MINI_BENCHMARKS:
+        if source.generated and source.name not in mini.SOURCES:
             yield (
                 f"data.sources.{slot}.name={source.name} cannot be generated; "
-                f"only {', '.join(MINI_BENCHMARKS)} can. Set data.sources.{slot}.generated=false and a path."
+                f"only {', '.join(mini.SOURCES)} can. Set data.sources.{slot}.generated=false and a path."
             )
     names = [source.name for source in c.data.sources.values()]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -262,58 +260,25 @@ def _virtual_devices(train: TrainConfig) -> Iterator[str]:
 
 
 def _evaluate(c: Config) -> Iterator[str]:
-    evaluate = c.evaluate
-    for benchmark in evaluate.benchmarks:
-        yield from _one_of("evaluate.benchmarks", benchmark, BENCHMARKS)
+    evaluate, known = c.evaluate, definitions()
+    for name in evaluate.benchmarks:
+        yield from _one_of("evaluate.benchmarks", name, tuple(known))
     yield from _one_of("evaluate.stages", evaluate.stages, ("all", "final"))
     yield from _one_of("evaluate.engine", evaluate.engine, ENGINES)
     if evaluate.engine == "hf" and evaluate.engine_python:
         yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine=vllm; leave it out"
-    if evaluate.engine == "vllm" and "heldout_loss" in evaluate.benchmarks:
-        yield f"evaluate.engine={evaluate.engine} takes no losses; leave heldout_loss out, or set evaluate.engine=hf"
     if evaluate.benchmarks:
-        published = set(evaluate.benchmarks) <= set(PUBLISHED)
-        yield from _positive("evaluate.examples", evaluate.examples, 0 if published else 1)
         yield from _positive("evaluate.batch_size", evaluate.batch_size)
-    if set(evaluate.benchmarks) & set(MINI_BENCHMARKS):
-        yield from _positive("evaluate.max_new_tokens", evaluate.max_new_tokens)
-    for name in PUBLISHED:
-        if name in evaluate.benchmarks:
-            yield from _published(name, c)
-
-
-def _published(name: str, c: Config) -> Iterator[str]:
-    entry, key = getattr(c.evaluate, name), f"evaluate.{name}"
-    yield from _one_of(f"{key}.style", entry.style, STYLES[name])
-    yield from _positive(f"{key}.samples", entry.samples)
-    yield from _positive(f"{key}.max_new_tokens", entry.max_new_tokens)
-    yield from _positive(f"{key}.temperature", entry.temperature, 0)
-    if name == "gsm8k" and entry.samples > 1:
-        yield f"{key}.samples={entry.samples} is not offered: GSM8K is answered once, greedily; set {key}.samples=1"
-    if name == "humaneval" and entry.samples > 1 and entry.temperature == 0:
-        yield f"{key}.samples={entry.samples} greedy answers would all be the same; set {key}.temperature=0.8"
-    if name == "mt_bench":
-        yield from _judge(c, f"{key}.judge")
-
-
-def _judge(c: Config, key: str) -> Iterator[str]:
-    judge = c.evaluate.mt_bench.judge
-    if not judge.model:
-        yield f"{key}.model is not set: who grades mt_bench? Type {key}.model=gpt-4-0613, or leave mt_bench out"
-    if not judge.base_url.startswith(("http://", "https://")):
-        yield f"{key}.base_url={judge.base_url} is no URL; type one like {key}.base_url=http://localhost:8000/v1"
-    for name in ("max_tokens", "repeats", "workers"):
-        yield from _positive(f"{key}.{name}", getattr(judge, name))
-    for name in ("temperature", "retries", "max_cost_usd", "prompt_usd_per_million", "completion_usd_per_million"):
-        yield from _positive(f"{key}.{name}", getattr(judge, name), 0)
-    if judge.max_cost_usd and not judge.prompt_usd_per_million + judge.completion_usd_per_million:
-        yield f"{key}.max_cost_usd={judge.max_cost_usd} needs prices: set {key}.prompt_usd_per_million=30"
+    chosen = [known[name] for name in dict.fromkeys(evaluate.benchmarks) if name in known]
+    settings = {benchmark.name: getattr(evaluate, benchmark.name, None) for benchmark in chosen}
+    found = (text for one in chosen for text in one.problems(one.name, settings[one.name], evaluate))
+    yield from dict.fromkeys(found)  # benchmarks that read the same key say the same of it
 
 
 def _sandbox(c: Config) -> Iterator[str]:
-    yield from _one_of("sandbox.isolation", c.sandbox.isolation, ISOLATIONS)
+    yield from _one_of("sandbox.isolation", c.sandbox.isolation, run.MODES)
     for name in c.sandbox.require:
-        yield from _one_of("sandbox.require", name, PROPERTIES)
+        yield from _one_of("sandbox.require", name, tuple(run.PROPERTIES))
     if c.sandbox.isolation == "none" and not c.sandbox.i_accept_running_untrusted_code:
         yield (
             "sandbox.isolation=none runs programs that a model wrote with your rights; if that is meant, type "

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sft_sweeps.benchmarks import catalog
+from sft_sweeps.benchmarks import judging
+from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files import packing
@@ -25,7 +26,6 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, State, Subject, reaches_heldout
 from sft_sweeps.plan.engines import version_of_vllm
 from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store.store import Store
 
@@ -137,13 +137,13 @@ def _items(jobs: Sequence[Job], place: str) -> Iterator[str]:
     benchmarks = {g.benchmark for job in jobs for g in job.generations if g.benchmark.generates}
     for benchmark in sorted(benchmarks, key=lambda b: (b.name, b.examples, b.seed)):
         try:
-            catalog.items(benchmark)
+            items_of(benchmark)
         except RequestError as error:
             yield str(error)
-    if place == "local" and any(b.name in ("humaneval", "mini_code") for b in benchmarks):
+    if place == "local" and any(definition_of(b).runs_code for b in benchmarks):
         yield from _sandbox(jobs)
-    for judge in {b.judge for b in benchmarks if b.judge}:
-        yield from judging.missing(judge)
+    for name, judge in {(b.name, b.judge) for b in benchmarks if b.judge}:
+        yield from judging.missing_texts(judge, name)
 
 
 def _engines(jobs: Sequence[Job]) -> Iterator[str]:

@@ -10,18 +10,16 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from sft_sweeps.benchmarks.catalog import parse
-from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, rating, texts
-from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.benchmarks.judging import Grade, Grading, Spending, rating
+from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.spec import Judge
@@ -31,17 +29,6 @@ ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones 
 LONGEST_PAUSE = 60.0  # seconds between two tries
 ONLY_A_RATING = 'Reply with the rating alone, in this format: "[[rating]]", for example: "[[5]]".'
 Messages = Sequence[Mapping[str, str]]
-
-
-@dataclass
-class Spending:
-    """What was asked anew, and what it cost in tokens and dollars."""
-
-    calls: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
 
 
 class JudgeClient:
@@ -221,26 +208,3 @@ def _kept(place: Path) -> dict[str, Any] | None:
         return found if found and "choices" in found["response"] else None
     except (ValueError, OSError, KeyError, TypeError):
         return None
-
-
-def given(judge: Judge) -> Texts:
-    """The judge's prompts and references, which must be the planned ones."""
-    if wrong := list(missing(judge)):
-        raise RequestError("\n".join(wrong))
-    prompts, references = (
-        parse(Path(path).read_text(encoding="utf-8"), path) for path in (judge.prompts_path, judge.references_path)
-    )
-    return texts(prompts, references)
-
-
-def missing(judge: Judge) -> Iterator[str]:
-    """What stands in the way of asking this judge: files that are not there, or not the planned ones."""
-    for key, path, content in (
-        ("prompts", judge.prompts_path, judge.prompts),
-        ("references", judge.references_path, judge.references),
-    ):
-        name = f"evaluate.mt_bench.{key}"
-        if not Path(path).is_file():
-            yield f"{name}: there is no {path}. Place FastChat's file there, or set {name}=FILE."
-        elif content_of(Path(path), content)[0] != content:
-            yield f"{name}: {path} is not the planned file ({content}); plan again"

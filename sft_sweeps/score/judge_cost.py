@@ -7,11 +7,12 @@ tokens long, as recorded answers of chat models are (two of LLaMA-2's size 7B: 1
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sft_sweeps.benchmarks import catalog, mt_bench
+from sft_sweeps.benchmarks.judging import Spending
+from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.build import Plan, State, score_of
-from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, JudgeClient, Spending, given
+from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, JudgeClient
 from sft_sweeps.score.score import JUDGMENTS
 from sft_sweeps.spec import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, AnswerRow, read_rows
@@ -110,26 +111,21 @@ def estimate(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
 
 def _calls(benchmark: Benchmark) -> int:
     assert benchmark.judge is not None
-    return benchmark.examples * mt_bench.TURNS * benchmark.samples * benchmark.judge.repeats
+    return benchmark.examples * definition_of(benchmark).judged_turns * benchmark.samples * benchmark.judge.repeats
 
 
 def _estimate(benchmark: Benchmark, rows: Sequence[AnswerRow] | None, store: Store) -> Spending:
     """Of these answers, or (None) of answers of the assumed length, which no kept reply can be to."""
     judge = benchmark.judge
     assert judge is not None
-    questions = mt_bench.questions(catalog.rows(benchmark))[: benchmark.examples]
-    known, texts = {q.id: q for q in questions}, given(judge)
+    items = {item.id: item for item in items_of(benchmark)}
     long = "x" * round(ASSUMED_ANSWER * CHARACTERS_PER_TOKEN)
     rows = rows or [
-        {"id": q.id, "answers": [long] * mt_bench.TURNS, "sample": sample}
-        for q in questions
+        {"id": item.id, "answers": [long] * len(item.turns), "sample": sample}
+        for item in items.values()
         for sample in range(benchmark.samples)
     ]
-    wanted = [
-        grading
-        for row in rows
-        for grading in mt_bench.gradings(known[row["id"]], row["answers"], row.get("sample", 0), texts)
-    ]
+    wanted = definition_of(benchmark).gradings(rows, items, judge)
     return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted)
 
 
