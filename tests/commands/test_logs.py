@@ -180,10 +180,9 @@ def polls(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return wait
 
 
-def test_following(
-    show: Show, plan: Plan, store: Store, sweep: Sweep, slurm: Pretended, polls: Callable[[], None]
-) -> None:
+def test_following(show: Show, plan: Plan, sweep: Sweep, slurm: Pretended, polls: Callable[[], None]) -> None:
     """From the queue through Slurm's log to the worker's, which is truncated and then rotated, to the job's end."""
+    store = Store(sweep.folder.parents[1])
     slurm.write(row("5_0", "call", reason="Resources"))
 
     def job() -> None:
