@@ -37,12 +37,13 @@ def _run(arguments: Sequence[str]) -> int:
     named = next((command for command in commands if command.name in arguments[:1]), None)
     if named and named.add_arguments is None:
         return named.run(argparse.Namespace(arguments=list(arguments[1:])))
-    options = _parser(commands).parse_args(arguments)
+    options = _parser(commands, named).parse_args(arguments)
     command: Command = options.command
     return command.run(options)
 
 
-def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
+def _parser(commands: Sequence[Command], named: Command | None) -> argparse.ArgumentParser:
+    """Of all commands their lines of help; the options of the one that was named."""
     text = "Launch sweeps of fine-tuning data, and see what came of them: their state and their scores."
     parser = argparse.ArgumentParser(prog="sft-sweeps", description=text)
     parser.add_argument("--version", action="version", version=__version__)
@@ -50,7 +51,7 @@ def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
     for command in commands:
         subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
         subparser.set_defaults(command=command)
-        if command.add_arguments:
+        if command is named and command.add_arguments:
             command.add_arguments(subparser)
     return parser
 

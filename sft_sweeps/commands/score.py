@@ -14,7 +14,6 @@ from sft_sweeps.execution import Isolation
 from sft_sweeps.files.content import content_of
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.score import from_file
 from sft_sweeps.spec import Judge
 from sft_sweeps.terminal import console
 
@@ -60,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     """Exit status 0: scored (or told what it would cost)."""
     if not options.out.parent.is_dir() and not options.dry_run:
         raise RequestError(f"--out {options.out}: there is no folder {options.out.parent}")
+    from sft_sweeps.score import from_file
+
     if options.benchmark == "gsm8k":
         result = from_file.score_gsm8k(options.file, options.partial)
     elif options.benchmark == "humaneval":
@@ -89,6 +90,8 @@ def _humaneval(options: argparse.Namespace) -> dict[str, Any]:
     isolation = Isolation(options.isolation, required, options.strict, options.i_accept_running_untrusted_code)
     if isolation.mode == "none" and not isolation.accept:
         raise RequestError("--isolation none needs --i-accept-running-untrusted-code (and --require '')")
+    from sft_sweeps.score import from_file
+
     sandbox.check(isolation)
     print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
     with _bar("programs") as tick:
@@ -103,6 +106,7 @@ def _humaneval(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _mt_bench(options: argparse.Namespace) -> dict[str, Any] | None:
+    from sft_sweeps.score import from_file
     from sft_sweeps.score import judge as judging  # httpx, which the other benchmarks do not need
 
     for name in ("questions", "prompts", "references"):
