@@ -19,7 +19,9 @@ from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.schema import Config, KindConfig, TrainConfig
 from sft_sweeps.config.source_schema import DataConfig, SourceConfig
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import Tracking
 from sft_sweeps.strategies import ROLES, STRATEGIES
+from sft_sweeps.tracking.trackers import TRACKERS
 
 ACTIONS = ("launch", "plan", "prepare", "inspect")
 TEMPLATES = ("vicuna_v1.1", "vicuna_bare", "alpaca", "chat_template")
@@ -352,10 +354,11 @@ def _deepspeed(c: Config) -> Iterator[str]:
 
 
 def _tracking(c: Config) -> Iterator[str]:
-    yield from _one_of("tracking.name", c.tracking.name, ("wandb", "none"))
-    yield from _one_of("tracking.mode", c.tracking.mode, ("auto", "online", "offline"))
-    if c.tracking.name == "wandb" and re.search(r"[/\\#?%:]", c.tracking.project):
-        yield f"tracking.project={c.tracking.project} is no project of W&B's: leave out / \\ # ? % and :"
+    name, mode = c.tracking.name, c.tracking.mode
+    yield from _one_of("tracking.name", name, TRACKERS.names)
+    yield from _one_of("tracking.mode", mode, ("auto", "online", "offline"))
+    if name in TRACKERS.names:
+        yield from TRACKERS.get(name).problems(Tracking(name, c.tracking.project, c.tracking.entity or "", mode))
 
 
 def _store(c: Config) -> Iterator[str]:
