@@ -1,8 +1,9 @@
 """What a benchmark is to this program: one `BenchmarkDefinition`, made of functions in the benchmark's own module.
 
-A new benchmark is one module with `BENCHMARKS = (BenchmarkDefinition(...),)` in this package, or an entry point of the
-group `sft_sweeps.benchmarks` in another distribution, and one file `conf/benchmark/NAME.yaml`. One that comes as a file
-of items needs a name, a version, settings (a subclass of `BenchmarkConfig`), `items` and `score`; the rest has defaults.
+A new benchmark is one module with `DEFINITIONS = (BenchmarkDefinition(...),)` in this package, or an entry point of
+the group `sft_sweeps.benchmarks` in another distribution, and one file `conf/benchmark/NAME.yaml`. One that comes as a
+file of items needs a name, a version, settings (a subclass of `BenchmarkConfig`), `items` and `score`; the rest has
+defaults.
 """
 
 import argparse

@@ -233,7 +233,7 @@ def _gold(value: object, number: int, path: Path) -> str:
         raise RequestError(f"row {number} of {path}: {error}") from error
 
 
-BENCHMARKS = (
+DEFINITIONS = (
     BenchmarkDefinition(
         name="gsm8k",
         version=1,  # 1: the hierarchical rule; ScRel's and lm-eval's two beside it

@@ -50,7 +50,7 @@ def item_values(verdicts: Sequence[Row]) -> ItemValues:
     return {str(row["item"]): row["loss"] / tokens for row in verdicts}
 
 
-BENCHMARKS = (
+DEFINITIONS = (
     BenchmarkDefinition(
         name="heldout_loss",
         version=1,  # 1: total loss over total tokens, interval by bootstrap over examples

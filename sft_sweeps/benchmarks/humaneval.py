@@ -250,7 +250,7 @@ def _program(row: Row, problem: Problem, extracted: bool) -> str:
     return str(row["solution"]) if "completion" not in row else f"{problem.prompt}{row['completion']}"
 
 
-BENCHMARKS = (
+DEFINITIONS = (
     BenchmarkDefinition(
         name="humaneval",
         version=1,  # 1: extracted, compiled, run for 10 s at most; unbiased pass@1

@@ -144,7 +144,7 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked
 _VERSIONS = {"mini_math": 1, "mini_code": 1, "mini_general": 1}
-BENCHMARKS = tuple(
+DEFINITIONS = tuple(
     BenchmarkDefinition(
         name=name,
         version=_VERSIONS[name],

@@ -255,7 +255,7 @@ def _file_result(grades: Sequence[Grade], task: FileScoring) -> Row:
     }
 
 
-BENCHMARKS = (
+DEFINITIONS = (
     BenchmarkDefinition(
         name="mt_bench",
         version=1,  # 1: single-answer grading, [[rating]] in 1 ... 10, mean over turns and repeats

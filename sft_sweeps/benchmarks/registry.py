@@ -15,17 +15,17 @@ PACKAGE = "sft_sweeps.benchmarks"
 
 
 def _own() -> dict[str, BenchmarkDefinition]:
-    tuples = cast(list[tuple[BenchmarkDefinition, ...]], attributes(PACKAGE, "BENCHMARKS"))
+    tuples = cast(list[tuple[BenchmarkDefinition, ...]], attributes(PACKAGE, "DEFINITIONS"))
     return {definition.name: definition for definitions in tuples for definition in definitions}
 
 
-REGISTRY: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, _own)
+BENCHMARKS: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, _own)
 
 
 def definitions() -> dict[str, BenchmarkDefinition]:
     """Every benchmark by name; RequestError where another distribution's cannot be used."""
     taken = {field.name for field in fields(EvaluateConfig)}
-    for name, definition in REGISTRY.all.items():
+    for name, definition in BENCHMARKS.all.items():
         if not isinstance(definition, BenchmarkDefinition) or definition.name != name:
             raise RequestError(
                 f"the benchmark {name} of the entry points {PACKAGE} is not a BenchmarkDefinition of that name; "
@@ -33,14 +33,14 @@ def definitions() -> dict[str, BenchmarkDefinition]:
             )
         if not name.isidentifier() or name in taken:
             raise RequestError(f"the benchmark {name} cannot be a key evaluate.{name}; rename it in its distribution")
-    return REGISTRY.all
+    return BENCHMARKS.all
 
 
 def definition_of(benchmark: Benchmark | str) -> BenchmarkDefinition:
     """Of a planned benchmark, or by name; RequestError where its distribution is not installed (any more)."""
     name = benchmark if isinstance(benchmark, str) else benchmark.name
     definitions()
-    return REGISTRY.get(name.partition(":")[0])
+    return BENCHMARKS.get(name.partition(":")[0])
 
 
 def resolve(name: str, point: EvaluatedPoint) -> Iterable[Benchmark]:

@@ -14,13 +14,14 @@ from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring
 from sft_sweeps.benchmarks.judging import Grader
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.scored import Row
+from sft_sweeps.commands.command import Command
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.spec import Judge
 from sft_sweeps.terminal import console
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     """A command for each benchmark that can be scored from a file."""
     commands = parser.add_subparsers(required=True, metavar="BENCHMARK", dest="benchmark")
     for name, definition in definitions().items():
@@ -88,3 +89,6 @@ def _show(result: Row) -> None:
             print(f"{name:24} {value['value']:.4f}{share} [{value['low']:.4f}, {value['high']:.4f}]")
         elif isinstance(value, int | float) or value is None:
             print(f"{name:24} {'not told: too many are missing' if value is None and name == 'score' else value}")
+
+
+COMMAND = Command("score", "score existing generations, without a model", run, _add_arguments)
