@@ -16,6 +16,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.content import content_of
 from sft_sweeps.spec import Judge
 
+CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
 _RATING = re.compile(r"\[\[\s*(\d{1,3}(?:\.\d{1,6})?)\s*\]\]")
 
 
