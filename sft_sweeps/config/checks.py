@@ -18,16 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.schema import Config, KindConfig, TrainConfig
 from sft_sweeps.config.source_schema import DataConfig, SourceConfig
+from sft_sweeps.data import formats, template
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.strategies import ROLES, STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
 
 ACTIONS = ("launch", "plan", "prepare", "inspect")
-TEMPLATES = ("vicuna_v1.1", "vicuna_bare", "alpaca", "chat_template")
 WORDED_TAGS = ("code", "math")  # for which words and code fences can stand in
-FASTCHAT_TEMPLATES = ("vicuna_v1.1", "vicuna_bare")  # what data.bug_compatible speaks of
-FORMATS = ("auto", "question_answer", "query_response", "alpaca", "sharegpt", "messages")
 LOSS_REDUCTIONS = ("device_mean", "token_mean", "example_mean")
 PRECISIONS = ("fp32", "bf16")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}")  # names become parts of folders' names
@@ -117,7 +115,7 @@ def _choices(c: Config) -> Iterator[str]:
         yield from _name(f"data.sources.{slot}.name", source.name)
         yield from _name(f"data.sources.{slot}.ability", source.ability)
         yield from _one_of(f"data.sources.{slot}.role", source.role, ROLES)
-        yield from _one_of(f"data.sources.{slot}.format", source.format, FORMATS)
+        yield from _one_of(f"data.sources.{slot}.format", source.format, formats.valid_names())
         yield from _positive(f"data.sources.{slot}.rows", source.rows, 0 if source.path or source.hub else 1)
         if source.generated and source.path:
             yield (
@@ -159,10 +157,10 @@ def _fractions(c: Config) -> Iterator[str]:
 
 def _encoding(c: Config) -> Iterator[str]:
     """What the sources' rules and the template ask of each other."""
-    if c.data.bug_compatible and c.train.template not in FASTCHAT_TEMPLATES:
+    if c.data.bug_compatible and c.train.template not in template.fastchat_names():
         yield (
             f"data.bug_compatible=true is about FastChat's own template, not train.template={c.train.template}; "
-            f"set train.template={FASTCHAT_TEMPLATES[0]} or data.bug_compatible=false"
+            f"set train.template={template.fastchat_names()[0]} or data.bug_compatible=false"
         )
     for slot, source in c.data.sources.items():
         key, rules = f"data.sources.{slot}.clean", source.clean
@@ -230,7 +228,7 @@ def _train(c: Config) -> Iterator[str]:
     for key in ("epochs", "batch_size", "max_length"):
         yield from _positive(f"train.{key}", getattr(train, key))
     yield from _one_of("train.schedule", train.schedule, ("cosine",))
-    yield from _one_of("train.template", train.template, TEMPLATES)
+    yield from _one_of("train.template", train.template, template.valid_names())
     yield from _one_of("train.loss_reduction", train.loss_reduction, LOSS_REDUCTIONS)
     yield from _virtual_devices(train)
     yield from _one_of("train.precision", train.precision, PRECISIONS)

@@ -26,7 +26,8 @@ from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.read import RowFilter, RowResult, reader_of, stream, whole
+from sft_sweeps.data.read import RowResult, reader_of, stream, unsplit
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
@@ -123,7 +124,7 @@ def _rows(path: Path, look: Inspection) -> None:
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
         row_id = row.value.get("id", index) if isinstance(row.value, dict) else index
-        encoded, reason = _one(reader.outcome(row, index, whole), encoder)
+        encoded, reason = _one(reader.result(row, index, unsplit), encoder)
         if encoded is None:
             counts["dropped"] += 1
             look.write({"source": name, "id": row_id, "dropped": reason})
@@ -135,11 +136,11 @@ def _rows(path: Path, look: Inspection) -> None:
     look.out.print(f"{path}: {counts['encoded']:,} rows encoded, {counts['dropped']:,} dropped")
 
 
-def _one(outcome: RowResult, encoder: Encoder) -> tuple[Encoded | None, str]:
-    for example in outcome.examples:
+def _one(result: RowResult, encoder: Encoder) -> tuple[Encoded | None, str]:
+    for example in result.examples:
         encoded = next(encoder.encoded([example]))
         return (encoded, "") if encoder.kept(encoded) else (None, encoded.reason)
-    return None, outcome.dropped[0].reason
+    return None, result.dropped[0].reason
 
 
 def _source(component: Component, look: Inspection) -> None:

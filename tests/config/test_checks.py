@@ -9,7 +9,6 @@ import pytest
 from common import Points
 from omegaconf import OmegaConf
 
-from sft_sweeps.config import checks
 from sft_sweeps.config.checks import problems, unknown_keys
 from sft_sweeps.config.schema import Config, TrainConfig
 from sft_sweeps.config.source_schema import SourceConfig
@@ -223,8 +222,3 @@ def test_the_schema_and_the_exact_values_agree() -> None:
     groups = [f.type for f in fields(Config) if isinstance(f.type, type) and is_dataclass(f.type)]
     assert len(groups) == 14
     assert {f.name for f in fields(SourceConfig)} >= {"name", "content", "format", "ability", "role", "rows", "path"}
-
-
-def test_names_are_those_that_the_code_knows() -> None:
-    template = pytest.importorskip("sft_sweeps.data.template")
-    assert set(checks.TEMPLATES) == {*template.TEMPLATES, "chat_template"}
