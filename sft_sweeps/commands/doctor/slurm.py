@@ -14,6 +14,7 @@ from pathlib import Path
 from sft_sweeps.commands.doctor import node
 from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.errors import RunError
+from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, limits, partitions
 
 NEEDED = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
@@ -66,7 +67,7 @@ def slurm(question: SlurmRequest) -> Iterator[Finding]:
     chosen = [one for one in found if (one.name == question.partition if question.partition else one.default)]
     if question.on_node and chosen:
         gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
-        folder = _existing(question.output_dir)
+        folder = nearest_existing(question.output_dir)
         yield from node.look(folder, question.partition, question.account, gpus)
 
 
@@ -151,7 +152,7 @@ def _hours(minutes: int) -> str:
 def _folders(question: SlurmRequest) -> Iterator[Finding]:
     """Whether nodes can see what jobs need there. A local disk may be exported: only a node can tell."""
     for about, path, key in (
-        ("output_dir", _existing(question.output_dir), "output_dir=FOLDER on a shared file system"),
+        ("output_dir", nearest_existing(question.output_dir), "output_dir=FOLDER on a shared file system"),
         ("python", Path(sys.prefix), "install the environment on a shared file system, or cluster.python=PATH"),
     ):
         kind = file_system(path)
@@ -164,11 +165,6 @@ def _folders(question: SlurmRequest) -> Iterator[Finding]:
         elif not question.on_node:
             text = f"{path} lies on {kind or 'an unknown file system'}: whether nodes see it, --on-node finds out"
             yield Finding("note", about, text)
-
-
-def _existing(path: Path) -> Path:
-    """The folder, or the nearest above it that is there: asking creates nothing."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.is_dir())
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
