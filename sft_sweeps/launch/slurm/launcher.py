@@ -33,8 +33,8 @@ class SlurmLauncher:
             parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items())
             say(out, f"submitted {_count(len(done.numbers))} in {done.calls} sbatch calls ({parts})")
         for name, count in Counter(claim.sweep for claim in done.held.values()).items():
-            whose = "by an earlier launch" if name == sweep.name else f"in sweep {name}; jobs that need them wait"
-            say(out, f"{_count(count)} already submitted {whose}")
+            where = "" if name == sweep.name else f" in sweep {name}; jobs that need them wait for them"
+            say(out, f"{_count(count)} {'is' if count == 1 else 'are'} already queued or running{where}")
         for job, reason in done.blocked.items():
             say(out, f"[yellow]not submitted[/] {job}: {escape(reason)}")
         say(out, f"follow it with: sft-sweeps status {sweep.name} --watch")

@@ -109,7 +109,7 @@ def test_the_same_again_submits_nothing(said: Said, store: Store, here: Cluster)
     said(0, *STUDY)
     before = alive(here)
     again = said(0, *STUDY)
-    assert "11 jobs already submitted by an earlier launch" in again
+    assert "11 jobs are already queued or running" in again
     assert "submitted" not in again
     assert alive(here) == before
     last = next(one for one in submissions.read(the_sweep(store).folder) if one.number == max(before))
