@@ -8,7 +8,7 @@ import pytest
 import values
 from outcomes import finish
 
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import warning as lead
