@@ -5,7 +5,6 @@ type.
 """
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
@@ -21,9 +20,11 @@ from sft_sweeps.config.train_schema import TrainConfig
 from sft_sweeps.data import mini
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError, nearest
+from sft_sweeps.execution import Tracking
 from sft_sweeps.ranges import Interval, OneOf
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.strategies import STRATEGIES
+from sft_sweeps.tracking.trackers import TRACKERS
 
 FASTCHAT_TEMPLATES = ("vicuna_v1.1", "vicuna_bare")  # what data.bug_compatible speaks of
 PUBLISHED = ("gsm8k", "humaneval", "mt_bench")
@@ -256,8 +257,10 @@ def _token_budget(c: Config) -> Iterator[str]:
 
 
 def _tracking(c: Config) -> Iterator[str]:
-    if c.tracking.name == "wandb" and re.search(r"[/\\#?%:]", c.tracking.project):
-        yield f"tracking.project={c.tracking.project} is no project of W&B's: leave out / \\ # ? % and :"
+    """The tracker takes the settings that all trackers share."""
+    name, project, entity, mode = c.tracking.name, c.tracking.project, c.tracking.entity or "", c.tracking.mode
+    if name in TRACKERS.names:
+        yield from TRACKERS.get(name).problems(Tracking(name, project, entity, mode))
 
 
 def _store(c: Config) -> Iterator[str]:

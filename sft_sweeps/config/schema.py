@@ -12,6 +12,7 @@ from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.config.train_schema import DeepspeedConfig, ModelConfig, StrategyConfig, TrainConfig
 from sft_sweeps.ranges import at_least, folder_name, one_known, one_of
 from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.tracking.trackers import TRACKERS
 
 
 @dataclass
@@ -92,7 +93,7 @@ class MtBenchConfig(BenchmarkConfig):
 class TrackingConfig:
     """Where metrics are shown besides metrics.jsonl."""
 
-    name: str = one_of("wandb", "none", default="none")
+    name: str = one_known(lambda: TRACKERS.names, default="none")
     project: str = "sft-sweeps"
     entity: str | None = None
     """A user or team of W&B's; null: the key's own."""
