@@ -14,6 +14,7 @@ from pathlib import Path
 from sft_sweeps.commands.doctor import node
 from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.errors import RunError
+from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, limits, partitions
 
 NEEDED = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
@@ -66,7 +67,7 @@ def findings(request: SlurmRequest) -> Iterator[Finding]:
     chosen = [one for one in known if (one.name == request.partition if request.partition else one.default)]
     if request.on_node and chosen:
         gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
-        folder = _existing(request.output_dir)
+        folder = _folder(request.output_dir)
         yield from node.findings(folder, request.partition, request.account, gpus)
 
 
@@ -152,7 +153,7 @@ def _hours(minutes: int) -> str:
 def _folders(request: SlurmRequest) -> Iterator[Finding]:
     """Whether nodes can see what jobs need there. A local disk may be exported: only a node can tell."""
     for about, path, key in (
-        ("output_dir", _existing(request.output_dir), "output_dir=FOLDER on a shared file system"),
+        ("output_dir", _folder(request.output_dir), "output_dir=FOLDER on a shared file system"),
         ("python", Path(sys.prefix), "install the environment on a shared file system, or cluster.python=PATH"),
     ):
         kind = file_system(path)
@@ -167,9 +168,10 @@ def _folders(request: SlurmRequest) -> Iterator[Finding]:
             yield Finding("note", about, text)
 
 
-def _existing(path: Path) -> Path:
-    """The folder, or the nearest above it that is there: asking creates nothing."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.is_dir())
+def _folder(path: Path) -> Path:
+    """The nearest existing folder: of a path that leads through a file, the one that holds the file."""
+    nearest = nearest_existing(path)
+    return nearest if nearest.is_dir() else nearest.parent
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
