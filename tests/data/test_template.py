@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.config import checks
 from sft_sweeps.data.template import TEMPLATES, chat_template, generation_prompt, segments
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import train_tokenizer
-from sft_sweeps.models.tokenizer import CHAT
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -43,7 +41,6 @@ def test_unknown_template_names_the_valid_ones() -> None:
     for call in (lambda: segments("llama3", ROUNDS), lambda: chat_template("llama3")):
         with pytest.raises(RequestError, match=r"llama3 is not known.*vicuna_v1\.1, vicuna_bare"):
             call()
-    assert set(checks.TEMPLATES) == {*TEMPLATES, CHAT}
 
 
 @pytest.mark.parametrize("template", list(TEMPLATES))
