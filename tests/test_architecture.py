@@ -30,7 +30,12 @@ GROUPS = {
     "tracking": 2,
     "train": 2,
 }
-ONCE = ("benchmark", "source", "strategy", "study")  # composed in lines of their own; every study is planned in test_plan
+ONCE = (
+    "benchmark",
+    "source",
+    "strategy",
+    "study",
+)  # composed in lines of their own; test_plan plans every study
 
 
 def modules() -> dict[str, Path]:

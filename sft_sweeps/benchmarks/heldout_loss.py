@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, ItemValues, ScoringContext
 from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, weighted
-from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint, at_least
+from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
+from sft_sweeps.ranges import Interval
 from sft_sweeps.spec import Benchmark
 
 
 def problems(name: str, settings: None, evaluate: EvaluateConfig) -> Iterator[str]:
     """What is wrong with the keys of `evaluate` that it reads."""
     del settings
-    yield from at_least("evaluate.examples", evaluate.examples)
+    yield from Interval(1)("evaluate.examples", evaluate.examples)
     if evaluate.engine == "vllm":
         yield f"evaluate.engine={evaluate.engine} takes no losses; leave {name} out, or set evaluate.engine=hf"
 

@@ -23,6 +23,7 @@ from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, w
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
+from sft_sweeps.ranges import one_of
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.sandbox.run import Outcome, Task
 from sft_sweeps.spec import Benchmark, Generation
@@ -39,11 +40,12 @@ class HumanevalConfig(BenchmarkConfig):
 
     content: str = "sha256:1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2"
     rows: int = 164
+    style: str = one_of(*STYLES, default="query")
 
 
 def problems(name: str, settings: HumanevalConfig, evaluate: EvaluateConfig) -> Iterator[str]:
     """What is wrong with the settings."""
-    yield from published.problems(name, settings, evaluate, STYLES)
+    yield from published.problems(name, settings, evaluate)
     if settings.samples > 1 and settings.temperature == 0:
         key = f"evaluate.{name}"
         yield f"{key}.samples={settings.samples} greedy answers would all be the same; set {key}.temperature=0.8"

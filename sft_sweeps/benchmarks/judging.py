@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from sft_sweeps.benchmarks.published import parse
 from sft_sweeps.benchmarks.scored import Row
-from sft_sweeps.benchmarks.settings import at_least
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.content import content_of
+from sft_sweeps.ranges import at_least
 from sft_sweeps.spec import Judge
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
@@ -28,15 +28,15 @@ class JudgeConfig:
     revision: str = ""
     base_url: str = "https://api.openai.com/v1"
     key_variable: str = "OPENAI_API_KEY"
-    temperature: float = 0.0
-    max_tokens: int = 2048
-    repeats: int = 1
-    workers: int = 4
+    temperature: float = at_least(0, default=0.0)
+    max_tokens: int = at_least(1, default=2048)
+    repeats: int = at_least(1, default=1)
+    workers: int = at_least(1, default=4)
     timeout: float = 120.0
-    retries: int = 6
-    max_cost_usd: float = 0.0
-    prompt_usd_per_million: float = 0.0
-    completion_usd_per_million: float = 0.0
+    retries: int = at_least(0, default=6)
+    max_cost_usd: float = at_least(0, default=0.0)
+    prompt_usd_per_million: float = at_least(0, default=0.0)
+    completion_usd_per_million: float = at_least(0, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,6 @@ def problems(key: str, judge: JudgeConfig, benchmark: str) -> Iterator[str]:
         yield f"{key}.model is not set: who grades {benchmark}? Type {key}.model=gpt-4-0613, or leave {benchmark} out"
     if not judge.base_url.startswith(("http://", "https://")):
         yield f"{key}.base_url={judge.base_url} is not a URL; type one like {key}.base_url=http://localhost:8000/v1"
-    for name in ("max_tokens", "repeats", "workers"):
-        yield from at_least(f"{key}.{name}", getattr(judge, name))
-    for name in ("temperature", "retries", "max_cost_usd", "prompt_usd_per_million", "completion_usd_per_million"):
-        yield from at_least(f"{key}.{name}", getattr(judge, name), 0)
     if judge.max_cost_usd and not judge.prompt_usd_per_million + judge.completion_usd_per_million:
         yield f"{key}.max_cost_usd={judge.max_cost_usd} needs prices: set {key}.prompt_usd_per_million=30"
 

@@ -19,6 +19,7 @@ from sft_sweeps.benchmarks.scored import Row, ScoringResult, mean_score
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files.content import content_of
+from sft_sweeps.ranges import at_least
 from sft_sweeps.spec import Benchmark, Generation, Judge
 from sft_sweeps.stats import Interval
 
@@ -32,7 +33,7 @@ class MtBenchConfig(BenchmarkConfig):
     file: str = "mt_bench_questions.jsonl"
     content: str = "sha256:119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
     rows: int = QUESTIONS
-    max_new_tokens: int = 1024
+    max_new_tokens: int = at_least(1, default=1024)
     prompts: str | None = None
     prompts_file: str = "mt_bench_judge_prompts.jsonl"
     prompts_content: str = "sha256:fd283293406d024f44c174b094ef48031d0687a4682fd3a56b29b138f80281b6"

@@ -10,25 +10,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint, at_least, one_of
+from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
+from sft_sweeps.ranges import Interval
 from sft_sweeps.spec import Benchmark
 
 Rows = list[dict[str, Any]]
 
 
-def problems(
-    name: str, settings: BenchmarkConfig, evaluate: EvaluateConfig, styles: tuple[str, ...] = ("query",)
-) -> Iterator[str]:
-    """What is wrong with the settings of a published benchmark that can be asked in these styles."""
-    key = f"evaluate.{name}"
-    yield from at_least("evaluate.examples", evaluate.examples, 0)
-    yield from one_of(f"{key}.style", settings.style, styles)
-    yield from at_least(f"{key}.samples", settings.samples)
-    yield from at_least(f"{key}.max_new_tokens", settings.max_new_tokens)
-    yield from at_least(f"{key}.temperature", settings.temperature, 0)
+def problems(name: str, settings: BenchmarkConfig, evaluate: EvaluateConfig) -> Iterator[str]:
+    """What the fields of a published benchmark's settings do not check by themselves."""
+    del name, settings
+    yield from Interval(0)("evaluate.examples", evaluate.examples)
 
 
 def resolve(name: str, settings: BenchmarkConfig, point: EvaluatedPoint) -> Iterator[Benchmark]:

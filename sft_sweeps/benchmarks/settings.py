@@ -4,12 +4,10 @@ Plain dataclasses, which `config.schema` puts together: a benchmark's settings l
 are text, numbers, switches, lists and mappings of those, other such dataclasses, or None: what OmegaConf can hold.
 """
 
-import difflib
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sft_sweeps.ranges import at_least, one_of
 from sft_sweeps.spec import Component
 
 
@@ -25,12 +23,12 @@ class EvaluateConfig:
     benchmarks: list[str] = field(default_factory=list)
     examples: int = 0
     seed: int = 0
-    stages: str = "final"
+    stages: str = one_of("all", "final", default="final")
     max_new_tokens: int = 0
-    engine: str = "hf"
+    engine: str = one_of("hf", "vllm", default="hf")
     engine_version: str = "5"
     engine_python: str = ""
-    batch_size: int = 64
+    batch_size: int = at_least(1, default=64)
 
 
 @dataclass
@@ -46,10 +44,10 @@ class BenchmarkConfig:
     file: str = ""
     content: str = ""
     rows: int = 0
-    style: str = "query"
-    samples: int = 1
-    temperature: float = 0.0
-    max_new_tokens: int = 512
+    style: str = one_of("query", default="query")
+    samples: int = at_least(1, default=1)
+    temperature: float = at_least(0, default=0.0)
+    max_new_tokens: int = at_least(1, default=512)
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,3 @@ class EvaluatedPoint:
     template: str
     max_length: int
     folder: Path
-
-
-def one_of(key: str, value: str, valid: tuple[str, ...]) -> Iterator[str]:
-    """The problem with a value that is none of the valid ones."""
-    if value not in valid:
-        close = difflib.get_close_matches(value, valid, n=1)
-        hint = f"; did you mean {key}={close[0]}?" if close else ""
-        yield f"{key}={value} is unknown; valid: {', '.join(valid)}{hint}"
-
-
-def at_least(key: str, value: float, least: float = 1) -> Iterator[str]:
-    """The problem with a number that is too small, infinite or none."""
-    if not least <= value < math.inf:
-        yield f"{key}={value} must be a number of at least {least}"

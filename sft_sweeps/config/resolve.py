@@ -16,9 +16,10 @@ from typing import Any, Literal, cast
 from sft_sweeps import PACKAGE
 from sft_sweeps.benchmarks import registry
 from sft_sweeps.benchmarks.settings import EvaluatedPoint
-from sft_sweeps.config.checks import fraction_of, parse_fraction
-from sft_sweeps.config.schema import Config, ModelConfig
+from sft_sweeps.config.fractions import fraction_of, parse_fraction
+from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.config.train_schema import ModelConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
