@@ -1,6 +1,7 @@
 """What a frozen plan and a store say: every number with its evidence, every missing score by name."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from io import StringIO
@@ -13,7 +14,7 @@ from rich.console import Console
 from values import benchmark, component, mixed, request, source
 
 from sft_sweeps import identity
-from sft_sweeps.commands import status
+from sft_sweeps.commands import status, status_tables
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
@@ -241,13 +242,18 @@ def test_a_plan_that_cannot_be_read_is_said_and_written_anew(text: str, plan: Pl
 METRICS = {"step": 6, "steps": 24, "loss": 1.25, "seconds": 0.5}
 
 
+def write_metrics(folder: Path) -> None:
+    with closing(metrics.Metrics(folder)) as file:
+        file.write(METRICS)
+
+
 def test_status_counts_and_states(plan: Plan, store: Store) -> None:
     alone, code, math, general = plan.stages
     finish(store, alone)
-    metrics.Metrics(store.folder(alone)).write(METRICS)
+    write_metrics(store.folder(alone))
     claim = take(store.folder(code), "another-sweep")
     assert claim is not None
-    metrics.Metrics(store.folder(code)).write(METRICS)
+    write_metrics(store.folder(code))
     check_identity(store.folder(math), math.payload)
     write_json(store.folder(math) / "failure.json", {"reason": "loss is [nan] [/x]"})
     (store.folder(general) / "resume" / "step-4").mkdir(parents=True)
@@ -260,7 +266,7 @@ def test_status_counts_and_states(plan: Plan, store: Store) -> None:
     assert [stage["seconds_left"] for stage in found["stages"]] == [None, 9.0, None, None]
     assert [stage["runs"] for stage in found["stages"]] == [plan.runs_of(stage) for stage in plan.stages]
     assert json.loads(json.dumps(found)) == found
-    text = printed(status.show, found)
+    text = printed(status_tables.show, found)
     assert "1 of 4 stages and 9 of 10 scores are done" in text
     assert "loss is [nan] [/x]" in text
     assert "6 of 24" in text
