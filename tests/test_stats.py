@@ -67,6 +67,12 @@ def drawn(n: int, seed: int = 0) -> tuple[list[float], list[int]]:
     return list(tokens * stream.gamma(4.0, 0.5, n)), tokens.tolist()
 
 
+def test_units_without_weight_leave_an_interval() -> None:
+    """Where a resample draws them alone it has no mean, and counts as 0."""
+    found = weighted_mean([0.0, 0.0, 3.0], [0.0, 0.0, 1.0])
+    assert (found.value, found.low, found.high) == (3.0, 0.0, 3.0)
+
+
 def test_a_bootstrap_is_repeatable_and_seeded() -> None:
     totals, weights = drawn(64)
     assert weighted_mean(totals, weights) == weighted_mean(totals, weights)
