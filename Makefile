@@ -20,7 +20,7 @@ TRY := try() { for pause in 5 30 ""; do "$$@" && return; [ "$$pause" ] && sleep 
 # What `make fast` runs, but for what tests/conftest.py marks heavy.
 FAST := $(addprefix tests/,benchmarks/test_catalog.py benchmarks/test_gsm8k.py config data/test_clean.py data/test_read.py \
 	data/test_select.py data/encode/test_batches.py jobs/test_job.py plan/test_build.py report slurm/test_texts.py \
-	store/test_store.py tracking/test_metrics.py test_registry.py test_spec.py test_stats.py test_strategies.py)
+	store/test_store.py tracking/test_metrics.py test_identity.py test_registry.py test_spec.py test_stats.py test_strategies.py)
 PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not heavy" $(FAST)
 GOLDENS := tests/fixtures tests/launch/slurm/golden
 
@@ -48,7 +48,7 @@ torch:
 		|| { $(PIP) uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu 'torch==$(TORCH)'; }
 
 test: install
-	@$(PYTEST) -m "not slow" $(ARGS) $(if $(ROOM),$(wildcard tests/$(ROOM) tests/test_$(ROOM).py))
+	@$(PYTEST) -m "not slow" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
 
 fast: install
 	@$(PYTEST_FAST) $(ARGS)
