@@ -60,7 +60,7 @@ coverage: install
 	@$(PYTEST_FAST) --cov --cov-report=term
 
 goldens: install
-	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl 'goldens.compare(' tests --include='test_*.py')
+	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl goldens.compare tests --include='test_*.py')
 	@git --no-pager diff --stat -- $(GOLDENS)
 	@git --no-pager diff -- $(GOLDENS)
 
