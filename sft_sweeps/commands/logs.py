@@ -16,6 +16,7 @@ from pathlib import Path
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
@@ -25,7 +26,6 @@ from sft_sweeps.store.store import LABEL_LENGTH
 from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
 
-KINDS = ("encode", "prepare", "train", "generate", "score")
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16

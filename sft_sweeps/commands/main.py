@@ -11,6 +11,7 @@ from typing import Any
 from sft_sweeps import __version__
 from sft_sweeps.commands.doctor import finding
 from sft_sweeps.errors import Interrupted, RequestError, SweepError
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
@@ -131,9 +132,7 @@ def _jobs_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     logs.add_argument("stage", help="the beginning of its id, or part of its label")
     logs.add_argument("--follow", action="store_true", help="go on until the job has ended")
     logs.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
-    logs.add_argument(
-        "--kind", choices=["encode", "prepare", "train", "generate", "score", "judge"], help="default: the newest log's"
-    )
+    logs.add_argument("--kind", choices=list(KINDS), help="default: the newest log's")
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     logs.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
     text = "end a sweep's jobs in Slurm, but none that another sweep needs"

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.attempts import Usage
-from sft_sweeps.jobs.status import ACTIVE, JobStatus, SweepStatus
+from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.jobs.status import ACTIVE, JobStatus, SweepStatus, sweep_status
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.plan.show import mixture_text
@@ -29,7 +30,7 @@ RIGHT = ("step", "loss", "left", "runs", "GPU-h", "lost", "scores", "stages")
 
 def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     """The state of every run, stage and other job, as JSON can hold it; hours are GPU-hours."""
-    look = SweepStatus(plan, store, store.root / "sweeps" / sweep)
+    look = sweep_status(plan, store, store.root / "sweeps" / sweep)
     stages = [_stage(plan, stage, store, look.jobs[f"train-{stage.id}"]) for stage in plan.stages]
     scores = _scores(plan, look)
     by_id = {stage["id"]: stage for stage in stages}
@@ -115,7 +116,7 @@ def _run(
 
 def _scoring(run: Run, look: SweepStatus) -> tuple[str, str]:
     """What a run's scores wait for, all its stages being trained."""
-    for kind in ("prepare", "generate", "score", "judge"):
+    for kind in ("prepare", *(kind.name for kind in KINDS.values() if kind.evaluates)):
         found = look.jobs.get(f"{kind}-{run.id}", JobStatus("done"))
         if found.state != "done":
             return ("scoring" if found.state == "running" else found.state), f"{kind}: {found.why}"

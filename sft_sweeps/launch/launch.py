@@ -38,11 +38,11 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
         plan = planning.build(requests(points))
         wanted = prepared(plan, config)
         _refuse(wanted, unfetched)
-    say_notes((*plan.notes, *sources.notes(plan, wanted.store)), out)
+    say_notes((*plan.notes, *sources.notes(plan, wanted.survey.store)), out)
     if told := wanted.bill.line():
         say(out, escape(told))
-    write_plan(plan, wanted.states, wanted.bill, config)
-    store = wanted.store
+    write_plan(plan, wanted.survey.states, wanted.bill, config)
+    store = wanted.survey.store
     if config.store.shared:
         sharing.share(store.root)
     sharing.join(store.root)
@@ -67,7 +67,7 @@ def _submit(wanted: Launch, sweep: Sweep, out: Console) -> int:
     """Give the jobs to Slurm and return; whatever goes wrong later is `status`'s to tell."""
     from sft_sweeps.launch.slurm.launcher import SlurmLauncher  # submitit, 0.2 s that only this pays
 
-    found = SlurmLauncher(wanted.jobs, wanted.store, sweep, wanted.config.cluster, wanted.warnings).run()
+    found = SlurmLauncher(wanted.jobs, wanted.survey.store, sweep, wanted.config.cluster, wanted.warnings).run()
     if found.numbers:
         kinds = Counter(job.kind for job in wanted.jobs if job.id in found.numbers)
         parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items())
@@ -90,13 +90,13 @@ def _run(wanted: Launch, sweep: Sweep, out: Console) -> int:
     failed: dict[str, str] = {}
     if wanted.jobs:
         with Progress(wanted.jobs, out) as progress:
-            failed = launcher.LocalLauncher(wanted.jobs, wanted.store, sweep, wanted.width, progress).run()
+            failed = launcher.LocalLauncher(wanted.jobs, wanted.survey.store, sweep, wanted.width, progress).run()
     if failed:
         say(out, f"[red]{_count(failed, 'job')} of {len(wanted.jobs):,} failed[/]; launch again: what is saved goes on")
-    store = sweep.store(wanted.store.root)
+    store = sweep.store(wanted.survey.store.root)
     for text in retention.free(sweep, store):
         say(out, escape(text))
-    results = collect(wanted.plan, store, sweep.name, sweep.question)
+    results = collect(wanted.survey.plan, store, sweep.name, sweep.question)
     tables.show(results, out)
     written = tables.write(results, sweep.folder / "report")
     say(out, f"written: {', '.join(map(str, written))}")
@@ -104,9 +104,9 @@ def _run(wanted: Launch, sweep: Sweep, out: Console) -> int:
 
 
 def _summary(wanted: Launch) -> str:
-    plan, jobs = wanted.plan, wanted.jobs
+    plan, jobs = wanted.survey.plan, wanted.jobs
     kinds = Counter(job.kind for job in jobs)
-    resumed = sum(job.kind == "train" and resume_step(wanted.store.folder(job.subject)) > 0 for job in jobs)
+    resumed = sum(job.stage is not None and resume_step(wanted.survey.store.folder(job.stage)) > 0 for job in jobs)
     if not jobs:
         return f"nothing to do: all {len(plan.stages)} stages are trained, all {len(plan.scores)} scores are there"
     judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""

@@ -1,23 +1,24 @@
 """What a launch has to do: the jobs that are missing, how they run, and what stands in their way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.config.schema import Config
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.launch import preflight, sources
 from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.local import launcher
-from sft_sweeps.launch.settings import execution_of, with_recompute
+from sft_sweeps.launch.settings import executions_of, with_recompute
 from sft_sweeps.launch.slurm import preflight as preflight_slurm
 from sft_sweeps.launch.slurm import warning
 from sft_sweeps.plan import memory
-from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.score.judge_cost import Bill, estimate, with_budget
 from sft_sweeps.slurm import queue
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 
 NOTHING_JUDGED = Bill()
 
@@ -26,11 +27,9 @@ NOTHING_JUDGED = Bill()
 class Launch:
     """What a launch has to do, and how: the missing jobs, and the seconds of warning that each needs to save."""
 
-    plan: Plan
-    states: Mapping[str, State]
+    survey: Survey
     jobs: Sequence[Job]
     warnings: Mapping[str, int]
-    store: Store
     config: Config
     bill: Bill = NOTHING_JUDGED
 
@@ -53,31 +52,28 @@ class Launch:
             use = DiskPolicy(max(1, self.width // cluster.processes), "cluster.jobs", retained)
         else:
             use = DiskPolicy(cluster.max_running, "cluster.max_running", retained)
-        found = preflight.problems(
-            self.plan, self.states, self.jobs, self.store, use, place=self.place, unfetched=unfetched
-        )
+        found = preflight.problems(self.survey, self.jobs, use, place=self.place, unfetched=unfetched)
         asked = self.place == "slurm" and self.jobs
-        fits = dict.fromkeys(
-            memory.problem(job.subject, job.execution, cluster.gpu_memory_gb)
-            for job in self.jobs
-            if job.kind == "train" and isinstance(job.subject, Stage)
-        )
-        found += filter(None, (*fits, self.bill.problem()))
+        found += filter(None, (*dict.fromkeys(self._memory()), self.bill.problem()))
         return [*found, *(preflight_slurm.check(self.jobs, cluster, self.warnings) if asked else ())]
+
+    def _memory(self) -> Iterator[str]:
+        """Why a stage does not fit a GPU's memory; empty texts for those that do."""
+        for job in self.jobs:
+            match job:
+                case Job(subject=Stage() as stage, execution=TrainExecution() as execution):
+                    yield memory.problem(stage, execution, self.config.cluster.gpu_memory_gb)
 
 
 def prepared(plan: Plan, config: Config) -> Launch:
     """What is missing of a plan now."""
-    store = Store(config.output_dir, config.store.read_from)
-    states = survey(plan, store)
-    jobs = [with_recompute(job, config) for job in missing_jobs(plan, states, store, config)]
-    bill = estimate(plan, states, store)
-    warnings = warning.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
-    return Launch(plan, states, [with_budget(job, bill) for job in jobs], warnings, store, config, bill)
+    looked_up = survey(plan, Store(config.output_dir, config.store.read_from))
+    jobs = [with_recompute(job, config) for job in missing_jobs(looked_up, config)]
+    bill = estimate(looked_up)
+    warnings = warning.warnings(jobs, looked_up, config.cluster.signal_seconds)
+    return Launch(looked_up, [with_budget(job, bill) for job in jobs], warnings, config, bill)
 
 
-def missing_jobs(plan: Plan, states: Mapping[str, State], store: Store, config: Config) -> list[Job]:
+def missing_jobs(survey: Survey, config: Config) -> list[Job]:
     """The jobs, before which what they need of sources is encoded."""
-    others = [str(other.root.absolute()) for other in store.others]
-    found = missing(plan, states, str(store.root.absolute()), execution_of(config), others)
-    return sources.encoded_first(found, store)
+    return sources.encoded_first(missing(survey, executions_of(config)), survey.store)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sft_sweeps.benchmarks import catalog
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
 from sft_sweeps.jobs.job import Job
@@ -28,6 +29,7 @@ from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
 
@@ -36,10 +38,8 @@ if TYPE_CHECKING:
 
 
 def problems(
-    plan: Plan,
-    states: Mapping[str, State],
+    survey: Survey,
     jobs: Sequence[Job],
-    store: Store,
     use: DiskPolicy | None = None,
     *,
     place: str = "local",
@@ -50,8 +50,9 @@ def problems(
     `place` is where the jobs run: what GPUs a Slurm cluster has is not this machine's to tell. `unfetched` says by the
     paths of files why they could not be fetched; nothing, where that will be tried.
     """
+    plan, store = survey.plan, survey.store
     return [
-        *_records(plan, states),
+        *_records(plan, survey.states),
         *_output(plan, store, jobs, use or DiskPolicy()),
         *(text for other in store.others for text in _other(other.root)),
         *(_devices(jobs) if place == "local" else ()),
@@ -78,8 +79,9 @@ def _output(plan: Plan, store: Store, jobs: Sequence[Job], use: DiskPolicy) -> I
     except OSError as error:
         yield f"output_dir={root} cannot be written ({error.strerror}); make room or choose output_dir=FOLDER"
         return
-    stages = [job.subject for job in jobs if job.kind == "train" and isinstance(job.subject, Stage)]
-    ends, keep = {run.id for run in plan.runs}, max((job.execution.keep for job in jobs), default=0)
+    stages = [job.stage for job in jobs if job.stage]
+    keep = max((job.execution.keep for job in jobs if isinstance(job.execution, TrainExecution)), default=0)
+    ends = {run.id for run in plan.runs}
     need, left = needed(stages, ends, use, keep), room(root)
     held = sum(cost.resume_gb(s.model.shape) for s in stages for _ in store.folder(s).glob("resume/step-*"))
     if left.gb + held < need.gb:
@@ -123,9 +125,7 @@ def _size(gigabytes: float) -> str:
 
 def _devices(jobs: Sequence[Job]) -> Iterator[str]:
     have = gpus_here()
-    wanted = {job.subject.label: job.subject.gpus for job in jobs if isinstance(job.subject, Model)}
-    wanted |= {job.subject.model.name: job.subject.model.gpus for job in jobs if isinstance(job.subject, Stage)}
-    for name, gpus in wanted.items():
+    for name, gpus in {job.subject.model.name: job.subject.model.gpus for job in jobs}.items():
         if gpus > have:
             yield (
                 f"model={name} needs {gpus} GPUs, this machine has {have or 'none'}. Launch on a cluster's login node "
@@ -148,8 +148,9 @@ def _items(jobs: Sequence[Job], place: str) -> Iterator[str]:
 
 def _engines(jobs: Sequence[Job]) -> Iterator[str]:
     """Whether vLLM is there, in the planned version; a cluster's nodes say it themselves."""
-    for engine, python in {(g.engine, job.execution.engine_python) for job in jobs for g in job.generations}:
-        if engine.backend != "vllm" or not any(job.kind == "generate" for job in jobs):
+    answering = [(job, job.execution.engine_python) for job in jobs if isinstance(job.execution, AnswerExecution)]
+    for engine, python in {(g.engine, python) for job, python in answering for g in job.generations}:
+        if engine.backend != "vllm":
             continue
         try:
             found = version_of_vllm(python)
@@ -165,7 +166,7 @@ def _engines(jobs: Sequence[Job]) -> Iterator[str]:
 
 def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
     """Whether this machine can hold what models write; a cluster's nodes say it themselves."""
-    for isolation in {job.execution.isolation for job in jobs if job.kind == "score"}:
+    for isolation in {job.execution for job in jobs if job.kind == "score" and isinstance(job.execution, Isolation)}:
         try:
             sandbox.check(isolation)
         except RunError as error:
@@ -173,8 +174,7 @@ def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
 
 
 def _models(jobs: Sequence[Job]) -> list[Model]:
-    models = (job.subject.model if isinstance(job.subject, Stage) else job.subject for job in jobs)
-    return list({model.id: model for model in models}.values())
+    return list({job.subject.model.id: job.subject.model for job in jobs}.values())
 
 
 def _weights(model: Model, store: Store) -> Iterator[str]:
@@ -202,8 +202,7 @@ def _sources(jobs: Sequence[Job], store: Store, unfetched: Mapping[str, str]) ->
     """The files that missing stages train on and held-out losses are taken on: there, the planned ones, and usable."""
     found: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
-        stages = [job.subject] if job.kind == "train" and isinstance(job.subject, Stage) else []
-        used = [c.source for stage in stages for c in stage.mixture.components]
+        used = [c.source for c in job.stage.mixture.components] if job.stage else []
         for source in [*used, *(g.benchmark.source for g in job.generations if g.benchmark.source)]:
             found.setdefault(source, []).append(job)
     for source, users in found.items():

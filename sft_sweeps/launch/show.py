@@ -11,7 +11,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.launch import sources
 from sft_sweeps.launch.missing import missing_jobs
-from sft_sweeps.launch.settings import execution_of
+from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.plan.serialize import dumps
@@ -25,14 +25,14 @@ from sft_sweeps.terminal import console, say
 
 def show(plan: Plan, config: Config) -> int:
     """`action=plan`: print, and write JSON where asked; creates nothing else."""
-    store = Store(config.output_dir, config.store.read_from)
-    states = survey(plan, store)
-    bill = estimate(plan, states, store)
+    looked_up = survey(plan, Store(config.output_dir, config.store.read_from))
+    states = looked_up.states
+    bill = estimate(looked_up)
     show_plan(plan, states, console())
-    say_notes(sources.notes(plan, store), console())
-    first = sources.lines(missing_jobs(plan, states, store, config))
+    say_notes(sources.notes(plan, looked_up.store), console())
+    first = sources.lines(missing_jobs(looked_up, config))
     told = filter(None, [bill.line()])
-    for line in (*first, *measured.lines(plan, states, store), *_memory(plan, config), *told):
+    for line in (*first, *measured.lines(looked_up), *_memory(plan, config), *told):
         say(console(), escape(line))
     if problem := bill.problem():
         say(console(), f"[yellow]a launch would be refused[/] {escape(problem)}")
@@ -59,6 +59,6 @@ def _memory(plan: Plan, config: Config) -> list[str]:
     """The memory plan of each model."""
     gigabytes, found = config.cluster.gpu_memory_gb, dict[str, None]()
     for stage in plan.stages:
-        execution = memory.with_recompute(stage, execution_of(config), gigabytes, config.deepspeed.recompute)
+        execution = memory.with_recompute(stage, executions_of(config).train, gigabytes, config.deepspeed.recompute)
         found[memory.verdict(stage, execution, gigabytes)] = None
     return [f"memory: {text}" for text in found if text]

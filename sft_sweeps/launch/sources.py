@@ -64,8 +64,7 @@ def notes(plan: Plan, store: Store) -> list[str]:
 
 def _files(job: Job) -> bool:
     """Whether a job may read a source's file."""
-    mixture = getattr(job.subject, "mixture", None)
-    used = [c.source for c in mixture.components] if job.kind == "train" and mixture else []
+    used = [c.source for c in job.stage.mixture.components] if job.stage else []
     used += [g.benchmark.source for g in job.generations if job.kind == "generate" and g.benchmark.source]
     return any(source.rows_from != "generated" for source in used)
 

@@ -18,7 +18,7 @@ import pytest
 from outcomes import finish
 from values import benchmark, model, request, source
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution, Executions
 from sft_sweeps.files.content import content_of
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch import gpus, preflight
@@ -28,7 +28,7 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Component, Engine, Shape, Source
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
@@ -44,9 +44,8 @@ def problems(store: Store) -> Problems:
     """As `launch` asks: the source math stands under `data.sources.numbers`."""
 
     def found(plan: Plan) -> list[str]:
-        states = survey(plan, Store(store.root))
-        jobs = missing(plan, states, str(store.root), Execution())
-        return preflight.problems(plan, states, jobs, Store(store.root))
+        looked_up = survey(plan, Store(store.root))
+        return preflight.problems(looked_up, missing(looked_up, Executions()))
 
     return found
 
@@ -198,7 +197,7 @@ def test_an_output_folder_under_a_file(problems: Problems, store: Store) -> None
     (text,) = problems(generated())
     assert text == f"output_dir={store.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
     below = Store(store.root / "deep")
-    found = preflight.problems(build([]), {}, [], below)
+    found = preflight.problems(Survey(build([]), below, {}), [])
     assert found == [
         f"output_dir={below.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
     ]
@@ -248,12 +247,12 @@ def test_what_takes_the_room_and_what_would_help(store: Store, monkeypatch: pyte
     recipes = [replace(request().recipe, model_dtype="bf16", seed=seed) for seed in (0, 1)]
     points = [request((code, math), "sequential", base=base, recipe=recipe) for recipe in recipes]
     plan = build([(str(n), point) for n, point in enumerate(points)])
-    jobs = missing(plan, survey(plan, store), str(store.root), Execution())
+    jobs = missing(survey(plan, store), Executions())
     usage = shutil.disk_usage(store.root.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**11))
 
     def asked(use: DiskPolicy) -> list[str]:
-        found = preflight.problems(plan, survey(plan, store), jobs, Store(store.root), use)
+        found = preflight.problems(survey(plan, Store(store.root)), jobs, use)
         return [text for text in found if text.startswith("output_dir=")]
 
     start = f"output_dir={store.root} has 100.0 GB left (its file system); this sweep needs about "
@@ -282,7 +281,7 @@ def test_other_stores(store: Store, tmp_path: Path) -> None:
     for name in ("empty", "closed/models", "stage/model", "good/stages"):
         (tmp_path / name).mkdir(parents=True)
     plan, reading = generated(), Store(store.root, list(roots.values()))
-    found = preflight.problems(plan, survey(plan, reading), [], reading)
+    found = preflight.problems(survey(plan, reading), [])
     ending = "name another's output_dir, or leave it out"
     assert [text for text in found if "closed" not in text] == [
         f"store.read_from: {roots['absent']} is not there; {ending}",
@@ -303,7 +302,7 @@ def test_another_store_that_may_not_be_read(store: Store, tmp_path: Path, monkey
         return listed(path)
 
     monkeypatch.setattr(os, "listdir", refused)
-    assert preflight.problems(build([]), {}, [], reading) == [
+    assert preflight.problems(Survey(build([]), reading, {}), []) == [
         f"store.read_from: {tmp_path / 'closed'} cannot be read (Permission denied); have it opened to you, or leave "
         "it out"
     ]
@@ -364,15 +363,15 @@ def test_vllm_is_looked_for_where_it_is_said_to_be(problems: Problems, tmp_path:
     for path, prints in ((other, "0.32.0"), (none, "")):
         path.write_text(f"#!/bin/sh\necho {prints}\n")
         path.chmod(0o755)
-    states = survey(plan := generated(engine=Engine("vllm", "5", "fp32")), store := Store(tmp_path / "s"))
+    looked_up = survey(generated(engine=Engine("vllm", "5", "fp32")), Store(tmp_path / "s"))
     for python, says in (
         (other, f"evaluate.engine_version=5: {other} has vLLM 0.32.0; type evaluate.engine_version=0"),
         (none, f"evaluate.engine=vllm: {none} has no vLLM. It wants an environment of its own"),
         (tmp_path / "absent", f"evaluate.engine_python={tmp_path / 'absent'} cannot be run"),
         ("", f"evaluate.engine=vllm: {sys.executable} has no vLLM."),
     ):
-        jobs = missing(plan, states, str(store.root), Execution(engine_python=str(python)))
-        (text,) = preflight.problems(plan, states, jobs, store)
+        jobs = missing(looked_up, Executions(answer=AnswerExecution(engine_python=str(python))))
+        (text,) = preflight.problems(looked_up, jobs)
         assert text.startswith(says)
-        assert preflight.problems(plan, states, jobs, store, place="slurm") == []
+        assert preflight.problems(looked_up, jobs, place="slurm") == []
     assert problems(generated()) == []

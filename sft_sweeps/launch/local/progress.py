@@ -11,19 +11,12 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.jobs.job import PROGRESS, Job
+from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.terminal import say
 from sft_sweeps.tracking import metrics as tracking
 
 WIDE = 140  # columns that a line needs with its bar
-VERBS = {
-    "encode": "encoded",
-    "prepare": "prepared",
-    "train": "trained",
-    "generate": "answered by",
-    "score": "scored",
-    "judge": "judged",
-}
 
 
 class Progress:
@@ -61,15 +54,16 @@ class Progress:
 
     def started(self, job: Job) -> None:
         """A job has processes now."""
-        total = job.steps if job.kind == "train" else None
+        total = job.steps if job.stage else None
         name = f"{job.kind} {job.subject.label}"
         self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
 
     def update(self, job: Job, folder: Path) -> None:
         """Read how far a training job is."""
-        if job.kind in ("encode", "generate") and not self.rich.disable:
-            self._counting(job, folder)
-        metrics = tracking.last(folder) if job.kind == "train" and not self.rich.disable else {}
+        if self.rich.disable:
+            return
+        self._counting(job, folder)
+        metrics = tracking.last(folder) if job.stage else {}
         if not metrics or job.id not in self.tasks:
             return
         note = f"loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s"
@@ -80,17 +74,17 @@ class Progress:
 
     def _counting(self, job: Job, folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            seen = read_json(folder / job.kind / PROGRESS)
+            seen = read_json(claim_folder(job, folder) / PROGRESS)
             if seen and job.id in self.tasks:
                 self.rich.update(self.tasks[job.id], completed=seen["done"], total=seen["of"], note=seen["what"])
 
     def finished(self, job: Job, folder: Path, seconds: float) -> None:
         """A job is done."""
         self._end(job)
-        metrics = tracking.last(folder) if job.kind == "train" else {}
+        metrics = tracking.last(folder) if job.stage else {}
         detail = f"{metrics['step']:,} steps, loss {metrics['loss']:.3f}, " if metrics else ""
         what = ", ".join(e.source.name for e in job.encodings) or job.subject.label
-        self.say(f"[{self.ended:>2} of {self.total}] {VERBS[job.kind]} {what}  {detail}{seconds:.0f} s")
+        self.say(f"[{self.ended:>2} of {self.total}] {KINDS[job.kind].done} {what}  {detail}{seconds:.0f} s")
         if job.encodings:
             from sft_sweeps.jobs import encoding
 

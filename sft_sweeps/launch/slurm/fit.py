@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sft_sweeps.config.schema import ClusterConfig
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
 from sft_sweeps.slurm.queue import NodeKind, Partition
 
@@ -141,7 +142,7 @@ def _cpus_of(wanted: Resources) -> int:
 def _cpu_key(request: ResourceClass, most: int) -> tuple[str, int, int]:
     """The setting that decides on a job's CPUs, its value, and the one that makes do with `most` on a node."""
     wanted, cluster, kind = request.wanted, request.cluster, request.job.kind
-    if of_kind(kind, cluster).cpus is not None or not (wanted.gpus_per_node or kind in ("train", "generate")):
+    if of_kind(kind, cluster).cpus is not None or not (wanted.gpus_per_node or KINDS[kind].gpus):
         return f"cluster.kinds.{kind}.cpus", wanted.cpus_per_task, most // wanted.tasks_per_node
     if wanted.gpus_per_node:
         return "cluster.cpus_per_gpu", cluster.cpus_per_gpu, most // wanted.gpus_per_node

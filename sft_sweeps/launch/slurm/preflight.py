@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sft_sweeps.config.schema import ClusterConfig
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.jobs.job import Job, Kind
+from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.fit import ResourceClass, duration, misfits
 from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
 from sft_sweeps.plan import cost
@@ -41,7 +41,7 @@ def problems(
     jobs: Iterable[Job], cluster: ClusterConfig, partitions: Sequence[Partition], lead_seconds: Mapping[str, float]
 ) -> Iterator[str]:
     """Everything wrong, equal things once. `lead_seconds` is the warning that each job needs to save, by job id."""
-    alike: dict[tuple[Kind, str, Resources], list[Job]] = {}
+    alike: dict[tuple[str, str, Resources], list[Job]] = {}
     for job in jobs:
         alike.setdefault((job.kind, model_of(job).id, resources(job, cluster)), []).append(job)
     found: dict[str, None] = {}

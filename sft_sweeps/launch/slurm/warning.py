@@ -6,37 +6,36 @@ something was measured it is estimated from the state's size.
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Plan, State
-from sft_sweeps.spec import Stage
 from sft_sweeps.store.resume_states import save_seconds
-from sft_sweeps.store.store import RecordError, Store
+from sft_sweeps.store.store import RecordError
+from sft_sweeps.store.survey import Survey
 
 
-def warnings(jobs: Sequence[Job], plan: Plan, states: Mapping[str, State], store: Store, least: int) -> dict[str, int]:
+def warnings(jobs: Sequence[Job], survey: Survey, least: int) -> dict[str, int]:
     """Seconds of warning for each training job, by its id."""
-    measured = _measured(plan, states, store)
+    measured = _measured(survey)
     found = {}
     for job in jobs:
-        if job.kind == "train" and isinstance(job.subject, Stage):
-            own = save_seconds(store.folder(job.subject))
-            takes = own or measured.get(job.subject.model.id, 0.0) or cost.save_seconds(job.subject.model.shape)
+        if job.stage:
+            own, model = save_seconds(survey.store.folder(job.stage)), job.stage.model
+            takes = own or measured.get(model.id, 0.0) or cost.save_seconds(model.shape)
             found[job.id] = max(least, math.ceil(2 * takes))
     return found
 
 
-def _measured(plan: Plan, states: Mapping[str, State], store: Store) -> dict[str, float]:
+def _measured(survey: Survey) -> dict[str, float]:
     """The longest save of finished stages, by model."""
     found: dict[str, float] = {}
-    for stage in plan.stages:
+    for stage in survey.plan.stages:
         record: dict[str, Any] | None = None
-        if states[stage.id].state == "done":
+        if survey.states[stage.id].state == "done":
             with contextlib.suppress(RecordError):
-                record = store.record(stage)
+                record = survey.store.record(stage)
         takes = float((record or {}).get("save_seconds", 0.0))
         found[stage.model.id] = max(found.get(stage.model.id, 0.0), takes)
     return found
