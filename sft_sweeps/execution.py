@@ -70,7 +70,7 @@ class Executions:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where a stage's metrics are mirrored; `name` is `wandb` or `none`, `mode` `auto`, `online` or `offline`.
+    """Where a stage's metrics are mirrored; `name` is a tracker's, `mode` is `auto`, `online` or `offline`.
 
     `axes` are what people filter by, flat: model, fractions, strategy, k, seeds.
     """

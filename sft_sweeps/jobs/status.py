@@ -87,7 +87,7 @@ class Evidence:
         return submissions.listed(self.submitted[job.id], self.queue)
 
 
-def sweep_status(plan: Plan, store: Store, folder: Path) -> SweepStatus:
+def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
     """The status of the sweep in `folder` now; asks Slurm."""
     evidence = _gather(plan, store, folder)
     statuses: dict[str, JobStatus] = {}
@@ -125,9 +125,9 @@ def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
         parent = maker(subject)
         for kind in (kind.name for kind in KINDS.values() if kind.evaluates):
             if f"{kind}-{subject.id}" in evidence.submitted:
-                job = PlannedJob(kind, subject, State("missing" if (kind, subject.id) in unfinished else "done"), parent)
-                yield job
-                parent = job.id if kind == "generate" else parent
+                state = State("missing" if (kind, subject.id) in unfinished else "done")
+                yield PlannedJob(kind, subject, state, parent)
+                parent = f"{kind}-{subject.id}" if kind == "generate" else parent
 
 
 def _unfinished(survey: Survey) -> set[tuple[str, str]]:

@@ -11,7 +11,7 @@ from outcomes import finish
 from pretended_slurm import Pretended, row, start, submit
 from values import request
 
-from sft_sweeps.jobs.status import SweepStatus, sweep_status
+from sft_sweeps.jobs.status import SweepStatus, status_of
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.store import claims
 from sft_sweeps.store.store import Store
@@ -51,7 +51,7 @@ def sweep(plan: Plan, store: Store) -> Sweep:
 
 
 def look(plan: Plan, store: Store, sweep: Sweep) -> SweepStatus:
-    return sweep_status(plan, Store(store.root), sweep.folder)
+    return status_of(plan, Store(store.root), sweep.folder)
 
 
 def trained(status: SweepStatus, plan: Plan) -> list[str]:
