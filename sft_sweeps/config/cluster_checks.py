@@ -9,9 +9,9 @@ import shlex
 from collections.abc import Iterator
 
 from sft_sweeps.config.schema import ClusterConfig, ModelConfig
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.slurm.queue import minutes
 
-KINDS = ("encode", "prepare", "train", "generate", "score", "judge")
 MEMORY = re.compile(r"0|[1-9][0-9]*[KMGT]")
 # YAML reads an unquoted 24:00:00 as 86400, which Slurm would take for minutes.
 LONGEST_PLAIN_MINUTES = 599

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from sft_sweeps.config.source_schema import DataConfig
+from sft_sweeps.jobs.kinds import KINDS
 
 
 @dataclass
@@ -220,7 +221,7 @@ class KindConfig:
 
 
 def _kinds() -> dict[str, KindConfig]:
-    return {kind: KindConfig() for kind in ("encode", "prepare", "train", "generate", "score", "judge")}
+    return {kind: KindConfig() for kind in KINDS}
 
 
 @dataclass
