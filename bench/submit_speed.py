@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.status_speed import planned
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.execution import Executions
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch.slurm.submit import Submitter

@@ -4,7 +4,8 @@ import os
 
 from rich.console import Console
 
-from sft_sweeps.config.schema import ClusterConfig, Config
+from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RunError
 from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.local import preflight

@@ -9,7 +9,7 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import fit

@@ -14,7 +14,7 @@ together.
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held

@@ -20,7 +20,7 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.json_files import append_line
 from sft_sweeps.jobs.job import Job, claim_folder, urgency

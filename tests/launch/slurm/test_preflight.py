@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import values
 
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
