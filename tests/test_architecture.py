@@ -19,6 +19,7 @@ HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
     "cluster": 5,
     "data": 9,
+    "debug": 4,
     "deepspeed": 3,
     "evaluate": 4,
     "grid": 2,

@@ -31,8 +31,8 @@ def _kinds() -> dict[str, KindConfig]:
 class ClusterConfig:
     """Where a sweep runs. conf/cluster/slurm.yaml says what a site sets."""
 
-    name: str = one_of("local", "slurm", "auto", default="local")
-    """`auto` is Slurm where `sbatch` is found, else this machine."""
+    name: str = one_of("local", "slurm", "auto", "debug", default="local")
+    """`auto` is Slurm where `sbatch` is found, else this machine; `debug` is this process (conf/debug/pdb.yaml)."""
     jobs: int = at_least(0, default=0)
     """On this machine, jobs at the same time; 0: as many as the cores carry."""
     processes: int = at_least(1, default=1)
