@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from common import Points
 
-from sft_sweeps.config.resolve import model, request, source
+from sft_sweeps.config.resolve import request
+from sft_sweeps.config.resolve_model import model
+from sft_sweeps.config.resolve_sources import source
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig
