@@ -17,7 +17,7 @@ from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
-from sft_sweeps.data import mini
+from sft_sweeps.data import mini, template
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.execution import Tracking
@@ -26,7 +26,6 @@ from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
 
-FASTCHAT_TEMPLATES = ("vicuna_v1.1", "vicuna_bare")  # what data.bug_compatible speaks of
 PUBLISHED = ("gsm8k", "humaneval", "mt_bench")
 MINI_BENCHMARKS = mini.SOURCES
 BENCHMARKS = (*MINI_BENCHMARKS, *PUBLISHED, "heldout_loss")
@@ -116,10 +115,10 @@ def _fraction(c: Config, slot: str) -> Iterator[str]:
 
 
 def _bug_compatible(c: Config) -> Iterator[str]:
-    if c.data.bug_compatible and c.train.template not in FASTCHAT_TEMPLATES:
+    if c.data.bug_compatible and c.train.template not in template.fastchat_names():
         yield (
             f"data.bug_compatible=true is about FastChat's own template, not train.template={c.train.template}; "
-            f"set train.template={FASTCHAT_TEMPLATES[0]} or data.bug_compatible=false"
+            f"set train.template={template.fastchat_names()[0]} or data.bug_compatible=false"
         )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sft_sweeps.data.read import FORMATS
+from sft_sweeps.data import formats
 from sft_sweeps.ranges import at_least, folder_name, literals, one_known, one_of
 from sft_sweeps.spec import Cleaning, Source
 
@@ -57,7 +57,7 @@ class SourceConfig:
     generated: bool = False
     seed: int = 0
     """Of a generated source."""
-    format: str = one_known(lambda: ("auto", *FORMATS), default="auto")
+    format: str = one_known(formats.valid_names, default="auto")
     """What the rows look like; `auto` finds out."""
     mean_tokens: float = 200.0
     """Of an example, for estimates before it is encoded."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from sft_sweeps.config.fractions import fraction_text
-from sft_sweeps.data.template import TEMPLATES
-from sft_sweeps.models.tokenizer import CHAT
+from sft_sweeps.data.template import valid_names as valid_templates
 from sft_sweeps.ranges import above, at_least, below, between, checked, folder_name, literals, one_known, one_of
 from sft_sweeps.spec import Recipe
 from sft_sweeps.strategies import STRATEGIES
@@ -79,7 +78,7 @@ class TrainConfig:
     """Gradients are scaled down to this norm; 0: they never are."""
     max_length: int = at_least(1)
     """Tokens of an example; longer ones are cut on the right."""
-    template: str = one_known(lambda: (*TEMPLATES, CHAT))
+    template: str = one_known(valid_templates)
     """How a conversation is written as text (data/template.py); `chat_template` is the tokenizer's own."""
     loss_reduction: str = one_of(*literals(Recipe, "loss_reduction"), default="token_mean")
     """What is averaged: all tokens of a step, its examples, or `virtual_devices` of it apart."""

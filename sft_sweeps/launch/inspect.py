@@ -26,7 +26,8 @@ from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.read import RowFilter, RowResult, reader_of, stream, whole
+from sft_sweeps.data.read import RowResult, reader_of, stream, unsplit
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
@@ -117,7 +118,7 @@ def _inspect_rows(path: Path, inspection: Inspection) -> None:
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
         row_id = row.value.get("id", index) if isinstance(row.value, dict) else index
-        encoded, reason = _encode_row(reader.outcome(row, index, whole), encoder)
+        encoded, reason = _encode_row(reader.result(row, index, unsplit), encoder)
         if encoded is None:
             counts["dropped"] += 1
             inspection.write({"source": name, "id": row_id, "dropped": reason})

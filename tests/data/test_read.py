@@ -12,7 +12,8 @@ from common import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.data.read import FIELDS, FORMATS, SourceExamples, read
+from sft_sweeps.data.formats import FORMATS
+from sft_sweeps.data.read import SourceExamples, read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 
@@ -70,7 +71,7 @@ def test_format(write: Write, format_name: str, row: Any, round_: tuple[str, str
 
 
 def test_every_format_is_tested() -> None:
-    assert {name for name, _, _ in ROWS} == set(FORMATS) == set(FIELDS)
+    assert {name for name, _, _ in ROWS} == set(FORMATS.names)
 
 
 CHATS: list[tuple[list[tuple[str, str]], int]] = [

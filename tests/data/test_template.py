@@ -31,7 +31,7 @@ def test_the_separator_space_is_learnt() -> None:
     assert segments("vicuna_bare", ROUNDS[:2]) == [("USER: hi ASSISTANT:", " hello"), ("USER: 2 + 2? ASSISTANT:", " 4")]
 
 
-@given(rounds=st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4), template=st.sampled_from(list(TEMPLATES)))
+@given(rounds=st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4), template=st.sampled_from(TEMPLATES.names))
 def test_generation_prompt_is_what_training_gives(rounds: list[tuple[str, str]], template: str) -> None:
     for place, (prompt, _) in enumerate(rounds):
         assert generation_prompt(template, rounds[:place], prompt) == segments(template, rounds)[place][0]
@@ -43,7 +43,7 @@ def test_unknown_template_names_the_valid_ones() -> None:
             call()
 
 
-@pytest.mark.parametrize("template", list(TEMPLATES))
+@pytest.mark.parametrize("template", TEMPLATES.names)
 def test_chat_template_renders_the_same_text(template: str, tmp_path: Path) -> None:
     train_tokenizer.save(train_tokenizer.train([SYSTEM], 300), tmp_path)
     (tmp_path / "chat_template.jinja").write_text(chat_template(template), encoding="utf-8")

@@ -127,7 +127,7 @@ def test_rows_that_cannot_be_used(bad: int, wrong: bool, problems: Problems, tmp
     for text in found:
         assert f"source math: {bad} of the {20 - min(bad, 19) + bad} rows of {tmp_path / 'a.jsonl'}" in text
         assert f"{bad} broken_json, e.g. line 1: {{broken" in text
-        assert "Mend the file, or raise data.sources.numbers.max_bad_fraction (now 0.05)" in text
+        assert "Fix the file, or raise data.sources.numbers.max_bad_fraction (now 0.05)" in text
     raised = of_file(tmp_path / "a.jsonl", max_bad_fraction=0.99)
     assert len(problems(trained_on(raised))) == (bad == 100)
 
