@@ -281,7 +281,7 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in packages},
         "device": torch.cuda.get_device_name(),
         "memory": torch.cuda.mem_get_info()[1],
-        "lengths": lengths.origin(),
+        "lengths": lengths.ORIGIN,
     }
 
 

@@ -16,10 +16,13 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import common
 import pytest
+import references
 import tiny
 import values
-from common import ROOT, Launch
+from common import ROOT, Launch, needs_shared
+from fixture_files import FIXTURES
 
 from sft_sweeps.benchmarks import mt_bench
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
@@ -33,13 +36,10 @@ from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
 
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = common.SHARED / "data"
 QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
 PROMPTS = SHARED / "benchmarks" / "mt_bench_judge_prompts.jsonl"
 REFERENCES = SHARED / "benchmarks" / "mt_bench_reference_answers_gpt4.jsonl"
-needs_shared = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="MT-BENCH ORACLES NOT TESTED: no shared/data beside the project"
-)
 KEY = "sk-very-secret-0123456789"
 KEY_COST = "evaluate.mt_bench.judge.max_cost_usd"
 Reply = tuple[int, object]
@@ -72,6 +72,29 @@ def packed(name: str) -> list[dict]:
 )
 def test_ratings_are_parsed_strictly(reply: str, score: float | None) -> None:
     assert rating(reply) == score
+
+
+@pytest.mark.parametrize(("category", "kind"), [("writing", "single"), ("math", "single-math")])
+def test_requests_are_fastchats(category: str, kind: str) -> None:
+    """Character by character, for its own prompts; what looks like a field in a question or an answer stays text."""
+    rows = from_file.read(FIXTURES / "mt_bench_judge_prompts.jsonl")
+    turns, answers, truth = ("What is {answer}?", "Why?\n"), ("One {question}.", " {ref_answer_1} }{"), ("1", "{2}")
+    texts = mt_bench.texts(rows, [{"question_id": 7, "choices": [{"turns": list(truth)}]}])
+    made = gradings(mt_bench.Question("7", category, turns), answers, 0, texts)
+    prompts = {row["name"]: row for row in rows}
+    for grading, name in zip(made, (f"{kind}-v1", f"{kind}-v1-multi-turn"), strict=True):
+        given = truth if kind == "single-math" else ()
+        assert list(grading.messages) == references.judge_request(prompts[name], turns, answers, given)
+
+
+def test_means_are_of_all_answers_by_turn_and_by_category() -> None:
+    scores = {("1", "math"): (8.0, 3.0), ("2", "math"): (6.0, 5.0), ("3", "coding"): (10.0, 1.0)}
+    grades = [Grade(q, c, turn, 0, 0, score) for (q, c), both in scores.items() for turn, score in enumerate(both, 1)]
+    found = mt_bench.summary(grades)
+    assert (found["n"], found["questions"], found["missing"]) == (6, 3, 0)
+    assert found["score"]["value"] == pytest.approx(33 / 6)
+    assert {turn: mean["value"] for turn, mean in found["turns"].items()} == {"1": 8.0, "2": 3.0}
+    assert {name: mean["value"] for name, mean in found["categories"].items()} == {"math": 5.5, "coding": 5.5}
 
 
 @needs_shared
