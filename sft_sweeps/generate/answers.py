@@ -15,7 +15,7 @@ from typing import Any
 from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.mixture import finder, heldout
+from sft_sweeps.data.encode.mixture import heldout, source_finder
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.files.json_files import write_json
@@ -161,7 +161,7 @@ class Answerer:
     def losses(self, benchmark: Benchmark, source: Source) -> list[AnswerRow]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
         place, template = self.store.tokenizer(self.subject), benchmark.template
-        shelf = finder(place, template, benchmark.max_length, self.store.roots)(source)
+        shelf = source_finder(place, template, benchmark.max_length, self.store.roots)(source)
         if reaches_heldout(self.subject, benchmark, len(shelf)):
             raise RunError(f"{self.subject.label} was trained on examples of {source.name} that its loss is taken on")
         encoded = heldout(shelf, benchmark.seed, benchmark.examples)

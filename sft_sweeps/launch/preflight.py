@@ -191,7 +191,7 @@ def _encoded(source: Source, users: Sequence[Job], store: Store) -> "EncodedSour
     for job in users:
         if isinstance(job.subject, Stage) and (tokenizer := job.subject.model.tokenizer_path):
             recipe = job.subject.recipe
-            return prepare.wanted(source, Path(tokenizer), recipe.template, recipe.max_length).find(store.roots)
+            return prepare.encoded_key(source, Path(tokenizer), recipe.template, recipe.max_length).find(store.roots)
     return None
 
 
