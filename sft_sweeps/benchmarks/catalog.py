@@ -11,7 +11,7 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.data.mini import SOURCES
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.spec import Benchmark
 
 
@@ -63,7 +63,7 @@ def rows(benchmark: Benchmark) -> list[dict[str, object]]:
     else:
         path = Path(benchmark.path)
         try:
-            content, _ = content_of(path, benchmark.content)
+            content, _ = content_pin(path, benchmark.content)
             with packing.opened(path) as file:
                 text = file.read()
         except OSError as error:

@@ -11,7 +11,7 @@ from sft_sweeps.commands.command import Command
 from sft_sweeps.config.checks import ISOLATIONS, PROPERTIES
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.spec import Judge
@@ -152,8 +152,8 @@ def _judge(options: argparse.Namespace) -> Judge:
     return Judge(
         model=options.judge,
         revision="",
-        prompts=content_of(options.prompts)[0],
-        references=content_of(options.references)[0],
+        prompts=content_pin(options.prompts)[0],
+        references=content_pin(options.references)[0],
         temperature=0.0,
         max_tokens=2048,
         repeats=options.repeats,

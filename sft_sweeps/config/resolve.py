@@ -21,11 +21,11 @@ from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
 from sft_sweeps.config.train_schema import ModelConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ENCODED
 from sft_sweeps.identity import VERSIONS, canonical
 from sft_sweeps.models import tokenizer as vocabulary
-from sft_sweeps.models.pins import tokenizer_of, weights_of
+from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Cleaning, Component, Engine, Judge, Model, Recipe, Shape, Source
 
@@ -122,7 +122,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         unpinned = f"provisional:{entry.path or entry.file}"
         return (base if pin and not entry.path else replace(base, content=unpinned)), ""
     try:
-        content, rows = content_of(path, pin)
+        content, rows = content_pin(path, pin)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {entry.name} cannot be read: {error}") from error
     if content == pin:
@@ -163,7 +163,7 @@ def cleaning(entry: CleanConfig) -> Cleaning | None:
     }
     tags, path = "", entry.tags_file or ""
     if path:
-        tags = content_of(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
+        tags = content_pin(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
     made = Cleaning(**values, tags=tags, tags_path=path)
     return None if made == Cleaning() else made
 
@@ -180,12 +180,12 @@ def model(entry: ModelConfig) -> Model:
     tokenizer_path = entry.tokenizer or entry.folder or ("" if entry.weights != "init" else str(MINI_TOKENIZER))
     shape = Shape(**{name: getattr(entry.shape, name) for name in entry.shape.__dataclass_fields__})
     if entry.folder:
-        weights = weights_of(Path(entry.folder))
+        weights = weights_pin(Path(entry.folder))
     elif entry.weights == "init":
         weights = f"init:version={VERSIONS['init']}"
     else:
         weights = f"hub:{entry.weights}@{entry.revision}"
-    tokenizer, size = tokenizer_of(tokenizer_path) if tokenizer_path else (weights, 0)
+    tokenizer, size = tokenizer_pin(tokenizer_path) if tokenizer_path else (weights, 0)
     if not shape.vocab_size:
         shape = replace(shape, vocab_size=size)
     initialised = weights.startswith("init:")
@@ -260,7 +260,7 @@ def published_file(entry: BenchmarkConfig, folder: Path) -> tuple[str, str, int]
         path = Path(entry.path)
         if not path.is_file():
             raise RequestError(f"evaluate: there is no benchmark file {path}")
-        content, rows = content_of(path, entry.content)
+        content, rows = content_pin(path, entry.content)
         return str(path.absolute()), content, entry.rows if content == entry.content else rows
     return (str((folder / entry.file).absolute()) if entry.file else ""), entry.content, entry.rows
 
@@ -271,7 +271,7 @@ def judge(entry: MtBenchConfig, folder: Path) -> Judge:
     for key in ("prompts", "references"):
         place = Path(getattr(entry, key) or folder / getattr(entry, f"{key}_file"))
         pin = getattr(entry, f"{key}_content")
-        texts[key] = (str(place.absolute()), content_of(place, pin)[0] if place.is_file() else pin)
+        texts[key] = (str(place.absolute()), content_pin(place, pin)[0] if place.is_file() else pin)
     j = entry.judge
     return Judge(
         model=j.model,

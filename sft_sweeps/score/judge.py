@@ -21,7 +21,7 @@ import httpx
 from sft_sweeps.benchmarks.catalog import parse
 from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, rating, texts
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.spec import Judge
@@ -242,5 +242,5 @@ def missing(judge: Judge) -> Iterator[str]:
         name = f"evaluate.mt_bench.{key}"
         if not Path(path).is_file():
             yield f"{name}: there is no {path}. Place FastChat's file there, or set {name}=FILE."
-        elif content_of(Path(path), content)[0] != content:
+        elif content_pin(Path(path), content)[0] != content:
             yield f"{name}: {path} is not the planned file ({content}); plan again"

@@ -19,7 +19,7 @@ from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Source
 
 ROWS = b'{"question": "1+1?", "answer": "2"}\n' * 3
@@ -176,7 +176,7 @@ def tokenizer(folder: Path, content: Any = TOKENIZER, indent: int | None = None,
 def test_a_tokenizer_is_its_content_wherever_it_lies_and_however_it_is_written(tmp_path: Path) -> None:
     one, other = tokenizer(tmp_path / "a"), tokenizer(tmp_path / "b", dict(reversed(TOKENIZER.items())), indent=2)
     assert model(base(tokenizer=one)).id == model(base(tokenizer=other)).id
-    assert tokenizer_of(one + "/tokenizer.json") == tokenizer_of(one)
+    assert tokenizer_pin(one + "/tokenizer.json") == tokenizer_pin(one)
     assert model(base(tokenizer=one)).shape.vocab_size == 3
     changed = {**TOKENIZER, "model": {"vocab": {"a": 1, "b": 0}}}
     assert model(base(tokenizer=tokenizer(tmp_path / "c", changed))).id != model(base(tokenizer=one)).id
