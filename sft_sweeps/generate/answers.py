@@ -17,7 +17,7 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.mixture import heldout, source_finder
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.generate import hf
 from sft_sweeps.generate.hf import HFEngine
@@ -25,7 +25,7 @@ from sft_sweeps.generate.replicas import Replicas, opened
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.build import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source, Stage
+from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 
@@ -41,7 +41,7 @@ class Answerer:
     """A subject with its tokenizer and, once asked for, its weights on the engine."""
 
     def __init__(
-        self, subject: Subject, engine: Engine, store: Store, execution: Execution, stop: Callable[[], bool]
+        self, subject: Subject, engine: Engine, store: Store, execution: AnswerExecution, stop: Callable[[], bool]
     ) -> None:
         self.subject, self.wanted, self.store = subject, engine, store
         self.execution, self.batch_size, self.stop = execution, execution.generation_batch, stop
@@ -56,8 +56,7 @@ class Answerer:
     def engine(self) -> HFEngine | Replicas:
         """On the GPUs that there are."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
-        model = self.subject.model if isinstance(self.subject, Stage) else self.subject
-        seats = seated(folder, wanted, how, model)
+        seats = seated(folder, wanted, how, self.subject.model)
         label, python = self.subject.label, how.engine_python
         return opened(folder, wanted, seats, label=label, python=python, threads=how.threads, check=self.check)
 
@@ -172,7 +171,7 @@ class Answerer:
         return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
 
 
-def seated(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
+def seated(folder: Path, engine: Engine, execution: AnswerExecution, model: Model) -> list[str]:
     """A replica for each group of GPUs that holds the model; as many as asked for, or one, where it needs none."""
     names, gigabytes = hf.gpus()
     if not names or not model.gpus:
@@ -201,7 +200,11 @@ def _loss_row(example: Encoded, loss: float, tokens: int) -> AnswerRow:
 
 
 def generate(
-    subject: Subject, generations: Sequence[Generation], store: Store, execution: Execution, stop: Callable[[], bool]
+    subject: Subject,
+    generations: Sequence[Generation],
+    store: Store,
+    execution: AnswerExecution,
+    stop: Callable[[], bool],
 ) -> None:
     """Make those of the generations that are missing."""
     answerers: dict[Engine, Answerer] = {}

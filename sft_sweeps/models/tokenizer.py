@@ -1,4 +1,4 @@
-"""The tokenizer of a folder: found, converted where only SentencePiece's model is there, and compared with it.
+"""The tokenizer of a folder: read, converted where only SentencePiece's model is there, and compared with it.
 
 `content` is what a folder's tokenizer.json says; where there is a tokenizer.model alone, it is converted as
 transformers 4.33 did: merges in the order of the scores of what they make. transformers 5 orders them by id, which

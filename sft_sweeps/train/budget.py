@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files.json_files import append_line
 from sft_sweeps.train import ranks
 
@@ -55,7 +55,7 @@ def _peak(engine: Any, tokens: int) -> float:
     return ranks.most(float(torch.cuda.max_memory_allocated()))
 
 
-def of_start(execution: Execution, folder: Path) -> Execution:
+def of_start(execution: TrainExecution, folder: Path) -> TrainExecution:
     """What a start of the stage begins with: the configured budget, or what was left of it after memory ran out."""
     left = [entry["to"] for entry in history(folder)]
     if not left:

@@ -21,10 +21,9 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.encode.mixture import mixture_examples, source_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs.job import Job
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
@@ -48,9 +47,11 @@ def prepare(model: Model, store: Store) -> None:
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
 
-def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -> None:
+def train(
+    stage: Stage, store: Store, execution: TrainExecution, tracking: Tracking, stop: Stop, *, rendezvous: str = ""
+) -> None:
     """Train a stage from its parent's weights, from its newest resume state where there is one."""
-    folder, first, execution = store.folder(stage), os.environ.get("RANK", "0") == "0", job.execution
+    folder, first = store.folder(stage), os.environ.get("RANK", "0") == "0"
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
@@ -63,10 +64,10 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
         stop=stop,
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
-        rendezvous=meeting,
+        rendezvous=rendezvous,
     )
     started = time.monotonic()
-    attempt = Attempt(folder, job.tracking, stage.id, stage.label, plain(stage.recipe))
+    attempt = Attempt(folder, tracking, stage.id, stage.label, plain(stage.recipe))
     with mirrored(attempt) if first else nullcontext(), closing(Metrics(folder)) as metrics:
         digest = _drain(steps, metrics if first else None)
     if first:
@@ -119,7 +120,7 @@ def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -
     write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 
-def _environment(execution: Execution) -> dict[str, Any]:
+def _environment(execution: TrainExecution) -> dict[str, Any]:
     """Bit-for-bit equality is promised for equal execution only, so the record names it."""
     return {
         **asdict(execution),

@@ -12,7 +12,7 @@ import torch
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loss
 
@@ -33,7 +33,7 @@ class Batch:
         return filled + [([filler], [0.0])] * (most - len(filled))
 
 
-def plan_batch(examples: list[Encoded], recipe: Recipe, execution: Execution) -> Batch:
+def plan_batch(examples: list[Encoded], recipe: Recipe, execution: TrainExecution) -> Batch:
     """Spread the examples of a step over ranks and bins."""
     lengths = [len(example.input_ids) for example in examples]
     weight = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe)
@@ -47,7 +47,7 @@ def plan_batch(examples: list[Encoded], recipe: Recipe, execution: Execution) ->
 def prepared(
     encoded: Sequence[Encoded],
     recipe: Recipe,
-    execution: Execution,
+    execution: TrainExecution,
     steps: Sequence[int],
     seat: tuple[int, torch.device],
 ) -> Iterator[tuple[Batch, list[loss.Bin]]]:
