@@ -19,10 +19,10 @@ from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import drop_reason
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import digest, plain
-from sft_sweeps.models.pins import weights_of
+from sft_sweeps.models.pins import weights_pin
 from sft_sweeps.spec import Cleaning, Engine
 from sft_sweeps.store.answers import Answer, Journal, write_rows
 
@@ -70,8 +70,8 @@ def tag(file: Path, folder: Path, out: Path, asking: Asking, tell: Callable[[str
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     room = int(config["max_position_embeddings"]) - asking.max_new_tokens
     made = {
-        "file": content_of(file)[0],
-        "weights": weights_of(folder),
+        "file": content_pin(file)[0],
+        "weights": weights_pin(folder),
         "prompt": PROMPT,
         **{key: value for key, value in plain(asking).items() if key not in ("batch_size", "python")},
     }
@@ -186,7 +186,7 @@ def tags_in(answer: str) -> Iterator[str]:
 
 def removed(examples: Sequence[Example], tags: Path) -> Iterator[str]:
     """How many conversations the paper's rule drops by these tags, and how many words and code fences would."""
-    content = content_of(tags)[0]
+    content = content_pin(tags)[0]
     rules = {name: Cleaning(drop_tags=(name,), tags=content, tags_path=str(tags)) for name in DROPPED}
     rules["either"] = Cleaning(drop_tags=DROPPED, tags=content, tags_path=str(tags))
     counts = [f"{name} {_count(examples, rule):,}" for name, rule in rules.items()]

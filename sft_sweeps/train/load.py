@@ -77,7 +77,7 @@ def _fill(model: Any, parent: Path) -> None:
         part[count:].zero_()
 
 
-def _read(stored: weights.Stored, first: int, count: int) -> Tensor:
+def _read(stored: weights.StoredTensor, first: int, count: int) -> Tensor:
     """`count` numbers of the flat tensor."""
     if stored.dtype not in STORED:
         raise RunError(f"{stored.file} holds weights as {stored.dtype}. Valid: {', '.join(STORED)}.")

@@ -13,9 +13,9 @@ from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import drop_reason, read_tags
 from sft_sweeps.errors import Interrupted
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.generate import tagger
-from sft_sweeps.models.pins import weights_of
+from sft_sweeps.models.pins import weights_pin
 from sft_sweeps.spec import Cleaning
 from sft_sweeps.store.answers import Answer
 
@@ -117,7 +117,7 @@ def test_tags_of_every_turn_and_what_they_drop(
     assert "tags drop, of 4 conversations: code 1, math 1, either 2" in out
     assert "words and code fences, which stand in without tags, drop 1" in out
     made = json.loads(chats.with_name("tags.jsonl.made.json").read_text())
-    assert (made["file"], made["weights"]) == (content_of(chats)[0], weights_of(folder))
+    assert (made["file"], made["weights"]) == (content_pin(chats)[0], weights_pin(folder))
     rules = Cleaning(drop_tags=("code", "math"), tags="sha256:x", tags_path=str(chats.with_name("tags.jsonl")))
     reasons = [drop_reason(rules)(example) for example in read(chats, "c", max_bad_fraction=1.0).examples]
     assert reasons == ["tag_code", "tag_math", "", "", ""]
