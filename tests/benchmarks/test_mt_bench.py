@@ -83,7 +83,7 @@ def test_requests_are_fastchats(category: str, kind: str) -> None:
     rows = from_file.read(FIXTURES / "mt_bench_judge_prompts.jsonl")
     turns, answers, truth = ("What is {answer}?", "Why?\n"), ("One {question}.", " {ref_answer_1} }{"), ("1", "{2}")
     texts = mt_bench.texts(rows, [{"question_id": 7, "choices": [{"turns": list(truth)}]}])
-    made = gradings(mt_bench.Question("7", category, turns), answers, 0, texts)
+    made = gradings(Item("7", turns, {"category": category}), answers, 0, texts)
     prompts = {row["name"]: row for row in rows}
     for grading, name in zip(made, (f"{kind}-v1", f"{kind}-v1-multi-turn"), strict=True):
         given = truth if kind == "single-math" else ()
