@@ -9,14 +9,12 @@ runs out of memory all the same goes on with half the budget from its newest res
 import json
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
 from sft_sweeps.train import ranks
 
 log = logging.getLogger(__name__)
@@ -54,13 +52,13 @@ def _peak(engine: Any, tokens: int) -> float:
     return ranks.most(float(torch.cuda.max_memory_allocated()))
 
 
-def of_start(execution: Execution, folder: Path) -> Execution:
+def at_start(configured: int, folder: Path) -> int:
     """What a start of the stage begins with: the configured budget, or what was left of it after memory ran out."""
-    left = [entry["to"] for entry in history(folder)]
-    if not left:
-        return execution
-    configured = execution.token_budget
-    return replace(execution, token_budget=min(left[-1], configured) if configured else left[-1])
+    halved = history(folder)
+    if not halved:
+        return configured
+    left = int(halved[-1]["to"])
+    return min(left, configured) if configured else left
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -75,10 +75,13 @@ class TrainEngine:
     """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
     `universal`: what it will load was saved by another process count and converted (train/convert.py).
+    `token_budget` is the most tokens of one forward pass: the configured number (0: not found yet) until a resume
+    state or train/budget.py brings another.
     """
 
     def __init__(self, parent: Path, recipe: Recipe, execution: Execution, *, universal: bool = False) -> None:
         self.execution, self._universal = execution, universal
+        self.token_budget = execution.token_budget
         # It takes over the group that stands.
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
         self.processes, self.rank, self.device = dist.get_world_size(), dist.get_rank(), ranks.device()

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,14 +80,14 @@ def _attempt(
     finish: Callable[[TrainEngine], str],
 ) -> Generator[StepMetrics, None, str]:
     """Until the model is written, or memory runs out."""
-    # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
-    execution = ranks.from_first(budget.of_start(execution, folder))
     engine, done = _continued(parent, folder, recipe, execution, stop)
     try:
-        if not engine.execution.token_budget:
+        # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
+        engine.token_budget = ranks.from_first(budget.at_start(engine.token_budget, folder))
+        if not engine.token_budget:
             longest = max(len(example.input_ids) for example in encoded)
             most = longest * -(-recipe.batch_size // execution.processes)
-            engine.execution = replace(engine.execution, token_budget=budget.find(engine, longest, most))
+            engine.token_budget = budget.find(engine, longest, most)
         yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
         return finish(engine)
     finally:
@@ -114,7 +113,6 @@ def _continued(
     with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
         engine = TrainEngine(parent, recipe, execution, universal=other)
         resume.load(engine, folder, state, source)
-    engine.execution = ranks.from_first(budget.of_start(engine.execution, folder))
     return engine, state.step
 
 
@@ -129,7 +127,7 @@ def _steps(
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
     steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
-    coming = prepared(encoded, recipe, engine.execution, range(done, steps), (engine.rank, engine.device))
+    coming = prepared(engine, encoded, recipe, range(done, steps))
     started = saved_at = time.monotonic()
     save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0
     for step, (batch, rows) in enumerate(coming, start=done + 1):
@@ -160,7 +158,7 @@ def _backward(
         return engine.backward(rows)
     except torch.OutOfMemoryError:
         longest = max(len(example.input_ids) for example in encoded)
-        budget.halve(folder, step, engine.execution.token_budget, longest)
+        budget.halve(folder, step, engine.token_budget, longest)
     # Outside, so that what the traceback holds is free before the model is built again.
     raise budget.Halved
 

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,7 +77,7 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
             "seconds": round(time.monotonic() - started, 3),
             "save_seconds": resume_states.save_seconds(folder),
             **throughput(lines),
-            "execution": _environment(replace(execution, token_budget=used)),
+            "execution": {**_environment(execution), "token_budget": used},
             "budgets": budget.history(folder),
         }
         _record(folder, stage, extra, METRICS)

@@ -17,7 +17,6 @@ from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 from sft_sweeps.config.checks import LOSS_REDUCTIONS
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import attention, head, loss
@@ -120,7 +119,7 @@ def test_loss_and_gradient_equal_those_of_examples_alone(
     recipe = replace(RECIPE, loss_reduction=reduction, virtual_devices=4 * (reduction == "device_mean"))
     expected = reduced([(alone(plain, example), loss.supervised_tokens(example)) for example in chosen], reduction)
     expected.backward()
-    batch = plan_batch(chosen, recipe, Execution(processes=processes, token_budget=budget))
+    batch = plan_batch(chosen, recipe, processes, budget)
     found = 0.0
     for rank in range(processes):
         for in_row, weights in batch.rows(rank):
@@ -136,7 +135,7 @@ def test_loss_and_gradient_equal_those_of_examples_alone(
 
 def test_every_rank_has_as_many_bins_and_every_example_counts_once() -> None:
     chosen = examples(16)
-    batch = plan_batch(chosen, RECIPE, Execution(processes=3, token_budget=60))
+    batch = plan_batch(chosen, RECIPE, 3, 60)
     rows = [batch.rows(rank) for rank in range(3)]
     assert len({len(of_rank) for of_rank in rows}) == 1
     assert {len(of_rank) for of_rank in batch.bins} != {len(rows[0])}, "no rank needed filling: the test shows nothing"
