@@ -16,10 +16,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from sft_sweeps.config import cluster_checks
-from sft_sweeps.config.schema import Config, KindConfig, TrainConfig
+from sft_sweeps.config.schema import Config, EvaluateConfig, KindConfig, TrainConfig
 from sft_sweeps.config.source_schema import DataConfig, SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
+from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.strategies import ROLES, STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
 
@@ -35,7 +36,6 @@ MINI_BENCHMARKS = ("mini_math", "mini_code", "mini_general")
 RETENTIONS = ("all", "final", "scores")
 PUBLISHED = ("gsm8k", "humaneval", "mt_bench")
 BENCHMARKS = (*MINI_BENCHMARKS, *PUBLISHED, "heldout_loss")
-ENGINES = ("hf", "vllm")
 STYLES = {"gsm8k": ("query",), "humaneval": ("query", "instruct", "prefill"), "mt_bench": ("query",)}
 ISOLATIONS = ("auto", "kernel", "seccomp", "landlock", "bubblewrap", "none")
 PROPERTIES = ("fs", "net", "kill", "forge")
@@ -265,16 +265,24 @@ def _virtual_devices(train: TrainConfig) -> Iterator[str]:
     )
 
 
+def _engine(evaluate: EvaluateConfig) -> Iterator[str]:
+    yield from _one_of("evaluate.engine", evaluate.engine, ENGINES.names)
+    if evaluate.engine not in ENGINES.names:
+        return
+    backend = ENGINES.get(evaluate.engine)
+    if evaluate.engine_python and not backend.own_python:
+        fitting = ", ".join(name for name, other in ENGINES.all.items() if other.own_python)
+        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine={fitting}; leave it out"
+    if "heldout_loss" in evaluate.benchmarks and not backend.takes_losses:
+        yield f"evaluate.engine={evaluate.engine} takes no losses; leave heldout_loss out, or set evaluate.engine=hf"
+
+
 def _evaluate(c: Config) -> Iterator[str]:
     evaluate = c.evaluate
     for benchmark in evaluate.benchmarks:
         yield from _one_of("evaluate.benchmarks", benchmark, BENCHMARKS)
     yield from _one_of("evaluate.stages", evaluate.stages, ("all", "final"))
-    yield from _one_of("evaluate.engine", evaluate.engine, ENGINES)
-    if evaluate.engine == "hf" and evaluate.engine_python:
-        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine=vllm; leave it out"
-    if evaluate.engine == "vllm" and "heldout_loss" in evaluate.benchmarks:
-        yield f"evaluate.engine={evaluate.engine} takes no losses; leave heldout_loss out, or set evaluate.engine=hf"
+    yield from _engine(evaluate)
     if evaluate.benchmarks:
         published = set(evaluate.benchmarks) <= set(PUBLISHED)
         yield from _positive("evaluate.examples", evaluate.examples, 0 if published else 1)

@@ -20,8 +20,8 @@ from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import Execution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.generate import hf
-from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.replicas import Replicas, opened
+from sft_sweeps.generate.engine import AnswerEngine, Prompts, Sampling
+from sft_sweeps.generate.replicas import opened
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.build import Subject, reaches_heldout
@@ -53,7 +53,7 @@ class Answerer:
         return Encoder(self.store.tokenizer(self.subject), benchmark.template, benchmark.max_length or 1 << 30)
 
     @cached_property
-    def engine(self) -> HFEngine | Replicas:
+    def engine(self) -> AnswerEngine:
         """On the GPUs that there are."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
         model = self.subject.model if isinstance(self.subject, Stage) else self.subject
@@ -62,10 +62,9 @@ class Answerer:
         return opened(folder, wanted, seats, label=label, python=python, threads=how.threads, check=self.check)
 
     def close(self) -> None:
-        """End the replicas."""
-        engine = self.__dict__.get("engine")
-        if isinstance(engine, Replicas):
-            engine.close()
+        """End the engine's processes."""
+        if "engine" in self.__dict__:  # else no answer was missing
+            self.engine.close()
 
     def rows(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """The model's answers to every item (for held-out loss: its losses on them)."""
@@ -104,42 +103,36 @@ class Answerer:
         """One turn of those conversations that lack it."""
         if not missing:
             return
-        prompts, openings = [], []
+        ids, openings = [], []
         for item, sample in missing:
             said = [kept[item.id, sample, before]["answer"] for before in range(turn)]
             rounds = list(zip(item.turns[:turn], said, strict=True))
             openings.append(encoder.opening_ids(item.opening) if turn == 0 else [])
-            prompts.append([*encoder.prompt_ids(rounds, item.turns[turn]), *openings[-1]])
+            ids.append([*encoder.prompt_ids(rounds, item.turns[turn]), *openings[-1]])
 
-        def keep(place: int, answer: Answer) -> None:
-            item, sample = missing[place]
+        def keep(index: int, answer: Answer) -> None:
+            item, sample = missing[index]
             row = {"id": item.id, "sample": sample, "turn": turn, "ids": answer.ids, "finished": answer.finished}
-            row |= {"answer": encoder.decode([*openings[place], *answer.ids]), "prompt_tokens": len(prompts[place])}
+            row |= {"answer": encoder.decode([*openings[index], *answer.ids]), "prompt_tokens": len(ids[index])}
             kept[item.id, sample, turn] = row
             journal.add(row)
 
         def progress(done: int) -> None:
             self.check(done)
-            self.tell(done, len(prompts), benchmark.name)
+            self.tell(done, len(ids), benchmark.name)
 
-        self.self_check(prompts, encoder.eos_id)
-        sampling = [(item.temperature, seed_of(benchmark.seed, item.id, sample, turn)) for item, sample in missing]
-        self.engine.generate(
-            prompts,
-            benchmark.max_new_tokens,
-            self.batch_size,
-            encoder.eos_id,
-            progress,
-            keep=keep,
-            sampling=sampling,
-        )
+        seeds = [seed_of(benchmark.seed, item.id, sample, turn) for item, sample in missing]
+        sampling = [Sampling(item.temperature, seed) for (item, _), seed in zip(missing, seeds, strict=True)]
+        prompts = Prompts(ids, [benchmark.max_new_tokens] * len(ids), encoder.eos_id, sampling)
+        self.self_check(prompts)
+        self.engine.generate(prompts, self.batch_size, progress=progress, keep=keep)
 
-    def self_check(self, prompts: Sequence[Sequence[int]], eos_id: int) -> None:
+    def self_check(self, prompts: Prompts) -> None:
         """Once for each engine: an answer must not depend on the batch that it is made in."""
         if self.checked is not None:
             return
         self.check()
-        count, differing = self.checked = self.engine.self_check(prompts, self.batch_size, eos_id)
+        count, differing = self.checked = self.engine.self_check(prompts, self.batch_size)
         if differing <= count * DIFFERING:
             return
         text = f"{differing} of {count} answers of {self.subject.label} depend on the batch that they are made in"

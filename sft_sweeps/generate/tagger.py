@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
@@ -21,6 +21,7 @@ from sft_sweeps.data.tags import about
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.content import content_of
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.generate.engine import AnswerEngine, greedy
 from sft_sweeps.identity import digest, plain
 from sft_sweeps.models.pins import weights_of
 from sft_sweeps.spec import Cleaning, Engine
@@ -35,23 +36,6 @@ PROMPT = (
 TAG = re.compile(r'"tag"\s*:\s*("(?:[^"\\]|\\.)*")')
 BLOCK = 4096  # prompts that are made at once
 DROPPED = ("code", "math")  # what the paper drops
-
-
-class Answers(Protocol):
-    """The engines, as far as they are asked here."""
-
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        batch_size: int,
-        eos_id: int,
-        progress: Callable[[int], None],
-        *,
-        keep: Callable[[int, Answer], None],
-        sampling: Sequence[tuple[float, int]],
-    ) -> list[Answer]:
-        """Token ids in, token ids out."""
 
 
 @dataclass(frozen=True)
@@ -123,21 +107,18 @@ class _Asker:
             for start in range(0, len(left), BLOCK):
                 self._block(engine, left[start : start + BLOCK], len(queries))
         finally:
-            getattr(engine, "close", lambda: None)()  # replicas are processes
+            engine.close()
 
-    def _block(self, engine: Answers, some: Sequence[tuple[str, int, str]], total: int) -> None:
-        def keep(place: int, answer: Answer) -> None:
-            row_id, turn, _ = some[place]
+    def _block(self, engine: AnswerEngine, some: Sequence[tuple[str, int, str]], total: int) -> None:
+        def keep(index: int, answer: Answer) -> None:
+            row_id, turn, _ = some[index]
             text = self.encoder.decode(answer.ids)
             row = {"id": row_id, "sample": 0, "turn": turn, "answer": text, "ids": [], "finished": answer.finished}
             self.journal.add(row)
 
-        prompts = [self.prompt(text) for _, _, text in some]
-        greedy = [(0.0, 0)] * len(prompts)
-        asking, eos_id = self.asking, self.encoder.eos_id
-        engine.generate(
-            prompts, asking.max_new_tokens, asking.batch_size, eos_id, lambda _: None, keep=keep, sampling=greedy
-        )
+        ids = [self.prompt(text) for _, _, text in some]
+        prompts = greedy(ids, self.asking.max_new_tokens, self.encoder.eos_id)
+        engine.generate(prompts, self.asking.batch_size, keep=keep)
         self.tell(f"{len(self.journal.rows):,} of {total:,} queries are answered")
 
     def prompt(self, query: str) -> list[int]:
@@ -150,7 +131,7 @@ class _Asker:
         return ids
 
 
-def engine_of(folder: Path, asking: Asking) -> Answers:
+def engine_of(folder: Path, asking: Asking) -> AnswerEngine:
     """The engine with its weights, in as many replicas as the GPUs here hold."""
     from sft_sweeps.generate import hf, replicas
     from sft_sweeps.plan import engines

@@ -24,7 +24,7 @@ from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, State, Subject, reaches_heldout
-from sft_sweeps.plan.engines import version_of_vllm
+from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Generation, Model, Source, Stage
@@ -148,19 +148,20 @@ def _items(jobs: Sequence[Job], place: str) -> Iterator[str]:
 
 
 def _engines(jobs: Sequence[Job]) -> Iterator[str]:
-    """Whether vLLM is there, in the planned version; a cluster's nodes say it themselves."""
+    """Whether an engine of an environment of its own is there, in the planned version; a cluster's nodes check it."""
     for engine, python in {(g.engine, job.execution.engine_python) for job in jobs for g in job.generations}:
-        if engine.backend != "vllm" or not any(job.kind == "generate" for job in jobs):
+        backend = ENGINES.get(engine.backend)
+        if not backend.own_python or not any(job.kind == "generate" for job in jobs):
             continue
         try:
-            found = version_of_vllm(python)
+            installed = backend.version(python)
         except RequestError as error:
             yield str(error)
             continue
-        if (major := found.partition(".")[0]) != engine.version:
+        if (major := installed.partition(".")[0]) != engine.version:
             yield (
-                f"evaluate.engine_version={engine.version}: {python or sys.executable} has vLLM {found}; type "
-                f"evaluate.engine_version={major}"
+                f"evaluate.engine_version={engine.version}: {python or sys.executable} has {backend.title} "
+                f"{installed}; type evaluate.engine_version={major}"
             )
 
 

@@ -15,13 +15,14 @@ from training import RECIPE, SHAPE, examples
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from sft_sweeps.config.checks import LOSS_REDUCTIONS
+from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
-from sft_sweeps.train.steps import plan_batch
+from sft_sweeps.train.steps import plan_batch, prepared
 
 CPU = torch.device("cpu")
 
@@ -143,6 +144,40 @@ def test_every_rank_has_as_many_bins_and_every_example_counts_once() -> None:
         example.id for of_rank in rows for row, weights in of_rank for example, w in zip(row, weights, strict=True) if w
     ]
     assert sorted(counted) == sorted(example.id for example in chosen)
+
+
+def test_a_rank_is_filled_up_with_the_shortest_example() -> None:
+    """It is computed for nothing, so it must cost as little as there is."""
+    chosen = examples(16)
+    batch = plan_batch(chosen, RECIPE, 3, 60)
+    fillers = [
+        (len(row[0].input_ids), len(row)) for rank in range(3) for row, weights in batch.rows(rank) if not any(weights)
+    ]
+    assert fillers, "no rank needed filling: the test shows nothing"
+    assert set(fillers) == {(min(len(example.input_ids) for example in chosen), 1)}
+
+
+class OneRank:
+    """What laying out batches needs of an engine."""
+
+    processes, rank, device, token_budget = 1, 0, CPU, 60
+
+
+def test_the_recipes_seed_and_the_step_say_which_examples_come() -> None:
+    """Whatever was done before: a resumed stage goes on with the batches that are left."""
+    encoded = examples(40)
+    ids = tuple(example.id for example in encoded)
+
+    def taken(seed: int, steps: range) -> list[set[str]]:
+        made = prepared(OneRank(), encoded, replace(RECIPE, seed=seed), steps)  # type: ignore[arg-type]
+        return [{example.id for example in batch.examples} for batch, _ in made]
+
+    for seed in (0, 1):
+        expected = [batches.batch(ids, seed, RECIPE.batch_size, step) for step in range(4)]
+        assert taken(seed, range(4)) == [{ids[index] for index in step} for step in expected]
+        assert taken(seed, range(2, 4)) == taken(seed, range(4))[2:]
+    assert taken(0, range(2)) != taken(1, range(2))
+    assert taken(0, range(0)) == []
 
 
 def test_an_example_without_supervised_tokens_adds_nothing(base: Path) -> None:
