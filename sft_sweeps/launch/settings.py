@@ -1,5 +1,6 @@
 """How the jobs of a launch run: what conf/cluster, conf/deepspeed and conf/tracking say of each."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,44 +8,55 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.execution import Execution, Isolation, Tracking
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import memory
-from sft_sweeps.plan.build import Plan
+from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.spec import Stage
 
 
 def with_recompute(job: Job, config: Config) -> Job:
-    """The job with what its model and the GPUs decide of how it runs."""
+    """The job; a training job with `recompute` decided: as configured, else where the GPUs' memory is too small."""
     stage = job.subject
     if job.kind != "train" or not isinstance(stage, Stage):
         return job
-    gigabytes, asked = config.cluster.gpu_memory_gb, config.deepspeed.recompute
-    return replace(job, execution=memory.with_recompute(stage, job.execution, gigabytes, asked))
+    gigabytes, recompute = config.cluster.gpu_memory_gb, config.deepspeed.recompute
+    return replace(job, execution=memory.with_recompute(stage, job.execution, gigabytes, recompute))
 
 
 def with_tracking(job: Job, plan: Plan, config: Config, group: str) -> Job:
-    """The job with where its metrics are mirrored, and the axes by which people find it there."""
-    stage, where = job.subject, config.tracking
+    """The job; a training job with where its metrics are mirrored, and the axes by which people find it there."""
+    stage, tracking = job.subject, config.tracking
     if job.kind != "train" or not isinstance(stage, Stage):
         return job
     runs = [run for run in plan.runs if stage in run.stages]
-    axes = {
-        "model": stage.model.name,
-        "strategy": ",".join(dict.fromkeys(run.strategy for run in runs)),
-        "k": ",".join(dict.fromkeys(str(run.k) for run in runs if run.k is not None)),
-        "train_seed": str(stage.recipe.seed),
-        "data_seed": ",".join(dict.fromkeys(str(c.seed) for c in stage.mixture.components)),
-        **{f"fraction_{c.source.ability}": str(c.fraction) for c in stage.mixture.components},
-    }
     tags = tuple(dict.fromkeys(filter(None, (config.study.name, *(run.label for run in runs)))))
-    given = Tracking(where.name, where.project, where.entity or "", where.mode, group, tags, tuple(axes.items()))
-    return replace(job, tracking=given)
+    axes = tuple(_axes(stage, runs).items())
+    mirror = Tracking(tracking.name, tracking.project, tracking.entity or "", tracking.mode, group, tags, axes)
+    return replace(job, tracking=mirror)
+
+
+def _axes(stage: Stage, runs: Sequence[Run]) -> dict[str, str]:
+    """What a stage is within its sweep, as text; a stage that runs of several strategies share has all of them."""
+    components = stage.mixture.components
+    return {
+        "model": stage.model.name,
+        "strategy": _joined(run.strategy for run in runs),
+        "k": _joined(str(run.k) for run in runs if run.k is not None),
+        "train_seed": str(stage.recipe.seed),
+        "data_seed": _joined(str(component.seed) for component in components),
+        **{f"fraction_{component.source.ability}": str(component.fraction) for component in components},
+    }
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return ",".join(dict.fromkeys(texts))
 
 
 def _interpreter(python: str) -> str:
-    """A relative path from where the command was typed; a name is left to PATH."""
+    """An absolute path, for jobs run in other folders; a name without a folder is left to PATH."""
     return str(Path(python).absolute()) if "/" in python else python
 
 
 def execution_of(config: Config) -> Execution:
+    """How every job of a launch runs, before what a job's own model decides (`with_recompute`)."""
     cluster = config.cluster
     return Execution(
         processes=cluster.processes,

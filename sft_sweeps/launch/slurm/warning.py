@@ -17,26 +17,28 @@ from sft_sweeps.store.resume_states import save_seconds
 from sft_sweeps.store.store import RecordError, Store
 
 
-def warnings(jobs: Sequence[Job], plan: Plan, states: Mapping[str, State], store: Store, least: int) -> dict[str, int]:
-    """Seconds of warning for each training job, by its id."""
-    measured = _measured(plan, states, store)
-    found = {}
+def warning_seconds(
+    jobs: Sequence[Job], plan: Plan, states: Mapping[str, State], store: Store, least: int
+) -> dict[str, int]:
+    """Seconds of warning for each training job, at least `least`, by its id."""
+    by_model = _measured(plan, states, store)
+    seconds = {}
     for job in jobs:
         if job.kind == "train" and isinstance(job.subject, Stage):
-            own = save_seconds(store.folder(job.subject))
-            takes = own or measured.get(job.subject.model.id, 0.0) or cost.save_seconds(job.subject.model.shape)
-            found[job.id] = max(least, math.ceil(2 * takes))
-    return found
+            model, own = job.subject.model, save_seconds(store.folder(job.subject))
+            to_save = own or by_model.get(model.id, 0.0) or cost.save_seconds(model.shape)
+            seconds[job.id] = max(least, math.ceil(2 * to_save))
+    return seconds
 
 
 def _measured(plan: Plan, states: Mapping[str, State], store: Store) -> dict[str, float]:
-    """The longest save of finished stages, by model."""
-    found: dict[str, float] = {}
+    """Seconds that the longest save of a finished stage took, by its model's id; 0 where none is recorded."""
+    longest: dict[str, float] = {}
     for stage in plan.stages:
         record: dict[str, Any] | None = None
         if states[stage.id].state == "done":
             with contextlib.suppress(RecordError):
                 record = store.record(stage)
-        takes = float((record or {}).get("save_seconds", 0.0))
-        found[stage.model.id] = max(found.get(stage.model.id, 0.0), takes)
-    return found
+        seconds = float((record or {}).get("save_seconds", 0.0))
+        longest[stage.model.id] = max(longest.get(stage.model.id, 0.0), seconds)
+    return longest
