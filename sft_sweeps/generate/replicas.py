@@ -37,7 +37,7 @@ from sft_sweeps.spec import Engine
 from sft_sweeps.store.answers import Answer
 
 POLL_SECONDS = 0.2
-END_SECONDS = 5.0
+END_SECONDS = 5.0  # that a killed replica has to be gone
 CPU_SHARE = 0.4  # of the memory of a machine without GPUs, for all replicas of vLLM
 # What makes a Python find another's packages: an engine's own Python finds its own.
 OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSAFEPATH")
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 def opened(
     folder: Path,
     engine: Engine,
-    seats: Sequence[str],
+    devices: Sequence[str],
     *,
     label: str,
     python: str = "",
@@ -57,26 +57,26 @@ def opened(
 ) -> AnswerEngine:
     """The engine with its weights, in this process where one replica of it is enough; `label` is the log's.
 
-    `seats` are the replicas' CUDA_VISIBLE_DEVICES.
+    `devices` are the replicas' CUDA_VISIBLE_DEVICES.
     """
     backend = ENGINES.get(engine.backend)
-    if backend.in_process and len(seats) == 1:
+    if backend.in_process and len(devices) == 1:
         module, _, name = backend.in_process.partition(":")
         loaded: AnswerEngine = getattr(importlib.import_module(module), name)(folder, engine)
         return loaded
-    log.info("%d replicas of %s answer for %s", len(seats), engine.backend, label)
+    log.info("%d replicas of %s answer for %s", len(devices), engine.backend, label)
     python = python if backend.own_python else ""
-    return Replicas(folder, engine, seats, python=python, threads=threads, check=check)
+    return Replicas(folder, engine, devices, python=python, threads=threads, check=check)
 
 
 class Replicas:
-    """An AnswerEngine of as many replicas as there are `seats` (their CUDA_VISIBLE_DEVICES; "": no GPU)."""
+    """An AnswerEngine of as many replicas as there are `devices` (their CUDA_VISIBLE_DEVICES; "": no GPU)."""
 
     def __init__(
         self,
         folder: Path,
         engine: Engine,
-        seats: Sequence[str],
+        devices: Sequence[str],
         *,
         python: str = "",
         threads: int = 1,
@@ -87,13 +87,13 @@ class Replicas:
         self.backend = ENGINES.get(engine.backend)
         self.messages: queue.SimpleQueue[tuple[int, Message | None]] = queue.SimpleQueue()
         self.processes: list[subprocess.Popen[str]] = []
-        self.starting = len(seats)
+        self.starting = len(devices)
         settings: Message = {"file": _file_of(self.backend.serves), "folder": str(folder), "path": sys.path}
         settings |= {"version": engine.version, "dtype": engine.dtype, "threads": threads}
-        settings |= {"share": CPU_SHARE / len(seats)}
+        settings |= {"share": CPU_SHARE / len(devices)}
         try:
-            for seat in seats:
-                self._start(seat, settings | {"gpus": len(seat.split(",")) if seat else 0}, threads)
+            for visible in devices:
+                self._start(visible, settings | {"gpus": len(visible.split(",")) if visible else 0}, threads)
         except BaseException:
             self.close()
             raise
@@ -155,12 +155,12 @@ class Replicas:
                     pipe.close()
         self.processes = []
 
-    def _start(self, seat: str, settings: Mapping[str, Any], threads: int) -> None:
+    def _start(self, visible: str, settings: Mapping[str, Any], threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
         if self.python != sys.executable:
             environment = {key: value for key, value in environment.items() if key not in OURS}
-        if seat:
-            environment["CUDA_VISIBLE_DEVICES"] = seat
+        if visible:
+            environment["CUDA_VISIBLE_DEVICES"] = visible
         before = signal.pthread_sigmask(signal.SIG_BLOCK, replica.SIGNALS)  # none ends it before it ignores them
         try:
             process = subprocess.Popen(

@@ -48,9 +48,9 @@ class Asking:
     python: str = ""  # of vLLM's environment
 
 
-def tag(file: Path, folder: Path, out: Path, asking: Asking, tell: Callable[[str], None]) -> None:
-    """Write the tags of every conversation of a file that has an id; `tell` is told how far it is and what came out."""
-    examples = _examples(file, tell)
+def tag(file: Path, folder: Path, out: Path, asking: Asking, say: Callable[[str], None]) -> None:
+    """Write the tags of every conversation of a file that has an id; `say` gets lines of progress and results."""
+    examples = _examples(file, say)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     room = int(config["max_position_embeddings"]) - asking.max_new_tokens
     made = {
@@ -61,35 +61,35 @@ def tag(file: Path, folder: Path, out: Path, asking: Asking, tell: Callable[[str
     }
     journal = Journal(out.with_name(f".{out.name}.{digest(made)}.partial.jsonl"))
     try:
-        asker = _Asker(folder, asking, room, journal, tell)
+        asker = _Asker(folder, asking, room, journal, say)
         asker.ask([(e.id, turn, prompt) for e in examples for turn, (prompt, _) in enumerate(e.rounds)])
     finally:
         journal.close()
-    found, without = _gathered(examples, journal)
-    write_rows(out, ({"id": row_id, "tags": tags} for row_id, tags in found.items()))
+    tags_by_id, without = _gathered(examples, journal)
+    write_rows(out, ({"id": row_id, "tags": tags} for row_id, tags in tags_by_id.items()))
     counts = {"conversations": len(examples), "answers": len(journal.rows), "answers_without_tags": without}
     write_json(out.with_name(f"{out.name}.made.json"), {**made, **counts, "queries_cut": asker.cut})
-    tell(f"{len(examples):,} conversations, {len(journal.rows):,} answers, {without:,} of them without a tag")
+    say(f"{len(examples):,} conversations, {len(journal.rows):,} answers, {without:,} of them without a tag")
     for line in removed(examples, out):
-        tell(line)
+        say(line)
     Path(journal.file.name).unlink()
 
 
-def _examples(file: Path, tell: Callable[[str], None]) -> list[Example]:
+def _examples(file: Path, say: Callable[[str], None]) -> list[Example]:
     table = read(file, "tag", max_bad_fraction=1.0)
-    found = [example for example in table.examples if example.row_id]
-    if not found:
+    examples = [example for example in table.examples if example.row_id]
+    if not examples:
         raise RequestError(f"{file} has no conversation with an id. Tags are found by ids: add one to each row.")
-    if lost := table.rows - len({example.id for example in found}):
-        tell(f"{lost:,} of the {table.rows:,} rows have no id or cannot be used, and get no tags")
-    return found
+    if lost := table.rows - len({example.id for example in examples}):
+        say(f"{lost:,} of the {table.rows:,} rows have no id or cannot be used, and get no tags")
+    return examples
 
 
 class _Asker:
     """Puts queries to a model that is loaded when the first one is not answered yet."""
 
-    def __init__(self, folder: Path, asking: Asking, room: int, journal: Journal, tell: Callable[[str], None]) -> None:
-        self.folder, self.asking, self.journal, self.tell = folder, asking, journal, tell
+    def __init__(self, folder: Path, asking: Asking, room: int, journal: Journal, say: Callable[[str], None]) -> None:
+        self.folder, self.asking, self.journal, self.say = folder, asking, journal, say
         self.encoder = Encoder(folder, "vicuna_v1.1", 1 << 30)
         self.cut, self.room = 0, room
         if self.room < len(self.encoder.text_ids(PROMPT)):
@@ -119,7 +119,7 @@ class _Asker:
         ids = [self.prompt(text) for _, _, text in some]
         prompts = greedy(ids, self.asking.max_new_tokens, self.encoder.eos_id)
         engine.generate(prompts, self.asking.batch_size, keep=keep)
-        self.tell(f"{len(self.journal.rows):,} of {total:,} queries are answered")
+        self.say(f"{len(self.journal.rows):,} of {total:,} queries are answered")
 
     def prompt(self, query: str) -> list[int]:
         """The ids of a query's prompt; of a query that is too long, of its beginning."""
@@ -138,20 +138,20 @@ def engine_of(folder: Path, asking: Asking) -> AnswerEngine:
 
     names, gigabytes = hf.gpus()
     size = hf.held(folder, asking.engine).size(len(names), gigabytes) if names else 1
-    seats = engines.seats(names, size, 0) or [""]
-    return replicas.opened(folder, asking.engine, seats, label=folder.name, python=asking.python)
+    devices = engines.replica_devices(names, size, 0) or [""]
+    return replicas.opened(folder, asking.engine, devices, label=folder.name, python=asking.python)
 
 
 def _gathered(examples: Sequence[Example], journal: Journal) -> tuple[dict[str, list[str]], int]:
     """The tags of each conversation's id, and how many answers hold none; rows of one id have theirs together."""
     names = {example.id: example.row_id for example in examples}
-    found: dict[str, dict[str, None]] = {row_id: {} for row_id in names.values()}
+    tags_by_id: dict[str, dict[str, None]] = {row_id: {} for row_id in names.values()}
     without = 0
     for row in journal.rows:
         tags = list(tags_in(row["answer"]))
         without += not tags
-        found[names[row["id"]]] |= dict.fromkeys(tags)
-    return {row_id: list(tags) for row_id, tags in found.items()}, without
+        tags_by_id[names[row["id"]]] |= dict.fromkeys(tags)
+    return {row_id: list(tags) for row_id, tags in tags_by_id.items()}, without
 
 
 def tags_in(answer: str) -> Iterator[str]:

@@ -140,7 +140,7 @@ class Held:
         )
 
 
-def seats(devices: list[str], size: int, replicas: int) -> list[str]:
+def replica_devices(devices: list[str], size: int, replicas: int) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each replica: all that the devices have room for (0), or so many."""
     most = len(devices) // size
     if replicas > most:

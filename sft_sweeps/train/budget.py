@@ -1,9 +1,9 @@
 """The token budget: how many tokens one forward pass holds. Found by a probe, halved where memory runs out.
 
-The probe runs rows of weight zero, half as long as the longest example and as long, and notes the peak of each: what a
+The probe runs bins of weight zero, half as long as the longest example and as long, and notes the peak of each: what a
 token costs, and what is left, follow. Gradients of weight zero are zero, so that nothing remains of it. A stage that
 runs out of memory all the same goes on with half the budget from its newest resume state, with the same batches:
-`budgets.jsonl` tells of each time, and the next start of the stage begins where that left off. Nobody's batches change.
+`budgets.jsonl` has a line for each time, and the next start begins where that left off. Nobody's batches change.
 """
 
 import json
@@ -35,13 +35,16 @@ def find(engine: Any, longest: int, most: int) -> int:
         return max(longest, CPU_BUDGET)
     peaks = [_peak(engine, tokens) for tokens in (max(1, longest // 2), longest)]
     capacity = -ranks.most(-float(torch.cuda.mem_get_info()[1]))  # the smallest device's
-    found = fitting(peaks, longest, most, SHARE * capacity)
-    log.info("token budget %d: %.1f GB at %d tokens, of %.1f GB", found, peaks[1] / 1e9, longest, capacity / 1e9)
-    return found
+    budget = fitting(peaks, longest, most, SHARE * capacity)
+    log.info("token budget %d: %.1f GB at %d tokens, of %.1f GB", budget, peaks[1] / 1e9, longest, capacity / 1e9)
+    return budget
 
 
 def fitting(peaks: list[float], longest: int, most: int, capacity: float) -> int:
-    """From the peaks (bytes) of half the longest example and of the whole, along a line."""
+    """The tokens that fit into `capacity` bytes, at most `most` and at least the longest example's.
+
+    `peaks` are the bytes at half the longest example and at the whole; memory grows along the line through them.
+    """
     half = longest - max(1, longest // 2)
     a_token = max((peaks[1] - peaks[0]) / half, 1.0) if half else 1.0
     return max(longest, min(most, longest + int((capacity - peaks[1]) / a_token)))
@@ -68,13 +71,13 @@ def history(folder: Path) -> list[dict[str, Any]]:
         lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    found = []
+    entries = []
     for line in lines:
         try:
-            found.append({"to": int(json.loads(line)["to"]), **json.loads(line)})
+            entries.append({"to": int(json.loads(line)["to"]), **json.loads(line)})
         except (ValueError, KeyError, TypeError):
             log.warning("%s has a line that cannot be read: %s", folder / RECORD, line[:80])
-    return found
+    return entries
 
 
 def halve(folder: Path, step: int, budget: int, longest: int) -> None:

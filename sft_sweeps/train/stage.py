@@ -41,14 +41,14 @@ Stop = Callable[[], bool]
 def prepare(model: Model, store: Store) -> None:
     """Materialise a randomly initialised base model."""
     folder = store.folder(model)
-    with TemporaryDirectory() as place:
-        train_tokenizer.copy(Path(model.tokenizer_path), Path(place))
-        files = sorted(Path(place).iterdir())
+    with TemporaryDirectory() as tokenizer:
+        train_tokenizer.copy(Path(model.tokenizer_path), Path(tokenizer))
+        files = sorted(Path(tokenizer).iterdir())
         init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
 
-def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -> None:
+def train(stage: Stage, store: Store, job: Job, stop: Stop, rendezvous: str = "") -> None:
     """Train a stage from its parent's weights, from its newest resume state where there is one."""
     folder, first, execution = store.folder(stage), os.environ.get("RANK", "0") == "0", job.execution
     encoded, account = examples_of(stage, store)
@@ -63,7 +63,7 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
         stop=stop,
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
-        rendezvous=meeting,
+        rendezvous=rendezvous,
     )
     started = time.monotonic()
     attempt = Attempt(folder, job.tracking, stage.id, stage.label, plain(stage.recipe))
@@ -96,11 +96,11 @@ def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, An
 
 def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians over the steps, without the first: tokens a second, and MFU where the device's peak is known."""
-    found: dict[str, Any] = {}
+    medians: dict[str, Any] = {}
     for key in ("tokens_per_second", "mfu"):
         values = [line[key] for line in lines[1:] or lines if line.get(key) is not None]
-        found |= {key: round(statistics.median(values), 4)} if values else {}
-    return found
+        medians |= {key: round(statistics.median(values), 4)} if values else {}
+    return medians
 
 
 def _drain(steps: Any, metrics: Metrics | None) -> str:

@@ -23,13 +23,13 @@ class Batch:
     weights: list[float]
     bins: list[list[list[int]]]  # [rank][bin][example]
 
-    def rows(self, rank: int) -> list[tuple[list[Encoded], list[float]]]:
+    def of_rank(self, rank: int) -> list[tuple[list[Encoded], list[float]]]:
         """A rank's bins as (examples, weights); as many on every rank, its shortest example at weight zero as filler.
 
         All ranks run as many forward passes, since each passes through the same collectives.
         """
-        most = max(len(of_rank) for of_rank in self.bins)
-        filled = [([self.examples[at] for at in row], [self.weights[at] for at in row]) for row in self.bins[rank]]
+        most = max(map(len, self.bins))
+        filled = [([self.examples[at] for at in each], [self.weights[at] for at in each]) for each in self.bins[rank]]
         filler = min(self.examples, key=lambda example: len(example.input_ids))
         return filled + [([filler], [0.0])] * (most - len(filled))
 
@@ -41,7 +41,7 @@ def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_bu
     bins = []
     for share in batches.share(lengths, processes):
         packed = batches.bins([lengths[at] for at in share], token_budget)
-        bins.append([[share[at] for at in row] for row in packed])
+        bins.append([[share[at] for at in each] for each in packed])
     return Batch(examples, weights, bins)
 
 
@@ -54,7 +54,9 @@ def prepared(
     def make(step: int) -> tuple[Batch, list[loss.Bin]]:
         indices = batches.batch(ids, recipe.seed, recipe.batch_size, step)
         batch = plan_batch([encoded[index] for index in indices], recipe, engine.processes, token_budget)
-        return batch, [loss.to_row(examples, weights, engine.device) for examples, weights in batch.rows(engine.rank)]
+        return batch, [
+            loss.to_bin(examples, weights, engine.device) for examples, weights in batch.of_rank(engine.rank)
+        ]
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
         coming = thread.submit(make, steps[0]) if steps else None

@@ -25,7 +25,7 @@ from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.replicas import Replicas
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan import engines
-from sft_sweeps.plan.engines import Held, seats
+from sft_sweeps.plan.engines import Held, replica_devices
 from sft_sweeps.spec import Engine, Generation, Shape
 from sft_sweeps.store.answers import ITEMS, JOURNAL, read_rows
 from sft_sweeps.store.store import Store
@@ -167,9 +167,9 @@ def test_a_machine_is_filled_with_a_model_that_needs_gpus(tmp_path: Path, monkey
     tiny.write(tmp_path)
     monkeypatch.setattr(hf, "gpus", lambda: ([str(n) for n in range(8)], 80.0))
     for gpus, asked, expected in ((0, 0, [""]), (0, 2, ["", ""]), (8, 0, list("01234567")), (8, 3, ["0", "1", "2"])):
-        assert answers.seated(tmp_path, ENGINE, Execution(replicas=asked), model(gpus=gpus)) == expected
+        assert answers.replica_devices(tmp_path, ENGINE, Execution(replicas=asked), model(gpus=gpus)) == expected
     monkeypatch.setattr(hf, "gpus", lambda: ([], 0.0))
-    assert answers.seated(tmp_path, ENGINE, Execution(), model(gpus=8)) == [""]
+    assert answers.replica_devices(tmp_path, ENGINE, Execution(), model(gpus=8)) == [""]
 
 
 def llama(heads: int, hidden: int, count: int, inner: int, kv_heads: int = 0) -> Shape:
@@ -199,7 +199,7 @@ def test_replicas_of_as_few_gpus_as_hold_the_model(
 ) -> None:
     held = Held(name, LLAMA[name], "bf16", backend)
     assert held.size(gpus, gigabytes) == size
-    found = seats([str(n) for n in range(gpus)], size, 0)
+    found = replica_devices([str(n) for n in range(gpus)], size, 0)
     assert len(found) == replicas
     used = [device for seat in found for device in seat.split(",")]
     assert len(set(used)) == len(used) == size * replicas
@@ -215,8 +215,8 @@ def test_what_does_not_divide_is_refused() -> None:
     with pytest.raises(
         RequestError, match=r"cluster.replicas=5 of 2 GPUs need 10, 8 are here; type cluster.replicas=4"
     ):
-        seats([str(n) for n in range(8)], 2, 5)
-    assert seats(["GPU-a", "GPU-b", "GPU-c"], 2, 0) == ["GPU-a,GPU-b"]
+        replica_devices([str(n) for n in range(8)], 2, 5)
+    assert replica_devices(["GPU-a", "GPU-b", "GPU-c"], 2, 0) == ["GPU-a,GPU-b"]
     assert engines.ROOM == 0.75
 
 

@@ -166,7 +166,7 @@ def test_every_attack_is_held(mode):
     """As the user who runs the tests; what is only meant to be slow is tried once."""
     results = list(attacks.suite(Isolation(mode=mode), lambda attack: mode == "auto" or attack.property != "limits"))
     assert len(results) == (44 if mode == "auto" else 35)
-    assert [(result.attack.name, result.said) for result in results if not result.held] == []
+    assert [(result.attack.name, result.reason) for result in results if not result.held] == []
 
 
 def as_ordinary_user(script: str) -> str:

@@ -104,8 +104,8 @@ def probed(base: str) -> str:
             engine = TrainEngine(Path(base), RECIPE, execution)
             for tokens in probes:
                 engine.probe(tokens)
-            rows = plan_batch(examples(16), RECIPE, 1, execution.token_budget).rows(0)
-            norm = engine.step([loss.to_row(*row, engine.device) for row in rows], 1e-3)[1]
+            rows = plan_batch(examples(16), RECIPE, 1, execution.token_budget).of_rank(0)
+            norm = engine.step([loss.to_bin(*row, engine.device) for row in rows], 1e-3)[1]
             found.append((norm, {name: tensor.clone() for name, tensor in engine.full_weights()}))
             engine.close()
     (norm, weights), (other_norm, others) = found
