@@ -30,7 +30,7 @@ import torch
 from bench import lengths
 from bench.trl_speed import Batches, dataset, write_tokenizer
 from bench.zero_overhead import RECIPE
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan import cost
 from sft_sweeps.spec import Shape
 
@@ -70,7 +70,7 @@ def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> t
     from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import prepared
 
-    execution = Execution(threads=8, token_budget=way.size, zero_stage=way.zero_stage, recompute=way.recompute)
+    execution = TrainExecution(threads=8, token_budget=way.size, zero_stage=way.zero_stage, recompute=way.recompute)
     execution = replace(execution, whole_parameters=0)
     prepare_process(execution)
     torch.use_deterministic_algorithms(way.deterministic)

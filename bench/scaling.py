@@ -17,7 +17,7 @@ from typing import Any
 from bench import lengths
 from bench.trl_speed import SHAPE
 from bench.zero_overhead import RECIPE
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 
 RECIPE_HERE = replace(RECIPE, loss_reduction="token_mean", max_length=2048)
@@ -31,7 +31,7 @@ def train(seat: tuple[int, int], base: str, profile: str, steps: int, answers: A
     from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
-    execution = Execution(processes=processes)
+    execution = TrainExecution(processes=processes)
     prepare_process(execution)
     taken, losses = [], []
     with ranks.process_group(processes, f"{base}.meeting"):

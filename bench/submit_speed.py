@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench.status_speed import planned
 from sft_sweeps.config.cluster_schema import ClusterConfig
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Executions
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch.slurm.submit import Submitter
 from sft_sweeps.plan.build import Plan
@@ -69,8 +69,7 @@ def submit(plan: Plan, root: Path) -> tuple[float, int, int]:
     """Seconds, jobs, calls of a first launch into an empty store; its jobs are cancelled."""
     store = Store(root)
     started = time.perf_counter()
-    states = survey(plan, store)
-    jobs = missing(plan, states, str(root.absolute()), Execution())
+    jobs = missing(survey(plan, store), Executions())
     sweep = freeze(plan, store, "speed", "", [])
     done = Submitter(jobs, store, sweep, CLUSTER, {}).run()
     took = time.perf_counter() - started

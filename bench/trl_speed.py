@@ -30,7 +30,7 @@ import torch
 from bench import lengths
 from bench.zero_overhead import RECIPE
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Shape
 from sft_sweeps.train import loss, ranks
@@ -46,7 +46,7 @@ Round = Callable[[], tuple[float, list[float]]]  # CPU seconds, losses
 
 def ours(base: Path, batches: Batches) -> Round:
     """The engine as a stage has it, ZeRO-3 in one process; the batches are laid out in the time that is measured."""
-    execution, recipe = Execution(), replace(RECIPE, loss_reduction="token_mean", max_length=2048)
+    execution, recipe = TrainExecution(), replace(RECIPE, loss_reduction="token_mean", max_length=2048)
     engine = TrainEngine(base, recipe, execution)
 
     def train() -> tuple[float, list[float]]:
@@ -124,7 +124,7 @@ def serve(pipe: Any, way: str, base: str, profile: str, steps: int) -> None:
     batches = lengths.batches(profile, steps, SHAPE.vocab_size)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         if way == "ours":
-            prepare_process(Execution())
+            prepare_process(TrainExecution())
             stack.enter_context(ranks.process_group(1))
             train = ours(Path(base), batches)
         else:

@@ -179,9 +179,24 @@ class Model:
         return self.name
 
     @property
+    def model(self) -> "Model":
+        """Itself, as a stage's is the base model that its chain begins with."""
+        return self
+
+    @property
+    def chain(self) -> "tuple[Stage, ...]":
+        """The stages that made it: none."""
+        return ()
+
+    @property
     def initialised(self) -> bool:
         """Whether its weights are made here, from a seed."""
         return self.weights.startswith("init:")
+
+    @property
+    def made(self) -> bool:
+        """Whether a job makes its weights."""
+        return self.initialised
 
     @property
     def provisional(self) -> bool:
@@ -213,7 +228,18 @@ class Stage:
 
     @cached_property
     def model(self) -> Model:
-        return self.parent if isinstance(self.parent, Model) else self.parent.model
+        """The base model that its chain begins with."""
+        return self.parent.model
+
+    @property
+    def chain(self) -> "tuple[Stage, ...]":
+        """The stages that made it, from the first to itself."""
+        return (*self.parent.chain, self)
+
+    @property
+    def made(self) -> bool:
+        """Whether a job makes its weights."""
+        return True
 
     @property
     def provisional(self) -> bool:

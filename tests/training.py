@@ -24,7 +24,7 @@ import numpy as np
 import values
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.spec import Shape
 
@@ -263,7 +263,7 @@ def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:
         Path(job.folder),
         examples(),
         replace(RECIPE, **job.recipe),
-        Execution(processes=processes, **job.execution),
+        TrainExecution(processes=processes, **job.execution),
         stop=lambda: bool(job.stop_at) and done + 1 >= job.stop_at and os.environ["RANK"] == str(processes - 1),
         rendezvous=rendezvous,
         chat_template="{{ messages }}",

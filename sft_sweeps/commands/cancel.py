@@ -27,11 +27,11 @@ from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import maker
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import Submitted
 from sft_sweeps.plan.build import Plan, Subject
 from sft_sweeps.slurm import queue as slurm
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Stage
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
@@ -146,7 +146,7 @@ def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submit
 
 def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue) -> dict[str, str]:
     """The jobs that other sweeps' living jobs need, each with the name of such a sweep."""
-    makes = {s.job for s in mine if s.job.startswith(("train-", "prepare-"))}
+    makes = {s.job for s in mine if KINDS[s.job.partition("-")[0]].makes_model}
     subjects = {job.partition("-")[2] for job in makes}
     needed: dict[str, str] = {}
     for other in sweeps(store) if makes else ():
@@ -174,9 +174,9 @@ def _asks_for(sweep: Sweep, subjects: Iterable[str]) -> bool:
 
 def _makers(subject: Subject | None) -> Iterator[str]:
     """The jobs that make a subject and all that it is made from."""
-    while subject is not None:
-        yield maker(subject)
-        subject = subject.parent if isinstance(subject, Stage) else None
+    if subject is not None:
+        yield maker(subject.model)
+        yield from map(maker, subject.chain)
 
 
 def carry_out(jobs: Sequence[Submitted], sweep: Sweep, store: Store) -> list[Submitted]:

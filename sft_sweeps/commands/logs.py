@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from sft_sweeps.commands.command import Command, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
-from sft_sweeps.jobs.job import Kind
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
@@ -30,7 +29,6 @@ from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
 from sft_sweeps.terminal import LAUNCH
 
-KINDS: tuple[str, ...] = get_args(Kind)
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16

@@ -6,9 +6,10 @@ Single values are checked by their fields (cluster_schema.py); what this cluster
 import re
 from collections.abc import Iterator
 
-from sft_sweeps.config.cluster_schema import KINDS, ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.config.train_schema import ModelConfig
 from sft_sweeps.errors import nearest
+from sft_sweeps.jobs.kinds import KINDS
 
 # Flags of sbatch that have a key of their own, and those by which a sweep is held together.
 KEYS = {

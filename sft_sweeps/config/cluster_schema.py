@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 
 from sft_sweeps.config.slurm_texts import gpu_type, memory_size, module_name, shell_command, srun_flag, time_limit
-from sft_sweeps.ranges import at_least, checked, one_of
-
-KINDS = ("encode", "prepare", "train", "generate", "score", "judge")
+from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.ranges import at_least, checked
 
 
 @dataclass
@@ -31,8 +30,8 @@ def _kinds() -> dict[str, KindConfig]:
 class ClusterConfig:
     """Where a sweep runs. conf/cluster/slurm.yaml says what a site sets."""
 
-    name: str = one_of("local", "slurm", "auto", default="local")
-    """`auto` is Slurm where `sbatch` is found, else this machine."""
+    name: str = "local"
+    """A launcher's (launch/launchers.py, which checks it); `auto` is Slurm where `sbatch` is found, else `local`."""
     jobs: int = at_least(0, default=0)
     """On this machine, jobs at the same time; 0: as many as the cores carry."""
     processes: int = at_least(1, default=1)

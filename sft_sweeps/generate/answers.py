@@ -17,7 +17,7 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.mixture import finder, heldout
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.generate import hf
 from sft_sweeps.generate.engine import AnswerEngine, Prompts, Sampling
@@ -25,7 +25,7 @@ from sft_sweeps.generate.replicas import opened
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.build import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source, Stage
+from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 
@@ -41,7 +41,7 @@ class Answerer:
     """A subject with its tokenizer and, once asked for, its weights on the engine."""
 
     def __init__(
-        self, subject: Subject, engine: Engine, store: Store, execution: Execution, stop: Callable[[], bool]
+        self, subject: Subject, engine: Engine, store: Store, execution: AnswerExecution, stop: Callable[[], bool]
     ) -> None:
         self.subject, self.wanted, self.store = subject, engine, store
         self.execution, self.batch_size, self.stop = execution, execution.generation_batch, stop
@@ -56,8 +56,7 @@ class Answerer:
     def engine(self) -> AnswerEngine:
         """On the GPUs that there are."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
-        model = self.subject.model if isinstance(self.subject, Stage) else self.subject
-        devices = replica_devices(folder, wanted, how, model)
+        devices = replica_devices(folder, wanted, how, self.subject.model)
         label, python = self.subject.label, how.engine_python
         return opened(folder, wanted, devices, label=label, python=python, threads=how.threads, check=self.check)
 
@@ -165,7 +164,7 @@ class Answerer:
         return [_loss_row(example, *loss) for example, loss in zip(encoded, losses, strict=True)]
 
 
-def replica_devices(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
+def replica_devices(folder: Path, engine: Engine, execution: AnswerExecution, model: Model) -> list[str]:
     """CUDA_VISIBLE_DEVICES of each replica: each has the GPUs that hold the model, or "" where it needs none."""
     names, gigabytes = hf.gpus()
     if not names or not model.gpus:
@@ -194,7 +193,11 @@ def _loss_row(example: Encoded, loss: float, tokens: int) -> AnswerRow:
 
 
 def generate(
-    subject: Subject, generations: Sequence[Generation], store: Store, execution: Execution, stop: Callable[[], bool]
+    subject: Subject,
+    generations: Sequence[Generation],
+    store: Store,
+    execution: AnswerExecution,
+    stop: Callable[[], bool],
 ) -> None:
     """Make those of the generations that are missing."""
     answerers: dict[Engine, Answerer] = {}
@@ -203,14 +206,17 @@ def generate(
             if store.record(generation) is None:
                 wanted = generation.engine
                 answerer = answerers.setdefault(wanted, Answerer(subject, wanted, store, execution, stop))
-                keep(generation, answerer, store)
+                _complete(generation, answerer, store)
     finally:
         for answerer in answerers.values():
             answerer.close()
 
 
-def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
-    """Keep a model's answers; the record says how many were cut off before their end, or had no room to begin."""
+def _complete(generation: Generation, answerer: Answerer, store: Store) -> None:
+    """Make what is missing of a generation and write it.
+
+    The record says how many answers were cut off before their end, or had no room to begin.
+    """
     answerer.check()
     folder, started = store.generation(generation), time.monotonic()
     rows = answerer.rows(generation.benchmark, folder)
@@ -222,15 +228,15 @@ def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
         "seconds": round(time.monotonic() - started, 3),
     }
     if generation.benchmark.generates:
-        extra |= _told(generation, rows)
+        extra |= _counts(generation, rows)
     if answerer.checked is not None:
         extra["self_check"] = dict(zip(("prompts", "differing"), answerer.checked, strict=True))
     write_record(folder, generation.payload, files, extra)
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
-def _told(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
-    """Tokens written, and the turns that the model's positions left no room for: they are empty, and never silently."""
+def _counts(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
+    """Tokens written, and the turns that the model's positions left no room for: they are empty, which is logged."""
     turns = [turn for row in rows for turn in zip(row["tokens"], row["finished"], strict=True)]
     without_room = sum(not ids and not finished for ids, finished in turns)
     if without_room:

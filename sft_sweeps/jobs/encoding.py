@@ -55,13 +55,13 @@ def uses(items: Iterable[Stage | Generation]) -> Iterator[Use]:
     """What stages are trained on and held-out losses are taken on, of sources that are not generated."""
     for item in items:
         if isinstance(item, Stage):
-            recipe = item.recipe
-            found = [(c.source, item.model, recipe.template, recipe.max_length) for c in item.mixture.components]
+            model, template, length = item.model, item.recipe.template, item.recipe.max_length
+            sources = [component.source for component in item.mixture.components]
         else:
-            subject, benchmark = item.subject, item.benchmark
-            model = subject.model if isinstance(subject, Stage) else subject
-            found = [(benchmark.source, model, benchmark.template, benchmark.max_length)] if benchmark.source else []
-        yield from (use for use in found if use[0].rows_from != "generated")
+            benchmark = item.benchmark
+            model, template, length = item.subject.model, benchmark.template, benchmark.max_length
+            sources = [benchmark.source] if benchmark.source else []
+        yield from ((source, model, template, length) for source in sources if source.rows_from != "generated")
 
 
 def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
@@ -69,8 +69,8 @@ def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
     known: dict[Any, Encoding | None] = {}
     found = []
     for job in jobs:
-        items = [job.subject] if job.kind == "train" and isinstance(job.subject, Stage) else []
-        for use in uses([*items, *(job.generations if job.kind == "generate" else ())]):
+        stages = [job.stage] if job.stage else []
+        for use in uses([*stages, *(job.generations if job.kind == "generate" else ())]):
             alike = _alike(use)
             if alike not in known:
                 known[alike] = _lacking(use, store)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from sft_sweeps.config.grid import Point
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs import retention
 from sft_sweeps.launch import preflight, sources
 from sft_sweeps.launch.download import download_all
@@ -22,7 +23,6 @@ from sft_sweeps.launch.show import say_notes, write_plan
 from sft_sweeps.plan import build as planning
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Stage
 from sft_sweeps.store import sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
@@ -34,7 +34,7 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     config, out = points[0].config, console()
     work = _checked_work(plan, points, out)
     _show_notes(work, out)
-    write_plan(work.plan, work.states, work.bill, config)
+    write_plan(work.survey, work.bill, config)
     sweep = _freeze(work, points)
     work = replace(work, jobs=[with_tracking(job, work.plan, config, sweep.name) for job in work.jobs])
     say(out, f"sweep {sweep.name}: {_summary(work)}")
@@ -65,7 +65,7 @@ def _check(work: MissingWork, failed_downloads: Mapping[Path, str]) -> None:
     config, launcher = work.config, launcher_of(work.config)
     policy = launcher.disk_policy(config)
     problems = [
-        *preflight.problems(work.plan, work.states, work.jobs, work.store, policy, failed_downloads=failed_downloads),
+        *preflight.problems(work.survey, work.jobs, policy, failed_downloads),
         *dict.fromkeys(_too_little_gpu_memory(work)),
         *filter(None, [work.bill.problem()]),
         *launcher.problems(work),
@@ -76,8 +76,8 @@ def _check(work: MissingWork, failed_downloads: Mapping[Path, str]) -> None:
 
 def _too_little_gpu_memory(work: MissingWork) -> Iterator[str]:
     for job in work.jobs:
-        if job.kind == "train" and isinstance(job.subject, Stage):
-            text = memory.problem(job.subject, job.execution, work.config.cluster.gpu_memory_gb)
+        if job.stage and isinstance(job.execution, TrainExecution):
+            text = memory.problem(job.stage, job.execution, work.config.cluster.gpu_memory_gb)
             if text:
                 yield text
 
@@ -106,7 +106,7 @@ def _summary(work: MissingWork) -> str:
     plan, kinds = work.plan, Counter(job.kind for job in work.jobs)
     if not work.jobs:
         return f"nothing to do: all {len(plan.stages)} stages are trained, all {len(plan.scores)} scores are there"
-    resumed = sum(job.kind == "train" and resume_step(work.store.folder(job.subject)) > 0 for job in work.jobs)
+    resumed = sum(resume_step(work.store.folder(job.stage)) > 0 for job in work.jobs if job.stage)
     judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"

@@ -9,6 +9,7 @@ from typing import Protocol
 from rich.console import Console
 
 from sft_sweeps.config.schema import Config
+from sft_sweeps.errors import nearest
 from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.local.launcher import LocalLauncher
 from sft_sweeps.launch.missing import MissingWork
@@ -36,6 +37,14 @@ class JobLauncher(Protocol):
 LAUNCHERS: Registry[JobLauncher] = Registry(
     "launcher", "sft_sweeps.launchers", lambda: {"local": LocalLauncher(), "slurm": SlurmLauncher()}
 )
+
+
+def problems(config: Config) -> list[str]:
+    """What is wrong with `cluster.name`."""
+    name, valid = config.cluster.name, (*LAUNCHERS.names, AUTO)
+    if name in valid:
+        return []
+    return [f"cluster.name={name} is unknown; valid: {', '.join(valid)}{nearest(name, valid, 'cluster.name=')}"]
 
 
 def launcher_of(config: Config) -> JobLauncher:

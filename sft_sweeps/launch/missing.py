@@ -1,41 +1,44 @@
 """What a plan still lacks: the jobs that are missing now, how each would run, and what judging them will cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.config.schema import Config
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.launch import sources
-from sft_sweeps.launch.settings import execution_of, with_recompute
-from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.launch.settings import executions_of, with_recompute
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.score.judge_cost import Bill, estimate, with_budget
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 
 
 @dataclass(frozen=True)
 class MissingWork:
-    """A plan, the states of everything in it, the jobs that are missing (parents first), the bill of judging them."""
+    """What the store knows of a plan, the jobs that are missing (parents first), and the bill of judging them."""
 
-    plan: Plan
-    states: Mapping[str, State]
+    survey: Survey
     jobs: Sequence[Job]
-    store: Store
     config: Config
     bill: Bill
+
+    @property
+    def plan(self) -> Plan:
+        return self.survey.plan
+
+    @property
+    def store(self) -> Store:
+        return self.survey.store
 
 
 def missing_work(plan: Plan, config: Config) -> MissingWork:
     """What is missing of a plan now, as the store has it."""
-    store = Store(config.output_dir, config.store.read_from)
-    states = survey(plan, store)
-    bill = estimate(plan, states, store)
-    jobs = [with_recompute(job, config) for job in missing_jobs(plan, states, store, config)]
-    return MissingWork(plan, states, [with_budget(job, bill) for job in jobs], store, config, bill)
+    surveyed = survey(plan, Store(config.output_dir, config.store.read_from))
+    bill = estimate(surveyed)
+    jobs = [with_recompute(job, config) for job in missing_jobs(surveyed, config)]
+    return MissingWork(surveyed, [with_budget(job, bill) for job in jobs], config, bill)
 
 
-def missing_jobs(plan: Plan, states: Mapping[str, State], store: Store, config: Config) -> list[Job]:
+def missing_jobs(surveyed: Survey, config: Config) -> list[Job]:
     """The missing jobs, parents first, with the one that encodes their sources before all that need it."""
-    read_from = [str(other.root.absolute()) for other in store.others]
-    jobs = missing(plan, states, str(store.root.absolute()), execution_of(config), read_from)
-    return sources.with_encoding_first(jobs, store)
+    return sources.with_encoding_first(missing(surveyed, executions_of(config)), surveyed.store)

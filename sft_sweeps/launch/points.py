@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sft_sweeps.config.checks import problems
+from sft_sweeps.config import checks
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError, summary
 from sft_sweeps.identity import canonical, digest
+from sft_sweeps.launch import launchers
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.request import Request
 
@@ -16,7 +17,7 @@ GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sand
 
 def check(points: Sequence[Point]) -> None:
     """RequestError with every problem that the text of any point shows, or a key that cannot be swept."""
-    by_point = [(point.name, problems(point.config)) for point in points]
+    by_point = [(point.name, [*checks.problems(point.config), *launchers.problems(point.config)]) for point in points]
     if any(texts for _, texts in by_point):
         raise RequestError(summary(by_point))
     for key in GLOBAL:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sft_sweeps.benchmarks import catalog
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
 from sft_sweeps.files.folders import nearest_existing
@@ -22,10 +23,11 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Plan, State, reaches_heldout
+from sft_sweeps.plan.build import reaches_heldout
 from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Model, Source, Stage
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 DEFAULT_POLICY = DiskPolicy()
 NO_DOWNLOADS: Mapping[Path, str] = MappingProxyType({})
@@ -36,12 +38,9 @@ if TYPE_CHECKING:
 
 
 def problems(
-    plan: Plan,
-    states: Mapping[str, State],
+    survey: Survey,
     jobs: Sequence[Job],
-    store: Store,
     policy: DiskPolicy = DEFAULT_POLICY,
-    *,
     failed_downloads: Mapping[Path, str] = NO_DOWNLOADS,
 ) -> list[str]:
     """Everything that would fail later wherever the jobs run, each text with what to type.
@@ -50,26 +49,27 @@ def problems(
     be tried.
     """
     return [
-        *_records(plan, states),
-        *_output(plan, store, jobs, policy),
-        *(text for other in store.others for text in _other_store(other.root)),
+        *_records(survey),
+        *_output(survey, jobs, policy),
+        *(text for other in survey.store.others for text in _other_store(other.root)),
         *_benchmarks(jobs),
-        *(text for model in _models(jobs) for text in _weights(model, store)),
-        *_sources(jobs, store, failed_downloads),
+        *(text for model in _models(jobs) for text in _weights(model, survey.store)),
+        *_sources(jobs, survey.store, failed_downloads),
     ]
 
 
-def _records(plan: Plan, states: Mapping[str, State]) -> Iterator[str]:
+def _records(survey: Survey) -> Iterator[str]:
     """Records that exist and cannot be trusted."""
+    plan = survey.plan
     for item in (*plan.subjects, *plan.generations, *plan.scores):
-        state = states[item.id]
+        state = survey.states[item.id]
         if state.state == "corrupted":
             yield f"{state.why}; if it cannot be repaired, delete that file to have the work done again, then launch"
 
 
-def _output(plan: Plan, store: Store, jobs: Sequence[Job], policy: DiskPolicy) -> Iterator[str]:
+def _output(survey: Survey, jobs: Sequence[Job], policy: DiskPolicy) -> Iterator[str]:
     """Whether the store can be written, and has room for what the sweep will hold at its fullest."""
-    root = store.root
+    store, root = survey.store, survey.store.root
     try:
         with tempfile.TemporaryFile(dir=nearest_existing(root)) as file:
             file.write(b"\0" * 65536)
@@ -77,8 +77,8 @@ def _output(plan: Plan, store: Store, jobs: Sequence[Job], policy: DiskPolicy) -
     except OSError as error:
         yield f"output_dir={root} cannot be written ({error.strerror}); make room or choose output_dir=FOLDER"
         return
-    stages = [job.subject for job in jobs if job.kind == "train" and isinstance(job.subject, Stage)]
-    final, keep = {run.id for run in plan.runs}, max((job.execution.keep for job in jobs), default=0)
+    stages, final = [job.stage for job in jobs if job.stage], {run.id for run in survey.plan.runs}
+    keep = max((job.execution.keep for job in jobs if isinstance(job.execution, TrainExecution)), default=0)
     need, available = needed(stages, final, policy, keep), room(root)
     held_gb = sum(cost.resume_gb(s.model.shape) for s in stages for _ in store.folder(s).glob("resume/step-*"))
     if available.gb + held_gb < need.gb:
@@ -137,8 +137,7 @@ def _benchmarks(jobs: Sequence[Job]) -> Iterator[str]:
 
 
 def _models(jobs: Sequence[Job]) -> list[Model]:
-    models = (job.subject.model if isinstance(job.subject, Stage) else job.subject for job in jobs)
-    return list({model.id: model for model in models}.values())
+    return list({job.subject.model.id: job.subject.model for job in jobs}.values())
 
 
 def _weights(model: Model, store: Store) -> Iterator[str]:
@@ -167,8 +166,7 @@ def _sources(jobs: Sequence[Job], store: Store, failed_downloads: Mapping[Path, 
     """The files that jobs train on and take held-out losses on: whether they are here, the planned ones, and usable."""
     users: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
-        stages = [job.subject] if job.kind == "train" and isinstance(job.subject, Stage) else []
-        trained_on = [c.source for stage in stages for c in stage.mixture.components]
+        trained_on = [c.source for c in job.stage.mixture.components] if job.stage else []
         for source in [*trained_on, *(g.benchmark.source for g in job.generations if g.benchmark.source)]:
             users.setdefault(source, []).append(job)
     for source, its_users in users.items():

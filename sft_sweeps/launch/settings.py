@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sft_sweeps.config.schema import Config
-from sft_sweeps.execution import Execution, Isolation, Tracking
+from sft_sweeps.execution import AnswerExecution, Executions, Isolation, Tracking, TrainExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan, Run
@@ -14,17 +14,16 @@ from sft_sweeps.spec import Stage
 
 def with_recompute(job: Job, config: Config) -> Job:
     """The job; a training job with `recompute` decided: as configured, else where the GPUs' memory is too small."""
-    stage = job.subject
-    if job.kind != "train" or not isinstance(stage, Stage):
+    if not job.stage or not isinstance(job.execution, TrainExecution):
         return job
     gigabytes, recompute = config.cluster.gpu_memory_gb, config.deepspeed.recompute
-    return replace(job, execution=memory.with_recompute(stage, job.execution, gigabytes, recompute))
+    return replace(job, execution=memory.with_recompute(job.stage, job.execution, gigabytes, recompute))
 
 
 def with_tracking(job: Job, plan: Plan, config: Config, group: str) -> Job:
     """The job; a training job with where its metrics are mirrored, and the axes by which people find it there."""
-    stage, tracking = job.subject, config.tracking
-    if job.kind != "train" or not isinstance(stage, Stage):
+    stage, tracking = job.stage, config.tracking
+    if stage is None:
         return job
     runs = [run for run in plan.runs if stage in run.stages]
     tags = tuple(dict.fromkeys(filter(None, (config.study.name, *(run.label for run in runs)))))
@@ -55,25 +54,30 @@ def _interpreter(python: str) -> str:
     return str(Path(python).absolute()) if "/" in python else python
 
 
-def execution_of(config: Config) -> Execution:
-    """How every job of a launch runs, before what a job's own model decides (`with_recompute`)."""
-    cluster = config.cluster
-    return Execution(
-        processes=cluster.processes,
-        threads=cluster.threads,
-        token_budget=config.deepspeed.token_budget,
-        zero_stage=config.deepspeed.zero_stage,
-        offload=config.deepspeed.offload,
-        recompute=bool(config.deepspeed.recompute),
-        save_every_seconds=cluster.save_every_seconds,
-        save_every_steps=cluster.save_every_steps,
-        generation_batch=config.evaluate.batch_size,
-        replicas=cluster.replicas,
-        engine_python=_interpreter(config.evaluate.engine_python),
-        isolation=Isolation(
-            mode=config.sandbox.isolation,
-            require=tuple(config.sandbox.require),
-            strict=config.sandbox.strict,
-            accept=config.sandbox.i_accept_running_untrusted_code,
+def executions_of(config: Config) -> Executions:
+    """How the jobs of a launch run, before what a job's own model decides (`with_recompute`)."""
+    cluster, deepspeed, evaluate, sandbox = config.cluster, config.deepspeed, config.evaluate, config.sandbox
+    return Executions(
+        train=TrainExecution(
+            processes=cluster.processes,
+            threads=cluster.threads,
+            token_budget=deepspeed.token_budget,
+            zero_stage=deepspeed.zero_stage,
+            offload=deepspeed.offload,
+            recompute=bool(deepspeed.recompute),
+            save_every_seconds=cluster.save_every_seconds,
+            save_every_steps=cluster.save_every_steps,
+        ),
+        answer=AnswerExecution(
+            threads=cluster.threads,
+            generation_batch=evaluate.batch_size,
+            replicas=cluster.replicas,
+            engine_python=_interpreter(evaluate.engine_python),
+        ),
+        score=Isolation(
+            mode=sandbox.isolation,
+            require=tuple(sandbox.require),
+            strict=sandbox.strict,
+            accept=sandbox.i_accept_running_untrusted_code,
         ),
     )

@@ -1,6 +1,6 @@
 """`action=plan`: the plan printed, and written as JSON where `plan.output` names a file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,28 +11,27 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.launch import sources
 from sft_sweeps.launch.missing import missing_jobs
-from sft_sweeps.launch.settings import execution_of
+from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
-from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.serialize import dumps
 from sft_sweeps.plan.show import show_plan
 from sft_sweeps.report import measured
 from sft_sweeps.score.judge_cost import Bill, estimate
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.terminal import console, say
 
 
 def show(plan: Plan, config: Config) -> int:
     """Print the plan and what it would take; writes nothing but `plan.output`. The exit status."""
-    store, out = Store(config.output_dir, config.store.read_from), console()
-    states = survey(plan, store)
-    bill = estimate(plan, states, store)
-    show_plan(plan, states, out)
-    say_notes(sources.dropped_notes(plan, store), out)
+    surveyed, out = survey(plan, Store(config.output_dir, config.store.read_from)), console()
+    bill = estimate(surveyed)
+    show_plan(plan, surveyed.states, out)
+    say_notes(sources.dropped_notes(plan, surveyed.store), out)
     lines = [
-        *sources.encoding_lines(missing_jobs(plan, states, store, config)),
-        *measured.lines(plan, states, store),
+        *sources.encoding_lines(missing_jobs(surveyed, config)),
+        *measured.lines(surveyed),
         *_memory_lines(plan, config),
         *filter(None, [bill.line()]),
     ]
@@ -40,17 +39,17 @@ def show(plan: Plan, config: Config) -> int:
         say(out, escape(line))
     if problem := bill.problem():
         say(out, f"[yellow]a launch would be refused[/] {escape(problem)}")
-    write_plan(plan, states, bill, config)
+    write_plan(surveyed, bill, config)
     return 0
 
 
-def write_plan(plan: Plan, states: Mapping[str, State], bill: Bill, config: Config) -> None:
+def write_plan(surveyed: Survey, bill: Bill, config: Config) -> None:
     """The plan as JSON in the file that `plan.output` names, whatever the action; nothing where it names none."""
     if not config.plan.output:
         return
     judging = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
     try:
-        Path(config.plan.output).write_text(dumps(plan, states, **judging), encoding="utf-8")
+        Path(config.plan.output).write_text(dumps(surveyed.plan, surveyed.states, **judging), encoding="utf-8")
     except OSError as error:
         raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
 
@@ -65,6 +64,6 @@ def _memory_lines(plan: Plan, config: Config) -> list[str]:
     gigabytes = config.cluster.gpu_memory_gb
     verdicts: dict[str, None] = {}
     for stage in plan.stages:
-        execution = memory.with_recompute(stage, execution_of(config), gigabytes, config.deepspeed.recompute)
+        execution = memory.with_recompute(stage, executions_of(config).train, gigabytes, config.deepspeed.recompute)
         verdicts[memory.verdict(stage, execution, gigabytes)] = None
     return [f"memory: {text}" for text in verdicts if text]

@@ -11,7 +11,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.jobs.job import Encoding, Job, encode_first
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Source, Stage
+from sft_sweeps.spec import Source
 from sft_sweeps.store.store import Store
 
 
@@ -57,8 +57,8 @@ def dropped_notes(plan: Plan, store: Store) -> list[str]:
 
 def _sources_of(job: Job) -> list[Source]:
     """The sources that a job trains on, or takes held-out losses on."""
-    if job.kind == "train" and isinstance(job.subject, Stage):
-        return [component.source for component in job.subject.mixture.components]
+    if job.stage:
+        return [component.source for component in job.stage.mixture.components]
     return [g.benchmark.source for g in job.generations if job.kind == "generate" and g.benchmark.source]
 
 

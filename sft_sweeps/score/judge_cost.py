@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from sft_sweeps.benchmarks import catalog, mt_bench
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.plan.build import Plan, State, score_of
+from sft_sweeps.plan.build import score_of
 from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, JudgeClient, Spending, given
 from sft_sweeps.score.score import JUDGMENTS
 from sft_sweeps.spec import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, AnswerRow, read_rows
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 ASSUMED_ANSWER = 300  # tokens
 AGAIN = 0.02  # of the replies, asked once more for the rating alone
@@ -84,9 +85,10 @@ class Bill:
         return self.judge.max_cost_usd * weights[generation.id] / sum(weights.values())
 
 
-def estimate(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
+def estimate(survey: Survey) -> Bill:
     """What is still to be judged of a plan; nothing is asked."""
-    judged = [g for g in plan.generations if g.benchmark.judge and states[score_of(g).id].state != "done"]
+    states, store = survey.states, survey.store
+    judged = [g for g in survey.plan.generations if g.benchmark.judge and states[score_of(g).id].state != "done"]
     if not judged:
         return Bill()
     guesses: dict[Benchmark, Spending] = {}  # of equal benchmarks, answers that are not there cost the same

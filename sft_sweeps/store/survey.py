@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sft_sweeps.files.json_files import last_line, read_json
@@ -14,8 +15,17 @@ from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import LABEL_LENGTH, SHOWN, Item, RecordError, Store, freed, lost_files, read_record
 
 
-def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, State]:
-    """States by id: done, running, interrupted, failed, weights gone, corrupted, missing."""
+@dataclass(frozen=True)
+class Survey:
+    """A plan, a store, and what the store knows of everything in the plan: its states by id."""
+
+    plan: Plan
+    store: Store
+    states: Mapping[str, State]
+
+
+def survey(plan: Plan, store: Store, queue: Queue | None = None) -> Survey:
+    """Look everything of a plan up in a store; `queue`: as it was asked before, else it is asked now."""
     earlier, queue = _labels(store), queue or Queue()
     states = {model.id: _state(store, model, queue) for model in plan.models}
     for stage in plan.stages:
@@ -26,7 +36,7 @@ def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, St
     for generation, score in zip(plan.generations, plan.scores, strict=True):
         states[generation.id] = _state(store, generation, queue)
         states[score.id] = _state(store, score, queue)
-    return states
+    return Survey(plan, store, states)
 
 
 def _state(store: Store, item: Item, queue: Queue) -> State:

@@ -1,6 +1,6 @@
 """How a stage runs: the model under ZeRO, AdamW, and one optimizer step at a time.
 
-`Execution` says how training is carried out and never what it computes: process count, threads, bins, ZeRO settings.
+`TrainExecution` says how training is carried out and never what it computes: processes, threads, bins, ZeRO settings.
 Weights and optimizer states are fp32; `precision: bf16` computes with bf16 copies of them. Nothing is compiled at run
 time: no DeepSpeed op is built, the optimizer is torch's own. (Liger's kernels, where they are installed on a GPU, are:
 Triton does it within seconds.)
@@ -27,7 +27,7 @@ import deepspeed
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import load, loss, ranks, zero
@@ -42,7 +42,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-def prepare_process(execution: Execution) -> None:
+def prepare_process(execution: TrainExecution) -> None:
     """Settings of the whole process, before the ranks meet and DeepSpeed is used."""
     torch.set_num_threads(execution.threads)
     for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
@@ -79,7 +79,7 @@ class TrainEngine:
     state or train/budget.py brings another.
     """
 
-    def __init__(self, parent: Path, recipe: Recipe, execution: Execution, *, universal: bool = False) -> None:
+    def __init__(self, parent: Path, recipe: Recipe, execution: TrainExecution, *, universal: bool = False) -> None:
         self.execution, self._universal = execution, universal
         self.token_budget = execution.token_budget
         # It takes over the group that stands.

@@ -17,7 +17,7 @@ from torch import distributed as dist
 
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec import Recipe
 from sft_sweeps.store import resume_states
@@ -35,7 +35,7 @@ def train(
     folder: Path,
     encoded: Sequence[Encoded],
     recipe: Recipe,
-    execution: Execution,
+    execution: TrainExecution,
     *,
     stop: Callable[[], bool],
     tokenizer: Path | None = None,
@@ -74,7 +74,7 @@ def _attempt(
     folder: Path,
     encoded: Sequence[Encoded],
     recipe: Recipe,
-    execution: Execution,
+    execution: TrainExecution,
     *,
     stop: Callable[[], bool],
     finish: Callable[[TrainEngine], str],
@@ -101,7 +101,7 @@ def _collect() -> None:
 
 
 def _continued(
-    parent: Path, folder: Path, recipe: Recipe, execution: Execution, stop: Callable[[], bool]
+    parent: Path, folder: Path, recipe: Recipe, execution: TrainExecution, stop: Callable[[], bool]
 ) -> tuple[TrainEngine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
     state = ranks.from_first(resume_states.newest(folder) if dist.get_rank() == 0 else None)
@@ -163,7 +163,7 @@ def _backward(
     raise budget.Halved
 
 
-def save_due(execution: Execution, step: int, seconds: float, cost: float) -> bool:
+def save_due(execution: TrainExecution, step: int, seconds: float, cost: float) -> bool:
     """Whether to save after a step, `seconds` after the last time, where saving takes `cost` seconds.
 
     By time, saving takes at most SAVE_SHARE of it, however slow the disk is; by steps, the user decides.

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import FOLDER, STATE, TAG, WRITING, ResumeState
@@ -28,7 +28,7 @@ from sft_sweeps.train.engine import TrainEngine
 log = logging.getLogger(__name__)
 
 
-def check(folder: Path, state: ResumeState, execution: Execution) -> None:
+def check(folder: Path, state: ResumeState, execution: TrainExecution) -> None:
     """RunError for a state that no process count could continue from."""
     if (state.zero_stage, state.batches) != (execution.zero_stage, VERSIONS["batches"]):
         raise RunError(

@@ -21,10 +21,9 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.encode.mixture import finder, mixture_examples
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs.job import Job
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
@@ -48,9 +47,11 @@ def prepare(model: Model, store: Store) -> None:
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
 
-def train(stage: Stage, store: Store, job: Job, stop: Stop, rendezvous: str = "") -> None:
+def train(
+    stage: Stage, store: Store, execution: TrainExecution, tracking: Tracking, stop: Stop, *, rendezvous: str = ""
+) -> None:
     """Train a stage from its parent's weights, from its newest resume state where there is one."""
-    folder, first, execution = store.folder(stage), os.environ.get("RANK", "0") == "0", job.execution
+    folder, first = store.folder(stage), os.environ.get("RANK", "0") == "0"
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
@@ -66,22 +67,27 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, rendezvous: str = ""
         rendezvous=rendezvous,
     )
     started = time.monotonic()
-    attempt = Attempt(folder, job.tracking, stage.id, stage.label, plain(stage.recipe))
+    attempt = Attempt(folder, tracking, stage.id, stage.label, plain(stage.recipe))
     with mirrored(attempt) if first else nullcontext(), closing(Metrics(folder)) as metrics:
         digest = _drain(steps, metrics if first else None)
     if first:
-        lines = read(folder)
-        used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
-        extra = {
-            "digest": digest,
-            "seconds": round(time.monotonic() - started, 3),
-            "save_seconds": resume_states.save_seconds(folder),
-            **throughput(lines),
-            "execution": {**_environment(execution), "token_budget": used},
-            "budgets": budget.history(folder),
-        }
-        _record(folder, stage, extra, METRICS)
-        shutil.rmtree(folder / "resume", ignore_errors=True)
+        _finish(stage, folder, execution, digest, time.monotonic() - started)
+
+
+def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, seconds: float) -> None:
+    """Write the record of a trained stage and remove its resume states."""
+    lines = read(folder)
+    used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
+    extra = {
+        "digest": digest,
+        "seconds": round(seconds, 3),
+        "save_seconds": resume_states.save_seconds(folder),
+        **throughput(lines),
+        "execution": {**_environment(execution), "token_budget": used},
+        "budgets": budget.history(folder),
+    }
+    _record(folder, stage, extra, METRICS)
+    shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
@@ -119,7 +125,7 @@ def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -
     write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 
-def _environment(execution: Execution) -> dict[str, Any]:
+def _environment(execution: TrainExecution) -> dict[str, Any]:
     """Bit-for-bit equality is promised for equal execution only, so the record names it."""
     return {
         **asdict(execution),

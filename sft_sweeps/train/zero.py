@@ -16,12 +16,12 @@ from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 from torch import Tensor
 from torch import distributed as dist
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import ranks
 
 
-def config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, Any]:
+def config(recipe: Recipe, execution: TrainExecution, parameters: int) -> dict[str, Any]:
     """DeepSpeed's configuration."""
     whole = parameters <= execution.whole_parameters
     zero: dict[str, Any] = {

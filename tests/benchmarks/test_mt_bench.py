@@ -31,6 +31,7 @@ from sft_sweeps.score import from_file, judge_cost
 from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 SHARED = ROOT.parent / "shared" / "data"
 QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
@@ -460,7 +461,7 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
     empty = build([("x", values.request(strategy="base"))])
     plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
     states = {item.id: State("missing") for item in (*made, *plan.scores)}
-    bill = judge_cost.estimate(plan, states, Store(tmp_path))
+    bill = judge_cost.estimate(Survey(plan, Store(tmp_path), states))
     rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
     real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
     assert bill.total.calls == 2 * 2 * 160
@@ -473,9 +474,10 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
         "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
     )
     absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
-    blind = judge_cost.estimate(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    blind = judge_cost.estimate(Survey(replace(plan, generations=tuple(absent)), Store(tmp_path), states))
     assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
-    done = judge_cost.estimate(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    scored = states | {s.id: State("done") for s in plan.scores}
+    done = judge_cost.estimate(Survey(plan, Store(tmp_path), scored))
     assert (done.line(), done.problem()) == ("", "")
 
 

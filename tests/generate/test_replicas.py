@@ -18,7 +18,7 @@ from values import benchmark, model
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.generate import answers, hf, spread
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.hf import HFEngine
@@ -138,17 +138,17 @@ def test_a_stopped_job_goes_on_with_other_replicas(tmp_path: Path) -> None:
     base = model(weights="safetensors:0", path=place, tokenizer_path=place)
     wanted = Generation(base, benchmark("mini_general", examples=12, max_new_tokens=6), ENGINE)
     plain, store = Store(tmp_path / "plain"), Store(tmp_path / "store")
-    answers.generate(base, [wanted], plain, Execution(), lambda: False)
+    answers.generate(base, [wanted], plain, AnswerExecution(), lambda: False)
     journal = store.generation(wanted) / JOURNAL
 
     def some() -> bool:
         return journal.exists() and len(journal.read_bytes().splitlines()) >= 5
 
     with pytest.raises(Interrupted):
-        answers.generate(base, [wanted], store, Execution(replicas=2), some)
+        answers.generate(base, [wanted], store, AnswerExecution(replicas=2), some)
     begun = read_rows(journal)
     assert 5 <= len(begun) < 24
-    answers.generate(base, [wanted], store, Execution(replicas=3), lambda: False)
+    answers.generate(base, [wanted], store, AnswerExecution(replicas=3), lambda: False)
     found = read_rows(store.generation(wanted) / ITEMS)
     assert found == read_rows(plain.generation(wanted) / ITEMS)
     assert not journal.exists()
@@ -167,9 +167,9 @@ def test_a_machine_is_filled_with_a_model_that_needs_gpus(tmp_path: Path, monkey
     tiny.write(tmp_path)
     monkeypatch.setattr(hf, "gpus", lambda: ([str(n) for n in range(8)], 80.0))
     for gpus, asked, expected in ((0, 0, [""]), (0, 2, ["", ""]), (8, 0, list("01234567")), (8, 3, ["0", "1", "2"])):
-        assert answers.replica_devices(tmp_path, ENGINE, Execution(replicas=asked), model(gpus=gpus)) == expected
+        assert answers.replica_devices(tmp_path, ENGINE, AnswerExecution(replicas=asked), model(gpus=gpus)) == expected
     monkeypatch.setattr(hf, "gpus", lambda: ([], 0.0))
-    assert answers.replica_devices(tmp_path, ENGINE, Execution(), model(gpus=8)) == [""]
+    assert answers.replica_devices(tmp_path, ENGINE, AnswerExecution(), model(gpus=8)) == [""]
 
 
 def llama(heads: int, hidden: int, count: int, inner: int, kv_heads: int = 0) -> Shape:

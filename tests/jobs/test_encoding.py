@@ -19,7 +19,7 @@ from values import component, model, request, stage
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Executions
 from sft_sweeps.files.content import content_of
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.identity import plain, revive
@@ -58,7 +58,7 @@ def plan_of(*points: tuple[Model, list[Source], str]) -> Plan:
 
 
 def jobs_of(plan: Plan, store: Store) -> list[Job]:
-    found = missing(plan, survey(plan, store), str(store.root), Execution())
+    found = missing(survey(plan, store), Executions())
     return encode_first(found, encoding.lacking(found, store))
 
 
@@ -123,7 +123,7 @@ def test_without_the_tokenizer_the_job_can_only_be_planned(tmp_path: Path, store
 def job_of(store: Store, *sources: Source) -> Job:
     recipe = stage().recipe
     made = tuple(Encoding(source, base(), recipe.template, recipe.max_length, "") for source in sources)
-    return Job("encode", str(store.root), base(), Execution(), encodings=made)
+    return Job("encode", str(store.root), base(), encodings=made)
 
 
 def test_what_one_file_has_wrong_keeps_no_other_from_being_encoded(tmp_path: Path, store: Store) -> None:

@@ -17,7 +17,7 @@ import pytest
 from outcomes import finish
 from values import benchmark, model, request, source
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Executions
 from sft_sweeps.files.content import content_of
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch import preflight
@@ -28,7 +28,7 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Component, Shape, Source
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
@@ -44,9 +44,9 @@ def problems(store: Store) -> Problems:
     """As a launch on this machine asks: the source math stands under `data.sources.numbers`."""
 
     def found(plan: Plan) -> list[str]:
-        states = survey(plan, Store(store.root))
-        jobs = missing(plan, states, str(store.root), Execution())
-        return [*preflight.problems(plan, states, jobs, Store(store.root)), *local.problems(jobs)]
+        surveyed = survey(plan, Store(store.root))
+        jobs = missing(surveyed, Executions())
+        return [*preflight.problems(surveyed, jobs), *local.problems(jobs)]
 
     return found
 
@@ -183,7 +183,7 @@ def test_an_output_folder_under_a_file(problems: Problems, store: Store) -> None
     (text,) = problems(generated())
     assert text == f"output_dir={store.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
     below = Store(store.root / "deep")
-    found = preflight.problems(build([]), {}, [], below)
+    found = preflight.problems(Survey(build([]), below, {}), [])
     assert found == [
         f"output_dir={below.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
     ]
@@ -233,12 +233,12 @@ def test_what_takes_the_room_and_what_would_help(store: Store, monkeypatch: pyte
     recipes = [replace(request().recipe, model_dtype="bf16", seed=seed) for seed in (0, 1)]
     points = [request((code, math), "sequential", base=base, recipe=recipe) for recipe in recipes]
     plan = build([(str(n), point) for n, point in enumerate(points)])
-    jobs = missing(plan, survey(plan, store), str(store.root), Execution())
+    jobs = missing(survey(plan, store), Executions())
     usage = shutil.disk_usage(store.root.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**11))
 
     def asked(policy: DiskPolicy) -> list[str]:
-        texts = preflight.problems(plan, survey(plan, store), jobs, Store(store.root), policy)
+        texts = preflight.problems(survey(plan, Store(store.root)), jobs, policy)
         return [text for text in texts if text.startswith("output_dir=")]
 
     start = f"output_dir={store.root} has 100.0 GB left (its file system); this sweep needs about "
@@ -267,7 +267,7 @@ def test_other_stores(store: Store, tmp_path: Path) -> None:
     for name in ("empty", "closed/models", "stage/model", "good/stages"):
         (tmp_path / name).mkdir(parents=True)
     plan, reading = generated(), Store(store.root, list(roots.values()))
-    found = preflight.problems(plan, survey(plan, reading), [], reading)
+    found = preflight.problems(survey(plan, reading), [])
     ending = "name another's output_dir, or leave it out"
     assert [text for text in found if "closed" not in text] == [
         f"store.read_from: {roots['absent']} is not there; {ending}",
@@ -288,7 +288,7 @@ def test_another_store_that_may_not_be_read(store: Store, tmp_path: Path, monkey
         return listed(path)
 
     monkeypatch.setattr(os, "listdir", refused)
-    assert preflight.problems(build([]), {}, [], reading) == [
+    assert preflight.problems(Survey(build([]), reading, {}), []) == [
         f"store.read_from: {tmp_path / 'closed'} cannot be read (Permission denied); ask its owner to let you read "
         "it, or leave it out"
     ]

@@ -22,11 +22,11 @@ def test_the_rest_is_estimated_from_what_was_measured(tmp_path: Path) -> None:
     base = model("seven", shape=LARGE, gpus=4, weights="safetensors:0", path="/w")
     built = build.build([("a", request(mixed(rows=4000), "sequential", base=base))])
     store, (first, *others) = Store(tmp_path), built.stages
-    assert list(measured.lines(built, survey(built, store), store)) == []
+    assert list(measured.lines(survey(built, store))) == []
     hours = cost.gpu_hours(first)
     finish(store, first, mfu=0.2, seconds=2 * hours * 3600 / 4, execution={"processes": 4})
     store = Store(tmp_path)
-    (line,) = measured.lines(built, survey(built, store), store)
+    (line,) = measured.lines(survey(built, store))
     left = sum(map(cost.gpu_hours, others))
     assert line.startswith(f"seven: 1 finished stages took {2 * hours:,.1f} GPU-hours (planned {hours:,.1f}), MFU 20%")
     assert line.endswith(f"the rest takes {2 * left:,.1f} GPU-hours (planned {left:,.1f})")
@@ -36,7 +36,7 @@ def test_a_record_without_mfu_is_not_held_against_the_plan(tmp_path: Path) -> No
     built = build.build([("a", request())])
     for extra in ({}, {"mfu": None}, {"mfu": 0.5}):
         finish(Store(tmp_path), built.stages[0], **extra)
-        assert list(measured.lines(built, survey(built, Store(tmp_path)), Store(tmp_path))) == []
+        assert list(measured.lines(survey(built, Store(tmp_path)))) == []
 
 
 def lines(*values: float | None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from training import RECIPE, SHAPE, in_child
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 
 CASES = [(2, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")]
@@ -33,7 +33,7 @@ def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, An
     from sft_sweeps.train import loss, ranks
     from sft_sweeps.train.engine import TrainEngine, prepare_process
 
-    execution = Execution(zero_stage=zero_stage, whole_parameters=0)
+    execution = TrainExecution(zero_stage=zero_stage, whole_parameters=0)
     prepare_process(execution)
     with ranks.process_group(1):
         row = loss.blank(40, ranks.device())

@@ -18,7 +18,7 @@ from common import ROOT
 from training import RECIPE, in_children
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 
 ORACLES = ROOT.parent / "shared" / "data" / "oracles"
 NAMES = {"device_mean": "fastchat_micro2", "token_mean": "token_mean", "example_mean": "sample_mean"}
@@ -66,7 +66,7 @@ def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int
 
     rank, processes, meeting = seat
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
-    execution = Execution(processes=processes, token_budget=budget, whole_parameters=0)
+    execution = TrainExecution(processes=processes, token_budget=budget, whole_parameters=0)
     prepare_process(execution)
     found: dict[str, list[list[float]]] = {name: [] for name in NAMES}
     with ranks.process_group(processes, meeting):

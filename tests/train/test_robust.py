@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from training import RECIPE, SHAPE, Job, in_child, run
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget
@@ -96,7 +96,7 @@ def probed(base: str) -> str:
     from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
-    execution = Execution(token_budget=100, whole_parameters=0)
+    execution = TrainExecution(token_budget=100, whole_parameters=0)
     prepare_process(execution)
     found = []
     with ranks.process_group(1):
@@ -136,7 +136,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights(scratch: Path, proces
 @given(cost=st.floats(0.001, 3600), every=st.floats(0.1, 3600), step=st.floats(0.01, 10))
 def test_saving_by_time_takes_a_twentieth_at_most(cost: float, every: float, step: float) -> None:
     """Over ten saves, of steps of a length and saves of a length; and no seldomer than asked where that is cheap."""
-    execution, trained, saves, since = Execution(save_every_seconds=every), 0.0, 0, 0.0
+    execution, trained, saves, since = TrainExecution(save_every_seconds=every), 0.0, 0, 0.0
     interval = max(every, cost / 0.05)
     while saves < 10:
         rest = max(step, interval - since - step)  # many steps at once, short of the moment

@@ -17,7 +17,7 @@ from training import RECIPE, SHAPE, Job, Outcome, examples, in_child, run, run_f
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sft_sweeps.data.encode import batches
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.models.init import materialise
 from sft_sweeps.train.engine import learning_rate
@@ -190,7 +190,7 @@ def masters_and_buffers(base: str, zero_stage: int) -> str:
     from sft_sweeps.train import ranks
     from sft_sweeps.train.engine import TrainEngine, prepare_process
 
-    execution = Execution(zero_stage=zero_stage)
+    execution = TrainExecution(zero_stage=zero_stage)
     prepare_process(execution)
     with ranks.process_group(1):
         stored = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.execution import AnswerExecution, Isolation
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.spec import Model, Stage
 
 RUN_PROGRAMS = ("humaneval", "mini_code")  # benchmarks whose answers are programs to be run
 
@@ -22,9 +22,7 @@ def problems(jobs: Sequence[Job]) -> Iterator[str]:
 
 def _too_few_gpus(jobs: Sequence[Job]) -> Iterator[str]:
     available = gpus_here()
-    needed = {job.subject.label: job.subject.gpus for job in jobs if isinstance(job.subject, Model)}
-    needed |= {job.subject.model.name: job.subject.model.gpus for job in jobs if isinstance(job.subject, Stage)}
-    for name, gpus in needed.items():
+    for name, gpus in {job.subject.model.name: job.subject.model.gpus for job in jobs}.items():
         if gpus > available:
             yield (
                 f"model={name} needs {gpus} GPUs, this machine has {available or 'none'}. Launch on a cluster's login "
@@ -36,7 +34,7 @@ def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
     """Why programs that models write cannot be isolated here."""
     if not any(g.benchmark.name in RUN_PROGRAMS for job in jobs for g in job.generations):
         return
-    for isolation in {job.execution.isolation for job in jobs if job.kind == "score"}:
+    for isolation in {job.execution for job in jobs if job.kind == "score" and isinstance(job.execution, Isolation)}:
         try:
             sandbox.check(isolation)
         except RunError as error:
@@ -45,9 +43,8 @@ def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
 
 def _engines(jobs: Sequence[Job]) -> Iterator[str]:
     """Why an engine with an environment of its own cannot answer: it is absent, or has another version than planned."""
-    if not any(job.kind == "generate" for job in jobs):
-        return
-    for engine, python in {(g.engine, job.execution.engine_python) for job in jobs for g in job.generations}:
+    answering = [(job, job.execution.engine_python) for job in jobs if isinstance(job.execution, AnswerExecution)]
+    for engine, python in {(g.engine, python) for job, python in answering for g in job.generations}:
         backend = ENGINES.get(engine.backend)
         if not backend.own_python:
             continue

@@ -11,19 +11,12 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.jobs.job import PROGRESS, Job
+from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.terminal import say
 from sft_sweeps.tracking import metrics as tracking
 
 WIDE = 140  # columns of a terminal that has room for the bars
-VERBS = {
-    "encode": "encoded",
-    "prepare": "prepared",
-    "train": "trained",
-    "generate": "answered by",
-    "score": "scored",
-    "judge": "judged",
-}
 
 
 class Progress:
@@ -63,7 +56,7 @@ class Progress:
 
     def started(self, job: Job) -> None:
         """The job's processes were started: show its bar."""
-        total = job.steps if job.kind == "train" else None
+        total = job.steps if job.stage else None
         name = f"{job.kind} {job.subject.label}"
         self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
 
@@ -71,9 +64,9 @@ class Progress:
         """Move the bar of a running job to what its files in `folder` (of its subject) say."""
         if self.rich.disable or job.id not in self.tasks:
             return
-        if job.kind in ("encode", "generate"):
+        if not job.stage:
             self._update_count(job, folder)
-        elif job.kind == "train" and (metrics := tracking.last(folder)):
+        elif metrics := tracking.last(folder):
             self._update_steps(job, metrics)
 
     def _update_steps(self, job: Job, metrics: Mapping[str, Any]) -> None:
@@ -85,16 +78,16 @@ class Progress:
 
     def _update_count(self, job: Job, folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            if count := read_json(folder / job.kind / PROGRESS):
+            if count := read_json(claim_folder(job, folder) / PROGRESS):
                 self.rich.update(self.tasks[job.id], completed=count["done"], total=count["of"], note=count["what"])
 
     def finished(self, job: Job, folder: Path, seconds: float) -> None:
         """The job is done: print what came out of it."""
         self._end(job)
-        metrics = tracking.last(folder) if job.kind == "train" else {}
+        metrics = tracking.last(folder) if job.stage else {}
         detail = f"{metrics['step']:,} steps, loss {metrics['loss']:.3f}, " if metrics else ""
         names = ", ".join(e.source.name for e in job.encodings) or job.subject.label
-        self.say(f"[{self.ended:>2} of {self.total}] {VERBS[job.kind]} {names}  {detail}{seconds:.0f} s")
+        self.say(f"[{self.ended:>2} of {self.total}] {KINDS[job.kind].done} {names}  {detail}{seconds:.0f} s")
         if job.encodings:
             from sft_sweeps.jobs import encoding  # tokenizers and NumPy, which a launch without files does without
 

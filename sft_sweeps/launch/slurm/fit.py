@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
 from sft_sweeps.slurm.queue import NodeKind, Partition
 
@@ -138,7 +139,7 @@ def _cpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKi
 def _cpu_key(request: ResourceRequest, most: int) -> tuple[str, int, int]:
     """The key that decides on a job's CPUs, its value, and the value that makes do with `most` CPUs on a node."""
     resources, cluster, kind = request.resources, request.cluster, request.job.kind
-    if of_kind(kind, cluster).cpus is not None or not (resources.gpus_per_node or kind in ("train", "generate")):
+    if of_kind(kind, cluster).cpus is not None or not (resources.gpus_per_node or KINDS[kind].gpus):
         return f"cluster.kinds.{kind}.cpus", resources.cpus_per_task, most // resources.tasks_per_node
     if resources.gpus_per_node:
         return "cluster.cpus_per_gpu", cluster.cpus_per_gpu, most // resources.gpus_per_node

@@ -43,8 +43,7 @@ class SlurmLauncher:
 
 def _warnings(work: MissingWork) -> dict[str, int]:
     """Seconds of warning before its time limit that each training job needs to save, by its id."""
-    least = work.config.cluster.signal_seconds
-    return warning_seconds(work.jobs, work.plan, work.states, work.store, least)
+    return warning_seconds(work.jobs, work.survey, work.config.cluster.signal_seconds)
 
 
 def _count(jobs: int) -> str:

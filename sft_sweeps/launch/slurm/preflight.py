@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.jobs.job import Job, Kind
+from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import fit
 from sft_sweeps.launch.slurm.fit import ResourceRequest, duration
 from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
@@ -42,7 +42,7 @@ def problems(
     jobs: Iterable[Job], cluster: ClusterConfig, partitions: Sequence[Partition], warnings: Mapping[str, float]
 ) -> Iterator[str]:
     """Everything wrong, equal texts once. `warnings` are the seconds of warning that jobs need to save, by job id."""
-    alike: dict[tuple[Kind, str, Resources], list[Job]] = {}
+    alike: dict[tuple[str, str, Resources], list[Job]] = {}
     for job in jobs:
         alike.setdefault((job.kind, model_of(job).id, resources(job, cluster)), []).append(job)
     texts: dict[str, None] = {}

@@ -19,7 +19,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held
 from sft_sweeps.slurm.queue import minutes
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec import Model
 
 CPUS = 4  # of a job that neither trains nor generates
 MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
@@ -97,7 +97,7 @@ def limit(kind: str, cluster: ClusterConfig) -> int:
 
 def model_of(job: Job) -> Model:
     """The base model at the root of the job's subject."""
-    return job.subject.model if isinstance(job.subject, Stage) else job.subject
+    return job.subject.model
 
 
 def held(job: Job) -> Held:
@@ -127,10 +127,10 @@ def replicas(job: Job, cluster: ClusterConfig) -> int:
 def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
     """The table above."""
     gpus = model_of(job).gpus
-    if job.kind == "train" and gpus:
+    if job.stage and gpus:
         nodes = -(-gpus // cluster.gpus_per_node)
         return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
-    if job.kind == "train":
+    if job.stage:
         return NodeLayout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
     if job.kind == "generate" and gpus:
         used = replica_gpus(job, cluster) * replicas(job, cluster)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from values import model, request, source
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution, Executions
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.launch import preflight as everywhere
 from sft_sweeps.launch.local import preflight
@@ -25,8 +25,8 @@ def generated(**changes: Any) -> Plan:
     return build([("a", request((Component(of, Fraction(1), seed=0),), **changes))])
 
 
-def jobs(plan: Plan, store: Store, execution: Execution = Execution()) -> list[Job]:  # noqa: B008
-    return missing(plan, survey(plan, store), str(store.root), execution)
+def jobs(plan: Plan, store: Store, python: str = "") -> list[Job]:
+    return missing(survey(plan, store), Executions(answer=AnswerExecution(engine_python=python)))
 
 
 @pytest.mark.parametrize(("have", "wanted", "wrong"), [(0, 8, True), (4, 8, True), (8, 8, False), (0, 0, False)])
@@ -53,8 +53,8 @@ def test_vllm_is_looked_for_where_it_is_said_to_be(tmp_path: Path) -> None:
         (tmp_path / "absent", f"evaluate.engine_python={tmp_path / 'absent'} cannot be run"),
         ("", f"evaluate.engine=vllm: {sys.executable} has no vLLM."),
     ):
-        wanted = jobs(plan, store, Execution(engine_python=str(python)))
+        wanted = jobs(plan, store, str(python))
         (text,) = problems(wanted)
         assert text.startswith(says)
-        assert everywhere.problems(plan, survey(plan, store), wanted, store) == []
+        assert everywhere.problems(survey(plan, store), wanted) == []
     assert list(problems(jobs(generated(), store))) == []

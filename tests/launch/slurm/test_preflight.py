@@ -7,8 +7,9 @@ import pytest
 import values
 
 from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.preflight import needed_seconds, problems
 from sft_sweeps.slurm.cluster import NodeKind, Partition
 from sft_sweeps.spec import Shape
@@ -22,7 +23,8 @@ CPUS = Partition("cpu", False, True, None, (replace(NODE, gpus=0, gpu_type="", c
 def job(kind: Any = "train", gpus: int = 8, **model: Any) -> Job:
     base = values.model(weights="hub:org/name@1", gpus=gpus, name="big", **model)
     asked = (values.generation(values.stage(base)),) if kind == "generate" else ()
-    return Job(kind, "/store", values.stage(base), Execution(processes=max(1, gpus)), asked)
+    execution = TrainExecution(processes=max(1, gpus)) if kind == "train" else KINDS[kind].execution()
+    return Job(kind, "/store", values.stage(base), execution, asked)
 
 
 def said(wanted: Job, partitions: list[Partition], warning: float = 60.0, **cluster: Any) -> list[str]:

@@ -13,8 +13,8 @@ from values import benchmark, model, stage
 
 from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.config.resolve import request
-from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import (
     Resources,
     held,
@@ -45,7 +45,10 @@ def job(kind: Any, base: Model, dtype: str = "bf16", processes: int = 1, backend
     made = stage(base)
     subject = base if kind == "prepare" else made
     asked = (Generation(made, benchmark(), Engine(backend, "5", dtype)),) if kind in ("generate", "score") else ()
-    return Job(kind, "/store", subject, Execution(processes=max(base.gpus, processes)), asked)
+    execution = KINDS[kind].execution()
+    if kind == "train":
+        execution = replace(execution, processes=max(base.gpus, processes))
+    return Job(kind, "/store", subject, execution, asked)
 
 
 @pytest.mark.parametrize(
