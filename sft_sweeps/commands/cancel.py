@@ -136,7 +136,7 @@ def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submit
     living = {s.number: s for s in submissions.read(sweep.folder) if submissions.alive(s, queue)}
     for subject in plan.subjects:
         folder = store.folder(subject)
-        for claimed in submissions.claimed_places(folder):
+        for claimed in submissions.claimed_folders(folder):
             claim = claims.holder(claimed, queue)
             if claim and claim.call and claim.job and claim.sweep == sweep.name:
                 job = maker(subject) if claimed == folder else f"{claimed.name}-{subject.id}"
@@ -211,7 +211,7 @@ def _wait(jobs: Sequence[Submitted]) -> list[Submitted]:
 
 def _claims(folder: Path, submitted: Submitted) -> Iterator[tuple[Path, Claim]]:
     """The claims that a job has in its subject's folder, each with the folder that it claims."""
-    for claimed in submissions.claimed_places(folder):
+    for claimed in submissions.claimed_folders(folder):
         if claim := claims.of_call(claimed, submitted.call, submitted.index):
             yield claimed, claim
 

@@ -92,7 +92,7 @@ class Log:
                 return f"its job {submitted.number} is {entry.state.lower()} on {entry.nodes}"
             if not queue.reachable(submitted.owner):
                 return f"Slurm does not answer about its job {submitted.number}"
-        for folder in submissions.claimed_places(self.subject.folder):
+        for folder in submissions.claimed_folders(self.subject.folder):
             claim = holder(folder, queue)
             if claim and not claim.call and claim.job in ("", f"{self.kind}-{self.subject.id}"):
                 return f"{claim.who} works on it"

@@ -55,8 +55,8 @@ class Held:
         heads, shared = self.shape.heads, self.shape.kv_heads
         if self.backend == "hf":
             return [size for size in range(1, gpus + 1) if gpus % size == 0 and size <= self.shape.layers]
-        found = [size for size in range(1, gpus + 1) if heads % size == 0]
-        return [size for size in found if shared % size == 0 or size % shared == 0]
+        sizes = [size for size in range(1, gpus + 1) if heads % size == 0]
+        return [size for size in sizes if shared % size == 0 or size % shared == 0]
 
     def fits(self, size: int, gpu_gb: float) -> bool:
         """Whether the weights leave room to work on each of so many GPUs."""
@@ -65,8 +65,8 @@ class Held:
     def size(self, gpus: int, gpu_gb: float) -> int:
         """The fewest GPUs that hold it; RequestError where not even the most do."""
         valid = self.sizes(gpus)
-        if found := next((size for size in valid if self.fits(size, gpu_gb)), 0):
-            return found
+        if size := next((size for size in valid if self.fits(size, gpu_gb)), 0):
+            return size
         how = "heads can be split" if self.backend == "vllm" else "layers can be spread"
         raise RequestError(
             f"{self.name}'s weights, {self.gigabytes:,.0f} GB, do not fit on GPUs of {gpu_gb:g} GB: of {gpus}, its "
@@ -82,4 +82,4 @@ def seats(devices: list[str], size: int, replicas: int) -> list[str]:
             f"cluster.replicas={replicas} of {size} GPUs need {replicas * size}, {len(devices)} are here; type "
             f"cluster.replicas={most}, or 0 for as many as there is room for"
         )
-    return [",".join(devices[place * size : (place + 1) * size]) for place in range(replicas or most)]
+    return [",".join(devices[n * size : (n + 1) * size]) for n in range(replicas or most)]

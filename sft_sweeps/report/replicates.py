@@ -98,7 +98,7 @@ def values(store: Store, score: Score | None) -> Values:
     with contextlib.suppress(RecordError, OSError, ValueError, KeyError, ZeroDivisionError):
         if score is None or store.record(score) is None:
             return {}
-        verdicts = read_rows(store.place(score) / VERDICTS)
+        verdicts = read_rows(store.read_folder(score) / VERDICTS)
         if score.generation.benchmark.source is not None:
             tokens = sum(row["tokens"] for row in verdicts) / len(verdicts)
             return {str(row["item"]): row["loss"] / tokens for row in verdicts}
