@@ -30,7 +30,8 @@ from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import shelf
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.read import RowFilter, stream
+from sft_sweeps.data.read import stream
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.template import find
 from sft_sweeps.files.content import content_of
 from sft_sweeps.spec import Source

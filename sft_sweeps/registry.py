@@ -10,7 +10,6 @@ Another distribution adds a strategy by an entry point of the group in its own p
     curriculum = "their_package.curriculum:STRATEGY"
 """
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, nearest
 
 T = TypeVar("T")
 
@@ -50,9 +49,7 @@ class Registry(Generic[T]):
         """The one of that name; RequestError lists the valid names."""
         if name in self.all:
             return self.all[name]
-        close = difflib.get_close_matches(name, self.all, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise RequestError(f"{self.kind} {name} is unknown; valid: {', '.join(self.all)}{hint}")
+        raise RequestError(f"{self.kind} {name} is unknown; valid: {', '.join(self.all)}{nearest(name, self.all)}")
 
     def _load(self, entry: EntryPoint) -> T:
         try:

@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
+from sft_sweeps import PACKAGE
 from sft_sweeps.errors import RequestError
 
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
+LAUNCH = "python launch.py" if (PACKAGE.parent / "launch.py").is_file() else "sft-sweeps launch"  # to type here
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
 
 

@@ -27,6 +27,7 @@ from sft_sweeps.store.paths import slurm_log, worker_log
 from sft_sweeps.store.store import LABEL_LENGTH
 from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
+from sft_sweeps.terminal import LAUNCH
 
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
@@ -215,7 +216,7 @@ def find(root: Path, text: str) -> Subject:
     count = len(matching or known)
     more = f"\n    ... and {count - SHOWN} more" if count > SHOWN else ""
     if not known:
-        raise RequestError(f"no stage in {root}; start a sweep with: python launch.py study=quickstart")
+        raise RequestError(f"no stage in {root}; start a sweep with: {LAUNCH} study=quickstart")
     if not matching:
         raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
     raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")

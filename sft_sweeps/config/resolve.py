@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from sft_sweeps import PACKAGE
-from sft_sweeps.config.checks import MINI_BENCHMARKS, PUBLISHED, fraction_of, parse_fraction
-from sft_sweeps.config.schema import BenchmarkConfig, Config, EvaluateConfig, ModelConfig, MtBenchConfig
+from sft_sweeps.config.checks import MINI_BENCHMARKS, PUBLISHED
+from sft_sweeps.config.fractions import fraction_of, parse_fraction
+from sft_sweeps.config.schema import BenchmarkConfig, Config, EvaluateConfig, MtBenchConfig
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.config.train_schema import ModelConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of

@@ -9,16 +9,15 @@ roles do not alternate, and loses the last rounds of a conversation that it spli
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 from sft_sweeps.data.example import DropError, Example
+from sft_sweeps.data.formats import Turn
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Cleaning
 
-Turn = tuple[str, str]  # role, text
 Rounds = tuple[tuple[str, str], ...]
 
 HUMAN = frozenset({"human", "user"})
@@ -236,21 +235,3 @@ def _fastchat_parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int
 def has_wrong_list(example: Example) -> bool:
     """A numbered list that begins again with 1 before it has reached 2."""
     return any(WRONG_LIST.search(text) for text in example.messages)
-
-
-def turns_of(row: Mapping[str, Any]) -> list[Turn]:
-    """A row's turns, from {conversations: [{from, value}]} or {messages: [{role, content}]}; DropError."""
-    listed = row.get("conversations", row.get("messages"))
-    if listed is None and not ("conversations" in row or "messages" in row):
-        raise DropError("unknown_fields")
-    if not isinstance(listed, list):
-        raise DropError("not_text")
-    found = []
-    for turn in listed:
-        if not isinstance(turn, dict):
-            raise DropError("not_text")
-        role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-        if not isinstance(role, str) or not isinstance(text, str):
-            raise DropError("not_text")
-        found.append((role, text))
-    return found

@@ -75,7 +75,9 @@ def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
     found = {}
     for row in read_rows(path, "clean.tags_file"):
         if not isinstance(row.value, dict) or "id" not in row.value or "tags" not in row.value:
-            raise RequestError(f'clean.tags_file={path}: {row.place} is no {{"id", "tags"}}. Write one a conversation.')
+            raise RequestError(
+                f'clean.tags_file={path}: {row.location} is no {{"id", "tags"}}. Write one a conversation.'
+            )
         found[str(row.value["id"])] = tuple(_texts(row.value["tags"]))
     if not found:
         raise RequestError(f"clean.tags_file={path} has no tags.")

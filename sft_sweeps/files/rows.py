@@ -22,10 +22,10 @@ PARQUET_ROWS = 1024  # at a time
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row: its value, where it stands ("line 3"), and the text of a broken one."""
+    """One row: its value, its location in the file ("line 3"), and the text of a broken one."""
 
     value: Any
-    place: str
+    location: str
     broken: str | None = None
 
 
@@ -93,11 +93,11 @@ def _split(head: bytes, file: IO[bytes]) -> Iterator[bytes]:
             return
 
 
-def _row(line: str, place: str) -> FileRow:
+def _row(line: str, location: str) -> FileRow:
     try:
-        return FileRow(json.loads(line), place)
+        return FileRow(json.loads(line), location)
     except (ValueError, RecursionError):
-        return FileRow(None, place, line)
+        return FileRow(None, location, line)
 
 
 class _Array:

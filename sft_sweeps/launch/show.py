@@ -1,4 +1,4 @@
-"""`action=plan`: the plan printed, and written where asked."""
+"""`action=plan`: the plan printed, and written as JSON where `plan.output` names a file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -24,30 +24,34 @@ from sft_sweeps.terminal import console, say
 
 
 def show(plan: Plan, config: Config) -> int:
-    """`action=plan`: print, and write JSON where asked; creates nothing else."""
-    looked_up = survey(plan, Store(config.output_dir, config.store.read_from))
-    states = looked_up.states
-    bill = estimate(looked_up)
-    show_plan(plan, states, console())
-    say_notes(sources.notes(plan, looked_up.store), console())
-    first = sources.lines(missing_jobs(looked_up, config))
-    told = filter(None, [bill.line()])
-    for line in (*first, *measured.lines(looked_up), *_memory(plan, config), *told):
-        say(console(), escape(line))
+    """Print the plan and what it would take; writes nothing but `plan.output`. The exit status."""
+    surveyed, out = survey(plan, Store(config.output_dir, config.store.read_from)), console()
+    bill = estimate(surveyed)
+    show_plan(plan, surveyed.states, out)
+    say_notes(sources.dropped_notes(plan, surveyed.store), out)
+    lines = [
+        *sources.encoding_lines(missing_jobs(surveyed, config)),
+        *measured.lines(surveyed),
+        *_memory_lines(plan, config),
+        *filter(None, [bill.line()]),
+    ]
+    for line in lines:
+        say(out, escape(line))
     if problem := bill.problem():
-        say(console(), f"[yellow]a launch would be refused[/] {escape(problem)}")
-    write_plan(plan, states, bill, config)
+        say(out, f"[yellow]a launch would be refused[/] {escape(problem)}")
+    write_plan(plan, surveyed.states, bill, config)
     return 0
 
 
 def write_plan(plan: Plan, states: Mapping[str, State], bill: Bill, config: Config) -> None:
-    """`plan.output=FILE`, whatever the action."""
-    if config.plan.output:
-        told = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
-        try:
-            Path(config.plan.output).write_text(dumps(plan, states, **told), encoding="utf-8")
-        except OSError as error:
-            raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
+    """The plan as JSON in the file that `plan.output` names, whatever the action; nothing where it names none."""
+    if not config.plan.output:
+        return
+    judging = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
+    try:
+        Path(config.plan.output).write_text(dumps(plan, states, **judging), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
 
 
 def say_notes(texts: Iterable[str], out: Console) -> None:
@@ -55,10 +59,11 @@ def say_notes(texts: Iterable[str], out: Console) -> None:
         say(out, f"[yellow]note[/] {escape(text)}")
 
 
-def _memory(plan: Plan, config: Config) -> list[str]:
-    """The memory plan of each model."""
-    gigabytes, found = config.cluster.gpu_memory_gb, dict[str, None]()
+def _memory_lines(plan: Plan, config: Config) -> list[str]:
+    """What a training step of each model needs of a GPU's memory, and the fastest settings that fit."""
+    gigabytes = config.cluster.gpu_memory_gb
+    verdicts: dict[str, None] = {}
     for stage in plan.stages:
         execution = memory.with_recompute(stage, executions_of(config).train, gigabytes, config.deepspeed.recompute)
-        found[memory.verdict(stage, execution, gigabytes)] = None
-    return [f"memory: {text}" for text in found if text]
+        verdicts[memory.verdict(stage, execution, gigabytes)] = None
+    return [f"memory: {text}" for text in verdicts if text]

@@ -52,6 +52,7 @@ PROPERTIES = {
     "kill": ("seccomp", "bubblewrap"),
     "forge": ("strict",),
 }
+MODES = ("auto", "kernel", "seccomp", "landlock", "bubblewrap", "none")  # of Isolation.mode
 # Fixed hashing makes verdicts repeatable: `-I` would ignore this variable, `-P -s` isolate as well.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "PYTHONUTF8": "1"}
 DEFAULT = Isolation()

@@ -13,8 +13,9 @@ import pytest
 from common import Points
 
 from sft_sweeps.config.resolve import model, request, source
-from sft_sweeps.config.schema import Config, ModelConfig, ShapeConfig
+from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
+from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.identity import VERSIONS

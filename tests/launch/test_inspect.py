@@ -11,7 +11,6 @@ from common import ROOT, Launch
 from rich.console import Console
 
 from sft_sweeps.data import mini
-from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.launch import inspect
@@ -32,7 +31,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 
 def chat(*texts: str) -> list[dict[str, str]]:
-    return [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
+    return [{"from": ("human", "gpt")[index % 2], "value": text} for index, text in enumerate(texts)]
 
 
 ROWS: list[Any] = [
@@ -59,7 +58,7 @@ def test_one_row_comes_out_for_each_that_goes_in(launch: Launch, tmp_path: Path)
     assert good["source"] == "in"
     assert good["input_ids"][0] == train_tokenizer.START
     assert good["input_ids"].count(train_tokenizer.END) == 2
-    assert [good["input_ids"][place] for place in good["supervised"]].count(train_tokenizer.END) == 2
+    assert [good["input_ids"][position] for position in good["supervised"]].count(train_tokenizer.END) == 2
     assert "2 rows encoded, 4 dropped" in done.stdout
 
     done = launch(*line, "data.bug_compatible=true")
@@ -119,29 +118,6 @@ def test_marked_text_is_the_whole_text(tmp_path: Path) -> None:
     ]
 
 
-def test_items_are_found_in_rows_and_short_ones_only_whole(tmp_path: Path) -> None:
-    long = " ".join(f"word{n}" for n in range(20))
-    rows = [
-        {"question": long},
-        {"question_id": 9, "turns": ["one two three four five six seven"]},
-        {"prompt": "2 + 2?"},
-    ]
-    write(tmp_path / "test.jsonl", rows)
-    write(tmp_path / "test_reference_answers.jsonl", rows)
-    items = Items(files_in(tmp_path))
-    texts = {
-        "hit": "Well: " + " ".join(f"WORD{n}," for n in range(4, 17)),
-        "near": " ".join(f"word{n}" for n in range(12)),
-        "whole": "he said one two three four five six seven eight",
-        "part": "one two three four five six",
-        "short": "2 + 2?",
-    }
-    for name, text in texts.items():
-        items.check(Example(f"s/{name}", (("q", text),)))
-    assert (list(items.hits), items.hits["test"].items) == (["test"], 3)
-    assert items.hits["test"].found == {"0": ["s/hit"], "9": ["s/whole"]}
-
-
 @needs_shared
 @pytest.mark.parametrize("faithful", [True, False])
 def test_the_oracle_through_the_command(launch: Launch, tmp_path: Path, faithful: bool) -> None:
@@ -155,8 +131,8 @@ def test_the_oracle_through_the_command(launch: Launch, tmp_path: Path, faithful
     assert [row["id"] for row in found] == [row["id"] for row in oracle]
     same = 0
     for got, row in zip(found, oracle, strict=True):
-        learnt = [place for start, stop in row["supervised_spans"] for place in range(start, stop)]
-        same += (got.get("input_ids"), got.get("supervised")) == (row["input_ids"], learnt)
+        supervised = [n for start, stop in row["supervised_spans"] for n in range(start, stop)]
+        same += (got.get("input_ids"), got.get("supervised")) == (row["input_ids"], supervised)
     # Without FastChat's faults: all but its 15 masked rows, a typed "<s>", and a prompt that ends in "ASSISTANT:".
     assert same == (633 if faithful else 616)
 
@@ -182,27 +158,3 @@ def test_everything_is_shown_without_a_terminal(tmp_path: Path) -> None:
     inspect._show(encoded, "s/0", encoder, Console(file=out, width=80))
     assert "[red]q[/]" in out.getvalue()
     assert "a" * 2900 in out.getvalue()
-
-
-def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> None:
-    """Long conversations are split into more examples than the file has rows."""
-    rows = [{"id": f"c{n}", "conversations": chat(f"word {n} " * 15, *["word " * 30] * 7)} for n in range(40)]
-    path = write(tmp_path / "chats.jsonl", rows)
-    line = ["model=mini", "train=mini", "data=general", f"data.sources.general.path={path}", "cluster=local"]
-    line += [
-        "data.sources.general.clean.split_tokens=250",
-        "data.fraction=1/4",
-        "output_dir=out",
-        "plan.output=plan.json",
-    ]
-    counts = []
-    for action in ("plan", "prepare", "plan"):
-        done = launch(f"action={action}", *line)
-        assert done.returncode == 0, done.stdout + done.stderr
-        plan = json.loads((tmp_path / "plan.json").read_text())
-        counts.append(plan["stages"][0]["mixture"][0]["examples"])
-    (account,) = (tmp_path / "out" / "encoded").glob("*/account.json")
-    examples = json.loads(account.read_text())["examples"]
-    assert examples > 40
-    assert counts == [10, 10, examples // 4]
-    assert f"{examples:,} examples, as prepared (counted: 40 rows)" in done.stdout

@@ -1,20 +1,13 @@
-"""What finished stages took is held against the plan; what a tracked job says of its stage."""
+"""What finished stages took is held against the plan."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from common import Points
 from outcomes import finish
 from values import mixed, model, request
 
-from sft_sweeps.config.resolve import request as resolved
-from sft_sweeps.identity import plain, revive
-from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.missing import prepared
-from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.plan import build, cost
 from sft_sweeps.report import measured
 from sft_sweeps.store.store import Store
@@ -70,21 +63,3 @@ def test_throughput_is_the_median_without_the_first_step() -> None:
 )
 def test_a_peak_is_the_makers_or_none(device: str, precision: str, peak: float) -> None:
     assert cost.peak_flops(device, precision) == peak
-
-
-def test_a_tracked_job_says_what_people_filter_by(points: Points, tmp_path: Path) -> None:
-    line = ("study=quickstart", "tracking=wandb", "tracking.project=p", f"output_dir={tmp_path}")
-    found = points(*line)
-    config = found[0].config
-    built = build.build([(point.name, resolved(point.config)) for point in found])
-    jobs = [with_tracking(job, built, config, "sweep-1") for job in prepared(built, config).jobs]
-    assert all((job.tracking.name == "wandb") == (job.kind == "train") for job in jobs)
-    (dmt,) = [job for job in jobs if job.kind == "train" and job.subject.label.endswith("code@1_4+math@1_4")]
-    assert revive(Job, plain(dmt)) == dmt
-    axes = dict(dmt.tracking.axes)
-    assert axes["model"] == "mini"
-    assert (axes["strategy"], axes["k"], axes["train_seed"]) == ("dmt", "1/4", "0")
-    assert {Fraction(axes[f"fraction_{name}"]) for name in ("math", "code")} == {Fraction(1, 4)}
-    assert (dmt.tracking.group, dmt.tracking.project) == ("sweep-1", "p")
-    assert "quickstart" in dmt.tracking.tags
-    assert not list(tmp_path.iterdir())

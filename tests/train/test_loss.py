@@ -14,11 +14,11 @@ from torch.nn.functional import cross_entropy, log_softmax, scaled_dot_product_a
 from training import RECIPE, SHAPE, examples
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-from sft_sweeps.config.checks import LOSS_REDUCTIONS
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
+from sft_sweeps.ranges import literals
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
@@ -110,7 +110,7 @@ def reduced(parts: list[tuple[torch.Tensor, int]], reduction: str) -> torch.Tens
     return torch.stack(means).mean()
 
 
-@pytest.mark.parametrize("reduction", LOSS_REDUCTIONS)
+@pytest.mark.parametrize("reduction", literals(Recipe, "loss_reduction"))
 @pytest.mark.parametrize(("budget", "processes"), [(60, 1), (150, 3), (8192, 1)])
 def test_loss_and_gradient_equal_those_of_examples_alone(
     base: Path, budget: int, processes: int, reduction: str

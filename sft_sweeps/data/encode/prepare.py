@@ -83,7 +83,7 @@ def _make(wish: EncodedKey, tokenizer_folder: Path, folder: Path, processes: int
         with Writer(writing, wish) as writer:
             for block in _blocks(wish, tokenizer_folder, processes, writer):
                 writer.add(block)
-                progress(writer.sieve.tally.rows)
+                progress(writer.row_filter.tally.rows)
         with contextlib.suppress(OSError):  # another process was faster: what it made is the same
             writing.rename(folder)
     finally:

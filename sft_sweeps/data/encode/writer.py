@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sft_sweeps.data import clean
 from sft_sweeps.data.encode.blocks import REASONS, Block
 from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
-from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import RowFilter, RowResult, check
+from sft_sweeps.data.row_filter import RowFilter, check_bad_rows
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import canonical
@@ -51,7 +49,7 @@ class Writer:
 
     def __init__(self, folder: Path, wish: EncodedKey) -> None:
         self.folder, self.wish = folder, wish
-        self.sieve, self.statistics = RowFilter(), Statistics()
+        self.row_filter, self.statistics = RowFilter(), Statistics()
         self.done: Callable[[], None] = lambda: None
         self._lengths, self._flags = array("q"), array("B")
         self._rows, self._turns = array("q"), array("i")
@@ -75,8 +73,8 @@ class Writer:
 
     def add(self, block: Block) -> None:
         """Write what stays of a block."""
-        stays = [self.sieve.passes(_outcome(*outcome)) for outcome in block.outcomes]
-        kept = np.repeat(np.array(stays, dtype=np.bool_), [outcome[0] for outcome in block.outcomes])
+        keeps = [self.row_filter.keeps(row) for row in block.counts]
+        kept = np.repeat(np.array(keeps, dtype=np.bool_), [row.examples for row in block.counts])
         tokens = slice(None) if kept.all() else np.repeat(kept, block.lengths)
         block.ids[tokens].tofile(self._ids)
         mask = block.mask[tokens]
@@ -97,9 +95,11 @@ class Writer:
             self._groups.add(group)
 
     def _finish(self) -> None:
-        source, tally = self.wish.source, self.sieve.tally
+        source, tally = self.wish.source, self.row_filter.tally
         if source.rows_from != "generated":
-            check(tally, Path(source.path), source, f"data.sources.{source.slot or source.name}.max_bad_fraction")
+            check_bad_rows(
+                tally, Path(source.path), source, f"data.sources.{source.slot or source.name}.max_bad_fraction"
+            )
         if len(self._groups) < 2:  # each its own; or ids that all share one base, which number rows only
             (self.folder / "names.json").unlink()
         np.savez(
@@ -134,10 +134,3 @@ class Writer:
                 "max_length": self.wish.max_length,
             },
         )
-
-
-_NOTHING = Example("", ())
-
-
-def _outcome(count: int, dropped: tuple[Dropped, ...], keys: clean.Keys | None) -> RowResult:
-    return RowResult((_NOTHING,) * count, dropped, keys)

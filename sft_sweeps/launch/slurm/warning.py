@@ -16,26 +16,26 @@ from sft_sweeps.store.store import RecordError
 from sft_sweeps.store.survey import Survey
 
 
-def warnings(jobs: Sequence[Job], survey: Survey, least: int) -> dict[str, int]:
-    """Seconds of warning for each training job, by its id."""
-    measured = _measured(survey)
-    found = {}
+def warning_seconds(jobs: Sequence[Job], survey: Survey, least: int) -> dict[str, int]:
+    """Seconds of warning for each training job, at least `least`, by its id."""
+    by_model = _measured(survey)
+    seconds = {}
     for job in jobs:
         if job.stage:
-            own, model = save_seconds(survey.store.folder(job.stage)), job.stage.model
-            takes = own or measured.get(model.id, 0.0) or cost.save_seconds(model.shape)
-            found[job.id] = max(least, math.ceil(2 * takes))
-    return found
+            model, own = job.stage.model, save_seconds(survey.store.folder(job.stage))
+            to_save = own or by_model.get(model.id, 0.0) or cost.save_seconds(model.shape)
+            seconds[job.id] = max(least, math.ceil(2 * to_save))
+    return seconds
 
 
 def _measured(survey: Survey) -> dict[str, float]:
-    """The longest save of finished stages, by model."""
-    found: dict[str, float] = {}
+    """Seconds that the longest save of a finished stage took, by its model's id; 0 where none is recorded."""
+    longest: dict[str, float] = {}
     for stage in survey.plan.stages:
         record: dict[str, Any] | None = None
         if survey.states[stage.id].state == "done":
             with contextlib.suppress(RecordError):
                 record = survey.store.record(stage)
-        takes = float((record or {}).get("save_seconds", 0.0))
-        found[stage.model.id] = max(found.get(stage.model.id, 0.0), takes)
-    return found
+        seconds = float((record or {}).get("save_seconds", 0.0))
+        longest[stage.model.id] = max(longest.get(stage.model.id, 0.0), seconds)
+    return longest

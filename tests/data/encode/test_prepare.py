@@ -17,7 +17,8 @@ from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import FOLDER, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoder
-from sft_sweeps.data.read import RowFilter, stream
+from sft_sweeps.data.read import stream
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.select import order
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files.content import content_of
@@ -47,8 +48,8 @@ def contents(found: EncodedSource) -> list[tuple[Any, ...]]:
 def test_the_shelf_holds_what_the_encoder_gives(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 700)
     found = get(source, words, tmp_path)
-    sieve = RowFilter()
-    examples = list(stream(Path(source.path), source, sieve))
+    row_filter = RowFilter()
+    examples = list(stream(Path(source.path), source, row_filter))
     encoder = Encoder(words, TEMPLATE, LENGTH)
     expected = [
         (e.id, e.input_ids.tolist(), e.supervised.tolist(), e.truncated, e.reason) for e in encoder.encoded(examples)
@@ -56,7 +57,7 @@ def test_the_shelf_holds_what_the_encoder_gives(words: Path, tmp_path: Path) -> 
     assert contents(found) == expected
     assert found.order(3) == order(examples, 3, "chat")
     account = found.account
-    assert account["dropped"] == dict(sieve.tally.dropped) == {"unknown_fields": 100}
+    assert account["dropped"] == dict(row_filter.tally.dropped) == {"unknown_fields": 100}
     assert (account["rows"], account["examples"]) == (700, len(expected))
     assert account["tokens"] == sum(len(ids) for _, ids, *_ in expected) == sum(found.offsets[-1:])
     assert account["supervised_tokens"] == sum(sum(learnt) for _, _, learnt, *_ in expected)

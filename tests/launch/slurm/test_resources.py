@@ -11,8 +11,8 @@ from common import Points
 from submitit import SlurmExecutor
 from values import benchmark, model, stage
 
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.config.resolve import request
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import (

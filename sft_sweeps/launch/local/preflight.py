@@ -1,0 +1,60 @@
+"""What this machine lacks to run the jobs itself. A cluster's nodes are not looked at here: their jobs say it."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.execution import AnswerExecution, Isolation
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.gpus import gpus_here
+from sft_sweeps.plan.engines import version_of_vllm
+from sft_sweeps.sandbox import run as sandbox
+
+RUN_PROGRAMS = ("humaneval", "mini_code")  # benchmarks whose answers are programs to be run
+
+
+def problems(jobs: Sequence[Job]) -> Iterator[str]:
+    """Everything that is missing here, each text with what to type."""
+    yield from _too_few_gpus(jobs)
+    yield from _sandbox(jobs)
+    yield from _vllm(jobs)
+
+
+def _too_few_gpus(jobs: Sequence[Job]) -> Iterator[str]:
+    available = gpus_here()
+    needed = {job.subject.model.name: job.subject.model.gpus for job in jobs}
+    for name, gpus in needed.items():
+        if gpus > available:
+            yield (
+                f"model={name} needs {gpus} GPUs, this machine has {available or 'none'}. Launch on a cluster's login "
+                "node with cluster=slurm, see what it would cost with action=plan, or run the miniature: model=mini"
+            )
+
+
+def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
+    """Why programs that models write cannot be isolated here."""
+    if not any(g.benchmark.name in RUN_PROGRAMS for job in jobs for g in job.generations):
+        return
+    for isolation in {job.execution for job in jobs if job.kind == "score" and isinstance(job.execution, Isolation)}:
+        try:
+            sandbox.check(isolation)
+        except RunError as error:
+            yield str(error)
+
+
+def _vllm(jobs: Sequence[Job]) -> Iterator[str]:
+    """Why vLLM cannot answer here: it is absent, or has another version than the planned one."""
+    answering = [(job, job.execution.engine_python) for job in jobs if isinstance(job.execution, AnswerExecution)]
+    for engine, python in {(g.engine, python) for job, python in answering for g in job.generations}:
+        if engine.backend != "vllm":
+            continue
+        try:
+            version = version_of_vllm(python)
+        except RequestError as error:
+            yield str(error)
+            continue
+        if (major := version.partition(".")[0]) != engine.version:
+            yield (
+                f"evaluate.engine_version={engine.version}: {python or sys.executable} has vLLM {version}; type "
+                f"evaluate.engine_version={major}"
+            )
