@@ -12,23 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, duration, limits, minutes, partitions
-
-__all__ = [
-    "Entry",
-    "Limits",
-    "NodeKind",
-    "Partition",
-    "Past",
-    "Queue",
-    "available",
-    "cancel",
-    "history",
-    "limits",
-    "minutes",
-    "partitions",
-    "requeue",
-]
+from sft_sweeps.slurm.cluster import ask, duration, limits
 
 # A job's name may hold anything but these two; it stands last, so that even the second does no harm in it.
 RECORD, FIELD = "\x1e", "\x1f"
