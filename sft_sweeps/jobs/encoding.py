@@ -94,7 +94,7 @@ def _key(use: Use, store: Store) -> str:
     source, model, template, max_length = use
     try:
         with tokenizer_of(model, store) as folder:
-            return prepare.wanted(source, folder, template, max_length).key
+            return prepare.encoded_key(source, folder, template, max_length).key
     except RequestError:  # of a tokenizer that is not here or of no use: preflight says what is wrong with it
         return ""
 
@@ -128,7 +128,7 @@ def _encode(encoding: Encoding, folder: Path, job: Job, store: Store, stop: Stop
             write_json(place / PROGRESS, {"what": source.name, "done": rows, "of": max(source.rows, rows)}, False)
             log.info("%s: %d rows encoded", source.name, rows)
 
-    wish = prepare.wanted(source, folder, encoding.template, encoding.max_length)
+    wish = prepare.encoded_key(source, folder, encoding.template, encoding.max_length)
     found = prepare.get(wish, folder, store.roots, processes=prepare.helpers(source), progress=progress)
     log.info("%s", summary(found))
     for text in dropped(found.name, found.account):

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sft_sweeps.identity import VERSIONS
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
@@ -187,8 +186,8 @@ def _common(points: Sequence[str]) -> set[str]:
 
 def score_of(generation: Generation) -> Score:
     """The score that a generation is given."""
-    scorer = generation.benchmark.name.partition(":")[0]
-    return Score(generation, scorer, VERSIONS[f"scorer:{scorer}"])
+    benchmark = generation.benchmark
+    return Score(generation, benchmark.name.partition(":")[0], benchmark.scorer_version)
 
 
 def seen(subject: Subject, source: Source) -> Iterator[Component]:

@@ -15,7 +15,8 @@ from transformers import AutoConfig
 from transformers.initialization import no_init_weights
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.models import folder, weights
+from sft_sweeps.models import weights
+from sft_sweeps.models.architectures import ARCHITECTURES
 from sft_sweeps.train import attention, head
 
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -57,10 +58,8 @@ def lower(model: Any) -> dict[str, Tensor]:
 
 
 def _check(parent: Path, config: Any) -> None:
-    if config.model_type not in folder.ARCHITECTURES:
-        raise RunError(
-            f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(folder.ARCHITECTURES)}."
-        )
+    if config.model_type not in ARCHITECTURES:
+        raise RunError(f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(ARCHITECTURES)}.")
     if getattr(config, "attention_dropout", 0.0):
         raise RunError(f"{parent / 'config.json'} sets attention_dropout. Dropout is refused: set it to 0.")
 

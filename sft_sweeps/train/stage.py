@@ -18,7 +18,7 @@ import torch
 import transformers
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.data.encode.mixture import finder, mixture_examples
+from sft_sweeps.data.encode.mixture import mixture_examples, source_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
@@ -88,7 +88,7 @@ def train(
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
     """The encoded examples of a stage, and the account of them for data.json."""
     recipe = stage.recipe
-    find = finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
+    find = source_finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
     encoded, account = mixture_examples(stage.mixture, find)
     if not any(example.supervised.any() for example in encoded):
         raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")

@@ -110,7 +110,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
             "evaluate.mt_bench.judge.model": "j",
             "evaluate.mt_bench.judge.base_url": "x",
         },
-        ["evaluate.mt_bench.judge.base_url=x is no URL", "http://localhost:8000/v1"],
+        ["evaluate.mt_bench.judge.base_url=x is not a URL", "http://localhost:8000/v1"],
     ),
     (
         {

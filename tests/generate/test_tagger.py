@@ -11,7 +11,7 @@ import tiny
 from sft_sweeps.commands import main
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.read import read
-from sft_sweeps.data.tags import about, read_tags
+from sft_sweeps.data.tags import drop_reason, read_tags
 from sft_sweeps.errors import Interrupted
 from sft_sweeps.files.content import content_of
 from sft_sweeps.generate import tagger
@@ -119,7 +119,7 @@ def test_tags_of_every_turn_and_what_they_drop(
     made = json.loads(chats.with_name("tags.jsonl.made.json").read_text())
     assert (made["file"], made["weights"]) == (content_of(chats)[0], weights_of(folder))
     rules = Cleaning(drop_tags=("code", "math"), tags="sha256:x", tags_path=str(chats.with_name("tags.jsonl")))
-    reasons = [about(rules)(example) for example in read(chats, "c", max_bad_fraction=1.0).examples]
+    reasons = [drop_reason(rules)(example) for example in read(chats, "c", max_bad_fraction=1.0).examples]
     assert reasons == ["tag_code", "tag_math", "", "", ""]
 
 

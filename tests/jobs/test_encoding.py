@@ -107,7 +107,7 @@ def test_a_stage_finds_what_the_job_made(tmp_path: Path, store: Store) -> None:
     encoding.encode(first, store, lambda: False)
     train_tokenizer.copy(mini.TOKENIZER, tmp_path / "model")
     of = stage(base(), [Component(source, Fraction(1), 0)]).recipe
-    wish = prepare.wanted(source, tmp_path / "model", of.template, of.max_length)
+    wish = prepare.encoded_key(source, tmp_path / "model", of.template, of.max_length)
     found = wish.find(store.roots)
     assert found is not None
     assert len(found) == 5
@@ -148,7 +148,7 @@ def test_every_row_is_told_of_once(tmp_path: Path, store: Store, changes: dict[s
     (file,) = store.root.glob("encoded/*/account.json")
     account = json.loads(file.read_text())
     train_tokenizer.copy(mini.TOKENIZER, tmp_path / "tokenizer")
-    wish = prepare.wanted(source, tmp_path / "tokenizer", stage().recipe.template, stage().recipe.max_length)
+    wish = prepare.encoded_key(source, tmp_path / "tokenizer", stage().recipe.template, stage().recipe.max_length)
     shelf = wish.find(store.roots)
     assert shelf is not None
     kept = {shelf.example_id(place).partition("/")[2].partition("_")[0] for place in range(len(shelf))}
@@ -178,7 +178,7 @@ if __name__ == "__main__":
     def progress(_):
         (root / "begun").touch()
         time.sleep(60)
-    prepare.get(prepare.wanted(source, root, "vicuna_bare", 60), root, [root], processes=2, progress=progress)
+    prepare.get(prepare.encoded_key(source, root, "vicuna_bare", 60), root, [root], processes=2, progress=progress)
 """
 
 

@@ -3,14 +3,13 @@
 import sys
 from collections.abc import Iterator, Sequence
 
+from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.execution import AnswerExecution, Isolation
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.plan.engines import version_of_vllm
 from sft_sweeps.sandbox import run as sandbox
-
-RUN_PROGRAMS = ("humaneval", "mini_code")  # benchmarks whose answers are programs to be run
 
 
 def problems(jobs: Sequence[Job]) -> Iterator[str]:
@@ -32,7 +31,7 @@ def _too_few_gpus(jobs: Sequence[Job]) -> Iterator[str]:
 
 def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
     """Why programs that models write cannot be isolated here."""
-    if not any(g.benchmark.name in RUN_PROGRAMS for job in jobs for g in job.generations):
+    if not any(definition_of(g.benchmark).runs_code for job in jobs for g in job.generations):
         return
     for isolation in {job.execution for job in jobs if job.kind == "score" and isinstance(job.execution, Isolation)}:
         try:
