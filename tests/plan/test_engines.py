@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import prompts
 
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.generate import replicas
+from sft_sweeps.generate.engine import greedy
 from sft_sweeps.generate.replicas import opened
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.engines import ENGINES, Held
@@ -61,7 +61,7 @@ def test_another_distribution_adds_an_engine(tmp_path: Path) -> None:
     assert held.size(3, 80.0) == 3
     made = opened(tmp_path, Engine("echo", "3", "bf16"), ["", ""], label="any", python=sys.executable)
     try:
-        answers = made.generate(prompts([[5, 6, 7], [8], [9, 10]], 2), 4)
+        answers = made.generate(greedy([[5, 6, 7], [8], [9, 10]], 2, 0), 4)
         assert [answer.ids for answer in answers] == [[5, 6], [8], [9, 10]]
         with pytest.raises(RunError, match=r"evaluate\.engine=echo takes no losses"):
             made.losses([])
@@ -73,4 +73,4 @@ def test_another_distribution_adds_an_engine(tmp_path: Path) -> None:
 def test_another_version_than_the_planned_one_is_refused(tmp_path: Path) -> None:
     made = opened(tmp_path, Engine("echo", "2", "bf16"), [""], label="any")
     with pytest.raises(RunError, match=r"echo 3\.1 is installed, but evaluate\.engine_version=2"):
-        made.generate(prompts([[5]], 1), 1)
+        made.generate(greedy([[5]], 1, 0), 1)
