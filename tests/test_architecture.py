@@ -20,6 +20,7 @@ GROUPS = {
     "benchmark": 3,
     "cluster": 5,
     "data": 9,
+    "debug": 4,
     "deepspeed": 3,
     "evaluate": 4,
     "grid": 2,
