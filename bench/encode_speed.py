@@ -33,7 +33,7 @@ from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import stream
 from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.template import find
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.spec import Source
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +54,7 @@ def sources(data: Path, sharegpt: Path | None) -> Iterator[Source]:
     """The sources that are there."""
     paths = {name: data / file for name, file in FILES.items()} | ({"sharegpt": sharegpt} if sharegpt else {})
     for name, path in paths.items():
-        content, rows = content_of(path)
+        content, rows = content_pin(path)
         yield Source(name, content, "auto", name, "general", rows, "counted", str(path), max_bad_fraction=0.1)
 
 

@@ -91,6 +91,7 @@ def decoding() -> Figure:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+    from sft_sweeps.generate.engine import greedy
     from sft_sweeps.generate.hf import HFEngine
 
     torch.manual_seed(0)
@@ -131,7 +132,7 @@ def decoding() -> Figure:
         return found
 
     def ours() -> list[list[int]]:
-        return [answer.ids for answer in engine.generate(prompts, new, size, eos)]
+        return [answer.ids for answer in engine.generate(greedy(prompts, new, eos), size)]
 
     theirs, mine = plain(), ours()
     same = sum(a == b for a, b in zip(theirs, mine, strict=True))

@@ -1,7 +1,7 @@
 """What a hash is made of: canonical JSON, the versions of components, and values as JSON both ways.
 
 Two kinds of fields stand side by side in a value. A field takes part in the identity unless it is marked `EXECUTION`: a
-name to show, a place on disk, a count of GPUs, nothing that changes weights or scores. Whatever has no stable form is
+name to show, a path on disk, a count of GPUs, nothing that changes weights or scores. Whatever has no stable form is
 refused. Meaning is versioned by component, not globally.
 """
 

@@ -65,7 +65,7 @@ class Source:
     mean_tokens: float = field(default=0.0, metadata=EXECUTION)
     max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)
     seed: int = field(default=0, metadata=EXECUTION)  # of a generated source, whose content says it too
-    slot: str = field(default="", metadata=EXECUTION)  # its place in data.sources, for messages
+    slot: str = field(default="", metadata=EXECUTION)  # its key in data.sources, for messages
     cleaning: Cleaning | None = None  # None: none of its rules is on
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from sft_sweeps.benchmarks.published import parse
 from sft_sweeps.benchmarks.scored import Row
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import at_least
 from sft_sweeps.spec import Judge
 
@@ -141,7 +141,7 @@ def missing_texts(judge: Judge, benchmark: str) -> Iterator[str]:
         name = f"evaluate.{benchmark}.{key}"
         if not Path(path).is_file():
             yield f"{name}: there is no {path}. Place FastChat's file there, or set {name}=FILE."
-        elif content_of(Path(path), content)[0] != content:
+        elif content_pin(Path(path), content)[0] != content:
             yield f"{name}: {path} is not the planned file ({content}); plan again"
 
 

@@ -18,7 +18,7 @@ from sft_sweeps.benchmarks.mt_bench_grading import QUESTIONS, TURNS, gradings, q
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, mean_score
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import at_least
 from sft_sweeps.spec import Benchmark, Generation, Judge
 from sft_sweeps.stats import Interval
@@ -60,7 +60,7 @@ def resolve(name: str, settings: MtBenchConfig, point: EvaluatedPoint) -> Iterat
 def _pinned(own: str | None, file: str, pin: str, folder: Path) -> tuple[str, str]:
     """(path, content) of a file of the user's own, or of the pinned one, which need not be there yet."""
     path = Path(own or folder / file)
-    return str(path.absolute()), content_of(path, pin)[0] if path.is_file() else pin
+    return str(path.absolute()), content_pin(path, pin)[0] if path.is_file() else pin
 
 
 def all_items(benchmark: Benchmark) -> list[Item]:
@@ -185,7 +185,7 @@ def _judge_of(options: argparse.Namespace) -> Judge:
         prompt_usd_per_million=price_in,
         completion_usd_per_million=price_out,
     )
-    prompts, references = ((str(path), content_of(path)[0]) for path in (options.prompts, options.references))
+    prompts, references = ((str(path), content_pin(path)[0]) for path in (options.prompts, options.references))
     return judging.resolve(config, prompts, references)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import Interval
 from sft_sweeps.spec import Benchmark
 
@@ -53,7 +53,7 @@ def _file(name: str, settings: BenchmarkConfig, folder: Path) -> tuple[str, str,
         path = Path(settings.path)
         if not path.is_file():
             raise RequestError(f"evaluate: there is no benchmark file {path}")
-        content, rows = content_of(path, settings.content)
+        content, rows = content_pin(path, settings.content)
         return str(path.absolute()), content, settings.rows if content == settings.content else rows
     path_in_folder = str((folder / settings.file).absolute()) if settings.file else ""
     return path_in_folder, settings.content, settings.rows
@@ -70,7 +70,7 @@ def rows(benchmark: Benchmark, packaged: Callable[[], bytes] | None = None) -> R
     else:
         path = Path(benchmark.path)
         try:
-            content, _ = content_of(path, benchmark.content)
+            content, _ = content_pin(path, benchmark.content)
             with packing.opened(path) as file:
                 text = file.read()
         except OSError as error:

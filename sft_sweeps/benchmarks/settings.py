@@ -7,7 +7,8 @@ are text, numbers, switches, lists and mappings of those, other such dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sft_sweeps.ranges import at_least, one_of
+from sft_sweeps.plan.engines import ENGINES
+from sft_sweeps.ranges import at_least, one_known, one_of
 from sft_sweeps.spec import Component
 
 
@@ -25,7 +26,7 @@ class EvaluateConfig:
     seed: int = 0
     stages: str = one_of("all", "final", default="final")
     max_new_tokens: int = 0
-    engine: str = one_of("hf", "vllm", default="hf")
+    engine: str = one_known(lambda: ENGINES.names, default="hf")
     engine_version: str = "5"
     engine_python: str = ""
     batch_size: int = at_least(1, default=64)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sft_sweeps import ranges
 from sft_sweeps.benchmarks.registry import definitions
+from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
@@ -22,6 +23,7 @@ from sft_sweeps.data import mini, template
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.execution import Tracking
+from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import Interval, OneOf
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
@@ -170,13 +172,22 @@ def _virtual_devices(c: Config) -> Iterator[str]:
     )
 
 
+def _engine(evaluate: EvaluateConfig) -> Iterator[str]:
+    """An interpreter of its own is for an engine that can have one."""
+    if evaluate.engine not in ENGINES.names:
+        return
+    backend = ENGINES.get(evaluate.engine)
+    if evaluate.engine_python and not backend.own_python:
+        fitting = ", ".join(name for name, other in ENGINES.all.items() if other.own_python)
+        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine={fitting}; leave it out"
+
+
 def _evaluate(c: Config) -> Iterator[str]:
     """The benchmarks are known, and each finds nothing wrong with its settings."""
     evaluate, known = c.evaluate, definitions()
     for name in evaluate.benchmarks:
         yield from OneOf(lambda: tuple(known))("evaluate.benchmarks", name)
-    if evaluate.engine == "hf" and evaluate.engine_python:
-        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine=vllm; leave it out"
+    yield from _engine(evaluate)
     chosen = [known[name] for name in dict.fromkeys(evaluate.benchmarks) if name in known]
     settings = {benchmark.name: getattr(evaluate, benchmark.name, None) for benchmark in chosen}
     texts = (text for one in chosen for text in one.problems(one.name, settings[one.name], evaluate))

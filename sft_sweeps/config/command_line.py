@@ -18,9 +18,8 @@ from sft_sweeps.errors import RequestError
 
 # In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
 CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
-user_folders: list[
-    Path
-] = []  # what SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments
+# What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
+user_folders: list[Path] = []
 
 
 def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: str, conf: Path = CONF) -> int:

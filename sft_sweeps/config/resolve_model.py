@@ -6,7 +6,7 @@ from pathlib import Path
 from sft_sweeps import PACKAGE
 from sft_sweeps.config.train_schema import ModelConfig, TrainConfig
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.models.pins import tokenizer_of, weights_of
+from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
 from sft_sweeps.spec import Model, Recipe, Shape
 
@@ -16,7 +16,7 @@ MINI_TOKENIZER = PACKAGE / "data" / "mini_tokenizer.json"
 def model(entry: ModelConfig) -> Model:
     """The base model; a seed is part of one whose weights are drawn from it."""
     weights, tokenizer_path = _weights(entry), _tokenizer_path(entry)
-    tokenizer, tokens = tokenizer_of(tokenizer_path) if tokenizer_path else (weights, 0)
+    tokenizer, tokens = tokenizer_pin(tokenizer_path) if tokenizer_path else (weights, 0)
     shape = Shape(**{f.name: getattr(entry.shape, f.name) for f in fields(entry.shape)})
     initialised = weights.startswith("init:")
     return Model(
@@ -35,7 +35,7 @@ def model(entry: ModelConfig) -> Model:
 def _weights(entry: ModelConfig) -> str:
     """The digest of a folder's weights, the version of the initialisation, or the pin of a hub repository."""
     if entry.folder:
-        return weights_of(Path(entry.folder))
+        return weights_pin(Path(entry.folder))
     if entry.weights == "init":
         return f"init:version={VERSIONS['init']}"
     return f"hub:{entry.weights}@{entry.revision}"

@@ -12,7 +12,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, ENCODED
 from sft_sweeps.identity import VERSIONS, canonical
 from sft_sweeps.spec import Cleaning, Component, Recipe, Source
@@ -113,7 +113,7 @@ def _of_file(declared: Source) -> tuple[Source, str]:
     """The source that the file at its path is: the pinned one where the contents agree."""
     path, pin = Path(declared.path), declared.content
     try:
-        content, rows = content_of(path, pin)
+        content, rows = content_pin(path, pin)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     if content == pin:
@@ -149,6 +149,6 @@ def cleaning(entry: CleanConfig) -> Cleaning | None:
     rules: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     tags, path = "", entry.tags_file or ""
     if path:
-        tags = content_of(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
+        tags = content_pin(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
     exact = Cleaning(**rules, tags=tags, tags_path=path)
     return None if exact == Cleaning() else exact

@@ -18,7 +18,7 @@ from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
@@ -221,7 +221,7 @@ def _not_the_planned_file(source: Source) -> str:
     if not path.is_file():
         return f"{key}: source {source.name} is not at {path}. Place the file there, or set {key}.path=FILE."
     try:
-        content, _ = content_of(path, source.content)
+        content, _ = content_pin(path, source.content)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         return f"{key}: {path} cannot be read ({error}). Fetch it again, or set {key}.path=FILE."
     if content != source.content:

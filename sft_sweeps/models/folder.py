@@ -12,7 +12,7 @@ from typing import Any
 from sft_sweeps.errors import RunError
 from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import ARCHITECTURES
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Shape
 
 DTYPES = ("F32", "F16", "BF16")
@@ -96,7 +96,7 @@ def missing_shards(folder: Path) -> list[str]:
 
 
 def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iterator[str]:
-    identity, size = tokenizer_of(tokenizer)
+    identity, size = tokenizer_pin(tokenizer)
     rows = int(config.get("vocab_size", size))
     if not identity.startswith("provisional:") and size > rows:
         yield (

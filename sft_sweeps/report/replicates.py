@@ -96,6 +96,6 @@ def values(store: Store, score: Score | None) -> Values:
     with contextlib.suppress(RecordError, RequestError, OSError, ValueError, KeyError, ZeroDivisionError):
         if score is None or store.record(score) is None:
             return {}
-        verdicts = read_rows(store.place(score) / VERDICTS)
+        verdicts = read_rows(store.read_folder(score) / VERDICTS)
         return definition_of(score.generation.benchmark).item_values(verdicts)
     return {}

@@ -103,7 +103,7 @@ def estimate(survey: Survey) -> Bill:
         benchmark, there = generation.benchmark, states[generation.id].state == "done"
         try:
             if there:
-                rows = read_rows(store.place(generation) / ITEMS)
+                rows = read_rows(store.read_folder(generation) / ITEMS)
                 parts[generation.id] = _estimate(benchmark, rows, store)
             else:
                 if benchmark not in guesses:

@@ -40,7 +40,7 @@ def score(
     folder = store.score(planned)
     if store.record(generation) is None:
         raise RunError(f"{generation.subject.label} has not answered {benchmark.name}; launch again")
-    rows = read_rows(store.place(generation) / ITEMS)
+    rows = read_rows(store.read_folder(generation) / ITEMS)
     if benchmark.generates:
         complete(rows, benchmark)
     result = _scored(rows, benchmark, store, stop, isolation)

@@ -31,7 +31,7 @@ from sft_sweeps.benchmarks.judging import Grade, Grading, JudgeTexts, rating
 from sft_sweeps.benchmarks.mt_bench_grading import gradings
 from sft_sweeps.commands import main
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import State, build, score_of
 from sft_sweeps.score import judge as judging
 from sft_sweeps.score import judge_cost
@@ -83,7 +83,7 @@ def test_requests_are_fastchats(category: str, kind: str) -> None:
     rows = from_file.read(FIXTURES / "mt_bench_judge_prompts.jsonl")
     turns, answers, truth = ("What is {answer}?", "Why?\n"), ("One {question}.", " {ref_answer_1} }{"), ("1", "{2}")
     texts = mt_bench.texts(rows, [{"question_id": 7, "choices": [{"turns": list(truth)}]}])
-    made = gradings(mt_bench.Question("7", category, turns), answers, 0, texts)
+    made = gradings(Item("7", turns, {"category": category}), answers, 0, texts)
     prompts = {row["name"]: row for row in rows}
     for grading, name in zip(made, (f"{kind}-v1", f"{kind}-v1-multi-turn"), strict=True):
         given = truth if kind == "single-math" else ()
@@ -478,7 +478,7 @@ def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
 @needs_shared
 def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None:
     """Before an answer is there, against the prompts and replies that GPT-4 was given and gave for three models."""
-    content = {path: content_of(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
+    content = {path: content_pin(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
     judge = replace(
         JUDGE, prompts=content[PROMPTS], references=content[REFERENCES], prompt_usd=30.0, completion_usd=60.0
     )

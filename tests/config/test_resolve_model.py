@@ -10,7 +10,7 @@ from common import Points
 from sft_sweeps.config.resolve import request
 from sft_sweeps.config.resolve_model import model
 from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 
 SHAPE = ShapeConfig(64, 176, 2, 4, 4, 0, 2048)
 TOKENIZER = {"added_tokens": [{"id": 2, "content": "</s>"}], "model": {"vocab": {"a": 0, "b": 1}}}
@@ -31,7 +31,7 @@ def tokenizer(folder: Path, content: Any = TOKENIZER, indent: int | None = None,
 def test_a_tokenizer_is_its_content_wherever_it_lies_and_however_it_is_written(tmp_path: Path) -> None:
     one, other = tokenizer(tmp_path / "a"), tokenizer(tmp_path / "b", dict(reversed(TOKENIZER.items())), indent=2)
     assert model(base(tokenizer=one)).id == model(base(tokenizer=other)).id
-    assert tokenizer_of(one + "/tokenizer.json") == tokenizer_of(one)
+    assert tokenizer_pin(one + "/tokenizer.json") == tokenizer_pin(one)
     assert model(base(tokenizer=one)).shape.vocab_size == 3
     changed = {**TOKENIZER, "model": {"vocab": {"a": 1, "b": 0}}}
     assert model(base(tokenizer=tokenizer(tmp_path / "c", changed))).id != model(base(tokenizer=one)).id

@@ -29,7 +29,7 @@ def entry(**changes: Any) -> SourceConfig:
     return SourceConfig(**{"name": "own", "ability": "math", "role": "specialized", "rows": 1000, **changes})
 
 
-def found(folder: Path, **changes: Any) -> tuple[Source, str]:
+def resolved(folder: Path, **changes: Any) -> tuple[Source, str]:
     return source(entry(**changes), folder, "math")
 
 
@@ -48,15 +48,15 @@ def files(tmp_path: Path) -> dict[str, str]:
 def test_an_own_file_that_matches_the_pin_is_the_pinned_source(
     pin: str, name: str, files: dict[str, str], tmp_path: Path
 ) -> None:
-    pinned, _ = found(tmp_path, content=pin, file="absent.jsonl")
-    own, note = found(tmp_path, content=pin, path=files[name])
+    pinned, _ = resolved(tmp_path, content=pin, file="absent.jsonl")
+    own, note = resolved(tmp_path, content=pin, path=files[name])
     assert (own.content, own.rows, own.rows_from, note) == (pin, 1000, "declared", "")
     assert own.path == files[name]
     assert (own.content, own.name, own.format) == (pinned.content, pinned.name, pinned.format)
 
 
-def test_another_file_takes_the_pins_place_under_its_own_hash(files: dict[str, str], tmp_path: Path) -> None:
-    own, note = found(tmp_path, content=SHA256, path=files["other.jsonl"])
+def test_another_file_replaces_the_pinned_source_under_its_own_hash(files: dict[str, str], tmp_path: Path) -> None:
+    own, note = resolved(tmp_path, content=SHA256, path=files["other.jsonl"])
     assert own.content.startswith("sha256:")
     assert own.content != SHA256
     assert (own.name, own.rows, own.rows_from) == (
@@ -68,19 +68,19 @@ def test_another_file_takes_the_pins_place_under_its_own_hash(files: dict[str, s
     assert "1,000 rows" in note
 
 
-def test_without_a_pin_the_content_counts_and_not_the_place(files: dict[str, str], tmp_path: Path) -> None:
+def test_without_a_pin_the_content_counts_and_not_the_path(files: dict[str, str], tmp_path: Path) -> None:
     ways = [{"path": files["own.jsonl"]}, {"path": files["packed.jsonl"]}, {"file": "own.jsonl"}]
-    sources = [found(tmp_path, **way)[0] for way in ways]
+    sources = [resolved(tmp_path, **way)[0] for way in ways]
     assert {(s.content, s.rows) for s in sources} == {(SHA256, 3)}
     assert not any(s.provisional for s in sources)
 
 
 def test_neither_pinned_nor_present_is_provisional(tmp_path: Path) -> None:
-    missing = [found(tmp_path, file="a.jsonl")[0], found(tmp_path, file="b.jsonl")[0]]
-    missing += [found(tmp_path, path="c.jsonl")[0], found(tmp_path, path="d.jsonl", content=SHA256)[0]]
+    missing = [resolved(tmp_path, file="a.jsonl")[0], resolved(tmp_path, file="b.jsonl")[0]]
+    missing += [resolved(tmp_path, path="c.jsonl")[0], resolved(tmp_path, path="d.jsonl", content=SHA256)[0]]
     assert all(s.provisional for s in missing)
     assert len({s.content for s in missing}) == 4
-    assert not found(tmp_path, file="a.jsonl", content=SHA256)[0].provisional
+    assert not resolved(tmp_path, file="a.jsonl", content=SHA256)[0].provisional
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,7 +101,7 @@ def test_neither_pinned_nor_present_is_provisional(tmp_path: Path) -> None:
 def test_rows_are_counted(content: bytes, rows: int, tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_bytes(content)
-    assert found(tmp_path, path=str(path))[0].rows == rows
+    assert resolved(tmp_path, path=str(path))[0].rows == rows
     if content and content != b"[broken":
         assert len(list(read_rows(path, "own"))) == rows  # the reader's own count
 
@@ -112,7 +112,7 @@ def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     for n, text in enumerate(("{}\n", "{ }", "[1]")):
         path.write_text(text)
         os.utime(path, ns=(n, n))
-        contents.add(found(tmp_path, path=str(path))[0].content)
+        contents.add(resolved(tmp_path, path=str(path))[0].content)
     assert len(contents) == 3
 
 
@@ -123,16 +123,16 @@ def test_a_broken_file_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl.gz"
     path.write_bytes(content)
     with pytest.raises(RequestError, match=r"own\.jsonl\.gz of source own cannot be read"):
-        found(tmp_path, path=str(path))
+        resolved(tmp_path, path=str(path))
 
 
 def test_a_generated_source_is_name_rows_seed_and_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[dict[str, Any]] = [{}, {"name": "mini_code"}, {"rows": 7}, {"seed": 1}]
-    made = [found(tmp_path, generated=True, **way)[0] for way in ways]
+    made = [resolved(tmp_path, generated=True, **way)[0] for way in ways]
     assert len({s.content for s in made}) == len(ways)
     assert {(s.rows_from, s.path) for s in made} == {("generated", "")}
     monkeypatch.setitem(VERSIONS, "mini", 2)
-    assert found(tmp_path, generated=True)[0].content != made[0].content
+    assert resolved(tmp_path, generated=True)[0].content != made[0].content
 
 
 @pytest.fixture

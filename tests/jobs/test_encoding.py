@@ -20,19 +20,19 @@ from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import Executions
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs import encoding
 from sft_sweeps.jobs.job import Encoding, Job, encode_first, missing
 from sft_sweeps.models import train_tokenizer
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Cleaning, Component, Model, Source
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 
-IDENTITY = tokenizer_of(str(mini.TOKENIZER))[0]
+IDENTITY = tokenizer_pin(str(mini.TOKENIZER))[0]
 
 
 def base(name: str = "mini", **changes: Any) -> Model:
@@ -44,7 +44,7 @@ def numbers(path: Path, good: int = 5, bad: int = 0) -> Source:
     path.write_text("".join(json.dumps({"question": f"{n}?", "answer": str(n)}) + "\n" for n in range(good)))
     with path.open("a") as file:
         file.writelines('{"x": 0}\n' for _ in range(bad))
-    content, rows = content_of(path)
+    content, rows = content_pin(path)
     return Source(path.stem, content, "auto", "math", "specialized", rows, "counted", str(path))
 
 

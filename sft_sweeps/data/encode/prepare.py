@@ -22,11 +22,11 @@ from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import Reader, reader_of
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.lock import locked
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Source
 
 MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
@@ -38,7 +38,7 @@ def encoded_key(source: Source, tokenizer_folder: Path, template: str, max_lengt
     """What a stage or benchmark needs of a source; `chat_template` is replaced by the pin of the folder's own."""
     if template == tokenizer.CHAT:
         template = tokenizer.chat_template_pin(tokenizer.chat_template(tokenizer_folder))
-    return EncodedKey(source, tokenizer_of(str(tokenizer_folder))[0], template, max_length)
+    return EncodedKey(source, tokenizer_pin(str(tokenizer_folder))[0], template, max_length)
 
 
 def get(
@@ -120,7 +120,7 @@ def _check_content(path: Path, source: Source) -> tuple[int, int]:
     if not path.is_file():
         raise RunError(f"source {source.name} is not at {path}; place it there, or have it fetched with action=prepare")
     stat = path.stat()
-    content, _ = content_of(path, source.content)
+    content, _ = content_pin(path, source.content)
     if content != source.content:
         raise RunError(f"{path} changed since it was planned ({content}, planned {source.content}); launch again")
     return stat.st_size, stat.st_mtime_ns

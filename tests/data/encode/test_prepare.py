@@ -21,7 +21,7 @@ from sft_sweeps.data.read import stream
 from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.select import order
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ENCODED
 from sft_sweeps.identity import VERSIONS, plain
 from sft_sweeps.models import train_tokenizer
@@ -71,7 +71,7 @@ def test_splitting_and_duplicates(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 60, cleaning=rules)
     path = Path(source.path)
     path.write_text(path.read_text() + path.read_text().splitlines(keepends=True)[1])
-    source = replace(source, content=content_of(path)[0])
+    source = replace(source, content=content_pin(path)[0])
     found = get(source, words, tmp_path)
     assert found.dropped["duplicate_id"] == 1
     ids = [found.example_id(place) for place in range(len(found))]
@@ -212,7 +212,7 @@ def test_an_empty_result_can_be_opened(words: Path, tmp_path: Path) -> None:
     """Every response lies behind the cut: there are examples, and nothing is learnt of any."""
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"question": "word " * 80, "answer": "a"}) + "\n")
-    source = Source("own", content_of(path)[0], "auto", "math", "specialized", 1, "counted", str(path))
+    source = Source("own", content_pin(path)[0], "auto", "math", "specialized", 1, "counted", str(path))
     found = get(source, words, tmp_path)
     assert (len(found), found.encoded(0).reason, found.account["masked"]) == (
         1,
@@ -232,7 +232,7 @@ def test_memory_does_not_grow_with_the_file(words: Path, tmp_path: Path) -> None
         source = chats(tmp_path / f"{times}.jsonl", 3_000)
         path = Path(source.path)
         path.write_text(path.read_text() * times)
-        source = replace(source, content=content_of(path)[0], rows=3_000 * times)
+        source = replace(source, content=content_pin(path)[0], rows=3_000 * times)
         (tmp_path / "source.json").write_text(json.dumps(plain(source)))
         program = PROGRAM + "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
         command = [sys.executable, "-c", program, str(tmp_path / "source.json"), str(words), str(tmp_path / "store")]
