@@ -87,7 +87,7 @@ def test_every_identity_field_and_no_other_changes_a_generation() -> None:
     different = {*of_benchmark.values(), *of_engine.values(), first.id, generation(stage(seed=1)).id}
     assert len(different) == 11 + 3 + 2
     of_execution = [replace(first, benchmark=b).id for _, b in variants(first.benchmark, identity=False)]
-    assert of_execution == [first.id] * 4  # ability, total, path, judge
+    assert of_execution == [first.id] * 5  # ability, total, path, judge, scorer_version
     judged = replace(first, benchmark=replace(first.benchmark, judge=JUDGE))
     assert judged.id == first.id  # another judge never answers again ...
     ids = {

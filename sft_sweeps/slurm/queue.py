@@ -119,10 +119,19 @@ def cancel(jobs: Iterable[str]) -> None:
         ask("scancel", "--quiet", *wanted)
 
 
-def requeue(job: str) -> bool:
-    """Let a job start again, under its id. False: scontrol is missing here or refuses."""
+def this_job() -> str:
+    """What scontrol calls the job that this process runs in, and nothing else: `ARRAY_INDEX`, or a number.
+
+    One element of every array has the array's own number as SLURM_JOB_ID, which for scontrol means all of them.
+    """
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
+
+
+def requeue_this_job() -> bool:
+    """Let the job that this process runs in start again, under its id. False: scontrol is missing or refuses."""
     try:
-        ask("scontrol", "requeue", job)
+        ask("scontrol", "requeue", this_job())
     except RunError:
         return False
     return True

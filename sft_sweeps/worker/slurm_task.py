@@ -19,7 +19,7 @@ from sft_sweeps.errors import Interrupted, RunError, SweepError
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.retention import free_after
-from sft_sweeps.slurm.queue import requeue
+from sft_sweeps.slurm.queue import requeue_this_job
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import check_identity, clear_unrecorded
@@ -131,7 +131,7 @@ def _beat(folder: Path, claim: Claim, leaving: threading.Event) -> None:
 def _come_back(stop: Stop) -> None:
     """Into the queue again, unless the job is being ended: then whoever ends it decides."""
     time.sleep(1.0)  # a TERM that is on its way to every task may not have reached this one
-    if not stop.ending and not requeue(os.environ["SLURM_JOB_ID"]):
+    if not stop.ending and not requeue_this_job():
         marks = os.environ.get(MARKS)
         if marks:
             Path(marks).mkdir(parents=True, exist_ok=True)

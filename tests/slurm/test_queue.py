@@ -79,17 +79,28 @@ def test_the_queue_tells_every_state(here: Cluster, monkeypatch: pytest.MonkeyPa
     assert calls == ["squeue", "scancel"]
 
 
-def test_requeue(here: Cluster) -> None:
+def test_requeue(here: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     job = here.sbatch("sleep 60", "--partition=low")
     here.wait(job, states=["RUNNING"])
-    assert slurm.requeue(job)
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    assert slurm.requeue_this_job()
     here.until(lambda: here.queue()[job] != "RUNNING", 10)
     entry = Queue().entry(job, ME)
     assert entry is not None
     assert entry.alive
     slurm.cancel([job])
     here.wait(job)
-    assert not slurm.requeue("1")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    assert not slurm.requeue_this_job()
+
+
+def test_an_element_of_an_array_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slurm gives one element the array's number as SLURM_JOB_ID, with which scontrol means all of them."""
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert slurm.this_job() == "77"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    assert slurm.this_job() == "77_0"
 
 
 def test_a_controller_that_comes_back_knows_its_jobs(here: Cluster) -> None:
@@ -105,12 +116,13 @@ def test_a_controller_that_comes_back_knows_its_jobs(here: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("silent")
-def test_no_answer() -> None:
+def test_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
     queue = Queue()
     assert not queue.reachable(ME)
     assert queue.entry("1", ME) is None
     assert queue.named("x", ME) == {}
-    assert not slurm.requeue("1")
+    assert not slurm.requeue_this_job()
     for ask in (cluster_facts.limits, cluster_facts.partitions, lambda: slurm.cancel(["1"])):
         with pytest.raises(RunError, match="Unable to contact slurm controller"):
             ask()
@@ -119,10 +131,11 @@ def test_no_answer() -> None:
 
 def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
     assert not slurm.available()
     assert not Queue().reachable(ME)
     assert slurm.history(["1"]) is None
-    assert not slurm.requeue("1")
+    assert not slurm.requeue_this_job()
     with pytest.raises(RunError, match="scontrol is not on PATH"):
         cluster_facts.limits()
 

@@ -33,7 +33,9 @@ sft_sweeps_leave() {{
   code=$?
   if [ -e "${slurm_task.MARKS}/$SLURM_JOB_ID" ] || [ "$code" -eq 140 ]; then
     rm -f "${slurm_task.MARKS}/$SLURM_JOB_ID"
-    scontrol requeue "$SLURM_JOB_ID" && sleep 120
+    # One element of an array has the array's own number: with that alone all of its siblings would start again.
+    this="${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}"
+    scontrol requeue "$this" && sleep 120
   fi
   exit "$code"
 }}
