@@ -78,11 +78,11 @@ def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> t
     with ranks.process_group(1):
         engine = TrainEngine(base, BF16, execution)
         if not way.size:
-            execution = replace(execution, token_budget=budget.find(engine, BF16.max_length, BF16.max_length * 16))
-            print(f"token budget {execution.token_budget}", file=sys.stderr)
+            engine.token_budget = budget.find(engine, BF16.max_length, BF16.max_length * 16)
+            print(f"token budget {engine.token_budget}", file=sys.stderr)
         losses: list[float] = []
         started = 0.0
-        for step, (_, rows) in enumerate(prepared(flat, BF16, execution, range(len(batches)), (0, engine.device))):
+        for step, (_, rows) in enumerate(prepared(engine, flat, BF16, range(len(batches)))):
             if step == WARM:
                 started = clock()
             with traced(trace if step == len(batches) - 1 else None):
@@ -236,11 +236,12 @@ def write_base(shape: Shape, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import LlamaConfig
 
-    from sft_sweeps.models.init import STD, parameters
+    from sft_sweeps.models.architectures import LLAMA
+    from sft_sweeps.models.init import STD
 
     torch.manual_seed(0)
     weights = {}
-    for name, size in parameters(shape).items():
+    for name, size in LLAMA.parameters(shape).items():
         drawn = torch.randn(size, device="cuda") * STD if len(size) > 1 else torch.ones(size)
         weights[name] = drawn.to("cpu", torch.bfloat16)
     folder.mkdir()

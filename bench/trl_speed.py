@@ -52,7 +52,10 @@ def ours(base: Path, batches: Batches) -> Round:
     def train() -> tuple[float, list[float]]:
         losses, started = [], time.process_time()
         for batch in batches:
-            rows = [loss.to_row(*row, engine.device) for row in plan_batch(batch, recipe, execution).rows(0)]
+            rows = [
+                loss.to_bin(*row, engine.device)
+                for row in plan_batch(batch, recipe, 1, execution.token_budget).of_rank(0)
+            ]
             losses.append(float(engine.step(rows, RATE)[0]))
         return time.process_time() - started, losses
 

@@ -133,8 +133,8 @@ def test_an_id_holds_the_whole_chain() -> None:
 @given(st.permutations(range(4)))
 def test_the_order_of_a_mixture_means_nothing(order: list[int]) -> None:
     parts = (*mixed(), replace(component("math"), seed=1))  # two that differ in the seed alone
-    assert stage(components=[parts[place] for place in order]) == stage(components=parts)
-    assert stage(components=[parts[place] for place in order]).id == stage(components=parts).id
+    assert stage(components=[parts[index] for index in order]) == stage(components=parts)
+    assert stage(components=[parts[index] for index in order]).id == stage(components=parts).id
 
 
 def test_two_parts_are_not_one() -> None:

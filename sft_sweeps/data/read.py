@@ -62,7 +62,7 @@ class Reader:
 
     @cached_property
     def _drop_reason(self) -> Callable[[Example], str] | None:
-        return tags.about(self.cleaning) if self.cleaning and self.cleaning.drop_tags else None
+        return tags.drop_reason(self.cleaning) if self.cleaning and self.cleaning.drop_tags else None
 
     def result(self, row: FileRow, index: int, split: Split) -> RowResult:
         """What a row becomes."""

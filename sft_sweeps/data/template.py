@@ -75,10 +75,10 @@ def find(name: str) -> Template:
 
 def segments(template: str, rounds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Each round as (what is given, what is learnt); the text is their concatenation with eos after each."""
-    of = find(template)
+    texts = find(template)
     return [
-        (of.opening(prompt, first=not place), of.separator + response)
-        for place, (prompt, response) in enumerate(rounds)
+        (texts.opening(prompt, first=not index), texts.separator + response)
+        for index, (prompt, response) in enumerate(rounds)
     ]
 
 
@@ -94,18 +94,18 @@ def chat_template(template: str) -> str:
     """
     if template.startswith(CHAT):
         return ""
-    of = find(template)
-    before, after = _quoted(of.before), _quoted(of.after)
+    texts = find(template)
+    before, after = _quoted(texts.before), _quoted(texts.after)
     parts = [
         "{{ bos_token }}",
-        f"{{{{ {_quoted(of.system)} }}}}" if of.system else "",
+        f"{{{{ {_quoted(texts.system)} }}}}" if texts.system else "",
         "{% for message in messages %}",
         "{% if message['role'] != ('assistant' if loop.index0 % 2 else 'user') %}",
         "{{ raise_exception('Messages must be of the roles user and assistant in turn, the user first.') }}",
         "{% elif message['role'] == 'user' %}",
         f"{{{{ {before} + message['content'] }}}}",
         "{% else %}",
-        f"{{{{ {_quoted(of.after + of.separator)} + message['content'] + eos_token }}}}",
+        f"{{{{ {_quoted(texts.after + texts.separator)} + message['content'] + eos_token }}}}",
         "{% endif %}",
         "{% endfor %}",
         "{% if add_generation_prompt and messages[-1]['role'] == 'user' %}",

@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from sft_sweeps.config.resolve import hub_pin
+from sft_sweeps.config.resolve_sources import hub_pin
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import MADE, content_of
+from sft_sweeps.files.content import MADE, content_pin
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.files.lock import locked
 from sft_sweeps.terminal import say
@@ -147,7 +147,7 @@ def _verify(entry: SourceConfig, part: Path, path: Path) -> None:
     """RunError, and nothing kept, where the file is not the pinned one."""
     if not entry.content:
         return
-    content, _ = content_of(part, entry.content)
+    content, _ = content_pin(part, entry.content)
     if content != entry.content:
         part.unlink()
         _etag(part).unlink(missing_ok=True)

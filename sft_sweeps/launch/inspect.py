@@ -61,7 +61,7 @@ class Inspection:
         if source.rows_from != "generated" and not Path(source.path).is_file():
             raise RequestError(_absent(source))
         recipe = self.request.recipe
-        key = prepare.wanted(source, self.tokenizer, recipe.template, recipe.max_length)
+        key = prepare.encoded_key(source, self.tokenizer, recipe.template, recipe.max_length)
         return encode_with_progress(key, self.tokenizer, self.store, self.out)
 
 

@@ -12,19 +12,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sft_sweeps.benchmarks import catalog
+from sft_sweeps.benchmarks import judging
+from sft_sweeps.benchmarks.registry import items_of
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files import packing
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import reaches_heldout
-from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Model, Source, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
@@ -129,11 +129,11 @@ def _benchmarks(jobs: Sequence[Job]) -> Iterator[str]:
     benchmarks = {g.benchmark for job in jobs for g in job.generations if g.benchmark.generates}
     for benchmark in sorted(benchmarks, key=lambda b: (b.name, b.examples, b.seed)):
         try:
-            catalog.items(benchmark)
+            items_of(benchmark)
         except RequestError as error:
             yield str(error)
-    for judge in {b.judge for b in benchmarks if b.judge}:
-        yield from judging.missing(judge)
+    for name, judge in {(b.name, b.judge) for b in benchmarks if b.judge}:
+        yield from judging.missing_texts(judge, name)
 
 
 def _models(jobs: Sequence[Job]) -> list[Model]:
@@ -191,7 +191,7 @@ def _encoded(source: Source, users: Sequence[Job], store: Store) -> "EncodedSour
     for job in users:
         if isinstance(job.subject, Stage) and (tokenizer := job.subject.model.tokenizer_path):
             recipe = job.subject.recipe
-            return prepare.wanted(source, Path(tokenizer), recipe.template, recipe.max_length).find(store.roots)
+            return prepare.encoded_key(source, Path(tokenizer), recipe.template, recipe.max_length).find(store.roots)
     return None
 
 
@@ -221,7 +221,7 @@ def _not_the_planned_file(source: Source) -> str:
     if not path.is_file():
         return f"{key}: source {source.name} is not at {path}. Place the file there, or set {key}.path=FILE."
     try:
-        content, _ = content_of(path, source.content)
+        content, _ = content_pin(path, source.content)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         return f"{key}: {path} cannot be read ({error}). Fetch it again, or set {key}.path=FILE."
     if content != source.content:

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.config.resolve import file_of
+from sft_sweeps.config.resolve_sources import file_of
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import read
@@ -60,7 +60,7 @@ def _encode(source: Source, request: Request, store: Store, out: Console) -> Non
     """Encode a source for the model's tokenizer; only check it where that is not here."""
     try:
         with encoding.tokenizer_of(request.model, store) as folder:
-            key = prepare.wanted(source, folder, request.recipe.template, request.recipe.max_length)
+            key = prepare.encoded_key(source, folder, request.recipe.template, request.recipe.max_length)
             encoded = inspect.encode_with_progress(key, folder, store, out)
     except encoding.NoTokenizerError as error:
         tally = read.survey(Path(source.path), source, f"data.sources.{source.slot}.max_bad_fraction")

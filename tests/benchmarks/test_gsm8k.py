@@ -192,7 +192,7 @@ def test_golds(answer, gold):
 
 @pytest.mark.parametrize("answer", ["", "#### many", "#### 1e999", "nan"])
 def test_bad_golds_are_refused(answer):
-    with pytest.raises(RequestError, match="is no number"):
+    with pytest.raises(RequestError, match="is not a number"):
         gsm8k.gold_of(answer)
 
 

@@ -24,14 +24,17 @@ import values
 from common import ROOT, Launch, needs_shared
 from fixture_files import FIXTURES
 
-from sft_sweeps.benchmarks import mt_bench
-from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
+from sft_sweeps.benchmarks import from_file
+from sft_sweeps.benchmarks import mt_bench_grading as mt_bench
+from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.benchmarks.judging import Grade, Grading, JudgeTexts, rating
+from sft_sweeps.benchmarks.mt_bench_grading import gradings
 from sft_sweeps.commands import main
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import State, build, score_of
-from sft_sweeps.score import from_file, judge_cost
 from sft_sweeps.score import judge as judging
+from sft_sweeps.score import judge_cost
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
@@ -80,7 +83,7 @@ def test_requests_are_fastchats(category: str, kind: str) -> None:
     rows = from_file.read(FIXTURES / "mt_bench_judge_prompts.jsonl")
     turns, answers, truth = ("What is {answer}?", "Why?\n"), ("One {question}.", " {ref_answer_1} }{"), ("1", "{2}")
     texts = mt_bench.texts(rows, [{"question_id": 7, "choices": [{"turns": list(truth)}]}])
-    made = gradings(mt_bench.Question("7", category, turns), answers, 0, texts)
+    made = gradings(Item("7", turns, {"category": category}), answers, 0, texts)
     prompts = {row["name"]: row for row in rows}
     for grading, name in zip(made, (f"{kind}-v1", f"{kind}-v1-multi-turn"), strict=True):
         given = truth if kind == "single-math" else ()
@@ -128,7 +131,7 @@ def test_every_recorded_prompt_and_score_is_reproduced() -> None:
 )
 def test_means_of_recorded_judgments(model: str, first: float, second: float, both: float) -> None:
     rows = [row for row in packed("mt_bench_gpt4_judgments.jsonl.gz") if row["model"] == model]
-    category = {q.id: q.category for q in mt_bench.questions(from_file.read(QUESTIONS))}
+    category = {q.id: q.gold["category"] for q in mt_bench.questions(from_file.read(QUESTIONS))}
     grades = [
         Grade(str(r["question_id"]), category[str(r["question_id"])], r["turn"], 0, 0, rating(r["judgment"]))
         for r in rows
@@ -224,8 +227,9 @@ def serve(monkeypatch: pytest.MonkeyPatch):
         server.server_close()
 
 
-TEXTS = Texts(
-    {mt_bench.name(t, r): ("be fair", f"{{question}}|{{answer}}|{t}{r}") for t in (1, 2) for r in (False, True)}, {}
+TEXTS = JudgeTexts(
+    {mt_bench.prompt_name(t, r): ("be fair", f"{{question}}|{{answer}}|{t}{r}") for t in (1, 2) for r in (False, True)},
+    {},
 )
 JUDGE = Judge("judge-1", "", "p", "r", 0.0, 64, 1, key_variable="JUDGE_KEY", workers=3, retries=2, timeout=5.0)
 
@@ -233,7 +237,7 @@ JUDGE = Judge("judge-1", "", "p", "r", 0.0, 64, 1, key_variable="JUDGE_KEY", wor
 def wanted(count: int = 4) -> list[Grading]:
     found = []
     for n in range(count):
-        question = mt_bench.Question(str(n), "writing", (f"first {n}", f"second {n}"))
+        question = Item(str(n), (f"first {n}", f"second {n}"), {"category": "writing"})
         found += gradings(question, (f"one {n}", f"two {n} {{question}}"), 0, TEXTS)
     return found
 
@@ -269,7 +273,7 @@ def test_answers_that_look_like_fields_are_text() -> None:
     _, second = wanted(1)
     assert "two 0" not in second.messages[1][1]  # this template shows the first answer
     texts = replace(TEXTS, prompts=dict.fromkeys(TEXTS.prompts, ("s", "{answer_2}")))
-    question = mt_bench.Question("1", "writing", ("a", "b"))
+    question = Item("1", ("a", "b"), {"category": "writing"})
     assert gradings(question, ("x", "{question} {0} {unknown}"), 0, texts)[1].messages[1][1] == (
         "{question} {0} {unknown}"
     )
@@ -474,7 +478,7 @@ def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
 @needs_shared
 def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None:
     """Before an answer is there, against the prompts and replies that GPT-4 was given and gave for three models."""
-    content = {path: content_of(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
+    content = {path: content_pin(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
     judge = replace(
         JUDGE, prompts=content[PROMPTS], references=content[REFERENCES], prompt_usd=30.0, completion_usd=60.0
     )
@@ -505,7 +509,7 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
 
 
 def test_a_reference_that_is_not_there_is_told() -> None:
-    question = mt_bench.Question("9", "math", ("a", "b"))
+    question = Item("9", ("a", "b"), {"category": "math"})
     with pytest.raises(RequestError, match=r"question 9 \(math\) has no reference answer"):
         gradings(question, ("x", "y"), 0, TEXTS)
     assert "JUDGE_KEY" not in os.environ

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from file_server import PIN, ROWS, Server
 
-from sft_sweeps.config.resolve import hub_pin, source
+from sft_sweeps.config.resolve_sources import hub_pin, source
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.launch import download
 
 
@@ -104,9 +104,9 @@ def test_a_hub_data_set_becomes_parquet_with_its_pin(tmp_path: Path, monkeypatch
     download.download_file(made, tmp_path / "own.parquet")
     found, _ = source(made, tmp_path, "math")
     assert found.content == before.content
-    assert content_of(tmp_path / "own.parquet", hub_pin(made)) == (hub_pin(made), 50)
+    assert content_pin(tmp_path / "own.parquet", hub_pin(made)) == (hub_pin(made), 50)
     other = entry(**{**vars(made), "revision": "fedcba9876543210"})
-    assert content_of(tmp_path / "own.parquet", hub_pin(other))[0].startswith("sha256:")
+    assert content_pin(tmp_path / "own.parquet", hub_pin(other))[0].startswith("sha256:")
     made.hub = str(tmp_path / "absent")
     with pytest.raises(RunError, match=r"own cannot be fetched .*hub data set"):
         download.download_file(made, tmp_path / "other.parquet")

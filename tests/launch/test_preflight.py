@@ -18,7 +18,7 @@ from outcomes import finish
 from values import benchmark, model, request, source
 
 from sft_sweeps.execution import Executions
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch import preflight
 from sft_sweeps.launch.disk import DiskPolicy
@@ -61,7 +61,7 @@ def rows(path: Path, good: int, bad: int = 0) -> Path:
 
 def of_file(path: Path, **changes: Any) -> Source:
     """The source math as `resolve` makes it of a file that is there."""
-    content, count = content_of(path)
+    content, count = content_pin(path)
     return replace(source("math", slot="numbers", rows=count, content=content, path=str(path)), **changes)
 
 

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.models.train_tokenizer import copy
 
 LLAMA = SHARED / "data" / "llama_tokenizer"
@@ -57,7 +57,7 @@ def test_a_bare_model_has_its_own_special_tokens_and_an_identity(bare: Path) -> 
     assert vocabulary.settings(bare) == {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     encoder = Encoder(bare, "vicuna_bare", 99)
     assert (encoder.bos_id, encoder.eos_id) == (1, 2)
-    identity, size = tokenizer_of(str(bare))
+    identity, size = tokenizer_pin(str(bare))
     assert identity.startswith("tokenizer:")
     assert size == len(vocabulary.content(bare)["model"]["vocab"])
 
@@ -65,7 +65,7 @@ def test_a_bare_model_has_its_own_special_tokens_and_an_identity(bare: Path) -> 
 def test_what_is_handed_on_is_converted(bare: Path, tmp_path: Path) -> None:
     copy(bare, tmp_path)
     assert {"tokenizer.json", "tokenizer_config.json"} <= {path.name for path in tmp_path.iterdir()}
-    assert tokenizer_of(str(tmp_path)) == tokenizer_of(str(bare))
+    assert tokenizer_pin(str(tmp_path)) == tokenizer_pin(str(bare))
     transformers = pytest.importorskip("transformers")
     loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
     text = "USER: def f(x):\n    return   x ASSISTANT:"
@@ -89,14 +89,14 @@ def test_another_kind_of_model_is_refused_and_not_guessed(tmp_path: Path, option
     model(tmp_path, **options)
     with pytest.raises(RequestError, match="cannot be converted here"):
         Encoder(tmp_path, "vicuna_bare", 9)
-    assert tokenizer_of(str(tmp_path))[0].startswith("provisional:")
+    assert tokenizer_pin(str(tmp_path))[0].startswith("provisional:")
 
 
 @needs_shared
 def test_llamas_conversion_is_the_published_one(tmp_path: Path) -> None:
     shutil.copyfile(LLAMA / "tokenizer.model", tmp_path / "tokenizer.model")
     assert vocabulary.content(tmp_path) == json.loads((LLAMA / "tokenizer.json").read_text(encoding="utf-8"))
-    assert tokenizer_of(str(tmp_path)) == tokenizer_of(str(LLAMA))
+    assert tokenizer_pin(str(tmp_path)) == tokenizer_pin(str(LLAMA))
 
 
 def ordered_by_id(content: dict[str, Any], folder: Path) -> None:

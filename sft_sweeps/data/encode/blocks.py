@@ -27,7 +27,7 @@ from sft_sweeps.files.rows import FileRow
 
 BLOCK = 256  # rows
 REASONS = ("", "no_answer_before_cut", "mismatch")
-How = tuple[str, str, int, Reader]  # tokenizer's folder, template, length in tokens, reader of rows
+WorkerSettings = tuple[str, str, int, Reader]  # tokenizer's folder, template, length in tokens, reader of rows
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Block:
 
 
 def chunks_of(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
-    """Blocks of rows, each with the place of its first one."""
+    """Blocks of rows, each with the index of its first one."""
     first = 0
     while some := list(islice(rows, BLOCK)):
         yield first, some
@@ -60,7 +60,7 @@ class Worker:
         self._encoder = Encoder(Path(tokenizer_folder), template, max_length, bug_compatible=reader.bug_compatible)
 
     def block(self, chunk: tuple[int, list[Any]]) -> Block:
-        """What becomes of the rows, of which the first has the given place."""
+        """What becomes of the rows, of which the first has the given index."""
         first, rows = chunk
         results = list(self._results(rows, first))
         examples = [example for result in results for example in result.examples]
@@ -128,7 +128,7 @@ def _start(*made: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """The queue of work stays open when its other end is killed: without this a helper would wait for ever."""
+    """The queue of work stays open when its other end is killed: without this a helper would never end."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
@@ -140,10 +140,10 @@ def _work(chunk: tuple[int, list[Any]]) -> Block:
     return _worker.block(chunk)
 
 
-def side_by_side(chunks: Iterator[tuple[int, list[Any]]], how: How, processes: int) -> Iterator[Block]:
+def side_by_side(chunks: Iterator[tuple[int, list[Any]]], settings: WorkerSettings, processes: int) -> Iterator[Block]:
     """In the order of the rows; no more blocks are under way than the helpers can have in hand."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=how) as helpers:
+    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=settings) as helpers:
         under_way: deque[Future[Block]] = deque()
         try:
             for chunk in chunks:

@@ -13,7 +13,7 @@ from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
-from sft_sweeps.slurm.queue import NodeKind, Partition
+from sft_sweeps.slurm.cluster import NodeKind, Partition
 
 EMPTY = "''"  # as typed in a shell
 Suits = Callable[[NodeKind], bool]

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_tokenizers import TEXT, llama_like, spellers
+from made_tokenizers import TEXT, encoders, llama_like
 from tokenizers import Tokenizer, models, normalizers, processors
 
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.token_cache import PlainEncoder, text_encoder
+from sft_sweeps.data.encode.text_encoder import PlainEncoder
+from sft_sweeps.data.encode.token_cache import text_encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.template import segments
 from sft_sweeps.errors import RequestError
@@ -196,8 +197,8 @@ def test_unusable_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("made", ["prepend", "metaspace", "metaspace_5_24"])
 @settings(max_examples=150, deadline=None)
 @given(text=TEXT, again=TEXT)
-def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
-    tokenizer, words = spellers(made)
+def test_remembered_words_are_encoded_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
+    tokenizer, words = encoders(made)
     plain = PlainEncoder(tokenizer)
     for one in (text, again, f"{text} {again}", f"{text}\n{again}", f"  {text}"):
         assert words.ids(one).tolist() == plain.ids(one).tolist()
@@ -206,7 +207,7 @@ def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, 
         assert (ids.tolist(), first) == (other.tolist(), place)
 
 
-def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
+def test_a_vocabulary_with_a_piece_over_a_cut_is_left_to_the_tokenizer() -> None:
     for piece in ("a\u2581", "a\u2581b", "\nx", "\n\n"):
         content = json.loads(llama_like().to_str())
         content["model"]["vocab"][piece] = len(content["model"]["vocab"])
@@ -215,7 +216,7 @@ def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
 
 
 def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer, words = spellers("prepend")
+    tokenizer, words = encoders("prepend")
     monkeypatch.setattr("sft_sweeps.data.encode.token_cache.REMEMBERED", 3)
     text = " ".join(f"w{n}" for n in range(50))
     assert words.ids(text).tolist() == PlainEncoder(tokenizer).ids(text).tolist()
