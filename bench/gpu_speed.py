@@ -78,11 +78,11 @@ def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> t
     with ranks.process_group(1):
         engine = TrainEngine(base, BF16, execution)
         if not way.size:
-            execution = replace(execution, token_budget=budget.find(engine, BF16.max_length, BF16.max_length * 16))
-            print(f"token budget {execution.token_budget}", file=sys.stderr)
+            engine.token_budget = budget.find(engine, BF16.max_length, BF16.max_length * 16)
+            print(f"token budget {engine.token_budget}", file=sys.stderr)
         losses: list[float] = []
         started = 0.0
-        for step, (_, rows) in enumerate(prepared(flat, BF16, execution, range(len(batches)), (0, engine.device))):
+        for step, (_, rows) in enumerate(prepared(engine, flat, BF16, range(len(batches)))):
             if step == WARM:
                 started = clock()
             with traced(trace if step == len(batches) - 1 else None):
@@ -282,7 +282,7 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in packages},
         "device": torch.cuda.get_device_name(),
         "memory": torch.cuda.mem_get_info()[1],
-        "lengths": lengths.origin(),
+        "lengths": lengths.ORIGIN,
     }
 
 

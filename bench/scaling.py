@@ -38,8 +38,8 @@ def train(seat: tuple[int, int], base: str, profile: str, steps: int, answers: A
         engine = TrainEngine(Path(base), RECIPE_HERE, execution)
         for batch in lengths.batches(profile, steps + 1, SHAPE.vocab_size):
             started = time.perf_counter()
-            rows = plan_batch(batch, RECIPE_HERE, execution).rows(rank)
-            mine, _ = engine.step([loss.to_row(*row, engine.device) for row in rows], 1e-3)
+            rows = plan_batch(batch, RECIPE_HERE, processes, execution.token_budget).of_rank(rank)
+            mine, _ = engine.step([loss.to_bin(*row, engine.device) for row in rows], 1e-3)
             losses += ranks.sums([float(mine)])
             taken.append(time.perf_counter() - started)
     answers.put((rank, taken[1:], losses))

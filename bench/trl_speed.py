@@ -52,7 +52,10 @@ def ours(base: Path, batches: Batches) -> Round:
     def train() -> tuple[float, list[float]]:
         losses, started = [], time.process_time()
         for batch in batches:
-            rows = [loss.to_row(*row, engine.device) for row in plan_batch(batch, recipe, execution).rows(0)]
+            rows = [
+                loss.to_bin(*row, engine.device)
+                for row in plan_batch(batch, recipe, 1, execution.token_budget).of_rank(0)
+            ]
             losses.append(float(engine.step(rows, RATE)[0]))
         return time.process_time() - started, losses
 
@@ -171,7 +174,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
         "load": os.getloadavg()[0],
-        "lengths": lengths.origin(),
+        "lengths": lengths.ORIGIN,
         "shape": repr(SHAPE),
     }
 
@@ -189,7 +192,7 @@ def run(profiles: list[str], steps: int, rounds: int) -> Iterator[dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     os.environ["OMP_NUM_THREADS"] = "1"
-    parser.add_argument("--profiles", nargs="+", default=["mixed", *lengths.DRAWN], choices=lengths.PROFILES)
+    parser.add_argument("--profiles", nargs="+", default=["mixed", *lengths.LENGTHS], choices=lengths.PROFILES)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures there")

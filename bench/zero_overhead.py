@@ -59,7 +59,7 @@ def make_row(tokens: int, seed: int) -> loss.Bin:
         for place, n in enumerate(lengths)
     ]
     weights = loss.token_weights([loss.supervised_tokens(example) for example in examples], RECIPE)
-    return loss.to_row(examples, weights, ranks.device())
+    return loss.to_bin(examples, weights, ranks.device())
 
 
 def plain_step(folder: Path, implementation: str) -> Callable[[loss.Bin], float]:

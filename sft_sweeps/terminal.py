@@ -17,8 +17,8 @@ PIPE_WIDTH = 160  # of text that goes to a file or a pipe
 
 def console(stderr: bool = False) -> Console:
     """A console that does not squeeze tables when its output is no terminal."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
 
 
 def say(out: Console, text: str, **options: Any) -> None:

@@ -29,6 +29,7 @@ from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
 from sft_sweeps.terminal import LAUNCH
 
+WHICH = ", ".join(f"{kind.name} {kind.does}" for kind in KINDS.values())
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16
@@ -39,7 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stage", help="the beginning of its id, or part of its label")
     parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
     parser.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
-    parser.add_argument("--kind", choices=KINDS, help="default: the newest log's")
+    parser.add_argument("--kind", choices=KINDS, help=f"{WHICH}; default: the newest log's")
     parser.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     add_output_dir(parser)
 
@@ -93,7 +94,7 @@ class Log:
                 return f"its job {submitted.number} is {entry.state.lower()} on {entry.nodes}"
             if not queue.reachable(submitted.owner):
                 return f"Slurm does not answer about its job {submitted.number}"
-        for folder in submissions.claimed_places(self.subject.folder):
+        for folder in submissions.claimed_folders(self.subject.folder):
             claim = holder(folder, queue)
             if claim and not claim.call and claim.job in ("", f"{self.kind}-{self.subject.id}"):
                 return f"{claim.who} works on it"

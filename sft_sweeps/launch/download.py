@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from sft_sweeps.config.resolve import hub_pin
+from sft_sweeps.config.resolve_sources import hub_pin
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import MADE, content_pin

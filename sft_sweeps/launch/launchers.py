@@ -1,6 +1,6 @@
 """The places where jobs can run, by the name that `cluster.name` has for them.
 
-A place is a folder of this room (local/, slurm/) with a class that has the methods of `JobLauncher`, and a line below.
+A place is a folder of this room (local/, slurm/, debug/), its class with `JobLauncher`'s methods, and a line below.
 Another distribution announces its own as an entry point of the group `sft_sweeps.launchers`: an object with them.
 """
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import nearest
+from sft_sweeps.launch.debug.launcher import DebugLauncher
 from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.local.launcher import LocalLauncher
 from sft_sweeps.launch.missing import MissingWork
@@ -35,7 +36,9 @@ class JobLauncher(Protocol):
 
 
 LAUNCHERS: Registry[JobLauncher] = Registry(
-    "launcher", "sft_sweeps.launchers", lambda: {"local": LocalLauncher(), "slurm": SlurmLauncher()}
+    "launcher",
+    "sft_sweeps.launchers",
+    lambda: {"local": LocalLauncher(), "slurm": SlurmLauncher(), "debug": DebugLauncher()},
 )
 
 

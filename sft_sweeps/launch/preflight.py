@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sft_sweeps.benchmarks import catalog
+from sft_sweeps.benchmarks import judging
+from sft_sweeps.benchmarks.registry import items_of
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
@@ -24,7 +25,6 @@ from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import reaches_heldout
-from sft_sweeps.score import judge as judging
 from sft_sweeps.spec import Model, Source, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
@@ -129,11 +129,11 @@ def _benchmarks(jobs: Sequence[Job]) -> Iterator[str]:
     benchmarks = {g.benchmark for job in jobs for g in job.generations if g.benchmark.generates}
     for benchmark in sorted(benchmarks, key=lambda b: (b.name, b.examples, b.seed)):
         try:
-            catalog.items(benchmark)
+            items_of(benchmark)
         except RequestError as error:
             yield str(error)
-    for judge in {b.judge for b in benchmarks if b.judge}:
-        yield from judging.missing(judge)
+    for name, judge in {(b.name, b.judge) for b in benchmarks if b.judge}:
+        yield from judging.missing_texts(judge, name)
 
 
 def _models(jobs: Sequence[Job]) -> list[Model]:

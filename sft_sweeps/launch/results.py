@@ -13,10 +13,10 @@ from sft_sweeps.terminal import say
 
 def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
     """Free the models that the retention policy no longer keeps, print the sweep's table, write its report."""
-    store = sweep.store(work.store.root)
+    store = sweep.store(work.survey.store.root)
     for text in retention.free(sweep, store):
         say(out, escape(text))
-    results = collect(work.plan, store, sweep.name, sweep.question)
+    results = collect(work.survey.plan, store, sweep.name, sweep.question)
     tables.show(results, out)
     paths = tables.write(results, sweep.folder / "report")
     say(out, f"written: {', '.join(map(str, paths))}")

@@ -6,7 +6,7 @@ Importing `jobs.encoding` (tokenizers, NumPy) is left to the sweeps that read fi
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sft_sweeps.config.resolve import file_of
+from sft_sweeps.config.resolve_sources import file_of
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.jobs.job import Encoding, Job, encode_first

@@ -98,15 +98,15 @@ def logits(shape: Shape, precision: str, tokens: int) -> float:
 
 def verdicts(shape: Shape, recipe: Recipe, gpus: int, gpu_bytes: float) -> list[MemoryFit]:
     """Each way in which the longest example fits, the fastest first, with the most tokens that fit."""
-    found = []
+    fitting = []
     for group, (zero_stage, offload) in GROUPS.items():
         for recompute in (False, True):
             how = TrainExecution(processes=gpus, zero_stage=zero_stage, offload=offload, recompute=recompute)
             budget = largest(shape, recipe, how, gpu_bytes)
             if budget >= recipe.max_length:
-                found.append(MemoryFit(group, recompute, budget, of(shape, recipe, how, budget)))
+                fitting.append(MemoryFit(group, recompute, budget, of(shape, recipe, how, budget)))
     order = list(GROUPS)
-    return sorted(found, key=lambda v: (GROUPS[v.group][1], v.recompute, order.index(v.group)))
+    return sorted(fitting, key=lambda v: (GROUPS[v.group][1], v.recompute, order.index(v.group)))
 
 
 def largest(shape: Shape, recipe: Recipe, execution: TrainExecution, gpu_bytes: float) -> int:

@@ -47,7 +47,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
 
 
 def lower(model: Any) -> dict[str, Tensor]:
-    """Put bf16 in place of the fp32 weights; what is returned is this rank's fp32 part of each."""
+    """Replace the fp32 weights by bf16 copies; returns this rank's fp32 part of each, on the CPU."""
     masters = {}
     for name, parameter in model.named_parameters():
         held = getattr(parameter, "ds_tensor", parameter)
@@ -68,8 +68,8 @@ def _fill(model: Any, parent: Path) -> None:
     stored = weights.tensors(parent)
     for name, parameter in model.named_parameters():
         if name not in stored or stored[name].shape != tuple(parameter.ds_shape):
-            found = stored[name].shape if name in stored else "nothing"
-            raise RunError(f"{parent} has {found} for {name}, which is to be {tuple(parameter.ds_shape)}.")
+            shape = stored[name].shape if name in stored else "nothing"
+            raise RunError(f"{parent} has {shape} for {name}, which is to be {tuple(parameter.ds_shape)}.")
         part = parameter.ds_tensor.data
         first = part.numel() * torch.distributed.get_rank()
         count = max(0, min(part.numel(), parameter.ds_numel - first))

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def check(folder: Path, state: ResumeState, execution: TrainExecution) -> None:
 def load(engine: TrainEngine, folder: Path, state: ResumeState, source: Path) -> None:
     """Put the resume state, which lies in `source`, into the engine, on every rank."""
     # Other bins would add up in another order: a stage ends with those that it began with.
-    engine.execution = replace(engine.execution, token_budget=state.token_budget)
+    engine.token_budget = state.token_budget
     if not engine.load(source, TAG):
         raise RunError(f"the resume state {state.name} of {folder} cannot be loaded.")
 
@@ -114,9 +114,9 @@ def _write(value: Any, path: Path) -> None:
 
 
 def _finish(engine: TrainEngine, step: int, seconds: float, writing: Path, target: Path) -> None:
-    how, version = engine.execution, VERSIONS["batches"]
+    zero_stage, version = engine.execution.zero_stage, VERSIONS["batches"]
     files = resume_states.sizes(writing)
-    state = ResumeState(step, engine.processes, how.zero_stage, how.token_budget, version, files, round(seconds, 3))
+    state = ResumeState(step, engine.processes, zero_stage, engine.token_budget, version, files, round(seconds, 3))
     with (writing / STATE).open("w", encoding="utf-8") as stream:
         json.dump(asdict(state), stream, indent=2, sort_keys=True)
         stream.flush()

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,9 +40,9 @@ Stop = Callable[[], bool]
 def prepare(model: Model, store: Store) -> None:
     """Materialise a randomly initialised base model."""
     folder = store.folder(model)
-    with TemporaryDirectory() as place:
-        train_tokenizer.copy(Path(model.tokenizer_path), Path(place))
-        files = sorted(Path(place).iterdir())
+    with TemporaryDirectory() as tokenizer:
+        train_tokenizer.copy(Path(model.tokenizer_path), Path(tokenizer))
+        files = sorted(Path(tokenizer).iterdir())
         init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
@@ -71,18 +71,23 @@ def train(
     with mirrored(attempt) if first else nullcontext(), closing(Metrics(folder)) as metrics:
         digest = _drain(steps, metrics if first else None)
     if first:
-        lines = read(folder)
-        used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
-        extra = {
-            "digest": digest,
-            "seconds": round(time.monotonic() - started, 3),
-            "save_seconds": resume_states.save_seconds(folder),
-            **throughput(lines),
-            "execution": _environment(replace(execution, token_budget=used)),
-            "budgets": budget.history(folder),
-        }
-        _record(folder, stage, extra, METRICS)
-        shutil.rmtree(folder / "resume", ignore_errors=True)
+        _finish(stage, folder, execution, digest, time.monotonic() - started)
+
+
+def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, seconds: float) -> None:
+    """Write the record of a trained stage and remove its resume states."""
+    lines = read(folder)
+    used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
+    extra = {
+        "digest": digest,
+        "seconds": round(seconds, 3),
+        "save_seconds": resume_states.save_seconds(folder),
+        **throughput(lines),
+        "execution": {**_environment(execution), "token_budget": used},
+        "budgets": budget.history(folder),
+    }
+    _record(folder, stage, extra, METRICS)
+    shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
@@ -97,11 +102,11 @@ def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, An
 
 def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians over the steps, without the first: tokens a second, and MFU where the device's peak is known."""
-    found: dict[str, Any] = {}
+    medians: dict[str, Any] = {}
     for key in ("tokens_per_second", "mfu"):
         values = [line[key] for line in lines[1:] or lines if line.get(key) is not None]
-        found |= {key: round(statistics.median(values), 4)} if values else {}
-    return found
+        medians |= {key: round(statistics.median(values), 4)} if values else {}
+    return medians
 
 
 def _drain(steps: Any, metrics: Metrics | None) -> str:

@@ -110,7 +110,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
             "evaluate.mt_bench.judge.model": "j",
             "evaluate.mt_bench.judge.base_url": "x",
         },
-        ["evaluate.mt_bench.judge.base_url=x is no URL", "http://localhost:8000/v1"],
+        ["evaluate.mt_bench.judge.base_url=x is not a URL", "http://localhost:8000/v1"],
     ),
     (
         {
@@ -168,18 +168,18 @@ def named(bad: Any) -> str:
 def test_one_message_for_each_bad_input(bad: dict[str, Any], says: list[str], good: Config) -> None:
     for key, value in bad.items():
         put(good, key, value)
-    found = problems(good)
-    assert len(found) == 1, found
-    assert all(part in found[0] for part in says), found[0]
-    assert found[0].isprintable()
+    texts = problems(good)
+    assert len(texts) == 1, texts
+    assert all(part in texts[0] for part in says), texts[0]
+    assert texts[0].isprintable()
 
 
 def test_all_problems_of_a_point_come_together(good: Config) -> None:
     for key, value in {"train.epochs": 0, "data.fraction": "5/4", "cluster.jobs": -1, "model.gpus": -1}.items():
         put(good, key, value)
-    found = problems(good)
-    assert len(found) == 4  # the common fraction once, not once for each source
-    assert [any(key in text for text in found) for key in ("epochs", "data.fraction", "cluster", "gpus")] == [True] * 4
+    texts = problems(good)
+    assert len(texts) == 4  # the common fraction once, not once for each source
+    assert [any(key in text for text in texts) for key in ("epochs", "data.fraction", "cluster", "gpus")] == [True] * 4
 
 
 @pytest.mark.parametrize("role", ["specialized", "general"])
@@ -187,10 +187,10 @@ def test_dmt_needs_both_roles(role: str, good: Config) -> None:
     good.strategy.name, good.strategy.k = "dmt", "1/4"
     good.data.sources = {slot: s for slot, s in good.data.sources.items() if s.role == role}
     good.data.fractions = {}
-    (found,) = problems(good)
+    (text,) = problems(good)
     missing = "general" if role == "specialized" else "specialized"
-    assert f"no {missing} source" in found
-    assert "data=mixed" in found
+    assert f"no {missing} source" in text
+    assert "data=mixed" in text
 
 
 def test_two_names_for_two_parts_of_one_ability_are_fine(good: Config) -> None:
@@ -215,8 +215,8 @@ def test_unknown_keys_have_the_nearest_name(key: str, says: str) -> None:
     node = OmegaConf.create({"data": {"sources": {"math": {"rows": 1}}}, "model": {"shape": {}}})
     assert unknown_keys(node, Config) == []
     OmegaConf.update(node, key, 1)
-    (found,) = unknown_keys(node, Config)
-    assert found.startswith(says)
+    (text,) = unknown_keys(node, Config)
+    assert text.startswith(says)
 
 
 def test_the_schema_and_the_exact_values_agree() -> None:
@@ -290,4 +290,4 @@ def test_every_checked_field_takes_what_is_just_inside_and_refuses_what_is_just_
             assert all(text.startswith(f"{key}=") for text in texts), texts
             assert set(texts) <= set(problems(config))
     assert seen >= set(TEXTS)
-    assert len(seen) == 69
+    assert len(seen) == 91

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +17,6 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Cleaning, Source
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_cleaning.json").read_text())
-SHARED = ROOT.parent / "shared"
 CODES = {"too_short": 1, "role_break": 2, "blocked_word": 3, "bad_html": 4}
 FASTCHAT = Cleaning(html_to_markdown=True, min_characters=16, drop_words=("openai", "chatgpt"), drop_plugins=True)
 

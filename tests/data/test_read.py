@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from common import ROOT
+from common import SHARED, needs_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,9 +16,6 @@ from sft_sweeps.data.formats import FORMATS
 from sft_sweeps.data.read import SourceExamples, read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
-
-SHARED = ROOT.parent / "shared"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the real files of ../shared are absent")
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 GOOD = {"question": "2 + 2?", "answer": "4"}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from file_server import PIN, ROWS, Server
 
-from sft_sweeps.config.resolve import hub_pin, source
+from sft_sweeps.config.resolve_sources import hub_pin, source
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_pin

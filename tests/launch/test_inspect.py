@@ -1,13 +1,13 @@
 """`action=inspect`: what scripts read from it, and what it shows."""
 
-import gzip
 import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT, Launch
+from common import SHARED, Launch, needs_shared
+from fastchat_oracle import ORACLES, Oracle
 from rich.console import Console
 
 from sft_sweeps.data import mini
@@ -16,8 +16,6 @@ from sft_sweeps.data.example import Example
 from sft_sweeps.launch import inspect
 from sft_sweeps.models import train_tokenizer
 
-SHARED = ROOT.parent / "shared"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: ../shared with oracle and real data is absent")
 LLAMA = f"model.tokenizer={SHARED}/data/llama_tokenizer"
 
 
@@ -118,23 +116,23 @@ def test_marked_text_is_the_whole_text(tmp_path: Path) -> None:
     ]
 
 
-@needs_shared
 @pytest.mark.parametrize("faithful", [True, False])
-def test_the_oracle_through_the_command(launch: Launch, tmp_path: Path, faithful: bool) -> None:
-    with gzip.open(SHARED / "data/oracles/fastchat_vicuna.jsonl.gz", "rt", encoding="utf-8") as file:
-        oracle = [json.loads(line) for line in file]
-    path = write(tmp_path / "rows.jsonl", [{key: row[key] for key in ("id", "conversations")} for row in oracle])
-    options = ["data.bug_compatible=true"] if faithful else []
-    done = launch("action=inspect", "data=math", LLAMA, f"inspect.input={path}", "inspect.output=out.jsonl", *options)
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_the_oracle_through_the_command(oracle: Oracle, faithful: bool, launch: Launch, tmp_path: Path) -> None:
+    rows = oracle.rows()
+    path = write(tmp_path / "rows.jsonl", [{key: row[key] for key in ("id", "conversations")} for row in rows])
+    options = [f"model.tokenizer={oracle.tokenizer}", f"train.max_length={oracle.max_length}"]
+    options += ["data.bug_compatible=true"] if faithful else []
+    done = launch("action=inspect", "data=math", f"inspect.input={path}", "inspect.output=out.jsonl", *options)
     assert done.returncode == 0, done.stderr
     found = lines(tmp_path / "out.jsonl")
-    assert [row["id"] for row in found] == [row["id"] for row in oracle]
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
     same = 0
-    for got, row in zip(found, oracle, strict=True):
+    for got, row in zip(found, rows, strict=True):
         supervised = [n for start, stop in row["supervised_spans"] for n in range(start, stop)]
         same += (got.get("input_ids"), got.get("supervised")) == (row["input_ids"], supervised)
-    # Without FastChat's faults: all but its 15 masked rows, a typed "<s>", and a prompt that ends in "ASSISTANT:".
-    assert same == (633 if faithful else 616)
+    # Without FastChat's faults: all but its masked rows, a typed "<s>", and a prompt that ends in "ASSISTANT:".
+    assert same == (len(rows) if faithful else oracle.supervised - len(oracle.differs))
 
 
 @needs_shared

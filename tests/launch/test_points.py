@@ -4,6 +4,7 @@ import pytest
 from common import Points
 
 from sft_sweeps.errors import RequestError
+from sft_sweeps.launch.launchers import LAUNCHERS
 from sft_sweeps.launch.points import check, requests
 
 
@@ -14,7 +15,8 @@ def test_problems_of_all_points_come_together(points: Points) -> None:
         check(swept)
     epochs, _, name, where = str(caught.value).splitlines()
     assert epochs.startswith("train.epochs=0")
-    assert name == "cluster.name=slurn is unknown; valid: local, slurm, auto; did you mean cluster.name=slurm?"
+    valid = ", ".join((*LAUNCHERS.names, "auto"))
+    assert name == f"cluster.name=slurn is unknown; valid: {valid}; did you mean cluster.name=slurm?"
     assert where.strip().startswith("(in 3 of 3 points")
 
 

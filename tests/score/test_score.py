@@ -17,7 +17,7 @@ from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import AnswerExecution
-from sft_sweeps.generate import answers, replicas
+from sft_sweeps.generate import answers, hf
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.models import train_tokenizer
@@ -35,7 +35,7 @@ Say = Callable[[benchmark.Item, int], str]
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     FakeEngine.loads, FakeEngine.answered, FakeEngine.differing, FakeEngine.script = 0, 0, 0, {}
-    monkeypatch.setattr(replicas, "HFEngine", FakeEngine)
+    monkeypatch.setattr(hf, "HFEngine", FakeEngine)
     return FakeEngine
 
 
@@ -163,7 +163,7 @@ def test_a_score_needs_no_model(answered: Generation, store: Store, monkeypatch:
     kept = (store.generation(answered) / ITEMS).stat()
     remove(store.score(score_of(answered)))
     assert store.record(score_of(answered)) is None
-    monkeypatch.setattr(replicas, "HFEngine", explode)
+    monkeypatch.setattr(hf, "HFEngine", explode)
     evaluate([answered], store)
     after = result(store, answered)
     assert {**after, "finished": ""} == {**before, "finished": ""}

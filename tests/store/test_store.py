@@ -137,7 +137,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def finish(store: Store, item: Any) -> Path:
-    place = store.place(item)
+    place = store.read_folder(item)
     place.mkdir(parents=True, exist_ok=True)
     (place / "weights").write_text("w")
     write_record(place, item.payload, ["weights"], {})
@@ -271,9 +271,9 @@ def test_long_chains_have_folder_names_that_file_systems_take(store: Store) -> N
 def test_folders_of_generations_and_scores_lie_in_their_subjects(store: Store) -> None:
     made = generation(name="heldout_loss:math")
     inside = store.folder(made.subject)
-    assert store.place(made) == inside / "generations" / f"heldout_loss-math-{made.id}"
+    assert store.read_folder(made) == inside / "generations" / f"heldout_loss-math-{made.id}"
     score = Score(made, "heldout_loss", 1)
-    assert store.place(score) == inside / "scores" / f"heldout_loss-math-{score.id}"
+    assert store.read_folder(score) == inside / "scores" / f"heldout_loss-math-{score.id}"
 
 
 @pytest.fixture
@@ -302,11 +302,11 @@ def test_what_is_done_elsewhere_is_done(plan: Plan, both: Store, other: Store) -
         finish(other, item)
     before = list(everything(other.root))
     assert states_of(plan, both) == [("done", f"in {other.root}")] * 7
-    assert [both.place(item) for item in items_of(plan)] == [other.place(item) for item in items_of(plan)]
+    assert [both.read_folder(item) for item in items_of(plan)] == [other.read_folder(item) for item in items_of(plan)]
     assert all(both.record(item) == other.record(item) is not None for item in items_of(plan))
     assert both.weights(plan.stages[0]) == other.folder(plan.stages[0]) / "model"
     assert both.tokenizer(plan.stages[0]) == other.folder(plan.stages[0]) / "model"
-    assert all(str(both.own(item)).startswith(str(both.root)) for item in items_of(plan))
+    assert all(str(both.write_folder(item)).startswith(str(both.root)) for item in items_of(plan))
     assert not both.root.exists()
     assert list(everything(other.root)) == before
 
@@ -315,12 +315,12 @@ def test_the_own_store_comes_first_and_then_the_order_that_is_given(plan: Plan, 
     first, second, own = (Store(tmp_path / name) for name in ("first", "second", "own"))
     store = Store(own.root, [first.root, second.root])
     finish(second, plan.stages[0])
-    assert store.place(plan.stages[0]) == second.folder(plan.stages[0])
+    assert store.read_folder(plan.stages[0]) == second.folder(plan.stages[0])
     finish(first, plan.stages[0])
     fresh = Store(own.root, [first.root, second.root])
-    assert fresh.place(plan.stages[0]) == first.folder(plan.stages[0])
+    assert fresh.read_folder(plan.stages[0]) == first.folder(plan.stages[0])
     finish(own, plan.stages[0])
-    assert fresh.place(plan.stages[0]) == own.folder(plan.stages[0])
+    assert fresh.read_folder(plan.stages[0]) == own.folder(plan.stages[0])
     assert survey(plan, fresh).states[plan.stages[0].id].why == ""
 
 
@@ -330,7 +330,7 @@ def test_a_stage_of_another_store_is_scored_in_the_own_one(plan: Plan, both: Sto
     finish(other, plan.generations[0])
     before = list(everything(other.root))
     check_identity(both.folder(plan.stages[0]), plan.stages[0].payload)
-    assert both.place(plan.generations[0]) == other.generation(plan.generations[0])
+    assert both.read_folder(plan.generations[0]) == other.generation(plan.generations[0])
     write = both.score(plan.scores[0])
     write.mkdir(parents=True)
     (write / "verdicts").write_text("")
@@ -356,16 +356,16 @@ def test_what_is_doubtful_elsewhere_does_not_count(plan: Plan, both: Store, othe
     (folder / "record.json").write_text("{")
     assert both.record(first) is None
     assert survey(plan, both).states[first.id].state == "missing"
-    assert both.place(first) == both.folder(first)
+    assert both.read_folder(first) == both.folder(first)
 
 
 def test_a_broken_record_of_the_own_store_is_not_passed_over(plan: Plan, both: Store, other: Store) -> None:
     first = plan.stages[0]
     finish(other, first)
     folder = finish(both, first)
-    (both.own(first)).mkdir(parents=True, exist_ok=True)
-    assert folder == other.place(first)  # nothing was done here: `finish` writes where is read
-    (both.own(first) / "record.json").write_text("{")
+    (both.write_folder(first)).mkdir(parents=True, exist_ok=True)
+    assert folder == other.read_folder(first)  # nothing was done here: `finish` writes where is read
+    (both.write_folder(first) / "record.json").write_text("{")
     assert survey(plan, both).states[first.id].state == "corrupted"
     with pytest.raises(RecordError):
         both.record(first)

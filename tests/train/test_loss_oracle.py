@@ -75,8 +75,8 @@ def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int
             examples = [rows()[name] for name in oracle()[place]["row_ids"]]
             for name, measured in found.items():
                 recipe = replace(RECIPE, loss_reduction=name, virtual_devices=8)
-                batch = plan_batch(examples, recipe, execution)
-                filled = [loss.to_row(taken, weights, engine.device) for taken, weights in batch.rows(rank)]
+                batch = plan_batch(examples, recipe, processes, budget)
+                filled = [loss.to_bin(taken, weights, engine.device) for taken, weights in batch.of_rank(rank)]
                 mine, norm = engine.step(filled, 0.0)
                 measured.append([ranks.sums([float(mine)])[0], norm])
     return json.dumps(found)

@@ -67,8 +67,8 @@ def test_rows_that_cannot_be_shorter_are_an_error(tmp_path: Path) -> None:
     (tmp_path / budget.RECORD).open("a").write('{"to": ')
     assert [line["to"] for line in budget.history(tmp_path)] == [100]
     for configured, expected in ((0, 100), (80, 80), (300, 100)):
-        assert budget.of_start(TrainExecution(token_budget=configured), tmp_path).token_budget == expected
-    assert budget.of_start(TrainExecution(token_budget=0), tmp_path / "absent").token_budget == 0
+        assert budget.at_start(configured, tmp_path) == expected
+    assert budget.at_start(0, tmp_path / "absent") == 0
 
 
 @given(
@@ -104,8 +104,8 @@ def probed(base: str) -> str:
             engine = TrainEngine(Path(base), RECIPE, execution)
             for tokens in probes:
                 engine.probe(tokens)
-            rows = plan_batch(examples(16), RECIPE, execution).rows(0)
-            norm = engine.step([loss.to_row(*row, engine.device) for row in rows], 1e-3)[1]
+            rows = plan_batch(examples(16), RECIPE, 1, execution.token_budget).of_rank(0)
+            norm = engine.step([loss.to_bin(*row, engine.device) for row in rows], 1e-3)[1]
             found.append((norm, {name: tensor.clone() for name, tensor in engine.full_weights()}))
             engine.close()
     (norm, weights), (other_norm, others) = found

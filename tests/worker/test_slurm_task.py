@@ -136,4 +136,4 @@ def test_claims_of_jobs_that_read_a_model_lie_beside_it(store: Store) -> None:
     for place in places[1:]:
         write_json(store.folder(values.stage()) / place.name / "claim-0001.json", {})
     folder = store.folder(values.stage())
-    assert submissions.claimed_places(folder) == [folder, folder / "generate", folder / "score"]
+    assert submissions.claimed_folders(folder) == [folder, folder / "generate", folder / "score"]

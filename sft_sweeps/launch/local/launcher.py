@@ -29,7 +29,7 @@ class LocalLauncher:
 
     def launch(self, work: MissingWork, sweep: Sweep, out: Console) -> int:
         with Progress(work.jobs, out) as progress:
-            failures = JobRunner(work.jobs, work.store, sweep, slots(work.config.cluster), progress).run()
+            failures = JobRunner(work.jobs, work.survey.store, sweep, slots(work.config.cluster), progress).run()
         if failures:
             count = f"{len(failures):,} job{'' if len(failures) == 1 else 's'} of {len(work.jobs):,} failed"
             say(out, f"[red]{count}[/]; launch again to continue from what is saved")

@@ -3,21 +3,20 @@
 import sys
 from collections.abc import Iterator, Sequence
 
+from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.execution import AnswerExecution, Isolation
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.gpus import gpus_here
-from sft_sweeps.plan.engines import version_of_vllm
+from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.sandbox import run as sandbox
-
-RUN_PROGRAMS = ("humaneval", "mini_code")  # benchmarks whose answers are programs to be run
 
 
 def problems(jobs: Sequence[Job]) -> Iterator[str]:
     """Everything that is missing here, each text with what to type."""
     yield from _too_few_gpus(jobs)
     yield from _sandbox(jobs)
-    yield from _vllm(jobs)
+    yield from _engines(jobs)
 
 
 def _too_few_gpus(jobs: Sequence[Job]) -> Iterator[str]:
@@ -32,7 +31,7 @@ def _too_few_gpus(jobs: Sequence[Job]) -> Iterator[str]:
 
 def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
     """Why programs that models write cannot be isolated here."""
-    if not any(g.benchmark.name in RUN_PROGRAMS for job in jobs for g in job.generations):
+    if not any(definition_of(g.benchmark).runs_code for job in jobs for g in job.generations):
         return
     for isolation in {job.execution for job in jobs if job.kind == "score" and isinstance(job.execution, Isolation)}:
         try:
@@ -41,19 +40,20 @@ def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
             yield str(error)
 
 
-def _vllm(jobs: Sequence[Job]) -> Iterator[str]:
-    """Why vLLM cannot answer here: it is absent, or has another version than the planned one."""
+def _engines(jobs: Sequence[Job]) -> Iterator[str]:
+    """Why an engine with an environment of its own cannot answer: it is absent, or has another version than planned."""
     answering = [(job, job.execution.engine_python) for job in jobs if isinstance(job.execution, AnswerExecution)]
     for engine, python in {(g.engine, python) for job, python in answering for g in job.generations}:
-        if engine.backend != "vllm":
+        backend = ENGINES.get(engine.backend)
+        if not backend.own_python:
             continue
         try:
-            version = version_of_vllm(python)
+            version = backend.version(python)
         except RequestError as error:
             yield str(error)
             continue
         if (major := version.partition(".")[0]) != engine.version:
             yield (
-                f"evaluate.engine_version={engine.version}: {python or sys.executable} has vLLM {version}; type "
-                f"evaluate.engine_version={major}"
+                f"evaluate.engine_version={engine.version}: {python or sys.executable} has {backend.title} {version}; "
+                f"type evaluate.engine_version={major}"
             )

@@ -13,7 +13,7 @@ from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
-from sft_sweeps.slurm.queue import NodeKind, Partition
+from sft_sweeps.slurm.cluster import NodeKind, Partition
 
 EMPTY = "''"  # as typed in a shell
 Suits = Callable[[NodeKind], bool]
@@ -87,27 +87,27 @@ def _constraint(request: ResourceRequest, partition: Partition, nodes: Sequence[
 
 
 def _gpu_type(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
-    asked = request.resources.gpu_type
+    gpu_type = request.resources.gpu_type
 
     def suits(node: NodeKind) -> bool:  # one without GPUs is the next question's to refuse
-        return not asked or not node.gpus or node.gpu_type == asked
+        return not gpu_type or not node.gpus or node.gpu_type == gpu_type
 
     types = sorted({node.gpu_type for node in nodes if node.gpus})
-    if not asked or not types or asked in types:
+    if not gpu_type or not types or gpu_type in types:
         return "", suits
     return (
-        f"cluster.gpu_type={asked}: the GPUs of partition {partition.name} are of type "
+        f"cluster.gpu_type={gpu_type}: the GPUs of partition {partition.name} are of type "
         f"{', '.join(filter(None, types)) or 'none that sinfo names'}; type cluster.gpu_type={types[0] or EMPTY}"
     ), suits
 
 
 def _gpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
-    asked, most = request.resources.gpus_per_node, max(node.gpus for node in nodes)
+    needed, most = request.resources.gpus_per_node, max(node.gpus for node in nodes)
 
     def suits(node: NodeKind) -> bool:
-        return node.gpus >= asked
+        return node.gpus >= needed
 
-    if asked <= most:
+    if needed <= most:
         return "", suits
     model = model_of(request.job)
     if not most:
@@ -115,23 +115,23 @@ def _gpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKi
         return f"model={model.name} needs GPUs, and no node of partition {partition.name} has one; {way}", suits
     fewer = max(n for n in range(1, most + 1) if model.gpus % n == 0)
     return (
-        f"cluster.gpus_per_node={request.cluster.gpus_per_node}: model={model.name} asks for {asked} GPUs on a node, "
+        f"cluster.gpus_per_node={request.cluster.gpus_per_node}: model={model.name} asks for {needed} GPUs on a node, "
         f"the most that partition {partition.name} has on one is {most}; type cluster.gpus_per_node={fewer}"
     ), suits
 
 
 def _cpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
-    asked = request.resources.tasks_per_node * request.resources.cpus_per_task
+    needed = request.resources.tasks_per_node * request.resources.cpus_per_task
     most = max(node.cpus for node in nodes)
 
     def suits(node: NodeKind) -> bool:
-        return node.cpus >= asked
+        return node.cpus >= needed
 
-    if asked <= most:
+    if needed <= most:
         return "", suits
     key, value, fitting = _cpu_key(request, most)
     return (
-        f"{key}={value}: a job to {request.job.kind} asks for {asked} CPUs on a node, the most that partition "
+        f"{key}={value}: a job to {request.job.kind} asks for {needed} CPUs on a node, the most that partition "
         f"{partition.name} has on one is {most}; type {key}={max(1, fitting)}"
     ), suits
 
@@ -149,17 +149,17 @@ def _cpu_key(request: ResourceRequest, most: int) -> tuple[str, int, int]:
 
 
 def _memory(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
-    asked, most = megabytes(request.resources.memory), max(node.memory_mb for node in nodes)
+    needed, most = megabytes(request.resources.memory), max(node.memory_mb for node in nodes)
 
     def suits(node: NodeKind) -> bool:
-        return node.memory_mb >= asked
+        return node.memory_mb >= needed
 
-    if asked <= most:
+    if needed <= most:
         return "", suits
     key = request.key("memory")
     value = request.cluster.memory if key == "cluster.memory" else request.resources.memory
     return (
-        f"{key}={value}: a job to {request.job.kind} asks for {asked:,} MB on a node, the most that partition "
+        f"{key}={value}: a job to {request.job.kind} asks for {needed:,} MB on a node, the most that partition "
         f"{partition.name} has on one is {most:,} MB; type {request.typed('memory')}={most}M"
     ), suits
 

@@ -18,7 +18,8 @@ from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.engines import ROOM
 from sft_sweeps.slurm import queue
-from sft_sweeps.slurm.queue import Partition
+from sft_sweeps.slurm.cluster import Partition
+from sft_sweeps.slurm.cluster import partitions as cluster_partitions
 
 ELSEWHERE = "Launch on a login node of the cluster, or type cluster=local to run on this machine"
 SHOWN = 160  # characters of Slurm's own message
@@ -31,7 +32,7 @@ def check(jobs: Sequence[Job], cluster: ClusterConfig, warnings: Mapping[str, fl
     if not queue.available():
         return [f"cluster.name={cluster.name}: sbatch is not on PATH here, so nothing can be submitted. {ELSEWHERE}"]
     try:
-        partitions = queue.partitions()
+        partitions = cluster_partitions()
     except RunError as error:
         message = str(error).splitlines()[0][:SHOWN]
         return [f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. ({message})"]

@@ -18,7 +18,7 @@ from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held
-from sft_sweeps.slurm.queue import minutes
+from sft_sweeps.slurm.cluster import minutes
 from sft_sweeps.spec import Model
 
 CPUS = 4  # of a job that neither trains nor generates

@@ -26,6 +26,7 @@ from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
 from sft_sweeps.launch.slurm.resources import Resources, resources
 from sft_sweeps.launch.slurm.sbatch import SbatchOptions
 from sft_sweeps.slurm import queue
+from sft_sweeps.slurm.cluster import limits
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store, check_identity
@@ -60,7 +61,7 @@ class Submitter:
     ) -> None:
         self.jobs, self.store, self.sweep, self.cluster = list(jobs), store, sweep, cluster
         self.warnings, self.urgency = warnings, urgency(list(jobs))
-        self.largest = queue.limits().max_array_size
+        self.largest = limits().max_array_size
         self.queue = queue.Queue()
         self.after: dict[str, Dependency | None] = {}  # what a child of each job waits for
         self.done = Submission()

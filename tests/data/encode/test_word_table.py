@@ -1,24 +1,27 @@
 """The table of words: what a dictionary would find; and texts through it, which are what the tokenizer gives."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from common import ROOT
+from common import ROOT, SHARED, needs_shared
+from fixture_files import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
 from made_tokenizers import TEXT, encoders
 from tokenizers import Tokenizer
 
 from sft_sweeps.data.encode import token_cache, word_table
+from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.encode.text_encoder import PlainEncoder
 from sft_sweeps.data.encode.token_cache import TokenCache
 from sft_sweeps.data.encode.word_table import WIDTH, WordTable, lanes
 
-SHARED = ROOT.parent / "shared"
 PIECES = [" ", "  ", "\n", "a", "US", "</s>", "\u00e9", "\U0001f600", "7", "word" * 6, "x" * 40, "\u2581", "\0"]
 TEXTS = st.lists(st.sampled_from(PIECES) | TEXT, max_size=12).map("".join)
 
@@ -103,18 +106,28 @@ def test_a_full_table_forgets_and_changes_nothing(entries: int, monkeypatch: pyt
         assert rounds(words, sides) == expected(tokenizer, sides)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: LLaMA's tokenizer of ../shared is absent")
-def test_real_text_is_encoded_as_llamas_tokenizer_does() -> None:
-    import gzip
-
-    from sft_sweeps.data.encode.encoder import Encoder
-
-    words: Any = Encoder(SHARED / "data" / "llama_tokenizer", "vicuna_v1.1", 2048)._text_encoder
+def check_spelling(folder: Path, texts: list[str]) -> None:
+    """Each text with the next behind a separator, many at once."""
+    words: Any = Encoder(folder, "vicuna_v1.1", 2048)._text_encoder
     assert isinstance(words, TokenCache)
-    with gzip.open(SHARED / "data" / "train" / "code_alpaca_20k.jsonl.gz", "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line, _ in zip(file, range(3000), strict=False)]
     separators = cycle((" ", "\n", "  "))
-    sides = [(row["instruction"] + row["input"], next(separators) + row["output"]) for row in rows]
+    sides = [(one, next(separators) + other) for one, other in zip(texts[::2], texts[1::2], strict=False)]
+    assert len(sides) > 500
     for start in range(0, len(sides), 500):
         some = sides[start : start + 500]
         assert rounds(words, some) == expected(words._plain._tokenizer, some)
+
+
+def test_code_and_prose_are_spelt_as_the_tokenizer_does() -> None:
+    """This project's own files: indentation, long words, German names, tables."""
+    files = [*sorted((ROOT / "sft_sweeps").rglob("*.py")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "LICENSE"]
+    chunks = [chunk for path in files for chunk in path.read_text(encoding="utf-8").split("\n\n")]
+    check_spelling(TOKENIZER, [chunk for chunk in chunks if chunk])
+
+
+@needs_shared
+def test_real_text_is_spelt_as_llamas_tokenizer_does() -> None:
+    with gzip.open(SHARED / "data" / "train" / "code_alpaca_20k.jsonl.gz", "rt", encoding="utf-8") as file:
+        rows = [json.loads(line) for line, _ in zip(file, range(3000), strict=False)]
+    texts = [text for row in rows for text in (row["instruction"] + row["input"], row["output"])]
+    check_spelling(SHARED / "data" / "llama_tokenizer", texts)

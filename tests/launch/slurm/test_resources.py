@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import goldens
 import pytest
 from common import Points
 from submitit import SlurmExecutor
@@ -230,14 +231,12 @@ def script(wanted: Resources, cluster: ClusterConfig, monkeypatch: pytest.Monkey
 def test_batch_scripts(
     name: str, points: Points, models: dict[str, Model], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Compared whole. `GOLDEN=write pytest tests/test_resources.py` writes them anew: look at the difference."""
+    """Compared whole."""
     kind, base, overrides = SCRIPTS[name]
     cluster = composed(points, *overrides)
     text = script(resources(job(kind, models[base]), cluster), cluster, monkeypatch, tmp_path)
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
-    if os.environ.get("GOLDEN") == "write":
-        (GOLDEN / f"{name}.sbatch").write_text(text)
-    assert text == (GOLDEN / f"{name}.sbatch").read_text()
+    goldens.compare(GOLDEN / f"{name}.sbatch", text)
 
 
 def test_every_golden_script_is_compared() -> None:
