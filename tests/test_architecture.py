@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 from common import ROOT, Points
 
+from sft_sweeps.benchmarks import registry as benchmarks
 from sft_sweeps.config.checks import problems
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
-    "benchmark": 3,
+    "benchmark": sum(bool(one.settings) for one in benchmarks.own().values()),  # a file each, and no other
     "cluster": 5,
     "data": 9,
     "debug": 4,
@@ -103,6 +104,11 @@ def test_every_group_is_counted() -> None:
     for path in conf_files():
         found[path.parent.name] = found.get(path.parent.name, 0) + 1
     assert found == {**GROUPS, "conf": 1}
+
+
+def test_every_benchmark_with_settings_has_its_file() -> None:
+    named = {name for name, benchmark in benchmarks.own().items() if benchmark.settings}
+    assert set(choices("benchmark")) == named
 
 
 @pytest.mark.parametrize("path", conf_files(), ids=lambda path: f"{path.parent.name}/{path.stem}")

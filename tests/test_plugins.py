@@ -19,6 +19,9 @@ backwards = outside_strategy:BACKWARDS
 
 [sft_sweeps.trackers]
 notes = outside_tracker:NOTES
+
+[sft_sweeps.formats]
+barred = outside_format:BARRED
 """
 SUMS = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(3)]
 
@@ -47,11 +50,13 @@ def launch(distribution: Path, *overrides: str, status: int = 0) -> str:
 
 def test_a_sweep_runs_with_what_another_distribution_adds(tmp_path: Path) -> None:
     distribution = announced(tmp_path / "site")
-    questions = tmp_path / "sums.jsonl"
+    questions, examples = tmp_path / "sums.jsonl", tmp_path / "barred.jsonl"
     questions.write_text("".join(json.dumps(row) + "\n" for row in SUMS))
+    examples.write_text("".join(json.dumps({"text": f"{n} + {n} | #### {2 * n}"}) + "\n" for n in range(32)))
     text = launch(
         distribution,
-        *("data=mini_math", "data.sources.math.rows=48", "train.epochs=1"),
+        *("data=mini_math", "data.sources.math.generated=false", "train.epochs=1"),
+        *(f"data.sources.math.path={examples}", "data.sources.math.format=barred"),
         *("strategy.name=backwards", "tracking.name=notes", f"output_dir={tmp_path / 'out'}"),
         *("evaluate=mini", "evaluate.examples=2", "evaluate.benchmarks=[mini_math,sums]", "evaluate.max_new_tokens=4"),
         *(f"evaluate.sums.path={questions}", "evaluate.sums.max_new_tokens=4"),
@@ -66,6 +71,7 @@ def test_a_sweep_runs_with_what_another_distribution_adds(tmp_path: Path) -> Non
     assert scores["mini_math"]["n"] == 2
     (notes,) = (tmp_path / "out").glob("stages/*/notes.txt")
     assert notes.read_text().startswith("mini--math: ")
+    assert json.loads(notes.with_name("data.json").read_text())["examples"] == 32
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,13 @@ from sft_sweeps.spec import Benchmark
 PACKAGE = "sft_sweeps.benchmarks"
 
 
-def _own() -> dict[str, BenchmarkDefinition]:
+def own() -> dict[str, BenchmarkDefinition]:
+    """Those of this package's modules, by name."""
     tuples = cast(list[tuple[BenchmarkDefinition, ...]], attributes(PACKAGE, "DEFINITIONS"))
     return {definition.name: definition for definitions in tuples for definition in definitions}
 
 
-BENCHMARKS: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, _own)
+BENCHMARKS: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, own)
 
 
 def definitions() -> dict[str, BenchmarkDefinition]:
