@@ -49,7 +49,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
-    """Where a stage's metrics are mirrored; `name` is `wandb` or `none`, `mode` `auto`, `online` or `offline`.
+    """Where a stage's metrics are mirrored; `name` is a tracker's, `mode` is `auto`, `online` or `offline`.
 
     `axes` are what people filter by, flat: model, fractions, strategy, k, seeds.
     """

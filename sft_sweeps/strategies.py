@@ -1,41 +1,60 @@
 """From a run's data to its chain of mixtures: one pure function for each strategy.
 
 A strategy speaks of roles (specialized, general) and of the order given, never of names, so that other abilities need
-no code. Each mixture is trained as one stage from the one before it. To add a strategy: a function here, its line in
-`STRATEGIES` (and in `USE_K` if it reads k), its name in `config.STRATEGIES`, a file in `conf/strategy/`.
+no code. Each mixture is trained as one stage from the one before it. To add a strategy: a function here with its line
+in `STRATEGIES`, and a file in `conf/strategy/`. Another distribution adds one by an entry point (registry.py).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from sft_sweeps.registry import Registry
 from sft_sweeps.spec import Component, Mixture
 
 Components = Sequence[Component]
 Chain = tuple[Mixture, ...]
+ROLES = ("specialized", "general")
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """`function(components)` gives the mixtures, first to last; with `uses_k` it is `function(components, k)`.
+
+    `needs_roles` are those of which the data must have a source.
+    """
+
+    function: Callable[..., Chain]
+    uses_k: bool = False
+    needs_roles: tuple[str, ...] = ()
 
 
 def chain(strategy: str, components: Components, k: Fraction | None = None) -> Chain:
-    """The mixtures of a run's stages, first to last; `k` is read by `dmt` alone."""
-    return STRATEGIES[strategy](tuple(components), k)
+    """The mixtures of a run's stages, first to last; ValueError where the strategy uses k and there is none."""
+    chosen = STRATEGIES.get(strategy)
+    if not chosen.uses_k:
+        return chosen.function(tuple(components))
+    if k is None:
+        raise ValueError(f"{strategy} needs k")
+    return chosen.function(tuple(components), k)
 
 
 def uses_k(strategy: str) -> bool:
     """Whether `strategy.k` changes anything."""
-    return strategy in USE_K
+    return STRATEGIES.get(strategy).uses_k
 
 
-def base(components: Components, k: Fraction | None) -> Chain:  # noqa: ARG001
+def base(components: Components) -> Chain:  # noqa: ARG001
     """No stage: the base model is the run's model."""
     return ()
 
 
-def multi_task(components: Components, k: Fraction | None) -> Chain:  # noqa: ARG001
+def multi_task(components: Components) -> Chain:
     """Everything at once."""
     return _stages(components)
 
 
-def sequential(components: Components, k: Fraction | None) -> Chain:  # noqa: ARG001
+def sequential(components: Components) -> Chain:
     """One ability after the other in the order given, specialized ones first; an ability's sources are one stage."""
     groups: dict[tuple[str, str], list[Component]] = {}
     for c in (*_of(components, "specialized"), *_of(components, "general")):
@@ -43,33 +62,32 @@ def sequential(components: Components, k: Fraction | None) -> Chain:  # noqa: AR
     return _stages(*groups.values())
 
 
-def mixed_sequential(components: Components, k: Fraction | None) -> Chain:  # noqa: ARG001
+def mixed_sequential(components: Components) -> Chain:
     """The specialized abilities together, then the general ones."""
     return _stages(_of(components, "specialized"), _of(components, "general"))
 
 
-def dmt(components: Components, k: Fraction | None) -> Chain:
+def dmt(components: Components, k: Fraction) -> Chain:
     """Dual-stage mixed fine-tuning: specialized together, then general with a share k of them replayed.
 
     k is relative to stage 1's subset: fraction 1/4 with k 1/4 replays 1/16 of the source.
     """
-    if k is None:
-        raise ValueError("dmt needs k")
     specialized = _of(components, "specialized")
     replay = [replace(c, fraction=c.fraction * k) for c in specialized]
     return _stages(specialized, [*_of(components, "general"), *replay])
 
 
-STRATEGIES: dict[str, Callable[[Components, Fraction | None], Chain]] = {
-    "base": base,
-    "multi_task": multi_task,
-    "sequential": sequential,
-    "mixed_sequential": mixed_sequential,
-    "dmt": dmt,
-}
-
-
-USE_K = ("dmt",)
+STRATEGIES: Registry[Strategy] = Registry(
+    "strategy",
+    "sft_sweeps.strategies",
+    lambda: {
+        "multi_task": Strategy(multi_task),
+        "sequential": Strategy(sequential),
+        "mixed_sequential": Strategy(mixed_sequential),
+        "dmt": Strategy(dmt, uses_k=True, needs_roles=ROLES),
+        "base": Strategy(base),
+    },
+)
 
 
 def _of(components: Components, role: str) -> list[Component]:

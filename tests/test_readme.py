@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from common import ROOT, Points
 
-from sft_sweeps.config import checks
 from sft_sweeps.config.checks import problems
+from sft_sweeps.strategies import STRATEGIES
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -48,7 +48,7 @@ def test_every_path_is_there(name: str) -> None:
 
 
 def test_every_strategy_is_explained() -> None:
-    assert all(f"`{name}`" in TEXT for name in checks.STRATEGIES)
+    assert all(f"`{name}`" in TEXT for name in STRATEGIES.names)
 
 
 def test_the_makefile_has_the_commands() -> None:

@@ -1,14 +1,21 @@
 """Strategies as properties over any abilities: nothing depends on their names."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from common import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from values import component, mixed
 
-from sft_sweeps.config import checks
+from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import canonical
 from sft_sweeps.spec import Component, Mixture
 from sft_sweeps.strategies import STRATEGIES, Chain, chain, uses_k
@@ -41,9 +48,49 @@ def trained(stages: Chain) -> list[Component]:
     return sorted((c for mixture in stages for c in mixture.components), key=lambda c: (c.source.name, c.fraction))
 
 
-def test_names_are_those_of_the_configuration() -> None:
-    assert tuple(sorted(STRATEGIES)) == tuple(sorted(checks.STRATEGIES))
-    assert [name for name in STRATEGIES if uses_k(name)] == ["dmt"]
+def test_each_has_a_file_in_conf_under_its_own_name() -> None:
+    """The file's k is set where the strategy uses it, null elsewhere."""
+    files = {path.stem: OmegaConf.load(path) for path in (ROOT / "conf" / "strategy").glob("*.yaml")}
+    assert {stem: file.name for stem, file in files.items()} == {name: name for name in STRATEGIES.names}
+    assert {name for name, file in files.items() if file.k is not None} == set(filter(uses_k, STRATEGIES.names))
+
+
+def test_an_unknown_one_is_answered_with_the_valid_names() -> None:
+    with pytest.raises(RequestError, match=r"strategy dtm is unknown; valid: .*; did you mean dmt\?"):
+        chain("dtm", mixed())
+
+
+REVERSED = """
+from sft_sweeps.spec import Mixture
+from sft_sweeps.strategies import Strategy
+
+STRATEGY = Strategy(lambda components, k: tuple(Mixture((c,)) for c in reversed(components)), True, ("law",))
+"""
+
+
+def test_another_distributions_strategy_is_planned_and_checked(tmp_path: Path) -> None:
+    """An entry point and `strategy.name=NAME`, in a process that starts with it installed."""
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sft_sweeps.strategies]\nreversed = theirs:STRATEGY\n")
+    (tmp_path / "theirs.py").write_text(REVERSED)
+
+    def plan() -> "subprocess.CompletedProcess[str]":
+        options = ("action=plan", "data=mixed", "strategy.name=reversed", f"plan.output={tmp_path / 'plan.json'}")
+        command = [sys.executable, str(ROOT / "launch.py"), *options, f"output_dir={tmp_path / 'out'}"]
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    refused = plan()
+    assert refused.returncode == 2
+    assert "strategy=reversed needs strategy.k" in refused.stderr
+    assert "needs law sources; this data has no law source" in refused.stderr
+    (tmp_path / "theirs.py").write_text(REVERSED.replace("components, k", "components").replace('True, ("law",)', ""))
+    planned = plan()
+    assert planned.returncode == 0, planned.stderr
+    stages = json.loads((tmp_path / "plan.json").read_text())["stages"]
+    assert [[part["ability"] for part in stage["mixture"]] for stage in stages] == [["general"], ["math"], ["code"]]
 
 
 @given(data())
@@ -126,7 +173,7 @@ def test_order_matters_to_sequential_alone(components: tuple[Component, ...], ra
 def test_no_strategy_reads_a_name() -> None:
     """Law and medicine in place of math and code give the same chains under other names."""
     renamed = {"code": "law", "math": "medicine", "general": "general"}
-    for strategy in STRATEGIES:
+    for strategy in STRATEGIES.names:
         usual = chain(strategy, mixed(), Fraction(1, 4))
         other = chain(strategy, tuple(component(renamed[c.source.name]) for c in mixed()), Fraction(1, 4))
         assert [sorted((renamed[c.source.name], c.fraction) for c in m.components) for m in usual] == [

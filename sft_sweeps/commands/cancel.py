@@ -1,6 +1,6 @@
 """`sft-sweeps cancel`: end a sweep's jobs in Slurm, but none that another sweep needs.
 
-A stage is trained once, by whichever sweep came first; another sweep's jobs may stand on it. So a job that makes a
+A stage is trained once, by whichever sweep came first; another sweep's jobs may need it. So a job that makes a
 model is left when a living job of another sweep is about that model or one that is made from it, and with it the job
 that encodes before it. Jobs that answer and score serve their own sweep alone. A number counts only while the queue
 lists it under the name of our `sbatch` call.
@@ -9,7 +9,9 @@ Stopped jobs save their resume states first. Their claims are given back when th
 new launch must not start in a folder that is still written to.
 """
 
+import argparse
 import contextlib
+import json
 import sys
 import time
 from collections import Counter
@@ -21,6 +23,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import maker
@@ -33,15 +36,36 @@ from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import console, say
 
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
 POLL_SECONDS = 0.5
 
 
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("sweep", help="its name, or a part that no other sweep's has")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_output_dir(parser)
+    add_json(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    store = Store(options.output_dir)
+    sweep = find(store, options.sweep)
+    result = cancel(sweep, store, (lambda _: True) if options.yes or not sys.stdin.isatty() else _confirmed)
+    print(json.dumps(result, indent=1)) if options.json else show(result, console())
+    return 0
+
+
+def _confirmed(question: str) -> bool:
+    """Whether the user says yes; asked on standard error, for standard output may be a file."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 @dataclass
 class Choice:
-    """What is to be cancelled of a sweep, and what is left, with the reason. `local`: Slurm knows nothing of it."""
+    """The jobs of a sweep to cancel, and those to leave, each with the reason. `local`: none was given to Slurm."""
 
     cancel: list[Submitted] = field(default_factory=list)
     left: list[tuple[Submitted, str]] = field(default_factory=list)
@@ -49,7 +73,7 @@ class Choice:
 
 
 def cancel(sweep: Sweep, store: Store, confirmed: Callable[[str], bool]) -> dict[str, Any]:
-    """Cancel what may be cancelled, if the answer to a question about it is yes; what came of it, as JSON can hold it.
+    """Cancel what may be cancelled, if `confirmed` says yes to the question; the JSON of what was done.
 
     RequestError for a sweep that was not given to Slurm; RunError where Slurm does not answer.
     """
@@ -77,54 +101,54 @@ def _question(sweep: Sweep, choice: Choice) -> str:
     return f"cancel {len(choice.cancel)} jobs of sweep {sweep.name}{left}?"
 
 
-def show(found: Mapping[str, Any], out: Console) -> None:
+def show(result: Mapping[str, Any], out: Console) -> None:
     """What was cancelled, and what was left and why."""
-    cancelled, ending = found["cancelled"], found["still_ending"]
+    cancelled, ending = result["cancelled"], result["still_ending"]
     kinds = Counter(one["id"].partition("-")[0] for one in cancelled)
     parts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
-    say(out, f"sweep {found['sweep']}: cancelled {len(cancelled)} jobs{parts}; resume states are kept")
-    for one in found["left"]:
+    say(out, f"sweep {result['sweep']}: cancelled {len(cancelled)} jobs{parts}; resume states are kept")
+    for one in result["left"]:
         say(out, f"left {one['id']} (job {one['job']}): {escape(one['why'])}")
     if ending:
         say(out, f"still ending: {', '.join(ending)}; launch again when they have left the queue")
 
 
 def choose(sweep: Sweep, store: Store) -> Choice:
-    """Look at the queue, and change nothing. RunError where Slurm does not answer."""
-    queue, plan, found = Queue(), sweep.plan(), Choice()
-    mine, asked = _living(sweep, plan, store, queue), submissions.read(sweep.folder)
-    found.local = not asked and not mine
-    if not found.local and not queue.reachable(claims.user()):
+    """Read the queue, and change nothing. RunError where Slurm does not answer."""
+    queue, plan, choice = Queue(), sweep.plan(), Choice()
+    mine, submitted_ever = _living(sweep, plan, store, queue), submissions.read(sweep.folder)
+    choice.local = not submitted_ever and not mine
+    if not choice.local and not queue.reachable(claims.user()):
         raise RunError("Slurm does not answer here; nothing was cancelled")
     needed = _needed(sweep, mine, store, queue)
     for submitted in mine:
         if submitted.owner != claims.user():
-            found.left.append((submitted, f"it belongs to {submitted.owner}, who can cancel it"))
+            choice.left.append((submitted, f"it belongs to {submitted.owner}, who can cancel it"))
         elif submitted.job in needed:
-            found.left.append((submitted, f"sweep {needed[submitted.job]} needs it"))
+            choice.left.append((submitted, f"sweep {needed[submitted.job]} needs it"))
         else:
-            found.cancel.append(submitted)
-    return found
+            choice.cancel.append(submitted)
+    return choice
 
 
 def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submitted]:
     """The sweep's jobs that are in the queue; of a launch that died before it wrote a number down, by its claims."""
-    found = {s.number: s for s in submissions.read(sweep.folder) if submissions.alive(s, queue)}
+    living = {s.number: s for s in submissions.read(sweep.folder) if submissions.alive(s, queue)}
     for subject in plan.subjects:
         folder = store.folder(subject)
-        for place in submissions.claimed_places(folder):
-            claim = claims.holder(place, queue)
+        for claimed in submissions.claimed_places(folder):
+            claim = claims.holder(claimed, queue)
             if claim and claim.call and claim.job and claim.sweep == sweep.name:
-                job = maker(subject) if place == folder else f"{place.name}-{subject.id}"
-                found.setdefault(claim.job, Submitted(job, claim.job, claim.call, claim.owner))
-    return list(found.values())
+                job = maker(subject) if claimed == folder else f"{claimed.name}-{subject.id}"
+                living.setdefault(claim.job, Submitted(job, claim.job, claim.call, claim.owner))
+    return list(living.values())
 
 
 def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue) -> dict[str, str]:
-    """Jobs that other sweeps' living jobs stand on, with the name of such a sweep."""
+    """The jobs that other sweeps' living jobs need, each with the name of such a sweep."""
     makes = {s.job for s in mine if s.job.startswith(("train-", "prepare-"))}
     subjects = {job.partition("-")[2] for job in makes}
-    found: dict[str, str] = {}
+    needed: dict[str, str] = {}
     for other in sweeps(store) if makes else ():
         if other.name == sweep.name or not _asks_for(other, subjects):
             continue
@@ -132,15 +156,15 @@ def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue)
         known: dict[str, Subject] = {subject.id: subject for subject in plan.subjects}
         for submitted in _living(other, plan, store, queue):
             subject = known.get(submitted.job.partition("-")[2])
-            found |= dict.fromkeys(makes.intersection(_makers(subject)), other.name)
-    if found:  # what is left may wait for the sources
+            needed |= dict.fromkeys(makes.intersection(_makers(subject)), other.name)
+    if needed:  # what is left may wait for the sources
         encoding = (s.job for s in mine if s.job.startswith("encode-"))
-        found |= dict.fromkeys(encoding, next(iter(found.values())))
-    return found
+        needed |= dict.fromkeys(encoding, next(iter(needed.values())))
+    return needed
 
 
 def _asks_for(sweep: Sweep, subjects: Iterable[str]) -> bool:
-    """Whether any of these stands in a sweep's plan; said without making the plan of its text."""
+    """Whether a sweep's plan holds any of these ids; its text is searched, which is faster than parsing it."""
     try:
         text = (sweep.folder / PLAN).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -166,39 +190,42 @@ def carry_out(jobs: Sequence[Submitted], sweep: Sweep, store: Store) -> list[Sub
     for submitted in jobs:
         folder = folders.get(submitted.job.partition("-")[2])
         if folder and submitted.number not in going:
-            for place, claim in _claims(folder, submitted):
-                claims.release(place, claim)
+            for claimed, claim in _claims(folder, submitted):
+                claims.release(claimed, claim)
     return ending
 
 
 def _wait(jobs: Sequence[Submitted]) -> list[Submitted]:
-    """Those that are still in the queue after a while, or after Ctrl-C."""
-    deadline, ending, said = time.monotonic() + ENDING_SECONDS, list(jobs), 0
+    """The jobs that are still in the queue after ENDING_SECONDS, or after Ctrl-C."""
+    deadline, ending, printed = time.monotonic() + ENDING_SECONDS, list(jobs), 0
     with contextlib.suppress(KeyboardInterrupt):
         while ending and time.monotonic() < deadline:
             queue = Queue()
             ending = [s for s in ending if submissions.alive(s, queue) or not queue.reachable(s.owner)]
-            if ending and len(ending) != said:
+            if ending and len(ending) != printed:
                 print(f"{len(ending)} jobs are saving and ending ...", file=sys.stderr, flush=True)
-            said = len(ending)
+            printed = len(ending)
             time.sleep(POLL_SECONDS if ending else 0)
     return ending
 
 
 def _claims(folder: Path, submitted: Submitted) -> Iterator[tuple[Path, Claim]]:
-    """The claims that a job has in its subject's folder."""
-    for place in submissions.claimed_places(folder):
-        if claim := claims.of_call(place, submitted.call, submitted.index):
-            yield place, claim
+    """The claims that a job has in its subject's folder, each with the folder that it claims."""
+    for claimed in submissions.claimed_places(folder):
+        if claim := claims.of_call(claimed, submitted.call, submitted.index):
+            yield claimed, claim
 
 
 def find(store: Store, name: str) -> Sweep:
-    """The one sweep whose name is or holds `name`; RequestError where several do, for what is ended is ended."""
+    """The one sweep whose name is or holds `name`; RequestError where several do, as cancelling cannot be undone."""
     known = sweeps(store)
-    found = [s for s in known if s.name == name] or [s for s in known if name in s.name]
-    if len(found) == 1:
-        return found[0]
-    named = ", ".join(sweep.name for sweep in (found or known)) or "none"
-    if found:
-        raise RequestError(f"'{name}' means {len(found)} sweeps; name one of: {named}")
+    matching = [s for s in known if s.name == name] or [s for s in known if name in s.name]
+    if len(matching) == 1:
+        return matching[0]
+    named = ", ".join(sweep.name for sweep in (matching or known)) or "none"
+    if matching:
+        raise RequestError(f"'{name}' means {len(matching)} sweeps; name one of: {named}")
     raise RequestError(f"no sweep '{name}' in {store.root}; there are: {named}")
+
+
+COMMAND = Command("cancel", "end a sweep's jobs in Slurm, but none that another sweep needs", _run, _add_arguments)

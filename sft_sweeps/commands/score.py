@@ -1,4 +1,4 @@
-"""What `sft-sweeps score` does with its options: score, write the result at once, and print it in a few lines."""
+"""`sft-sweeps score`: score, write the result at once, and print it in a few lines."""
 
 import argparse
 from collections.abc import Callable
@@ -7,21 +7,60 @@ from typing import Any
 
 from rich.progress import Progress
 
+from sft_sweeps.commands.command import Command
 from sft_sweeps.config.checks import ISOLATIONS, PROPERTIES
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.files.content import content_of
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.score import from_file
 from sft_sweeps.spec import Judge
 from sft_sweeps.terminal import console
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("benchmark", choices=["gsm8k", "humaneval", "mt_bench"])
+    parser.add_argument(
+        "file", type=Path, metavar="FILE.jsonl", help="gsm8k: id, completion, gold; humaneval: task_id, ..."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT.json", help="items and scores, as JSON")
+    parser.add_argument("--partial", action="store_true", help="score a set that is not complete, and name it so")
+    code = parser.add_argument_group("humaneval")
+    code.add_argument(
+        "--tasks", type=Path, metavar="FILE", help="HumanEval+ in the original layout (default: HumanEval)"
+    )
+    code.add_argument(
+        "--extract", action="store_true", help="completions are a chat model's answers, not continuations"
+    )
+    code.add_argument("--strict", action="store_true", help="checks run in another process than the program")
+    code.add_argument("--isolation", default="auto", help="layers of the sandbox (default: all that work here)")
+    code.add_argument(
+        "--require", default="net,kill", help="refuse without: fs, net, kill, forge (default: %(default)s)"
+    )
+    code.add_argument("--i-accept-running-untrusted-code", action="store_true", help="allow running without isolation")
+    talk = parser.add_argument_group("mt_bench")
+    talk.add_argument("--questions", type=Path, metavar="FILE", help="FastChat's question.jsonl")
+    talk.add_argument("--prompts", type=Path, metavar="FILE", help="FastChat's judge_prompts.jsonl")
+    talk.add_argument("--references", type=Path, metavar="FILE", help="FastChat's reference_answer/gpt-4.jsonl")
+    talk.add_argument("--judgments", type=Path, metavar="FILE", help="recorded judgments, in place of a judge")
+    talk.add_argument("--judge", default="", metavar="MODEL", help="the judge's name at the endpoint")
+    talk.add_argument("--base-url", default="https://api.openai.com/v1", help="the endpoint (default: %(default)s)")
+    talk.add_argument(
+        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="environment variable of the key"
+    )
+    talk.add_argument("--repeats", type=int, default=1, help="judgments of each answer (default: %(default)s)")
+    talk.add_argument("--prices", default="0,0", metavar="IN,OUT", help="US dollars for a million tokens")
+    talk.add_argument("--max-cost-usd", type=float, default=0.0, help="stop before it costs more (needs --prices)")
+    talk.add_argument("--cache", type=Path, metavar="FOLDER", help="of replies (default: beside OUT.json)")
+    talk.add_argument("--dry-run", action="store_true", help="say what judging would ask and cost; ask nothing")
 
 
 def run(options: argparse.Namespace) -> int:
     """Exit status 0: scored (or told what it would cost)."""
     if not options.out.parent.is_dir() and not options.dry_run:
         raise RequestError(f"--out {options.out}: there is no folder {options.out.parent}")
+    from sft_sweeps.score import from_file
+
     if options.benchmark == "gsm8k":
         result = from_file.score_gsm8k(options.file, options.partial)
     elif options.benchmark == "humaneval":
@@ -51,6 +90,8 @@ def _humaneval(options: argparse.Namespace) -> dict[str, Any]:
     isolation = Isolation(options.isolation, required, options.strict, options.i_accept_running_untrusted_code)
     if isolation.mode == "none" and not isolation.accept:
         raise RequestError("--isolation none needs --i-accept-running-untrusted-code (and --require '')")
+    from sft_sweeps.score import from_file
+
     sandbox.check(isolation)
     print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
     with _bar("programs") as tick:
@@ -65,6 +106,7 @@ def _humaneval(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _mt_bench(options: argparse.Namespace) -> dict[str, Any] | None:
+    from sft_sweeps.score import from_file
     from sft_sweeps.score import judge as judging  # httpx, which the other benchmarks do not need
 
     for name in ("questions", "prompts", "references"):
@@ -150,3 +192,6 @@ def _show(result: dict[str, Any]) -> None:
             print(f"{name:24} {value['value']:.4f}{share} [{value['low']:.4f}, {value['high']:.4f}]")
         elif isinstance(value, int | float) or value is None:
             print(f"{name:24} {'not told: too many are missing' if value is None and name == 'score' else value}")
+
+
+COMMAND = Command("score", "score existing generations, without a model", run, _add_arguments)

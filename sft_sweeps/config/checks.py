@@ -19,10 +19,11 @@ from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.schema import Config, KindConfig, TrainConfig
 from sft_sweeps.config.source_schema import DataConfig, SourceConfig
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import Tracking
+from sft_sweeps.strategies import ROLES, STRATEGIES
+from sft_sweeps.tracking.trackers import TRACKERS
 
 ACTIONS = ("launch", "plan", "prepare", "inspect")
-STRATEGIES = ("multi_task", "sequential", "mixed_sequential", "dmt", "base")
-ROLES = ("specialized", "general")
 TEMPLATES = ("vicuna_v1.1", "vicuna_bare", "alpaca", "chat_template")
 WORDED_TAGS = ("code", "math")  # for which words and code fences can stand in
 FASTCHAT_TEMPLATES = ("vicuna_v1.1", "vicuna_bare")  # what data.bug_compatible speaks of
@@ -185,21 +186,24 @@ def fraction_of(data: DataConfig, slot: str) -> tuple[str, str]:
 
 
 def _strategy(c: Config) -> Iterator[str]:
-    yield from _one_of("strategy.name", c.strategy.name, STRATEGIES)
-    if c.strategy.k is not None:
+    """The strategy is known, and has the k and the roles that it declares to need."""
+    name, k = c.strategy.name, c.strategy.k
+    yield from _one_of("strategy.name", name, STRATEGIES.names)
+    if k is not None:
         try:
-            parse_fraction(c.strategy.k, "strategy.k")
+            parse_fraction(k, "strategy.k")
         except RequestError as error:
             yield str(error)
-    if c.strategy.name != "dmt":
+    if name not in STRATEGIES.names:
         return
-    if c.strategy.k is None:
-        yield "strategy=dmt needs strategy.k, the replayed share; type strategy.k=1/256"
+    strategy = STRATEGIES.get(name)
+    if strategy.uses_k and k is None:
+        yield f"strategy={name} needs strategy.k, the replayed share; type strategy.k=1/256"
     present = {source.role for source in c.data.sources.values()}
-    if missing := [role for role in ROLES if role not in present]:
+    if missing := [role for role in strategy.needs_roles if role not in present]:
         yield (
-            f"strategy=dmt needs specialized and general sources; this data has no {' and no '.join(missing)} source. "
-            "Choose data=mixed or another strategy."
+            f"strategy={name} needs {' and '.join(strategy.needs_roles)} sources; "
+            f"this data has no {' and no '.join(missing)} source. Choose data=mixed or another strategy."
         )
 
 
@@ -350,10 +354,11 @@ def _deepspeed(c: Config) -> Iterator[str]:
 
 
 def _tracking(c: Config) -> Iterator[str]:
-    yield from _one_of("tracking.name", c.tracking.name, ("wandb", "none"))
-    yield from _one_of("tracking.mode", c.tracking.mode, ("auto", "online", "offline"))
-    if c.tracking.name == "wandb" and re.search(r"[/\\#?%:]", c.tracking.project):
-        yield f"tracking.project={c.tracking.project} is no project of W&B's: leave out / \\ # ? % and :"
+    name, mode = c.tracking.name, c.tracking.mode
+    yield from _one_of("tracking.name", name, TRACKERS.names)
+    yield from _one_of("tracking.mode", mode, ("auto", "online", "offline"))
+    if name in TRACKERS.names:
+        yield from TRACKERS.get(name).problems(Tracking(name, c.tracking.project, c.tracking.entity or "", mode))
 
 
 def _store(c: Config) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""JSON files: written atomically, read whole or as the last line."""
+"""JSON files: written atomically or a line at a time, read whole or as the last line."""
 
 import json
 import os
@@ -31,6 +31,20 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def append_line(path: Path, value: Any, durable: bool = False) -> None:
+    """Add one line of JSON to a file, behind a line of its own that a dying process cut short.
+
+    `durable`: it also survives the machine's crash.
+    """
+    with path.open("a+b") as file:
+        file.seek(max(file.tell() - 1, 0))
+        whole = file.read() in (b"", b"\n")
+        file.write((("" if whole else "\n") + json.dumps(value) + "\n").encode())
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
 
 
 def last_line(path: Path) -> str:

@@ -6,7 +6,6 @@ resume state are done again by the next one; their time is lost.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.files.json_files import append_line
 from sft_sweeps.tracking import metrics
 
 ATTEMPTS = "attempts.jsonl"
@@ -76,12 +76,7 @@ def _starts(lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _append(folder: Path, line: dict[str, Any]) -> None:
-    with (folder / ATTEMPTS).open("a+b") as file:
-        file.seek(max(file.tell() - 1, 0))
-        whole = file.read() in (b"", b"\n")  # else the line before was cut short
-        file.write((("" if whole else "\n") + json.dumps({**line, "time": time.time()}) + "\n").encode())
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(folder / ATTEMPTS, {**line, "time": time.time()}, durable=True)
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.files.json_files import append_line
 from sft_sweeps.slurm.queue import Entry, Queue
 from sft_sweeps.store.claims import user
 
@@ -69,8 +70,7 @@ def claimed_places(folder: Path) -> list[Path]:
 def note_cancelled(sweep: Path, numbers: Iterable[str]) -> None:
     """Write down who cancelled jobs, which Slurm forgets where it keeps no accounts."""
     line = {"time": time.strftime("%Y-%m-%d %H:%M"), "by": user(), "numbers": list(numbers)}
-    with (sweep / CANCELLED).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    append_line(sweep / CANCELLED, line)
 
 
 def cancelled(sweep: Path) -> dict[str, str]:

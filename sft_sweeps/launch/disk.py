@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.plan import cost
 from sft_sweeps.spec import Stage
 
@@ -56,17 +57,9 @@ class DiskNeed:
         return self.models_gb + self.states_gb
 
 
-def existing(root: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
-    place = root.absolute()
-    while not place.exists():
-        place = place.parent
-    return place
-
-
 def room(root: Path) -> DiskRoom:
     """How much a store may still take: what its file system has free, or less by a quota."""
-    place = existing(root)
+    place = nearest_existing(root)
     free = DiskRoom(shutil.disk_usage(place).free / 1e9, "its file system")
     return min((free, *_quotas(place)), key=lambda found: found.gb)
 

@@ -5,13 +5,11 @@ versions are never joined. A data set of the Hugging Face hub is read by `datase
 with FILE.made.json to say what it was made from.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from sft_sweeps.config.resolve import hub_pin
@@ -19,6 +17,7 @@ from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import MADE, content_of
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.files.lock import locked
 
 PAUSES = (1.0, 5.0, 15.0, 30.0)  # seconds before each further try
 TIMEOUT = 30.0  # seconds without a byte
@@ -33,7 +32,7 @@ def fetch(entry: SourceConfig, path: Path, progress: Progress = lambda *_: None)
         raise RunError(by_hand(entry, path, "it says no url and no hub"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path.with_name(f".{path.name}.lock")):
+        with locked(path.with_name(f".{path.name}.lock")):
             if not path.is_file():
                 (_from_hub if entry.hub else _from_url)(entry, path, progress)
     except OSError as error:
@@ -50,14 +49,6 @@ def by_hand(entry: SourceConfig, path: Path, why: str) -> str:
         f"source {entry.name} cannot be fetched ({why}). Fetch {where} on a machine that can reach it, and place it at "
         f"{path}.{pin}"
     )
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _from_url(entry: SourceConfig, path: Path, progress: Progress) -> None:

@@ -17,8 +17,9 @@ from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_of
+from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, existing, needed, room
+from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
@@ -70,7 +71,7 @@ def _records(plan: Plan, states: Mapping[str, State]) -> Iterator[str]:
 
 
 def _output(plan: Plan, store: Store, jobs: Sequence[Job], use: DiskPolicy) -> Iterator[str]:
-    root, place = store.root, existing(store.root)
+    root, place = store.root, nearest_existing(store.root)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             file.write(b"\0" * 65536)

@@ -17,6 +17,7 @@ import torch
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Execution
+from sft_sweeps.files.json_files import append_line
 from sft_sweeps.train import ranks
 
 log = logging.getLogger(__name__)
@@ -88,8 +89,7 @@ def halve(folder: Path, step: int, budget: int, longest: int) -> None:
     to = max(longest, budget // 2)
     line = {"step": step, "from": budget, "to": to, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     try:
-        with (folder / RECORD).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        append_line(folder / RECORD, line)
     except OSError as error:
         raise RunError(
             f"step {step}: out of GPU memory, and {folder / RECORD} cannot be written ({error}). "

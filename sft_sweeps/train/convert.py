@@ -7,7 +7,6 @@ model is, and a signal stops them together. The converted state lives under a te
 never continued from: whatever happens to it, the state that was converted stays.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -23,6 +22,7 @@ from typing import IO
 from torch import distributed as dist
 
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.files.json_files import append_line
 from sft_sweeps.store.resume_states import FOLDER, TAG, WRITING, ResumeState
 from sft_sweeps.train import ranks
 
@@ -127,7 +127,6 @@ def _record(folder: Path, state: ResumeState, processes: int) -> None:
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     line = {"step": state.step, "from_processes": state.processes, "to_processes": processes, "time": now}
     try:
-        with (folder / RECORD).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+        append_line(folder / RECORD, line)
     except OSError as error:
         raise RunError(f"{folder / RECORD} cannot be written: {error}. Make room and launch again.") from None

@@ -6,6 +6,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +30,9 @@ from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
-from sft_sweeps.tracking.wandb import FINISH_SECONDS, INTERRUPTED_SECONDS, Mirror
+from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop
 
 Stop = Callable[[], bool]
@@ -63,16 +65,10 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
         chat_template=chat_template(stage.recipe.template),
         rendezvous=meeting,
     )
-    started, metrics = time.monotonic(), Metrics(folder)
-    mirror = Mirror(folder, job.tracking, stage.id, stage.label, plain(stage.recipe)) if first else None
-    finish = INTERRUPTED_SECONDS
-    try:
+    started = time.monotonic()
+    attempt = Attempt(folder, job.tracking, stage.id, stage.label, plain(stage.recipe))
+    with mirrored(attempt) if first else nullcontext(), closing(Metrics(folder)) as metrics:
         digest = _drain(steps, metrics if first else None)
-        finish = FINISH_SECONDS
-    finally:
-        metrics.close()
-        if mirror:
-            mirror.close(finish)
     if first:
         lines = read(folder)
         used = int(lines[-1]["token_budget"]) if lines else execution.token_budget

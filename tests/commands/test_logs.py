@@ -160,25 +160,46 @@ def test_names(show: Show, plan: Plan, store: Store) -> None:
         logs.find(store.root / "nowhere", "x")
 
 
-def test_following(show: Show, plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> None:
+@pytest.fixture
+def polls(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Waits, in the thread of a job, until all that was written so far has been looked at."""
+    looks = threading.Semaphore(0)
+    print_news = logs.Printer.print_news
+
+    def counted(printer: logs.Printer) -> None:
+        print_news(printer)
+        looks.release()
+
+    def wait() -> None:
+        while looks.acquire(blocking=False):
+            pass
+        for _ in range(2):  # the first may have begun before
+            assert looks.acquire(timeout=20)
+
+    monkeypatch.setattr(logs.Printer, "print_news", counted)
+    return wait
+
+
+def test_following(show: Show, plan: Plan, sweep: Sweep, slurm: Pretended, polls: Callable[[], None]) -> None:
     """From the queue through Slurm's log to the worker's, which is truncated and then rotated, to the job's end."""
+    store = Store(sweep.folder.parents[1])
     slurm.write(row("5_0", "call", reason="Resources"))
 
     def job() -> None:
-        time.sleep(0.15)
+        polls()
         slurm.write(row("5_0", "call", "RUNNING"))
         kept(sweep, "5_0_0_log.out", "starting\n")
-        time.sleep(0.15)
+        polls()
         path = log(store, plan, text="one\nhalf a li")
-        time.sleep(0.15)
+        polls()
         with path.open("a") as file:
             file.write("ne\n")
-        time.sleep(0.15)
+        polls()
         path.write_text("two\n")
-        time.sleep(0.15)
+        polls()
         path.rename(path.with_suffix(".old"))
         path.write_text("three\n")
-        time.sleep(0.15)
+        polls()
         with path.open("a") as file:
             file.write("the end\n")
         slurm.write()

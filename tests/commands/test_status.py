@@ -12,7 +12,7 @@ from pretended_slurm import Pretended, row, start, submit
 from rich.console import Console
 from values import request
 
-from sft_sweeps.commands import status
+from sft_sweeps.commands import status, status_tables
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs import attempts
 from sft_sweeps.plan.build import Plan, build
@@ -109,7 +109,7 @@ def test_the_queue_and_the_records_tell(plan: Plan, store: Store, sweep: Sweep, 
     assert requeued["state"] == "requeued"
     assert requeued["why"] == "resume state at step 30; starts again in a moment (BeginTime)"
     text = io.StringIO()
-    status.show(found, Console(file=text, width=200))
+    status_tables.show(found, Console(file=text, width=200))
     assert "1 of 4 stages and 0 of 2 scores are done" in text.getvalue()
     assert "the other stages: 2 pending, 1 running" in text.getvalue()
 
@@ -130,7 +130,7 @@ def test_hours_spent_and_lost(
     stage = found["stages"][0]
     assert (stage["starts"], stage["gpu_hours"], stage["gpu_hours_lost"]) == (2, 16.0, 4.0)
     assert (found["totals"]["gpu_hours"], found["totals"]["gpu_hours_lost"]) == (16.0, 4.0)
-    assert "16.0 GPU-hours spent on its stages, 4.0 of them lost to requeues" in status.summary(found)[-1]
+    assert "16.0 GPU-hours spent on its stages, 4.0 of them lost to requeues" in status_tables.summary(found)[-1]
 
 
 def test_gone_without_a_word_and_without_accounts(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> None:
@@ -246,7 +246,7 @@ def test_jobs_that_answer_and_score(plan: Plan, store: Store, sweep: Sweep, slur
     ]
     assert found["runs"][0]["why"] == "generate: out of memory"
     text = io.StringIO()
-    status.show(found, Console(file=text, width=200))
+    status_tables.show(found, Console(file=text, width=200))
     assert f"({first}): failed out of memory" in text.getvalue()
     assert "other jobs: 1 to score cancelled" in text.getvalue()
 
@@ -284,15 +284,15 @@ def both(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> tuple[dict
 def test_watching_ends_with_the_sweep(
     both: tuple[dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "SECONDS", 0.01)
+    monkeypatch.setattr(status_tables, "SECONDS", 0.01)
     running, ended = both
     looks, text = Looks(running, running, ended), io.StringIO()
-    status.watch(looks, Console(file=text, force_terminal=True, width=120, height=15))
+    status_tables.watch(looks, Console(file=text, force_terminal=True, width=120, height=15))
     assert looks.count == 4
     assert "... and 1 more stages" in text.getvalue()
     assert "4 of 4 stages" in text.getvalue()
     looks = Looks(running)
-    status.watch(looks, Console(file=text, force_terminal=False, width=120))
+    status_tables.watch(looks, Console(file=text, force_terminal=False, width=120))
     assert looks.count == 1
 
 
@@ -302,5 +302,5 @@ def test_ctrl_c_ends_the_watching(both: tuple[dict[str, Any], dict[str, Any]], m
 
     monkeypatch.setattr(time, "sleep", interrupted)
     text = io.StringIO()
-    status.watch(Looks(both[0]), Console(file=text, force_terminal=True, width=120, height=40))
+    status_tables.watch(Looks(both[0]), Console(file=text, force_terminal=True, width=120, height=40))
     assert "the other stages: 3 pending, 1 running" in text.getvalue()

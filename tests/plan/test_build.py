@@ -33,7 +33,7 @@ def one_of_each(parts: list[Any]) -> list[Any]:
 REQUESTS = st.builds(
     request,
     st.lists(st.sampled_from(PARTS), min_size=1, max_size=6).map(one_of_each),
-    st.sampled_from(sorted(STRATEGIES)),
+    st.sampled_from(sorted(STRATEGIES.names)),
     st.sampled_from([*SHARES, Fraction(1, 2000)]),
     st.sampled_from([model("a"), model("b")]),
     every_stage=st.booleans(),

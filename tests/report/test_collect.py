@@ -13,7 +13,7 @@ from rich.console import Console
 from values import benchmark, component, mixed, request, source
 
 from sft_sweeps import identity
-from sft_sweeps.commands import status
+from sft_sweeps.commands import status, status_tables
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
@@ -260,7 +260,7 @@ def test_status_counts_and_states(plan: Plan, store: Store) -> None:
     assert [stage["seconds_left"] for stage in found["stages"]] == [None, 9.0, None, None]
     assert [stage["runs"] for stage in found["stages"]] == [plan.runs_of(stage) for stage in plan.stages]
     assert json.loads(json.dumps(found)) == found
-    text = printed(status.show, found)
+    text = printed(status_tables.show, found)
     assert "1 of 4 stages and 9 of 10 scores are done" in text
     assert "loss is [nan] [/x]" in text
     assert "6 of 24" in text

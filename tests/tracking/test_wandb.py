@@ -19,8 +19,10 @@ from common import ROOT
 
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import wandb
+from sft_sweeps.tracking.base import Attempt, Mirror
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
-from sft_sweeps.tracking.wandb import Mirror, has_key, lines
+from sft_sweeps.tracking.trackers import TRACKERS
+from sft_sweeps.tracking.wandb import WandbMirror, has_key, lines
 
 OFFLINE = Tracking("wandb", "tests", "", "offline", "sweep-1", ("table1", "x" * 90), (("model", "mini"), ("k", "1/4")))
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -42,13 +44,14 @@ def track(folder: Path, tracking: Tracking, pause: float = 0.0) -> tuple[Mirror,
     """A stage that takes its steps; its mirror, and the seconds that it took with starting one."""
     folder.mkdir(exist_ok=True)
     started = time.monotonic()
-    made, metrics = Mirror(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3}), Metrics(folder)
+    attempt = Attempt(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3})
+    mirror, metrics = TRACKERS.get(tracking.name).open(attempt), Metrics(folder)
     for step in range(1, STEPS + 1):
         metrics.write(line(step))
         time.sleep(pause)
     metrics.close()
     assert read(folder) == [line(step) for step in range(1, STEPS + 1)]
-    return made, time.monotonic() - started - pause * STEPS
+    return mirror, time.monotonic() - started - pause * STEPS
 
 
 def inspect(folder: Path) -> list[dict[str, Any]]:
@@ -67,8 +70,8 @@ def steps_of(records: list[dict[str, Any]]) -> list[int]:
 
 def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
-    made, seconds = track(folder, OFFLINE)
-    made.close(120)
+    mirror, seconds = track(folder, OFFLINE)
+    mirror.close(120)
     records = inspect(folder)
     assert steps_of(records) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
     text = json.dumps(records)
@@ -100,9 +103,9 @@ def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
 
     killer = threading.Thread(target=kill)
     killer.start()
-    made, seconds = track(folder, OFFLINE, pause=0.2)
+    mirror, seconds = track(folder, OFFLINE, pause=0.2)
     killer.join()
-    made.close(120)
+    mirror.close(120)
     assert killed, "no wandb-core was seen: the test shows nothing"
     assert seconds < 2
     # A second attempt of the mirror brought all steps to W&B as well.
@@ -122,22 +125,23 @@ def test_a_server_that_hangs_delays_nothing_and_hears_no_key_in_a_log(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", silence)
     folder = tmp_path / "stage"
-    made, seconds = track(folder, replace(OFFLINE, mode="auto"))
+    mirror, seconds = track(folder, replace(OFFLINE, mode="auto"))
     started = time.monotonic()
-    made.close(3)
+    mirror.close(3)
     assert time.monotonic() - started < 10
     assert seconds < 2
-    assert made._process
-    assert made._process.wait(20) == -signal.SIGKILL
+    assert isinstance(mirror, WandbMirror)
+    assert mirror._process
+    assert mirror._process.wait(20) == -signal.SIGKILL
     for path in folder.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 
 
 def test_no_wandb_no_folder_no_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    track(tmp_path / "none", Tracking())[0].close()
+    track(tmp_path / "none", Tracking())[0].close(1)
     assert [path.name for path in (tmp_path / "none").iterdir()] == [METRICS]
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
-    track(tmp_path / "absent", OFFLINE)[0].close()
+    track(tmp_path / "absent", OFFLINE)[0].close(1)
 
 
 def test_a_file_that_is_cut_and_grows_again_gives_every_step_once(tmp_path: Path) -> None:

@@ -21,24 +21,24 @@ SHARED = "output_dir=FOLDER on a file system that nodes share"
 INSTALL = "install the environment on a file system that nodes share, or cluster.python=PATH of one that they see"
 
 
-def look(folder: Path, partition: str, account: str, gpus: bool) -> Iterator[Finding]:
+def findings(folder: Path, partition: str, account: str, gpus: bool) -> Iterator[Finding]:
     """The findings of a node of that partition ("": the default one); a GPU is asked for where it has them."""
-    place = folder / f".doctor-{uuid.uuid4().hex[:8]}"
+    shared = folder / f".doctor-{uuid.uuid4().hex[:8]}"
     word = uuid.uuid4().hex
     try:
-        place.mkdir()
-        (place / "here").write_text(word)
-        seen = _probe(_options(partition, account, gpus), place, word)
+        shared.mkdir()
+        (shared / "here").write_text(word)
+        seen = _probe(_options(partition, account, gpus), shared, word)
         if isinstance(seen, Finding):
             yield seen
         else:
             yield from _environment(seen)
-            yield _shared(seen, folder, back=_comes_back(place, word))
+            yield _shared(seen, folder, back=_comes_back(shared, word))
             yield from _machine(seen, gpus)
     except OSError as error:
         yield Finding("problem", "output_dir", f"{folder} cannot be used: {error.strerror}", SHARED)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(shared, ignore_errors=True)
 
 
 def _options(partition: str, account: str, gpus: bool) -> list[str]:
@@ -46,7 +46,7 @@ def _options(partition: str, account: str, gpus: bool) -> list[str]:
     return [f"{key}={value}" for key, value in wanted.items() if value]
 
 
-def _probe(options: list[str], place: Path, word: str) -> dict[str, Any] | Finding:
+def _probe(options: list[str], shared: Path, word: str) -> dict[str, Any] | Finding:
     """What a node says, or why it says nothing. Its answer comes through srun, not through the folder in question."""
     env = {
         key: value
@@ -55,7 +55,7 @@ def _probe(options: list[str], place: Path, word: str) -> dict[str, Any] | Findi
     }
     above = [str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])]
     command = ["srun", "--job-name=sft-sweeps-doctor", "--nodes=1", "--ntasks=1", "--time=1", "--chdir=/"]
-    command += [f"--immediate={PATIENCE}", *options, sys.executable, "-c", PROBE.read_text(), str(place), word]
+    command += [f"--immediate={PATIENCE}", *options, sys.executable, "-c", PROBE.read_text(), str(shared), word]
     try:
         done = subprocess.run(
             command,
@@ -75,8 +75,8 @@ def _probe(options: list[str], place: Path, word: str) -> dict[str, Any] | Findi
     return _refused(" ".join(done.stderr.replace("srun: error: ", "").split()) or f"srun ended with {done.returncode}")
 
 
-def _refused(words: str) -> Finding:
-    """srun's complaint, and the key that it is about."""
+def _refused(message: str) -> Finding:
+    """srun's error message, and the key that it is about."""
     for part, change in (
         ("nodes are busy", f"nothing: no node became free within {PATIENCE} s; try again later"),
         ("execve", INSTALL),
@@ -84,16 +84,17 @@ def _refused(words: str) -> Finding:
         ("qos", "cluster.qos=NAME that you may use"),
         ("partition", "cluster.partition=NAME that you may use"),
     ):
-        if part in words.lower():
-            return Finding("problem", "node", words, change)
-    return Finding("problem", "node", words, "cluster.partition, cluster.account or cluster.qos, as Slurm's words say")
+        if part in message.lower():
+            return Finding("problem", "node", message, change)
+    keys = "cluster.partition, cluster.account or cluster.qos, as Slurm's message says"
+    return Finding("problem", "node", message, keys)
 
 
-def _comes_back(place: Path, word: str) -> bool:
-    """A network file system may show a new file late; listing the folder makes it look again."""
+def _comes_back(shared: Path, word: str) -> bool:
+    """Whether the file that the node wrote is seen here; a network file system may show it late, and after listing."""
     for _ in range(20):
-        if "there" in os.listdir(place):
-            return (place / "there").read_text() == word
+        if "there" in os.listdir(shared):
+            return (shared / "there").read_text() == word
         time.sleep(0.5)
     return False
 

@@ -14,30 +14,30 @@ from pathlib import Path
 
 
 def main(folder: Path, word: str) -> dict[str, object]:
-    """Each fact alone: one that fails must not hide the others."""
+    """The facts by name. Each is found alone: one that fails must not hide the others."""
     name = os.environ.get("SLURMD_NODENAME") or platform.node()
     return {
         "node": name,
         "python": platform.python_version(),
-        "package": said(sys.executable, "-c", "import sft_sweeps.commands.main, importlib.metadata"),
+        "package": complaint(sys.executable, "-c", "import sft_sweeps.commands.main, importlib.metadata"),
         "missing": missing(),
         "seen": read(folder / "here") == word,
         "written": write(folder / "there", word),
-        "scontrol": said("scontrol", "ping"),
+        "scontrol": complaint("scontrol", "ping"),
         "resolves": resolves(name),
         "gpus": [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu],
         "nvidia": nvidia(),
     }
 
 
-def said(*command: str) -> str:
-    """ "" where it succeeds, else the last line of its complaint."""
+def complaint(*command: str) -> str:
+    """The last line that a command prints when it fails; "" where it succeeds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
-    words = (done.stderr or done.stdout).strip().splitlines()
-    return "" if done.returncode == 0 else (words or [f"exit status {done.returncode}"])[-1]
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return "" if done.returncode == 0 else (lines or [f"exit status {done.returncode}"])[-1]
 
 
 def missing() -> list[str]:
@@ -55,7 +55,7 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, word: str) -> str:
-    """ "" or why not."""
+    """Why the file cannot be written; "" where it is."""
     try:
         path.write_text(word)
     except OSError as error:

@@ -17,8 +17,8 @@ HELP = {
 }
 
 
-def look() -> Iterator[Finding]:
-    """The layers; the attacks behind all of them; and again without bubblewrap, for nodes that lack it."""
+def findings() -> Iterator[Finding]:
+    """The layers; every attack with all layers on; and again without bubblewrap, for nodes that lack it."""
     isolation = Isolation()
     try:
         layers = run.available()
@@ -38,8 +38,8 @@ def look() -> Iterator[Finding]:
     yield from map(_finding, attacks.suite(isolation))
     yield _known_limit(isolation)
     if "bubblewrap" in layers and len(layers) > 1:
-        for found in map(_finding, attacks.suite(replace(isolation, mode="kernel"))):
-            yield replace(found, about=f"{found.about} (without bubblewrap)")
+        for finding in map(_finding, attacks.suite(replace(isolation, mode="kernel"))):
+            yield replace(finding, about=f"{finding.about} (without bubblewrap)")
 
 
 def _finding(result: Result) -> Finding:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sft_sweeps.commands.doctor import node
 from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.errors import RunError
+from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, limits, partitions
 
 NEEDED = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
@@ -45,8 +46,8 @@ class SlurmRequest:
     on_node: bool = False
 
 
-def slurm(question: SlurmRequest) -> Iterator[Finding]:
-    """The findings, each as soon as it is known."""
+def findings(request: SlurmRequest) -> Iterator[Finding]:
+    """What is well and what is not, each as soon as it is known."""
     absent = [name for name in NEEDED if shutil.which(name) is None]
     if absent:
         change = "run this on a login node of the cluster; cluster=local needs no Slurm"
@@ -55,28 +56,29 @@ def slurm(question: SlurmRequest) -> Iterator[Finding]:
     try:
         yield Finding("ok", "commands", f"{', '.join(NEEDED)}: {ask('sbatch', '--version').strip()}")
         ask("scontrol", "ping")
-        allowed, found = limits(), partitions()
+        allowed, known = limits(), partitions()
     except RunError as error:
         yield _no_answer(str(error))
         return
     yield Finding("ok", "controller", f"cluster {allowed.cluster} answers, Slurm {allowed.version}")
     yield from _limits(allowed)
-    yield from _partitions(found, question.partition)
-    yield from _folders(question)
-    chosen = [one for one in found if (one.name == question.partition if question.partition else one.default)]
-    if question.on_node and chosen:
+    yield from _partitions(known, request.partition)
+    yield from _folders(request)
+    chosen = [one for one in known if (one.name == request.partition if request.partition else one.default)]
+    if request.on_node and chosen:
         gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
-        folder = _existing(question.output_dir)
-        yield from node.look(folder, question.partition, question.account, gpus)
+        folder = _folder(request.output_dir)
+        yield from node.findings(folder, request.partition, request.account, gpus)
 
 
-def _no_answer(words: str) -> Finding:
-    words = words.replace("*", "").strip()  # scontrol ping draws a box of them
-    if "configuration source" in words or "s_p_parse_file" in words:
+def _no_answer(message: str) -> Finding:
+    """What Slurm's commands print when there is no controller, and what to do."""
+    message = message.replace("*", "").strip()  # scontrol ping draws a box of them
+    if "configuration source" in message or "s_p_parse_file" in message:
         text = "Slurm is installed here, but finds no slurm.conf: this machine belongs to no cluster"
         return Finding("problem", "controller", text, "run this on a login node, or set SLURM_CONF")
     change = "nothing of ours: slurmctld is down or cannot be reached; tell the cluster's staff, then try again"
-    return Finding("problem", "controller", f"no answer ({words})", change)
+    return Finding("problem", "controller", f"no answer ({message})", change)
 
 
 def _limits(allowed: Limits) -> Iterator[Finding]:
@@ -112,13 +114,13 @@ def _preemption(allowed: Limits) -> Finding:
     return Finding("ok", "preemption", f"{text}: jobs are warned, save, and continue when requeued")
 
 
-def _partitions(found: tuple[Partition, ...], wanted: str) -> Iterator[Finding]:
-    names = ", ".join(one.name for one in found)
-    for one in found:
+def _partitions(known: tuple[Partition, ...], wanted: str) -> Iterator[Finding]:
+    names = ", ".join(one.name for one in known)
+    for one in known:
         yield _partition(one, chosen=one.name == wanted or (one.default and not wanted))
     if wanted and wanted not in names.split(", "):
         yield Finding("problem", "partition", f"there is no {wanted}", f"cluster.partition=NAME, one of {names}")
-    if not wanted and not any(one.default for one in found):
+    if not wanted and not any(one.default for one in known):
         change = f"cluster.partition=NAME, one of {names}"
         yield Finding("problem", "partition", "the cluster has no default partition", change)
 
@@ -148,10 +150,10 @@ def _hours(minutes: int) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:00"
 
 
-def _folders(question: SlurmRequest) -> Iterator[Finding]:
+def _folders(request: SlurmRequest) -> Iterator[Finding]:
     """Whether nodes can see what jobs need there. A local disk may be exported: only a node can tell."""
     for about, path, key in (
-        ("output_dir", _existing(question.output_dir), "output_dir=FOLDER on a shared file system"),
+        ("output_dir", _folder(request.output_dir), "output_dir=FOLDER on a shared file system"),
         ("python", Path(sys.prefix), "install the environment on a shared file system, or cluster.python=PATH"),
     ):
         kind = file_system(path)
@@ -161,14 +163,15 @@ def _folders(question: SlurmRequest) -> Iterator[Finding]:
             yield Finding("problem", about, f"{path} lies in this machine's memory ({kind}); no node sees it", key)
         elif kind.startswith(NETWORK):
             yield Finding("ok", about, f"{path} lies on a network file system ({kind})")
-        elif not question.on_node:
+        elif not request.on_node:
             text = f"{path} lies on {kind or 'an unknown file system'}: whether nodes see it, --on-node finds out"
             yield Finding("note", about, text)
 
 
-def _existing(path: Path) -> Path:
-    """The folder, or the nearest above it that is there: asking creates nothing."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.is_dir())
+def _folder(path: Path) -> Path:
+    """The nearest existing folder: of a path that leads through a file, the one that holds the file."""
+    nearest = nearest_existing(path)
+    return nearest if nearest.is_dir() else nearest.parent
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

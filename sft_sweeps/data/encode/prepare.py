@@ -7,7 +7,6 @@ system has no locks, both work and the second result is thrown away.
 
 import contextlib
 import errno
-import fcntl
 import multiprocessing
 import os
 import shutil
@@ -24,6 +23,7 @@ from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import Reader, reader_of
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_of
+from sft_sweeps.files.lock import locked
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
 from sft_sweeps.models.pins import tokenizer_of
@@ -59,7 +59,7 @@ def get(
     folder = wish.folder(roots[0])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.parent / f".{wish.key}.lock"):
+        with locked(folder.parent / f".{wish.key}.lock"):
             if (found := wish.find(roots)) is None:
                 _make(wish, tokenizer_folder, folder, processes or _cores(wish.source), progress)
     except OSError as error:
@@ -73,14 +73,6 @@ def get(
     if found is None:
         raise RunError(f"{folder} was removed while it was needed; launch again")
     return found
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make(wish: EncodedKey, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:

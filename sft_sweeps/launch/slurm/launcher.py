@@ -8,7 +8,6 @@ number yet, so two launches never wait for each other.
 """
 
 import contextlib
-import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from sft_sweeps.config.schema import ClusterConfig
 from sft_sweeps.errors import RunError
+from sft_sweeps.files.json_files import append_line
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.submissions import SUBMISSIONS
 from sft_sweeps.launch.slurm import snapshot
@@ -200,5 +200,4 @@ class SlurmLauncher:
             "dependency": array.dependency,
             "gpus": array.key.resources.nodes * array.key.resources.gpus_per_node,
         }
-        with (self.sweep.folder / SUBMISSIONS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.sweep.folder / SUBMISSIONS, line)

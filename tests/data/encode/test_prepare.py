@@ -218,9 +218,12 @@ def test_an_empty_result_can_be_opened(words: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="NOT RUN: no /proc to ask for memory")
 def test_memory_does_not_grow_with_the_file(words: Path, tmp_path: Path) -> None:
-    """The same rows ten times over, less than a tenth more resident memory."""
+    """Three times the rows and more, hardly more resident memory: fewer rows do not fill the blocks under way.
+
+    What is encoded in helper processes, as a larger file would be, does not count here.
+    """
     peaks = []
-    for times in (1, 10):
+    for times in (3, 10):
         source = chats(tmp_path / f"{times}.jsonl", 3_000)
         path = Path(source.path)
         path.write_text(path.read_text() * times)
@@ -231,4 +234,4 @@ def test_memory_does_not_grow_with_the_file(words: Path, tmp_path: Path) -> None
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=200)
         peaks.append(int(done.stdout.split()[-1]))
-    assert peaks[1] < 1.1 * peaks[0]
+    assert peaks[1] < 1.07 * peaks[0]

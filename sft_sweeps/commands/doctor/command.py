@@ -1,0 +1,48 @@
+"""The command `sft-sweeps doctor`, its topics `slurm` and `sandbox`."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.doctor import finding
+from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.terminal import console
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic", nargs="?", choices=["slurm", "sandbox"], default="slurm")
+    parser.add_argument("--on-node", action="store_true", help="ask a compute node too, with a job of a minute")
+    parser.add_argument("--partition", default="", help="as cluster.partition (default: the cluster's)")
+    parser.add_argument("--account", default="", help="as cluster.account (default: yours)")
+    add_output_dir(parser)
+    add_json(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.json:
+        findings = list(_findings(options))
+        print(json.dumps(finding.to_json(findings, options.topic), indent=1))
+    else:
+        findings = finding.show(_findings(options), console())
+    return 0 if finding.healthy(findings) else 1
+
+
+def _findings(options: argparse.Namespace) -> Iterator[Finding]:
+    if options.topic == "sandbox":
+        from sft_sweeps.commands.doctor import sandbox
+
+        return sandbox.findings()
+    from sft_sweeps.commands.doctor import slurm
+
+    request = slurm.SlurmRequest(Path(options.output_dir), options.partition, options.account, options.on_node)
+    return slurm.findings(request)
+
+
+COMMAND = Command(
+    "doctor",
+    "what stands in the way of a sweep on Slurm, and what to change; or: what the sandbox holds on this machine",
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,17 @@
+"""No tracker: metrics.jsonl in each stage's folder is all there is."""
+
+from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
+
+
+class NoMirror:
+    """Shows nothing."""
+
+    def close(self, seconds: float) -> None:
+        """Nothing is open."""
+
+
+def open_none(_: Attempt) -> Mirror:
+    return NoMirror()
+
+
+TRACKER = Tracker("none", open_none)
