@@ -1,11 +1,16 @@
 # make quickstart   the whole path in miniature: installs into .venv, trains, scores, prints the table
-# make test         all quick tests    make slow   tests that take minutes
-# make lint         ruff and mypy      make bench  measured speeds
+# make test         all quick tests; ROOM=plan those of one room, ARGS="-k resume" passed on to pytest
+# make fast         seconds: the rooms that need neither torch nor a process; make coverage shows what it runs of them
+# make slow         tests that take minutes
+# make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
+#                   difference; ids and what other programs answered are never written (tests/goldens.py)
+# make lint         ruff, mypy, order of the rooms     make bench  measured speeds
+# make lock         the newest versions that fit together into requirements.lock, which install and CI use
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
-EXTRAS := dev$(if $(GPU),$(shell echo ,)gpu)
+EXTRAS := cleaning,gguf$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
@@ -13,7 +18,14 @@ PIP := $(BIN)/pip install -qq
 # three times, with pauses: a registry's hiccup must not fail an installation
 TRY := try() { for pause in 5 30 ""; do "$$@" && return; [ "$$pause" ] && sleep $$pause; done; return 1; }; try
 
-.PHONY: quickstart install torch test slow lint format bench clean
+# What `make fast` runs, but for what tests/conftest.py marks heavy.
+FAST := $(addprefix tests/,benchmarks/test_catalog.py benchmarks/test_gsm8k.py config data/test_clean.py data/test_read.py \
+	data/test_select.py data/encode/test_batches.py jobs/test_job.py plan/test_build.py report slurm/test_texts.py \
+	store/test_store.py tracking/test_metrics.py test_identity.py test_registry.py test_spec.py test_stats.py test_strategies.py)
+PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not heavy" $(FAST)
+GOLDENS := tests/fixtures tests/launch/slurm/golden
+
+.PHONY: quickstart install torch lock test fast slow coverage goldens lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -23,24 +35,44 @@ install: $(VENV)/.installed
 # torch first: left to itself, pip takes the newest CUDA build. A machine with a GPU keeps the torch it has (its
 # site packages are visible), and gets pip's choice where it has none. A machine without one gets the CPU build: pip
 # finds it where an index or a folder of wheels offers it, else uv knows where PyTorch keeps it.
-$(VENV)/.installed: pyproject.toml
+# Everything else is pinned by requirements.lock. Dependency groups need pip 25.1, newer than Python 3.11 brings.
+$(VENV)/.installed: pyproject.toml setup.py requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "installing into $(VENV): about 2 GB, 3 minutes the first time"
 	@$(PYTHON) -m venv $(if $(GPU),--system-site-packages) $(VENV)
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(if $(GPU),true,{ $(TRY) $(MAKE) -s torch; })
-	@$(TRY) $(PIP) -e '.[$(EXTRAS)]'
+	@$(TRY) $(PIP) 'pip>=25.1'
+	@$(TRY) $(PIP) -c requirements.lock -e '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 torch:
 	@$(PIP) 'torch==$(TORCH)+cpu' 2>/dev/null \
 		|| { $(PIP) uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu 'torch==$(TORCH)'; }
 
+# For every Python that is supported. Without torch and what comes with its builds, which the machine decides (above).
+lock: install
+	@$(TRY) $(PIP) uv
+	@$(BIN)/uv pip compile -q --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--all-extras --group dev --group bench pyproject.toml -o requirements.all
+	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
+
 test: install
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
+
+fast: install
+	@$(PYTEST_FAST) $(ARGS)
 
 slow: install
-	@$(PYTEST) -m slow
+	@$(PYTEST) -m slow $(ARGS)
+
+coverage: install
+	@$(PYTEST_FAST) --cov --cov-report=term
+
+goldens: install
+	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl goldens.compare tests --include='test_*.py')
+	@git --no-pager diff --stat -- $(GOLDENS)
+	@git --no-pager diff -- $(GOLDENS)
 
 lint: install
 	@$(BIN)/ruff check .
@@ -53,7 +85,7 @@ format: install
 	@$(BIN)/ruff format .
 
 bench: install
-	@$(TRY) $(PIP) -e '.[bench]'
+	@$(TRY) $(PIP) -c requirements.lock --group bench
 	@$(BIN)/python -m bench
 
 clean:

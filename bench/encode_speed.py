@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import shelf
+from sft_sweeps.data.encode.encoded_source import opened
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.read import RowFilter, stream
+from sft_sweeps.data.read import stream
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.template import find
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.spec import Source
 
 ROOT = Path(__file__).parent.parent
@@ -53,7 +54,7 @@ def sources(data: Path, sharegpt: Path | None) -> Iterator[Source]:
     """The sources that are there."""
     paths = {name: data / file for name, file in FILES.items()} | ({"sharegpt": sharegpt} if sharegpt else {})
     for name, path in paths.items():
-        content, rows = content_of(path)
+        content, rows = content_pin(path)
         yield Source(name, content, "auto", name, "general", rows, "counted", str(path), max_bad_fraction=0.1)
 
 
@@ -151,14 +152,14 @@ def timed(way: Way, examples: list[Example]) -> tuple[float, float, list[tuple[I
 def ours(source: Source, tokenizer: Path, processes: int = 1) -> dict[str, float]:
     """A source from its file to the shelf, in an empty store."""
     with tempfile.TemporaryDirectory() as root:
-        wish = prepare.wanted(source, tokenizer, TEMPLATE, LENGTH)
+        wish = prepare.encoded_key(source, tokenizer, TEMPLATE, LENGTH)
         started, cpu = time.perf_counter(), time.process_time()
         found = prepare.get(wish, tokenizer, [Path(root)], processes=processes)
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         started = time.perf_counter()
-        shelf.cache_clear()
-        opened = prepare.get(wish, tokenizer, [Path(root)])
-        again = [opened.encoded(place) for place in opened.order(0)]
+        opened.cache_clear()
+        reopened = prepare.get(wish, tokenizer, [Path(root)])
+        again = [reopened.encoded(index) for index in reopened.order(0)]
         second = time.perf_counter() - started
         tokens, rows = float(found.offsets[-1]), float(found.account["rows"])
     return {

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.benchmarks import gsm8k, humaneval
+from sft_sweeps.benchmarks.programs import Problem
 from sft_sweeps.execution import Isolation
-from sft_sweeps.score import score
 from sft_sweeps.spec import Engine
 from sft_sweeps.stats import holm, paired_proportions, proportion
 
@@ -33,10 +33,10 @@ def sandbox() -> Figure:
     """HumanEval's 164 canonical programs behind every layer, against plain subprocesses of the same interpreter."""
     rows = [json.loads(line) for line in humaneval.packaged().decode().splitlines()]
     programs = [
-        (p, p.prompt + row["canonical_solution"]) for p, row in zip(humaneval.problems(rows), rows, strict=True)
+        (p, p.prompt + row["canonical_solution"]) for p, row in zip(humaneval.read_problems(rows), rows, strict=True)
     ]
 
-    def plain(pair: tuple[humaneval.Problem, str]) -> None:
+    def plain(pair: tuple[Problem, str]) -> None:
         problem, program = pair
         subprocess.run([sys.executable, "-I", "-c", f"{program}\n{problem.check}"], check=True)
 
@@ -45,7 +45,7 @@ def sandbox() -> Figure:
             list(pool.map(plain, programs))
 
     def all_sandboxed() -> None:
-        outcomes = score.run_programs(programs, Isolation())
+        outcomes = humaneval.run_programs(programs, Isolation())
         if not all(outcome.passed for outcome in outcomes):
             raise RuntimeError("a canonical program did not pass")
 
@@ -91,6 +91,7 @@ def decoding() -> Figure:
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
+    from sft_sweeps.generate.engine import greedy
     from sft_sweeps.generate.hf import HFEngine
 
     torch.manual_seed(0)
@@ -131,7 +132,7 @@ def decoding() -> Figure:
         return found
 
     def ours() -> list[list[int]]:
-        return [answer.ids for answer in engine.generate(prompts, new, size, eos)]
+        return [answer.ids for answer in engine.generate(greedy(prompts, new, eos), size)]
 
     theirs, mine = plain(), ours()
     same = sum(a == b for a, b in zip(theirs, mine, strict=True))

@@ -30,7 +30,7 @@ import torch
 from bench import lengths
 from bench.trl_speed import Batches, dataset, write_tokenizer
 from bench.zero_overhead import RECIPE
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan import cost
 from sft_sweeps.spec import Shape
 
@@ -70,7 +70,7 @@ def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> t
     from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import prepared
 
-    execution = Execution(threads=8, token_budget=way.size, zero_stage=way.zero_stage, recompute=way.recompute)
+    execution = TrainExecution(threads=8, token_budget=way.size, zero_stage=way.zero_stage, recompute=way.recompute)
     execution = replace(execution, whole_parameters=0)
     prepare_process(execution)
     torch.use_deterministic_algorithms(way.deterministic)
@@ -78,11 +78,11 @@ def ours(base: Path, batches: Batches, way: Way, trace: Path | None = None) -> t
     with ranks.process_group(1):
         engine = TrainEngine(base, BF16, execution)
         if not way.size:
-            execution = replace(execution, token_budget=budget.find(engine, BF16.max_length, BF16.max_length * 16))
-            print(f"token budget {execution.token_budget}", file=sys.stderr)
+            engine.token_budget = budget.find(engine, BF16.max_length, BF16.max_length * 16)
+            print(f"token budget {engine.token_budget}", file=sys.stderr)
         losses: list[float] = []
         started = 0.0
-        for step, (_, rows) in enumerate(prepared(flat, BF16, execution, range(len(batches)), (0, engine.device))):
+        for step, (_, rows) in enumerate(prepared(engine, flat, BF16, range(len(batches)))):
             if step == WARM:
                 started = clock()
             with traced(trace if step == len(batches) - 1 else None):
@@ -236,11 +236,12 @@ def write_base(shape: Shape, folder: Path) -> None:
     from safetensors.torch import save_file
     from transformers import LlamaConfig
 
-    from sft_sweeps.models.init import STD, parameters
+    from sft_sweeps.models.architectures import LLAMA
+    from sft_sweeps.models.init import STD
 
     torch.manual_seed(0)
     weights = {}
-    for name, size in parameters(shape).items():
+    for name, size in LLAMA.parameters(shape).items():
         drawn = torch.randn(size, device="cuda") * STD if len(size) > 1 else torch.ones(size)
         weights[name] = drawn.to("cpu", torch.bfloat16)
     folder.mkdir()
@@ -281,7 +282,7 @@ def environment() -> dict[str, Any]:
         **{name: version(name) for name in packages},
         "device": torch.cuda.get_device_name(),
         "memory": torch.cuda.mem_get_info()[1],
-        "lengths": lengths.origin(),
+        "lengths": lengths.ORIGIN,
     }
 
 

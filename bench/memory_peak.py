@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.zero_overhead import RECIPE
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan import memory
 from sft_sweeps.spec import Shape
 
@@ -40,7 +40,7 @@ def peak(name: str, tokens: int, recompute: bool) -> dict[str, Any]:
     from sft_sweeps.train import head, loss, ranks
     from sft_sweeps.train.engine import TrainEngine, prepare_process
 
-    shape, execution = SHAPES[name], Execution(recompute=recompute, whole_parameters=0)
+    shape, execution = SHAPES[name], TrainExecution(recompute=recompute, whole_parameters=0)
     memory.CHUNK = head.CHUNK["cpu"]  # a GPU's is larger
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.executable, "-c", MAKE, name, scratch], check=True)  # numpy's copies are not ours

@@ -17,7 +17,7 @@ from typing import Any
 from bench import lengths
 from bench.trl_speed import SHAPE
 from bench.zero_overhead import RECIPE
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 
 RECIPE_HERE = replace(RECIPE, loss_reduction="token_mean", max_length=2048)
@@ -31,15 +31,15 @@ def train(seat: tuple[int, int], base: str, profile: str, steps: int, answers: A
     from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
-    execution = Execution(processes=processes)
+    execution = TrainExecution(processes=processes)
     prepare_process(execution)
     taken, losses = [], []
     with ranks.process_group(processes, f"{base}.meeting"):
         engine = TrainEngine(Path(base), RECIPE_HERE, execution)
         for batch in lengths.batches(profile, steps + 1, SHAPE.vocab_size):
             started = time.perf_counter()
-            rows = plan_batch(batch, RECIPE_HERE, execution).rows(rank)
-            mine, _ = engine.step([loss.to_row(*row, engine.device) for row in rows], 1e-3)
+            rows = plan_batch(batch, RECIPE_HERE, processes, execution.token_budget).of_rank(rank)
+            mine, _ = engine.step([loss.to_bin(*row, engine.device) for row in rows], 1e-3)
             losses += ranks.sums([float(mine)])
             taken.append(time.perf_counter() - started)
     answers.put((rank, taken[1:], losses))

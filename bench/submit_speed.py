@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.status_speed import planned
-from sft_sweeps.config.schema import ClusterConfig
-from sft_sweeps.execution import Execution
+from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.execution import Executions
 from sft_sweeps.jobs.job import missing
-from sft_sweeps.launch.slurm.launcher import SlurmLauncher
+from sft_sweeps.launch.slurm.submit import Submitter
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.slurm import queue
 from sft_sweeps.store.store import Store
@@ -69,16 +69,15 @@ def submit(plan: Plan, root: Path) -> tuple[float, int, int]:
     """Seconds, jobs, calls of a first launch into an empty store; its jobs are cancelled."""
     store = Store(root)
     started = time.perf_counter()
-    states = survey(plan, store)
-    jobs = missing(plan, states, str(root.absolute()), Execution())
+    jobs = missing(survey(plan, store), Executions())
     sweep = freeze(plan, store, "speed", "", [])
-    found = SlurmLauncher(jobs, store, sweep, CLUSTER, {}).run()
+    done = Submitter(jobs, store, sweep, CLUSTER, {}).run()
     took = time.perf_counter() - started
-    if len(found.numbers) != len(jobs):
-        raise RuntimeError(f"{len(jobs)} jobs, {len(found.numbers)} submitted")
+    if len(done.numbers) != len(jobs):
+        raise RuntimeError(f"{len(jobs)} jobs, {len(done.numbers)} submitted")
     with contextlib.suppress(Exception):
-        queue.cancel({number.partition("_")[0] for number in found.numbers.values()})
-    return took, len(jobs), found.calls
+        queue.cancel({number.partition("_")[0] for number in done.numbers.values()})
+    return took, len(jobs), done.calls
 
 
 def measure(repeats: int) -> dict[str, float | str]:

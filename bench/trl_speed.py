@@ -30,7 +30,7 @@ import torch
 from bench import lengths
 from bench.zero_overhead import RECIPE
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Shape
 from sft_sweeps.train import loss, ranks
@@ -46,13 +46,16 @@ Round = Callable[[], tuple[float, list[float]]]  # CPU seconds, losses
 
 def ours(base: Path, batches: Batches) -> Round:
     """The engine as a stage has it, ZeRO-3 in one process; the batches are laid out in the time that is measured."""
-    execution, recipe = Execution(), replace(RECIPE, loss_reduction="token_mean", max_length=2048)
+    execution, recipe = TrainExecution(), replace(RECIPE, loss_reduction="token_mean", max_length=2048)
     engine = TrainEngine(base, recipe, execution)
 
     def train() -> tuple[float, list[float]]:
         losses, started = [], time.process_time()
         for batch in batches:
-            rows = [loss.to_row(*row, engine.device) for row in plan_batch(batch, recipe, execution).rows(0)]
+            rows = [
+                loss.to_bin(*row, engine.device)
+                for row in plan_batch(batch, recipe, 1, execution.token_budget).of_rank(0)
+            ]
             losses.append(float(engine.step(rows, RATE)[0]))
         return time.process_time() - started, losses
 
@@ -121,7 +124,7 @@ def serve(pipe: Any, way: str, base: str, profile: str, steps: int) -> None:
     batches = lengths.batches(profile, steps, SHAPE.vocab_size)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         if way == "ours":
-            prepare_process(Execution())
+            prepare_process(TrainExecution())
             stack.enter_context(ranks.process_group(1))
             train = ours(Path(base), batches)
         else:
@@ -171,7 +174,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, 1 thread",
         "load": os.getloadavg()[0],
-        "lengths": lengths.origin(),
+        "lengths": lengths.ORIGIN,
         "shape": repr(SHAPE),
     }
 
@@ -189,7 +192,7 @@ def run(profiles: list[str], steps: int, rounds: int) -> Iterator[dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     os.environ["OMP_NUM_THREADS"] = "1"
-    parser.add_argument("--profiles", nargs="+", default=["mixed", *lengths.DRAWN], choices=lengths.PROFILES)
+    parser.add_argument("--profiles", nargs="+", default=["mixed", *lengths.LENGTHS], choices=lengths.PROFILES)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures there")

@@ -21,7 +21,7 @@ import torch
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Recipe, Shape
 from sft_sweeps.train import attention, head, layers, loss, ranks
@@ -59,7 +59,7 @@ def make_row(tokens: int, seed: int) -> loss.Bin:
         for place, n in enumerate(lengths)
     ]
     weights = loss.token_weights([loss.supervised_tokens(example) for example in examples], RECIPE)
-    return loss.to_row(examples, weights, ranks.device())
+    return loss.to_bin(examples, weights, ranks.device())
 
 
 def plain_step(folder: Path, implementation: str) -> Callable[[loss.Bin], float]:
@@ -97,7 +97,7 @@ def measure(steps: dict[str, Callable[[loss.Bin], float]], rows: list[loss.Bin],
 
 def run(hidden: int, tokens: int, repeats: int) -> dict[str, float]:
     """The medians, and the ratio of ZeRO-3 to plain torch."""
-    execution = Execution()
+    execution = TrainExecution()
     prepare_process(execution)
     shape = Shape(hidden, hidden * 3, layers=2, heads=4, kv_heads=4, vocab_size=VOCABULARY, max_positions=512)
     with tempfile.TemporaryDirectory() as scratch, ranks.process_group(1):

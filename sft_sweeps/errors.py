@@ -8,6 +8,7 @@
 A message names the key, the value, what is valid and what to type. Users never see our traceback.
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -34,6 +35,12 @@ class Interrupted(SweepError):  # noqa: N818
     """A signal stopped the work at a step boundary; its resume state is saved (75 is EX_TEMPFAIL of sysexits.h)."""
 
     exit_status = 75
+
+
+def nearest(word: str, valid: Iterable[str], prefix: str = "") -> str:
+    """The end of a message about an unknown word: "; did you mean PREFIXword?", or nothing where none is near."""
+    close = difflib.get_close_matches(word, list(valid), n=1)
+    return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
 def summary(problems_by_point: Sequence[tuple[str, Iterable[str]]]) -> str:

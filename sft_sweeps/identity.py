@@ -1,7 +1,7 @@
 """What a hash is made of: canonical JSON, the versions of components, and values as JSON both ways.
 
 Two kinds of fields stand side by side in a value. A field takes part in the identity unless it is marked `EXECUTION`: a
-name to show, a place on disk, a count of GPUs, nothing that changes weights or scores. Whatever has no stable form is
+name to show, a path on disk, a count of GPUs, nothing that changes weights or scores. Whatever has no stable form is
 refused. Meaning is versioned by component, not globally.
 """
 
@@ -9,13 +9,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 ID_LENGTH = 12
 EXECUTION = {"identity": False}
+WHERE_CHANGED = {"where_changed": True}  # `plain` leaves the field out where it has its default
 T = TypeVar("T")
 
 # Raised when the meaning of a component changes; the comment is the changelog.
@@ -31,13 +32,6 @@ VERSIONS: dict[str, int] = {
     # 1: greedy, left padding with an explicit mask 2: prompt style, samples and seeded temperature in the identity
     "generation": 2,
     "heldout_loss": 1,  # 1: mean over the supervised tokens of the source's last examples
-    "scorer:mini_math": 1,  # 1: the number after the first ####
-    "scorer:mini_code": 1,  # 1: the function is run on hidden cases
-    "scorer:mini_general": 1,  # 1: every turn is checked
-    "scorer:gsm8k": 1,  # 1: the hierarchical rule; ScRel's and lm-eval's two beside it
-    "scorer:humaneval": 1,  # 1: extracted, compiled, run for 10 s at most; unbiased pass@1
-    "scorer:mt_bench": 1,  # 1: single-answer grading, [[rating]] in 1 ... 10, mean over turns and repeats
-    "scorer:heldout_loss": 1,  # 1: total loss over total tokens, interval by bootstrap over examples
 }
 
 
@@ -73,20 +67,23 @@ def digest(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Every field of a value, execution included, as JSON can hold it; `revive` is its inverse."""
+    """The fields of a value, execution included, as JSON can hold it; `revive` is its inverse."""
     if isinstance(value, str | int | float) or value is None:
         return value
-    if names := _field_names(cast(Any, type(value))):
-        return {name: plain(getattr(value, name)) for name in names}
+    if defaults := _fields(cast(Any, type(value))):
+        present = ((name, getattr(value, name), default) for name, default in defaults)
+        return {name: plain(content) for name, content, default in present if content is not default}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Fraction) else value
 
 
 @lru_cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    """Of a dataclass; none of anything else."""
-    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+def _fields(kind: type) -> tuple[tuple[str, Any], ...]:
+    """(name, the default with which `plain` leaves it out, or MISSING) of a dataclass; none of anything else."""
+    if not is_dataclass(kind):
+        return ()
+    return tuple((f.name, f.default if "where_changed" in f.metadata else MISSING) for f in fields(kind))
 
 
 def revive(kind: type[T], data: Any) -> T:

@@ -1,6 +1,6 @@
 """Named things of one kind: this package's own, and those that other distributions announce as entry points.
 
-    STRATEGIES = Registry("strategy", "sft_sweeps.strategies", lambda: {"dmt": dmt, ...})
+    STRATEGIES = Registry("strategy", "sft_sweeps.strategies", lambda: {"dmt": Strategy(dmt), ...})
     STRATEGIES.names          ("dmt", ...)
     STRATEGIES.get("dmt")     RequestError with the nearest name where there is none
 
@@ -10,7 +10,6 @@ Another distribution adds a strategy by an entry point of the group in its own p
     curriculum = "their_package.curriculum:STRATEGY"
 """
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -19,14 +18,14 @@ from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, nearest
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """What is known by name of one `kind` (the word that messages use); looked up when first asked for."""
+    """Things of one `kind` (the word for messages) by name, collected when they are first asked for."""
 
     kind: str
     group: str
@@ -34,11 +33,11 @@ class Registry(Generic[T]):
 
     @cached_property
     def all(self) -> dict[str, T]:
-        """Every one by name, this package's first; RequestError where a distribution's cannot be had."""
+        """Every one by name, this package's first; RequestError where one of another distribution cannot be loaded."""
         things = dict(self.own())
         for entry in sorted(entry_points(group=self.group), key=lambda entry: entry.name):
             if entry.name in things:
-                raise RequestError(f"{self._whose(entry)} is called like another {self.kind}; rename one, or remove it")
+                raise RequestError(f"{self._origin(entry)} has the name of another {self.kind}; rename or uninstall it")
             things[entry.name] = self._load(entry)
         return things
 
@@ -50,20 +49,18 @@ class Registry(Generic[T]):
         """The one of that name; RequestError lists the valid names."""
         if name in self.all:
             return self.all[name]
-        close = difflib.get_close_matches(name, self.all, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise RequestError(f"{self.kind} {name} is unknown; valid: {', '.join(self.all)}{hint}")
+        raise RequestError(f"{self.kind} {name} is unknown; valid: {', '.join(self.all)}{nearest(name, self.all)}")
 
     def _load(self, entry: EntryPoint) -> T:
         try:
             thing: T = entry.load()
-        except Exception as error:  # whatever a stranger's module does when it is imported
+        except Exception as error:  # the module of another distribution may raise anything
             raise RequestError(
-                f"{self._whose(entry)} cannot be loaded ({type(error).__name__}: {error}); mend or uninstall it"
+                f"{self._origin(entry)} cannot be loaded ({type(error).__name__}: {error}); repair or uninstall it"
             ) from error
         return thing
 
-    def _whose(self, entry: EntryPoint) -> str:
+    def _origin(self, entry: EntryPoint) -> str:
         where = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
         return f"the {self.kind} {entry.name}{where} ({entry.value})"
 

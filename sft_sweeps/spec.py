@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
-from sft_sweeps.identity import EXECUTION, canonical, canonical_json, digest, versions
+from sft_sweeps.identity import EXECUTION, WHERE_CHANGED, canonical, canonical_json, digest, versions
 
 
 def count_examples(rows: int, fraction: Fraction, heldout: int = 0) -> int:
@@ -65,7 +65,7 @@ class Source:
     mean_tokens: float = field(default=0.0, metadata=EXECUTION)
     max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)
     seed: int = field(default=0, metadata=EXECUTION)  # of a generated source, whose content says it too
-    slot: str = field(default="", metadata=EXECUTION)  # its place in data.sources, for messages
+    slot: str = field(default="", metadata=EXECUTION)  # its key in data.sources, for messages
     cleaning: Cleaning | None = None  # None: none of its rules is on
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
 
@@ -179,9 +179,24 @@ class Model:
         return self.name
 
     @property
+    def model(self) -> "Model":
+        """Itself, as a stage's is the base model that its chain begins with."""
+        return self
+
+    @property
+    def chain(self) -> "tuple[Stage, ...]":
+        """The stages that made it: none."""
+        return ()
+
+    @property
     def initialised(self) -> bool:
         """Whether its weights are made here, from a seed."""
         return self.weights.startswith("init:")
+
+    @property
+    def made(self) -> bool:
+        """Whether a job makes its weights."""
+        return self.initialised
 
     @property
     def provisional(self) -> bool:
@@ -213,7 +228,18 @@ class Stage:
 
     @cached_property
     def model(self) -> Model:
-        return self.parent if isinstance(self.parent, Model) else self.parent.model
+        """The base model that its chain begins with."""
+        return self.parent.model
+
+    @property
+    def chain(self) -> "tuple[Stage, ...]":
+        """The stages that made it, from the first to itself."""
+        return (*self.parent.chain, self)
+
+    @property
+    def made(self) -> bool:
+        """Whether a job makes its weights."""
+        return True
 
     @property
     def provisional(self) -> bool:
@@ -284,6 +310,7 @@ class Benchmark:
     total: int = field(default=0, metadata=EXECUTION)
     path: str = field(default="", metadata=EXECUTION)
     judge: Judge | None = field(default=None, metadata=EXECUTION)
+    scorer_version: int = field(default=1, metadata=EXECUTION | WHERE_CHANGED)  # it names the score, not the answers
 
     @property
     def generates(self) -> bool:

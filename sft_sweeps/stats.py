@@ -51,8 +51,8 @@ def proportion(k: int, n: int) -> Interval:
 
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} of {n} is no proportion")
-    found = binomtest(k, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(k / n, float(found.low), float(found.high))
+    interval = binomtest(k, n).proportion_ci(CONFIDENCE, method="wilson")
+    return Interval(k / n, float(interval.low), float(interval.high))
 
 
 def weighted_mean(totals: Sequence[float], weights: Sequence[float], seed: int = 0) -> Interval:
@@ -156,11 +156,11 @@ def spread(values: Sequence[float]) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p values of a family of tests, in their order (Holm 1979)."""
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
     return adjusted
 
 
@@ -172,11 +172,11 @@ def detectable(n: int, discordant: float) -> float:
     if n < 1 or not 0 < discordant <= 1:
         raise ValueError(f"{n} items with a share of {discordant} discordant ones can show nothing")
     alpha, beta = NORMAL.inv_cdf((1 + CONFIDENCE) / 2), NORMAL.inv_cdf(POWER)
-    found = 0.0
+    difference = 0.0
     for _ in range(50):  # a contraction: the null's variance is psi, the alternative's psi - d^2
-        rest = max(discordant - found * found, 0.0)
-        found = min((alpha * math.sqrt(discordant) + beta * math.sqrt(rest)) / math.sqrt(n), discordant)
-    return found
+        rest = max(discordant - difference * difference, 0.0)
+        difference = min((alpha * math.sqrt(discordant) + beta * math.sqrt(rest)) / math.sqrt(n), discordant)
+    return difference
 
 
 def detectable_mean(n: int, sd: float) -> float:

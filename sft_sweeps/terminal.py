@@ -7,16 +7,18 @@ from typing import Any
 
 from rich.console import Console
 
+from sft_sweeps import PACKAGE
 from sft_sweeps.errors import RequestError
 
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
+LAUNCH = "python launch.py" if (PACKAGE.parent / "launch.py").is_file() else "sft-sweeps launch"  # to type here
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
 
 
 def console(stderr: bool = False) -> Console:
     """A console that does not squeeze tables when its output is no terminal."""
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+    made = Console(stderr=stderr, highlight=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
 
 
 def say(out: Console, text: str, **options: Any) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.spec import Source
 
 
@@ -18,6 +18,6 @@ def chats(path: Path, count: int, **more: Any) -> Source:
         start = [{"from": "gpt", "value": "..."}] if n % 5 == 0 else []
         rows.append({"id": f"chat{n // 3}_{n}", "conversations": start + conversation} if n % 7 else {"id": f"x_{n}"})
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    content, found = content_of(path)
+    content, found = content_pin(path)
     made = Source("chat", content, "auto", "general", "general", found, "counted", str(path), max_bad_fraction=0.5)
     return replace(made, **more)

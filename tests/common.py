@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
@@ -14,6 +15,10 @@ from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 
 ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"  # large recorded data, which is no part of the project
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="NOT RUN: the large recorded data of ../shared is absent; small fixtures test the same"
+)
 Points = Callable[..., list[Point]]
 Launch = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -1,5 +1,6 @@
 """What several tests need: deterministic property tests, sweeps composed in this process, `launch.py` as a command."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,6 +14,18 @@ pytest_plugins = ["slurm_cluster"]  # the fixtures `cluster` and `accounted_clus
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("deterministic")
+
+
+HEAVY = {"launch", "cluster", "accounted_cluster", "points"}  # fixtures that start a process, or compose with Hydra
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks `heavy` what uses such a fixture or starts a process by its own text: `make fast` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and (
+            HEAVY & set(item.fixturenames) or "subprocess" in inspect.getsource(item.function)
+        ):
+            item.add_marker(pytest.mark.heavy)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def llama_like() -> Tokenizer:
 
 
 @cache
-def spellers(made: str) -> tuple[Tokenizer, TokenCache]:
+def encoders(made: str) -> tuple[Tokenizer, TokenCache]:
     tokenizer = llama_like()
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -42,6 +42,6 @@ def spellers(made: str) -> tuple[Tokenizer, TokenCache]:
     if made == "metaspace_5_24":
         double = normalizers.Replace(Regex("\\A\u2581"), "\u2581\u2581")
         tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(" ", "\u2581"), double])
-    found = text_encoder(tokenizer)
-    assert isinstance(found, TokenCache)
-    return tokenizer, found
+    cache = text_encoder(tokenizer)
+    assert isinstance(cache, TokenCache)
+    return tokenizer, cache

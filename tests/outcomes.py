@@ -11,7 +11,7 @@ from sft_sweeps.store.store import Store, write_record
 
 def finish(store: Store, item: Subject | Generation | Score, **extra: Any) -> Path:
     """A valid record of anything, with one file."""
-    folder = store.place(item)
+    folder = store.read_folder(item)
     (folder / "model").mkdir(parents=True, exist_ok=True)
     (folder / "model" / "weights").write_text("w")
     write_record(folder, item.payload, ["model/weights"], extra)

@@ -17,8 +17,10 @@ from sft_sweeps.config.checks import problems
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
+    "benchmark": 3,
     "cluster": 5,
     "data": 9,
+    "debug": 4,
     "deepspeed": 3,
     "evaluate": 4,
     "grid": 2,
@@ -29,7 +31,12 @@ GROUPS = {
     "tracking": 2,
     "train": 2,
 }
-ONCE = ("source", "strategy", "study")  # composed in lines of their own; every study is planned in test_plan
+ONCE = (
+    "benchmark",
+    "source",
+    "strategy",
+    "study",
+)  # composed in lines of their own; test_plan plans every study
 
 
 def modules() -> dict[str, Path]:
@@ -116,6 +123,7 @@ def lines() -> Iterator[list[str]]:
     first, *others = choices("source")
     yield ["data=math", f"source@data.sources.math={first}", *(f"+source@data.sources.{s}={s}" for s in others)]
     yield from ([f"strategy={name}"] for name in choices("strategy"))
+    yield [f"+benchmark@evaluate.{name}={name}" for name in choices("benchmark")]
     columns = [[f"{group}={name}" for name in choices(group)] for group in GROUPS if group not in ONCE]
     yield from ([choice for choice in row if choice] for row in zip_longest(*columns))
 
@@ -125,5 +133,5 @@ def test_every_choice_is_composed(points: Points) -> None:
     for line in lines():
         for point in points(*line):
             assert problems(point.config) == [], line
-        composed += sum("source" in choice or choice.split("=")[0] in GROUPS for choice in line)
+        composed += sum("@" in choice or choice.split("=")[0] in GROUPS for choice in line)
     assert composed == sum(GROUPS.values()) - GROUPS["study"] + len(["data=math"])

@@ -29,7 +29,7 @@ def registry(**own: int) -> Registry[int]:
     return Registry("thing", "sft_sweeps.tests", lambda: own)
 
 
-def test_own_ones_and_others(announce) -> None:
+def test_this_packages_things_and_others(announce) -> None:
     announce("sft_sweeps.tests", theirs="theirs:ANSWER")
     things = registry(ours=1)
     assert things.names == ("ours", "theirs")
@@ -43,7 +43,7 @@ def test_an_unknown_name_is_answered_with_the_valid_ones() -> None:
 
 def test_a_name_that_is_taken(announce) -> None:
     announce("sft_sweeps.tests", ours="theirs:ANSWER")
-    with pytest.raises(RequestError, match=r"thing ours of theirs 1.2 \(theirs:ANSWER\) is called like another thing"):
+    with pytest.raises(RequestError, match=r"thing ours of theirs 1.2 \(theirs:ANSWER\) has the name of another thing"):
         registry(ours=1).get("ours")
 
 

@@ -19,6 +19,7 @@ from sft_sweeps.stats import (
     paired_proportions,
     proportion,
     two_level,
+    two_level_difference,
     weighted_mean,
 )
 
@@ -65,6 +66,22 @@ def drawn(n: int, seed: int = 0) -> tuple[list[float], list[int]]:
     stream = np.random.default_rng(seed)
     tokens = stream.integers(3, 40, n)
     return list(tokens * stream.gamma(4.0, 0.5, n)), tokens.tolist()
+
+
+def test_units_without_weight_leave_an_interval() -> None:
+    """Where a resample draws them alone it has no mean, and counts as 0."""
+    found = weighted_mean([0.0, 0.0, 3.0], [0.0, 0.0, 1.0])
+    assert (found.value, found.low, found.high) == (3.0, 0.0, 3.0)
+
+
+def test_a_difference_at_two_levels_holds_the_seeds_of_both() -> None:
+    """Where items are all alike, all of the interval comes from the seeds, of either side."""
+    apart, alike = [[0.0] * 5, [1.0] * 5], [[0.5] * 5, [0.5] * 5]
+    for ours, theirs in ((apart, alike), (alike, apart)):
+        found = two_level_difference(ours, theirs)
+        assert (found.value, found.low, found.high) == (0.0, -0.5, 0.5)
+    nothing = two_level_difference(alike, alike)
+    assert (nothing.low, nothing.high) == (0.0, 0.0)
 
 
 def test_a_bootstrap_is_repeatable_and_seeded() -> None:

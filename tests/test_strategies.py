@@ -128,11 +128,13 @@ def test_dmt_replays_k_of_stage_ones_subset(components: tuple[Component, ...], k
         return
     first, second = stages
     assert first == Mixture(tuple(specialized))
-    found = {c.source.name: c for c in second.components}
-    assert set(found) == {c.source.name for c in components}
-    assert all(found[c.source.name] == c for c in general)
-    assert all(found[c.source.name].fraction == c.fraction * k for c in specialized)
-    assert all((found[c.source.name].seed, found[c.source.name].heldout) == (c.seed, c.heldout) for c in specialized)
+    replayed = {c.source.name: c for c in second.components}
+    assert set(replayed) == {c.source.name for c in components}
+    assert all(replayed[c.source.name] == c for c in general)
+    assert all(replayed[c.source.name].fraction == c.fraction * k for c in specialized)
+    assert all(
+        (replayed[c.source.name].seed, replayed[c.source.name].heldout) == (c.seed, c.heldout) for c in specialized
+    )
 
 
 def test_k_is_of_the_fraction() -> None:

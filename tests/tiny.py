@@ -1,6 +1,7 @@
 """Models for tests: a LLaMA of a few thousand random weights, which loads in milliseconds, and one that is made up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from sft_sweeps.data import mini
+from sft_sweeps.generate.engine import Keep, Progress, Prompts, Sampling, greedy, no_progress, not_kept
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.store.answers import Answer
 
@@ -40,6 +42,12 @@ def write(folder: Path, hidden: int = 32) -> Path:
     return folder
 
 
+def prompts(ids: Sequence[Sequence[int]], limit: int, sampling: Sequence[tuple[float, int]] = ()) -> Prompts:
+    """Prompts with one limit, the end token 2, and (temperature, seed) of each, or the likeliest tokens."""
+    given = greedy(ids, limit, 2)
+    return replace(given, sampling=[Sampling(*each) for each in sampling]) if sampling else given
+
+
 class FakeEngine:
     """Stands in for HFEngine: answers each prompt by `script`, and no other; a supervised token costs 2 nats."""
 
@@ -50,28 +58,24 @@ class FakeEngine:
         type(self).loads += 1
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        new: int,
-        batch_size: int,
-        _eos: int,
-        progress: Callable[[int], None],
-        *,
-        keep: Callable[[int, Answer], None],
-        sampling: Sequence[tuple[float, int]],  # noqa: ARG002
+        self, prompts: Prompts, batch_size: int, *, progress: Progress = no_progress, keep: Keep = not_kept
     ) -> list[Answer]:
-        found = [WORDS.encode(f" {self.script[tuple(prompt)]}").ids for prompt in prompts]
-        answers = [Answer(ids[:new], len(ids) < new) for ids in found]
+        written = [WORDS.encode(f" {self.script[tuple(ids)]}").ids for ids in prompts.ids]
+        limited = zip(written, prompts.limits, strict=True)
+        answers = [Answer(ids[:limit], len(ids) < limit) for ids, limit in limited]
         for start in range(0, len(prompts), batch_size):
-            for place, answer in enumerate(answers[start : start + batch_size], start):
-                keep(place, answer)
+            for index, answer in enumerate(answers[start : start + batch_size], start):
+                keep(index, answer)
                 type(self).answered += 1
             progress(min(start + batch_size, len(prompts)))
         return answers
 
-    def self_check(self, prompts: Sequence[Sequence[int]], _batch_size: int, _eos: int) -> tuple[int, int]:
+    def self_check(self, prompts: Prompts, _batch_size: int) -> tuple[int, int]:
         return min(len(prompts), 4), self.differing
 
-    def losses(self, encoded: Sequence[Any], progress: Callable[[int], None]) -> list[tuple[float, int]]:
+    def losses(self, encoded: Sequence[Any], progress: Progress = no_progress) -> list[tuple[float, int]]:
         progress(len(encoded))
         return [(2.0 * float(example.supervised.sum()), int(example.supervised.sum())) for example in encoded]
+
+    def close(self) -> None:
+        """Nothing was started."""

@@ -1,5 +1,6 @@
 """Stand-ins for training tests: a tiny base model, examples, and ranks as processes of a warm fork server."""
 
+import importlib.util
 import json
 import logging
 import multiprocessing
@@ -8,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
@@ -15,13 +17,14 @@ from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import numpy as np
 import values
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.spec import Shape
 
@@ -118,21 +121,40 @@ def in_children(function: Callable[..., str], arguments: Sequence[tuple[Any, ...
     """The same with as many processes as there are arguments, all at once."""
     context = _server()
     queues = [context.Queue() for _ in arguments]
+    file, name = function.__code__.co_filename, function.__name__
     children = [
-        context.Process(target=_answer, args=(queue, function, mine))
+        context.Process(target=_answer, args=(queue, file, name, mine))
         for queue, mine in zip(queues, arguments, strict=True)
     ]
     for child in children:
         child.start()
-    answers = [str(queue.get(timeout=WAIT)) for queue in queues]
+    answers = [_awaited(queue, child) for queue, child in zip(queues, children, strict=True)]
     for child in children:
         child.join(WAIT)
     return answers
 
 
-def _answer(queue: Any, function: Callable[..., str], arguments: tuple[Any, ...]) -> None:
+def _awaited(queue: Any, child: BaseProcess) -> str:
+    """The child's answer, or how it ended without one."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        ended = not child.is_alive()
+        try:
+            return str(queue.get(timeout=0.2))
+        except Empty:
+            if ended or time.monotonic() > deadline:
+                return f"no answer; the process's exit code is {child.exitcode}"
+
+
+def _answer(queue: Any, file: str, name: str, arguments: tuple[Any, ...]) -> None:
+    """By its file: the child may find other modules of the test's name, such as an installed package `tests`."""
     try:
-        queue.put(function(*arguments))
+        spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+        assert spec
+        assert spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        queue.put(getattr(module, name)(*arguments))
     except Exception:
         queue.put(traceback.format_exc())
 
@@ -241,7 +263,7 @@ def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:
         Path(job.folder),
         examples(),
         replace(RECIPE, **job.recipe),
-        Execution(processes=processes, **job.execution),
+        TrainExecution(processes=processes, **job.execution),
         stop=lambda: bool(job.stop_at) and done + 1 >= job.stop_at and os.environ["RANK"] == str(processes - 1),
         rendezvous=rendezvous,
         chat_template="{{ messages }}",

@@ -45,7 +45,7 @@ class PointsSweeper(Sweeper):
         self.composed: dict[tuple[str, ...], DictConfig] = {}
         self.choices: dict[tuple[str, ...], dict[str, str]] = {}
         self.resolved: dict[tuple[str, ...], DictConfig] = {}
-        self.followed: dict[tuple[str, ...], set[str]] = {}  # parts whose values others take over
+        self.interpolated: dict[tuple[str, ...], set[str]] = {}  # parts that others refer to: ${part.key}
         self.parts: dict[tuple[tuple[str, ...], str, tuple[str, ...]], Any] = {}
         self.parse = cache(OverridesParser.create().parse_override)
 
@@ -56,11 +56,11 @@ class PointsSweeper(Sweeper):
         except RequestError as error:
             print(f"error {error}", file=sys.stderr)
             raise SystemExit(error.exit_status) from None
-        if broken := [(name, [_words(found)]) for name, found in points if not isinstance(found, Config)]:
-            whole = [*broken, *((name, []) for name, found in points if isinstance(found, Config))]
-            print(f"error {summary(whole)}", file=sys.stderr)
+        if broken := [(name, [_reason(error)]) for name, error in points if not isinstance(error, Config)]:
+            good = ((name, list[str]()) for name, config in points if isinstance(config, Config))
+            print(f"error {summary([*broken, *good])}", file=sys.stderr)
             raise SystemExit(RequestError.exit_status)
-        return self.task_function([grid.Point(name, found) for name, found in points])  # type: ignore[arg-type]
+        return self.task_function([grid.Point(name, config) for name, config in points])  # type: ignore[arg-type]
 
     def expand(self, command: grid.Axes) -> list[list[str]]:
         """The overrides of every point of every study named (of the command line alone without one)."""
@@ -78,12 +78,12 @@ class PointsSweeper(Sweeper):
             where = f"study={study}"
             lines = [grid.line_axes(line, where, self.loader) for line in self.compose([where]).study.grid]
             swept = {key for line in lines for key in line}
-            lines = [self.filled(line, swept & set(axes), where) for line in lines]
+            lines = [self.with_defaults(line, swept & set(axes), where) for line in lines]
             expanded = grid.expand(lines or [{}], axes, where)
             points += [[f"study={study}", *overrides] for overrides in expanded]
         return points
 
-    def filled(self, line: grid.Axes, keys: set[str], where: str) -> grid.Axes:
+    def with_defaults(self, line: grid.Axes, keys: set[str], where: str) -> grid.Axes:
         """The line with the values that it has by default of axes that the command line restricts."""
         lacking = sorted(keys - set(line))
         if not lacking:
@@ -93,28 +93,28 @@ class PointsSweeper(Sweeper):
             config, choices = self.compose(overrides), self.choices[self.groups(overrides)]
         except (HydraException, OmegaConfBaseException):
             return line  # its points say what is wrong with it
-        found = {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in lacking}
-        return {**line, **{key: [str(value)] for key, value in found.items() if value is not None}}
+        defaults = {key: choices[key] if key in choices else OmegaConf.select(config, key) for key in lacking}
+        return {**line, **{key: [str(value)] for key, value in defaults.items() if value is not None}}
 
     def point(self, overrides: list[str]) -> tuple[str, Config | Exception]:
         """One point's name and its configuration, or what is wrong with it."""
         name = " ".join(o for o in overrides if not o.startswith(("action=", "plan.")))
         try:
-            if config := self.pieced(overrides):
+            if config := self.assembled(overrides):
                 return name, config
-            whole = self.compose(overrides)
+            config_node = self.compose(overrides)
             added = any(o.startswith("+") for o in overrides)  # only these get past the schema
-            if added and (unknown := unknown_keys(whole, Config)):
+            if added and (unknown := unknown_keys(config_node, Config)):
                 return name, RequestError("\n".join(unknown))
-            return name, OmegaConf.to_object(whole)  # type: ignore[return-value]
+            return name, OmegaConf.to_object(config_node)  # type: ignore[return-value]
         except (HydraException, OmegaConfBaseException) as error:
             return name, error
 
-    def pieced(self, overrides: list[str]) -> Config | None:
-        """The configuration from parts, each made once for all points that set the same in it.
+    def assembled(self, overrides: list[str]) -> Config | None:
+        """The configuration from its top-level entries, each made once for all points that set the same in it.
 
-        Copying and converting a whole one takes 15 ms, a part of a thousand points is one of a few. None where parts
-        depend on one another, or where anything is wrong: the whole says what, in Hydra's words.
+        Copying and converting a whole one takes 15 ms, a part of a thousand points is one of a few. None where entries
+        refer to one another, or where anything is wrong: `compose` then raises what Hydra says of it.
         """
         if any(o.startswith(("+", "~")) or "$" in o for o in overrides):
             return None
@@ -124,8 +124,8 @@ class PointsSweeper(Sweeper):
             if override not in groups:
                 own.setdefault(self.parse(override).key_or_group.partition(".")[0], []).append(override)
         try:
-            base = self.base(groups, overrides)
-            if own.keys() & self.followed[groups] or not own.keys() <= base.keys():
+            base = self.of_groups(groups, overrides)
+            if own.keys() & self.interpolated[groups] or not own.keys() <= base.keys():
                 return None
             return Config(**{str(key): self.part(groups, str(key), tuple(own.get(str(key), ()))) for key in base})
         except (HydraException, OmegaConfBaseException):
@@ -133,23 +133,23 @@ class PointsSweeper(Sweeper):
 
     def part(self, groups: tuple[str, ...], key: str, overrides: tuple[str, ...]) -> Any:
         """One top-level entry of the configuration of some groups, with values set in it."""
-        place = (groups, key, overrides)
-        if place not in self.parts:
-            alone = OmegaConf.masked_copy(self.resolved[groups], key)
-            self.loader._apply_overrides_to_config([self.parse(override) for override in overrides], alone)
-            value = alone[key]
-            self.parts[place] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-        return copy.deepcopy(self.parts[place])  # points share nothing
+        part = (groups, key, overrides)
+        if part not in self.parts:
+            entry = OmegaConf.masked_copy(self.resolved[groups], key)
+            self.loader._apply_overrides_to_config([self.parse(override) for override in overrides], entry)
+            value = entry[key]
+            self.parts[part] = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        return copy.deepcopy(self.parts[part])  # points share nothing
 
     def compose(self, overrides: list[str]) -> DictConfig:
         """The configuration of some overrides; group choices are composed once and copied."""
         groups = self.groups(overrides)
-        config = copy.deepcopy(self.base(groups, overrides))
+        config = copy.deepcopy(self.of_groups(groups, overrides))
         values = [self.parse(override) for override in overrides if override not in groups]
         self.loader._apply_overrides_to_config(values, config)
         return config
 
-    def base(self, groups: tuple[str, ...], overrides: list[str]) -> DictConfig:
+    def of_groups(self, groups: tuple[str, ...], overrides: list[str]) -> DictConfig:
         """The configuration of group choices alone; `overrides` are named where they are wrong."""
         if groups not in self.composed:
             try:
@@ -160,7 +160,7 @@ class PointsSweeper(Sweeper):
             with open_dict(config):
                 config.pop("hydra")
             self.composed[groups] = config
-            self.followed[groups] = set(re.findall(r"\$\{(\w+)", OmegaConf.to_yaml(config)))
+            self.interpolated[groups] = set(re.findall(r"\$\{(\w+)", OmegaConf.to_yaml(config)))
             self.resolved[groups] = copy.deepcopy(config)
             OmegaConf.resolve(self.resolved[groups])
         return self.composed[groups]
@@ -172,7 +172,7 @@ class PointsSweeper(Sweeper):
         return tuple(o for o in overrides if parsed[o].is_delete() or exists(parsed[o].key_or_group))
 
 
-def _words(error: Exception | Config) -> str:
-    """What is wrong, with Hydra's reason, which it keeps apart from its message."""
+def _reason(error: Exception | Config) -> str:
+    """The message of an error of Hydra, with the first line of its cause, which says more."""
     cause = getattr(error, "__cause__", None)
     return f"{error}: {str(cause).partition(chr(10))[0]}" if cause else str(error)

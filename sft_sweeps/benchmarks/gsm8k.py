@@ -14,11 +14,21 @@ findings. Nothing here is quadratic in an answer's length.
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal, DecimalException
+from pathlib import Path
 
+from sft_sweeps.benchmarks import published
+from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
+from sft_sweeps.benchmarks.from_file import read, require_complete, require_unique
+from sft_sweeps.benchmarks.item import Item, Verdict
+from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, from_verdicts
+from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
+from sft_sweeps.spec import Benchmark
 
+ITEMS = 1319
 HEADLINE = "hierarchical"
 TOLERANCE = 1e-4
 _DIGITS = 40  # beyond which a number is none: no answer is, and arithmetic on a megabyte of digits is an attack
@@ -38,24 +48,24 @@ _NUMBER = re.compile(
 
 def screl_strict(completion: str, gold: str) -> bool:
     """The first match, as a float, near the gold value."""
-    found = _STRICT.search(completion.partition("\0")[0])
+    match = _STRICT.search(completion.partition("\0")[0])
     try:
-        return found is not None and abs(float(found[1].replace(",", "")) - float(gold)) < TOLERANCE
+        return match is not None and abs(float(match[1].replace(",", "")) - float(gold)) < TOLERANCE
     except ValueError:
         return False
 
 
 def lm_eval_strict(completion: str, gold: str) -> bool:
     """The first match, as text."""
-    found = _STRICT.search(completion)
-    return found is not None and _as_text(found[1]) == _as_text(gold)
+    match = _STRICT.search(completion)
+    return match is not None and _as_text(match[1]) == _as_text(gold)
 
 
 def lm_eval_flexible(completion: str, gold: str) -> bool:
     """The last match, as text."""
     last = ""
-    for found in _FLEXIBLE.finditer(completion):
-        last = found[0]
+    for match in _FLEXIBLE.finditer(completion):
+        last = match[0]
     return bool(last) and _as_text(last) == _as_text(gold)
 
 
@@ -67,38 +77,38 @@ def _as_text(number: str) -> str:
 
 def hierarchical(completion: str, gold: str) -> bool:
     """The number that the answer marks as its own, else its last one, near the gold value."""
-    found, wanted = extract(completion), value(gold)
-    return found is not None and wanted is not None and abs(found - wanted) < Decimal(str(TOLERANCE))
+    number, wanted = extract(completion), value(gold)
+    return number is not None and wanted is not None and abs(number - wanted) < Decimal(str(TOLERANCE))
 
 
 def extract(completion: str) -> Decimal | None:
     """The answer's number; None where it has none."""
     text = completion[: stop.start()] if (stop := _STOPS.search(completion)) else completion
-    for found in _HASHES.finditer(text):
-        if (number := value(found[1])) is not None:
+    for match in _HASHES.finditer(text):
+        if (number := value(match[1])) is not None:
             return number
     for marker in (_BOXED, _ANSWER):
-        numbers = [value(found[1]) for found in marker.finditer(text)]
+        numbers = [value(match[1]) for match in marker.finditer(text)]
         if marked := [number for number in numbers if number is not None]:
             return marked[-1]
     last = None
-    for found in _NUMBER.finditer(text):
-        last = found
+    for match in _NUMBER.finditer(text):
+        last = match
     return None if last is None else _number(last)
 
 
 def value(text: str) -> Decimal | None:
     """The first number in a text, as a value."""
-    found = _NUMBER.search(text)
-    return None if found is None else _number(found)
+    match = _NUMBER.search(text)
+    return None if match is None else _number(match)
 
 
-def _number(found: "re.Match[str]") -> Decimal | None:
-    number, exponent, divisor = found["number"].replace(",", ""), found["exponent"] or "", found["divisor"] or "1"
+def _number(match: "re.Match[str]") -> Decimal | None:
+    number, exponent, divisor = match["number"].replace(",", ""), match["exponent"] or "", match["divisor"] or "1"
     if max(len(number), len(divisor)) > _DIGITS or len(exponent) > 6:
         return None
     try:
-        return Decimal(f"{'-' if found['sign'] else ''}{number}{exponent}") / Decimal(divisor)
+        return Decimal(f"{'-' if match['sign'] else ''}{number}{exponent}") / Decimal(divisor)
     except DecimalException:  # a division by zero, or beyond every exponent
         return None
 
@@ -130,19 +140,108 @@ def gold_of(answer: str) -> str:
         finite = False
     if not finite:
         raise RequestError(
-            f"gold answer {answer[-60:]!r} is no number; write it as 72, or a solution ending in #### 72"
+            f"gold answer {answer[-60:]!r} is not a number; write it as 72, or a solution ending in #### 72"
         )
     return text
 
 
-def questions(rows: Sequence[dict[str, object]]) -> list[tuple[str, str, str]]:
+@dataclass
+class Gsm8kConfig(BenchmarkConfig):
+    """The 1,319 test questions, as published."""
+
+    file: str = "gsm8k_test.jsonl"
+    content: str = "sha256:3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"
+    rows: int = ITEMS
+
+
+def problems(name: str, settings: Gsm8kConfig, evaluate: EvaluateConfig) -> Iterator[str]:
+    """What is wrong with the settings."""
+    yield from published.problems(name, settings, evaluate)
+    if settings.samples > 1:
+        key = f"evaluate.{name}.samples"
+        yield f"{key}={settings.samples} is not offered: GSM8K is answered once, greedily; set {key}=1"
+
+
+def all_items(benchmark: Benchmark) -> list[Item]:
+    """The published test file's questions, in its order."""
+    return [Item(id_, (question,), {"answer": gold}) for id_, question, gold in questions(published.rows(benchmark))]
+
+
+def questions(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
     """(id, question, gold) of the published test file's rows, in its order."""
-    found = []
-    for place, row in enumerate(rows):
+    asked = []
+    for index, row in enumerate(rows):
         question, answer = row.get("question", row.get("query")), row.get("answer", row.get("response"))
         if not isinstance(question, str) or not isinstance(answer, str):
             raise RequestError(
-                f"row {place + 1} of the GSM8K file has no question and answer; use the published test.jsonl"
+                f"row {index + 1} of the GSM8K file has no question and answer; use the published test.jsonl"
             )
-        found.append((f"gsm8k/test/{place}", question, gold_of(answer)))
-    return found
+        asked.append((f"gsm8k/test/{index}", question, gold_of(answer)))
+    return asked
+
+
+def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
+    """The headline rule's accuracy; the record has the other rules' besides."""
+    answers = [row["answers"][0] for row in rows]
+    rights = [verdicts(answer, items[row["id"]].gold["answer"]) for row, answer in zip(rows, answers, strict=True)]
+    judged = [
+        Verdict(row["id"], rules[HEADLINE], "####" if formatted(answer) else "no ####", dict(rules))
+        for row, answer, rules in zip(rows, answers, rights, strict=True)
+    ]
+    by_rule, format_rate = scores(rights, answers)
+    details = {
+        "rules": {rule: scored.to_record() for rule, scored in by_rule.items()},
+        "format_rate": format_rate.to_record(),
+    }
+    return from_verdicts(judged, context.benchmark.total, details)
+
+
+def scores(rights: Sequence[Mapping[str, bool]], answers: Sequence[str]) -> tuple[dict[str, Scored], Scored]:
+    """Every rule's accuracy, and the share of answers in the format."""
+    by_rule = {rule: accuracy([right[rule] for right in rights]) for rule in RULES}
+    return by_rule, accuracy([formatted(answer) for answer in answers])
+
+
+def from_file(task: FileScoring) -> Row:
+    """Verdicts by every rule, and each rule's accuracy; rows are {"id", "completion", "gold"}."""
+    rows, path = read(task.path), task.path
+    for number, row in enumerate(rows, 1):
+        for key in ("id", "completion", "gold"):
+            if key not in row:
+                raise RequestError(f'row {number} of {path} has no {key}; rows are {{"id", "completion", "gold"}}')
+        if not isinstance(row["completion"], str):
+            raise RequestError(f"row {number} of {path}: completion must be text")
+    require_unique([str(row["id"]) for row in rows], path, "id")
+    require_complete(len(rows), ITEMS, "GSM8K items", path, task.partial)
+    golds = [_gold(row["gold"], number, path) for number, row in enumerate(rows, 1)]
+    rights = [verdicts(row["completion"], gold) for row, gold in zip(rows, golds, strict=True)]
+    by_rule, format_rate = scores(rights, [row["completion"] for row in rows])
+    return {
+        "benchmark": "gsm8k",
+        "items": [{"id": row["id"], "verdicts": rules} for row, rules in zip(rows, rights, strict=True)],
+        "scores": {name: scored.to_record() for name, scored in (by_rule | {"format_rate": format_rate}).items()},
+        "headline": HEADLINE,
+        "total": ITEMS,
+        "partial": len(rows) != ITEMS,
+    }
+
+
+def _gold(value: object, number: int, path: Path) -> str:
+    try:
+        return gold_of(str(value))
+    except RequestError as error:
+        raise RequestError(f"row {number} of {path}: {error}") from error
+
+
+DEFINITIONS = (
+    BenchmarkDefinition(
+        name="gsm8k",
+        version=1,  # 1: the hierarchical rule; ScRel's and lm-eval's two beside it
+        ability="math",
+        settings=Gsm8kConfig,
+        problems=problems,
+        items=all_items,
+        score=score,
+        from_file=from_file,
+    ),
+)

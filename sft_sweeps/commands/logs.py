@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from sft_sweeps.commands.command import Command, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
-from sft_sweeps.jobs.job import Kind
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
@@ -28,8 +27,9 @@ from sft_sweeps.store.paths import slurm_log, worker_log
 from sft_sweeps.store.store import LABEL_LENGTH
 from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import PLAN
+from sft_sweeps.terminal import LAUNCH
 
-KINDS: tuple[str, ...] = get_args(Kind)
+WHICH = ", ".join(f"{kind.name} {kind.does}" for kind in KINDS.values())
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16
@@ -40,7 +40,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stage", help="the beginning of its id, or part of its label")
     parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
     parser.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
-    parser.add_argument("--kind", choices=KINDS, help="default: the newest log's")
+    parser.add_argument("--kind", choices=KINDS, help=f"{WHICH}; default: the newest log's")
     parser.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     add_output_dir(parser)
 
@@ -94,7 +94,7 @@ class Log:
                 return f"its job {submitted.number} is {entry.state.lower()} on {entry.nodes}"
             if not queue.reachable(submitted.owner):
                 return f"Slurm does not answer about its job {submitted.number}"
-        for folder in submissions.claimed_places(self.subject.folder):
+        for folder in submissions.claimed_folders(self.subject.folder):
             claim = holder(folder, queue)
             if claim and not claim.call and claim.job in ("", f"{self.kind}-{self.subject.id}"):
                 return f"{claim.who} works on it"
@@ -217,7 +217,7 @@ def find(root: Path, text: str) -> Subject:
     count = len(matching or known)
     more = f"\n    ... and {count - SHOWN} more" if count > SHOWN else ""
     if not known:
-        raise RequestError(f"no stage in {root}; start a sweep with: python launch.py study=quickstart")
+        raise RequestError(f"no stage in {root}; start a sweep with: {LAUNCH} study=quickstart")
     if not matching:
         raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
     raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")

@@ -13,7 +13,8 @@ from sft_sweeps.commands import status_tables
 from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.attempts import Usage
-from sft_sweeps.jobs.status import JobStatus, SweepStatus
+from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.jobs.status import JobStatus, SweepStatus, status_of
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.plan.show import mixture_text
@@ -52,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     """The state of every run, stage and other job, as JSON can hold it; hours are GPU-hours."""
-    sweep_status = SweepStatus(plan, store, store.root / "sweeps" / sweep)
+    sweep_status = status_of(plan, store, store.root / "sweeps" / sweep)
     stages = [_stage(plan, stage, store, sweep_status.jobs[f"train-{stage.id}"]) for stage in plan.stages]
     scores = _scores(plan, sweep_status)
     by_id = {stage["id"]: stage for stage in stages}
@@ -138,7 +139,7 @@ def _run_row(
 
 def _scoring(run: Run, sweep_status: SweepStatus) -> tuple[str, str]:
     """State and reason of a run whose stages are all trained and whose scores are not all done."""
-    for kind in ("prepare", "generate", "score", "judge"):
+    for kind in ("prepare", *(kind.name for kind in KINDS.values() if kind.evaluates)):
         job = sweep_status.jobs.get(f"{kind}-{run.id}", JobStatus("done"))
         if job.state != "done":
             return ("scoring" if job.state == "running" else job.state), f"{kind}: {job.why}"

@@ -1,18 +1,18 @@
 """`sft-sweeps tag`: InsTagger's tags of conversations, which `clean.tags_file` selects by."""
 
 import argparse
-from importlib.metadata import version
 from pathlib import Path
 
 from sft_sweeps.commands.command import Command
 from sft_sweeps.errors import RequestError
+from sft_sweeps.plan.engines import ENGINES
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="conversations with ids, as data.sources.*.path")
     parser.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="of OFA-Sys/InsTagger")
     parser.add_argument("--out", type=Path, required=True, metavar="TAGS.jsonl", help="file to write")
-    parser.add_argument("--engine", choices=["hf", "vllm"], default="hf", help="default: %(default)s")
+    parser.add_argument("--engine", choices=ENGINES.names, default="hf", help="default: %(default)s")
     parser.add_argument("--engine-python", default="", metavar="PYTHON", help="of the environment that has vLLM")
     parser.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16", help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
@@ -21,7 +21,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from sft_sweeps.generate.tagger import Asking, tag
-    from sft_sweeps.plan.engines import version_of_vllm
     from sft_sweeps.spec import Engine
 
     for path, what in ((options.file, "file"), (options.model / "config.json", "model")):
@@ -29,7 +28,7 @@ def _run(options: argparse.Namespace) -> int:
             raise RequestError(f"there is no {path}; name the {what}")
     if options.out.exists():
         raise RequestError(f"{options.out} is there already; give another --out, or remove it")
-    installed = version("transformers") if options.engine == "hf" else version_of_vllm(options.engine_python)
+    installed = ENGINES.get(options.engine).version(options.engine_python)
     engine = Engine(options.engine, installed.partition(".")[0], options.dtype)
     asking = Asking(engine, options.batch_size, options.max_new_tokens, options.engine_python)
     tag(options.file, options.model, options.out, asking, lambda text: print(text, flush=True))

@@ -31,11 +31,11 @@ class Point:
 
 
 def axes(overrides: Iterable[str], loader: ConfigLoader | None = None) -> Axes:
-    """Each override's key with its values; a later one of the same key takes the place of an earlier one.
+    """Each override's key with its values; of two with the same key the later counts.
 
     `loader` knows the choices of each group, for `model=glob(llama*)`.
     """
-    found: Axes = {}
+    values_by_key: Axes = {}
     for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
         if override.is_sweep_override():
             try:
@@ -43,11 +43,11 @@ def axes(overrides: Iterable[str], loader: ConfigLoader | None = None) -> Axes:
             except HydraException as error:
                 raise RequestError(f"{override.input_line}: {error}; write a list of values, a,b") from error
             if not values:
-                raise RequestError(f"{override.input_line} names no value; write a list of values, a,b")
+                raise RequestError(f"{override.input_line} gives no value; write a list of values, a,b")
         else:
             values = [override.get_value_element_as_str()]
-        found[override.get_key_element()] = values
-    return found
+        values_by_key[override.get_key_element()] = values
+    return values_by_key
 
 
 def line_axes(line: str, where: str, loader: ConfigLoader | None = None) -> Axes:
@@ -60,7 +60,7 @@ def line_axes(line: str, where: str, loader: ConfigLoader | None = None) -> Axes
 
 def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> list[list[str]]:
     """The overrides of every point, lines in order; RequestError when the command line leaves none."""
-    _refuse_strangers(lines, command, where)
+    _refuse_unknown_values(lines, command, where)
     swept = {key for line in lines for key in line}
     points = []
     for line in lines:
@@ -70,11 +70,11 @@ def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) 
         joined.update({key: values for key, values in command.items() if key not in line})
         points += [_overrides(joined, values) for values in product(*joined.values())]
     if not points:
-        raise RequestError(f"{where}: no line of its grid has all of {' '.join(_texts(command))}")
+        raise RequestError(f"{where}: no line of its grid has all of {' '.join(_as_typed(command))}")
     return points
 
 
-def _refuse_strangers(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> None:
+def _refuse_unknown_values(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> None:
     """A value that no line of the study sweeps is a mistake, not an empty sweep."""
     for key, values in command.items():
         swept = [value for line in lines for value in line.get(key, [])]
@@ -83,16 +83,16 @@ def _refuse_strangers(lines: Sequence[Axes], command: Mapping[str, list[str]], w
                 valid = ", ".join(dict.fromkeys(swept))
                 raise RequestError(
                     f"{where} sweeps {key} over {valid}; {key}={value} is not among them. For other values leave the "
-                    "study out and name its choices yourself: they stand in conf/study."
+                    "study out and type its choices yourself; its file in conf/study lists them."
                 )
 
 
 def _restrict(values: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    keep = {_canonical(value) for value in wanted}
-    return [value for value in values if _canonical(value) in keep]
+    keep = {_comparable(value) for value in wanted}
+    return [value for value in values if _comparable(value) in keep]
 
 
-def _canonical(value: str) -> str | Fraction:
+def _comparable(value: str) -> str | Fraction:
     """0.25 and 1/4 are one value of an axis."""
     try:
         return Fraction(value)
@@ -106,5 +106,5 @@ def _overrides(keys: Iterable[str], values: Iterable[str]) -> list[str]:
     ]
 
 
-def _texts(command: Mapping[str, list[str]]) -> list[str]:
+def _as_typed(command: Mapping[str, list[str]]) -> list[str]:
     return [f"{key}={','.join(values)}" for key, values in command.items()]

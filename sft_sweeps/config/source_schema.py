@@ -2,50 +2,71 @@
 
 from dataclasses import dataclass, field
 
-from omegaconf import MISSING
+from sft_sweeps.data import formats
+from sft_sweeps.ranges import at_least, folder_name, literals, one_known, one_of
+from sft_sweeps.spec import Cleaning, Source
 
 
 @dataclass
 class CleanConfig:
-    """Rules for conversations, in the order in which they apply; all are off by default. conf/source/sharegpt.yaml."""
+    """Rules for conversations, in the order in which they apply; all are off by default.
+
+    conf/source/sharegpt.yaml says what FastChat sets them to.
+    """
 
     html_to_markdown: bool = False
-    role_break: str = "cut"
-    min_characters: int = 0
+    role_break: str = one_of(*literals(Cleaning, "role_break"), default="cut")
+    """A turn out of turn ends the conversation (`cut`), or drops the whole of it (`drop`)."""
+    min_characters: int = at_least(0, default=0)
+    """Shorter conversations are dropped."""
     drop_words: list[str] = field(default_factory=list)
+    """Conversations that hold one of these words are dropped."""
     drop_duplicates: bool = False
+    """Drops a conversation with the id, or the first prompt and response, of an earlier one."""
     drop_plugins: bool = False
     keep_languages: list[str] = field(default_factory=list)
     drop_languages: list[str] = field(default_factory=list)
     drop_repeated_digits: bool = False
-    split_tokens: int = 0
+    split_tokens: int = at_least(0, default=0)
+    """Longer conversations are split between rounds; 0: they are cut at train.max_length."""
     drop_wrong_lists: bool = False
+    """Drops conversations with a numbered list that begins with 1 twice."""
     drop_tags: list[str] = field(default_factory=list)
+    """Conversations with one of these tags are dropped."""
     tags_file: str | None = None
+    """A tagger's answers, {"id", "tags"} a line; without it words and code fences stand in for tags."""
 
 
 @dataclass
 class SourceConfig:
-    """A source is a pinned `file`, the user's own `path`, or `generated` from `seed`.
+    """A source is a pinned `file`, a data set of the hub, the user's own `path`, or `generated` from `seed`."""
 
-    `url` is where `action=prepare` fetches `file` from; `hub` a data set of the Hugging Face hub, pinned by `revision`.
-    """
-
-    name: str = MISSING
-    ability: str = MISSING
-    role: str = MISSING
+    name: str = folder_name()
+    ability: str = folder_name()
+    role: str = one_of(*literals(Source, "role"))
     rows: int = 0
+    """The rows that the pinned file has; of a generated source, how many to make."""
     content: str = ""
+    """The pin: `git-blob:...` or `sha256:...` of the file."""
     origin: str = ""
+    """Where the file comes from, in words."""
     file: str = ""
+    """The pinned file, below data.folder."""
     path: str | None = None
+    """The user's own file, in place of the pinned one."""
     generated: bool = False
     seed: int = 0
-    format: str = "auto"
+    """Of a generated source."""
+    format: str = one_known(formats.valid_names, default="auto")
+    """What the rows look like; `auto` finds out."""
     mean_tokens: float = 200.0
+    """Of an example, for estimates before it is encoded."""
     max_bad_fraction: float = 0.05
+    """The share of rows that may be unusable before the source is refused."""
     url: str = ""
+    """Where `action=prepare` fetches `file` from."""
     hub: str = ""
+    """A data set of the Hugging Face hub, pinned by `revision`; `subset` and `split` are the hub's words."""
     revision: str = ""
     subset: str = ""
     split: str = "train"
@@ -54,12 +75,19 @@ class SourceConfig:
 
 @dataclass
 class DataConfig:
-    """Which sources, in the order that sequential strategies follow, and how much of each."""
+    """Which sources, and how much of each."""
 
     sources: dict[str, SourceConfig] = field(default_factory=dict)
+    """In the order that sequential strategies follow."""
     fraction: str = "1"
+    """The share of every source that is taken ..."""
     fractions: dict[str, str | None] = field(default_factory=dict)
+    """... and of single ones, by their names in `sources`."""
     seed: int = 0
-    heldout: int = 0
+    """Of which examples a fraction takes (train.seed: their order)."""
+    heldout: int = at_least(0, default=0)
+    """The last examples of each source that are never trained on."""
     folder: str | None = None
+    """Where the sources' files lie; null: OUTPUT_DIR/data."""
     bug_compatible: bool = False
+    """Keeps and masks what FastChat of 2023 kept and masked, its faults included."""

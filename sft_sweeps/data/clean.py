@@ -9,16 +9,15 @@ roles do not alternate, and loses the last rounds of a conversation that it spli
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 from sft_sweeps.data.example import DropError, Example
+from sft_sweeps.data.formats import Turn
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Cleaning
 
-Turn = tuple[str, str]  # role, text
 Rounds = tuple[tuple[str, str], ...]
 
 HUMAN = frozenset({"human", "user"})
@@ -41,19 +40,19 @@ def conversation(
 ) -> tuple[Rounds, str | None]:
     """(rounds, a last prompt without an answer); DropError says why there is none."""
     if bug_compatible:
-        found = _fastchat_cleaned(turns, cleaning) if cleaning else _fastchat_raw(turns)
+        texts = _fastchat_cleaned(turns, cleaning) if cleaning else _fastchat_raw(turns)
     else:
-        found = _sound(turns, cleaning or Cleaning())
-    rounds = tuple(zip(found[::2], found[1::2], strict=False))
+        texts = _sound(turns, cleaning or Cleaning())
+    rounds = tuple(zip(texts[::2], texts[1::2], strict=False))
     if cleaning and plugins and cleaning.drop_plugins:
         raise DropError("plugin")
     if cleaning:
-        _filter(found, cleaning)
-    return rounds, found[-1] if len(found) % 2 else None
+        _filter(texts, cleaning)
+    return rounds, texts[-1] if len(texts) % 2 else None
 
 
 def _sound(turns: Sequence[Turn], cleaning: Cleaning) -> list[str]:
-    start = next((place for place, (role, _) in enumerate(turns) if role in HUMAN), len(turns))
+    start = next((index for index, (role, _) in enumerate(turns) if role in HUMAN), len(turns))
     texts: list[str] = []
     for role, text in turns[start:]:
         if role not in (ASSISTANT if len(texts) % 2 else HUMAN):
@@ -81,7 +80,7 @@ def _fastchat_raw(turns: Sequence[Turn]) -> list[str]:
         if role not in FASTCHAT_ROLES:
             raise DropError("unknown_role")
     left = turns if turns[0][0] == FASTCHAT_ROLES[0] else turns[1:]
-    if any(role != FASTCHAT_ROLES[place % 2] for place, (role, _) in enumerate(left)):
+    if any(role != FASTCHAT_ROLES[index % 2] for index, (role, _) in enumerate(left)):
         raise DropError("role_break")
     return [text for _, text in left]
 
@@ -95,8 +94,8 @@ def _fastchat_cleaned(turns: Sequence[Turn], cleaning: Cleaning) -> list[str]:
     if len(left) <= 1:
         raise DropError("too_short")
     texts: list[str] = []
-    for place, (role, text) in enumerate(left):
-        if role != FASTCHAT_ROLES[place % 2]:
+    for index, (role, text) in enumerate(left):
+        if role != FASTCHAT_ROLES[index % 2]:
             raise DropError("role_break")
         _refuse_words(text, cleaning)
         text = _markdown(text, cleaning)
@@ -183,9 +182,9 @@ class Unique:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
-    def repeats(self, found: Keys) -> str:
+    def repeats(self, keys: Keys) -> str:
         """Why a row is dropped, "" where it stays."""
-        name, first = found
+        name, first = keys
         if name and name in self._seen:
             return "duplicate_id"
         if first in self._seen:
@@ -212,10 +211,10 @@ def split(
 
 def _parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
     start = total = 0
-    for place, cost in enumerate(costs):
-        if place > start and total + cost > limit:
-            yield start, place
-            start, total = place, 0
+    for index, cost in enumerate(costs):
+        if index > start and total + cost > limit:
+            yield start, index
+            start, total = index, 0
         total += cost
     yield start, len(costs)
 
@@ -223,34 +222,16 @@ def _parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
 def _fastchat_parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
     """What does not fit any more when the conversation ends is lost, and so is a single round that is too long."""
     start = total = 0
-    for place, cost in enumerate(costs):
+    for index, cost in enumerate(costs):
         if total + cost > limit:
-            if place > start:  # FastChat makes an empty part here, and drops it afterwards
-                yield start, place
-            start, total = place, 0
-        elif place == len(costs) - 1:
-            yield start, place + 1
+            if index > start:  # FastChat makes an empty part here, and drops it afterwards
+                yield start, index
+            start, total = index, 0
+        elif index == len(costs) - 1:
+            yield start, index + 1
         total += cost
 
 
 def has_wrong_list(example: Example) -> bool:
     """A numbered list that begins again with 1 before it has reached 2."""
     return any(WRONG_LIST.search(text) for text in example.messages)
-
-
-def turns_of(row: Mapping[str, Any]) -> list[Turn]:
-    """A row's turns, from {conversations: [{from, value}]} or {messages: [{role, content}]}; DropError."""
-    listed = row.get("conversations", row.get("messages"))
-    if listed is None and not ("conversations" in row or "messages" in row):
-        raise DropError("unknown_fields")
-    if not isinstance(listed, list):
-        raise DropError("not_text")
-    found = []
-    for turn in listed:
-        if not isinstance(turn, dict):
-            raise DropError("not_text")
-        role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-        if not isinstance(role, str) or not isinstance(text, str):
-            raise DropError("not_text")
-        found.append((role, text))
-    return found

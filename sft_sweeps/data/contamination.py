@@ -1,7 +1,7 @@
 """Whether training data hold the test items of benchmarks: any 13 words of an item in a row, or all of a shorter item.
 
 Words are runs of letters and digits, lower case; 13 is what GPT-3's authors chose (Brown et al. 2020, appendix C). A
-hit is a place to look at, not a proof: phrases that everybody writes are hits too.
+hit is something to look at, not a proof: phrases that everybody writes are hits too.
 """
 
 import re
@@ -22,7 +22,7 @@ SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".jsonl.zst")
 
 @dataclass
 class Hits:
-    """Of one benchmark: its items, and for each that was found the first rows that hold it."""
+    """Of one benchmark: its items, and for each that is in a row the first rows that hold it."""
 
     items: int = 0
     found: dict[str, list[str]] = field(default_factory=dict)
@@ -38,23 +38,23 @@ class Items:
         for path in files:
             name = path.name.partition(".")[0]
             hits = self.hits[name] = Hits()
-            for place, row in enumerate(read_rows(path, name)):
+            for index, row in enumerate(read_rows(path, name)):
                 if isinstance(row.value, dict):
                     hits.items += 1
-                    self._add(name, str(_id(row.value, place)), _texts(row.value))
+                    self._add(name, str(_id(row.value, index)), _texts(row.value))
 
     def check(self, example: Example) -> None:
         """Note which items a training example holds."""
         for text in example.messages:
             words = WORD.findall(text.lower())
-            for place, word in enumerate(words):
+            for start, word in enumerate(words):
                 if word in self._phrases:
-                    self._check_at(words, place, word, example.id)
+                    self._check_at(words, start, word, example.id)
 
-    def _check_at(self, words: list[str], place: int, word: str, example_id: str) -> None:
+    def _check_at(self, words: list[str], start: int, word: str, example_id: str) -> None:
         phrases = self._phrases[word]
         for width in self._widths[word]:
-            if hit := phrases.get(hash(tuple(words[place : place + width]))):
+            if hit := phrases.get(hash(tuple(words[start : start + width]))):
                 rows = self.hits[hit[0]].found.setdefault(hit[1], [])
                 if example_id not in rows:
                     rows.append(example_id)
@@ -65,20 +65,20 @@ class Items:
             width = min(WIDTH, len(words))
             if width < LEAST:
                 continue
-            for place in range(len(words) - width + 1):
-                phrase = words[place : place + width]
+            for start in range(len(words) - width + 1):
+                phrase = words[start : start + width]
                 self._phrases.setdefault(phrase[0], {})[hash(tuple(phrase))] = (benchmark, item)
                 self._widths.setdefault(phrase[0], set()).add(width)
 
 
 def files_in(folder: Path) -> list[Path]:
     """The files of a folder that may hold test items, references and judges' prompts left out."""
-    found = (path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES)) if folder.is_dir() else ()
-    return [path for path in found if not re.search("reference|judge|train|sample", path.name)]
+    files = (path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES)) if folder.is_dir() else ()
+    return [path for path in files if not re.search("reference|judge|train|sample", path.name)]
 
 
-def _id(row: Mapping[str, Any], place: int) -> Any:
-    return next((row[key] for key in ("task_id", "question_id", "id") if key in row), place)
+def _id(row: Mapping[str, Any], index: int) -> Any:
+    return next((row[key] for key in ("task_id", "question_id", "id") if key in row), index)
 
 
 def _texts(row: Mapping[str, Any]) -> Iterator[str]:

@@ -187,8 +187,8 @@ def _upper(stream: Stream) -> tuple[str, list[str]]:
 
 def _ordinal(stream: Stream) -> tuple[str, list[str]]:
     words = stream.several(WORDS, 2)
-    place, index = stream.pick((("first", 0), ("last", -1)))
-    return f"What is the {place} word of [{', '.join(words)}]?", [words[index]]
+    name, index = stream.pick((("first", 0), ("last", -1)))
+    return f"What is the {name} word of [{', '.join(words)}]?", [words[index]]
 
 
 def _reverse(stream: Stream) -> tuple[str, list[str]]:

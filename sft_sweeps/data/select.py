@@ -15,39 +15,39 @@ from sft_sweeps.spec import Component, count_examples
 
 
 def order_of(groups: Sequence[str], seed: int, source_name: str) -> list[int]:
-    """The places of examples, of which the groups are given, in the source's seeded order."""
+    """The indices of examples, of which the groups are given, in the source's seeded order."""
     members: defaultdict[str, list[int]] = defaultdict(list)
-    for place, group in enumerate(groups):
-        members[group].append(place)
+    for index, group in enumerate(groups):
+        members[group].append(index)
 
     def key(group: str) -> bytes:
         return hashlib.sha256(f"{seed}/{source_name}/{group}".encode()).digest()
 
-    return [place for group in sorted(members, key=key) for place in members[group]]
+    return [index for group in sorted(members, key=key) for index in members[group]]
 
 
 def order(examples: Sequence[Example], seed: int, source_name: str) -> list[int]:
-    """The places of the examples in the source's seeded order."""
+    """The indices of the examples in the source's seeded order."""
     return order_of([example.group for example in examples], seed, source_name)
 
 
-def taken(places: Sequence[int], component: Component) -> list[int]:
-    """The places, of a source's ordered ones, that a component takes: the first, cut inside the last group."""
-    return list(places[: count_examples(len(places), component.fraction, component.heldout)])
+def taken(ordered: Sequence[int], component: Component) -> list[int]:
+    """Of a source's ordered examples (indices), those that a component takes: the first, cut inside the last group."""
+    return list(ordered[: count_examples(len(ordered), component.fraction, component.heldout)])
 
 
-def last(places: Sequence[int], source_name: str, count: int) -> list[int]:
-    """The last `count` of a source's ordered places."""
-    if count > len(places):
-        raise RequestError(f"source {source_name} has {len(places):,} examples: {count:,} cannot be held out.")
-    return list(places[len(places) - count :])
+def last(ordered: Sequence[int], source_name: str, count: int) -> list[int]:
+    """The last `count` of a source's ordered examples (indices)."""
+    if count > len(ordered):
+        raise RequestError(f"source {source_name} has {len(ordered):,} examples: {count:,} cannot be held out.")
+    return list(ordered[len(ordered) - count :])
 
 
 def subset(examples: Sequence[Example], component: Component) -> list[Example]:
     """The examples that a component takes."""
-    return [examples[place] for place in taken(order(examples, component.seed, component.source.name), component)]
+    return [examples[index] for index in taken(order(examples, component.seed, component.source.name), component)]
 
 
 def heldout(examples: Sequence[Example], seed: int, source_name: str, count: int) -> list[Example]:
     """The last `count` examples of the source's order."""
-    return [examples[place] for place in last(order(examples, seed, source_name), source_name, count)]
+    return [examples[index] for index in last(order(examples, seed, source_name), source_name, count)]

@@ -1,4 +1,4 @@
-"""Which conversations are about code or math: by the tags of a tagger, or by words and code fences in their place.
+"""Which conversations are about code or math: by the tags of a tagger, or by words and code fences in place of them.
 
 The paper dropped the conversations whose InsTag tags match "code" or "math". A file of tags is JSON lines or an array
 of {"id", "tags"}, with tags as a list of texts or of {"tag", "explanation"}, or as InsTagger's answer itself, the JSON
@@ -34,7 +34,7 @@ WORDS = {
 }
 
 
-def about(cleaning: Cleaning) -> Callable[[Example], str]:
+def drop_reason(cleaning: Cleaning) -> Callable[[Example], str]:
     """For an example, the reason to drop it ("tag_code", "word_math", "code_fence"), or ""."""
     if cleaning.tags:
         return _tagged(cleaning)
@@ -51,17 +51,17 @@ def _tagged(cleaning: Cleaning) -> Callable[[Example], str]:
     patterns = {tag: re.compile(tag, re.IGNORECASE) for tag in cleaning.drop_tags}
 
     def reason(example: Example) -> str:
-        found = tags.get(example.row_id, tags.get(example.group, ()))
-        return next((f"tag_{tag}" for tag, pattern in patterns.items() if any(map(pattern.search, found))), "")
+        own = tags.get(example.row_id, tags.get(example.group, ()))
+        return next((f"tag_{tag}" for tag, pattern in patterns.items() if any(map(pattern.search, own))), "")
 
     return reason
 
 
-def _worded(wanted: tuple[str, ...]) -> Callable[[Example], str]:
+def _worded(dropped: tuple[str, ...]) -> Callable[[Example], str]:
     def reason(example: Example) -> str:
-        if "code" in wanted and any(FENCE in text for text in example.messages):
+        if "code" in dropped and any(FENCE in text for text in example.messages):
             return "code_fence"
-        for tag in wanted:
+        for tag in dropped:
             if any(WORDS[tag].search(prompt) for prompt in example.messages[::2]):
                 return f"word_{tag}"
         return ""
@@ -72,14 +72,16 @@ def _worded(wanted: tuple[str, ...]) -> Callable[[Example], str]:
 @lru_cache(maxsize=2)
 def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
     """The tags of every id of a file."""
-    found = {}
+    tags = {}
     for row in read_rows(path, "clean.tags_file"):
         if not isinstance(row.value, dict) or "id" not in row.value or "tags" not in row.value:
-            raise RequestError(f'clean.tags_file={path}: {row.place} is no {{"id", "tags"}}. Write one a conversation.')
-        found[str(row.value["id"])] = tuple(_texts(row.value["tags"]))
-    if not found:
+            raise RequestError(
+                f'clean.tags_file={path}: {row.location} is no {{"id", "tags"}}. Write one a conversation.'
+            )
+        tags[str(row.value["id"])] = tuple(_texts(row.value["tags"]))
+    if not tags:
         raise RequestError(f"clean.tags_file={path} has no tags.")
-    return found
+    return tags
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -9,6 +9,10 @@ A template turns each round into a segment of two texts. The first is given to t
 colon; the second is what the model learns to write (Vicuna's begins with the separator space), the end-of-sequence
 token after it included. Texts are taken as they are: nothing is stripped or escaped. `chat_template` names the
 tokenizer's own (data/encode/chat_template.py), and is none of these.
+
+To add a template: an entry in `TEMPLATES`. Another distribution adds one by an entry point of the group
+`sft_sweeps.templates` (registry.py) that leads to a `Template`. A template enters an identity by its name: one whose
+texts change needs another.
 """
 
 from collections.abc import Sequence
@@ -16,6 +20,7 @@ from dataclasses import dataclass
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models.tokenizer import CHAT
+from sft_sweeps.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,40 +31,54 @@ class Template:
     before: str = "USER: "
     after: str = " ASSISTANT:"
     separator: str = " "
+    fastchat: bool = False  # whether FastChat trains with it, so that its faults can be asked for
 
     def opening(self, prompt: str, first: bool) -> str:
         """What the model is given before it answers `prompt`."""
         return f"{self.system if first else ''}{self.before}{prompt}{self.after}"
 
 
-TEMPLATES: dict[str, Template] = {
-    "vicuna_v1.1": Template(
-        "A chat between a curious user and an artificial intelligence assistant. "
-        "The assistant gives helpful, detailed, and polite answers to the user's questions. "
-    ),
-    "vicuna_bare": Template(),
-    "alpaca": Template(
-        "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n",
-        before="### Instruction:\n",
-        after="\n\n### Response:",
-        separator="",
-    ),
-}
+VICUNA = Template(
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions. ",
+    fastchat=True,
+)
+ALPACA = Template(
+    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n",
+    before="### Instruction:\n",
+    after="\n\n### Response:",
+    separator="",
+)
+TEMPLATES: Registry[Template] = Registry(
+    "template",
+    "sft_sweeps.templates",
+    lambda: {"vicuna_v1.1": VICUNA, "vicuna_bare": Template(fastchat=True), "alpaca": ALPACA},
+)
+
+
+def valid_names() -> tuple[str, ...]:
+    """What `train.template` may be."""
+    return (*TEMPLATES.names, CHAT)
+
+
+def fastchat_names() -> tuple[str, ...]:
+    """The templates that `data.bug_compatible` speaks of."""
+    return tuple(name for name, template in TEMPLATES.all.items() if template.fastchat)
 
 
 def find(name: str) -> Template:
     """The template of that name; RequestError lists the valid ones."""
-    if name not in TEMPLATES:
-        raise RequestError(f"template {name} is not known. Choose train.template from {', '.join((*TEMPLATES, CHAT))}.")
-    return TEMPLATES[name]
+    if name not in TEMPLATES.names:
+        raise RequestError(f"template {name} is not known. Choose train.template from {', '.join(valid_names())}.")
+    return TEMPLATES.get(name)
 
 
 def segments(template: str, rounds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Each round as (what is given, what is learnt); the text is their concatenation with eos after each."""
-    of = find(template)
+    texts = find(template)
     return [
-        (of.opening(prompt, first=not place), of.separator + response)
-        for place, (prompt, response) in enumerate(rounds)
+        (texts.opening(prompt, first=not index), texts.separator + response)
+        for index, (prompt, response) in enumerate(rounds)
     ]
 
 
@@ -75,18 +94,18 @@ def chat_template(template: str) -> str:
     """
     if template.startswith(CHAT):
         return ""
-    of = find(template)
-    before, after = _quoted(of.before), _quoted(of.after)
+    texts = find(template)
+    before, after = _quoted(texts.before), _quoted(texts.after)
     parts = [
         "{{ bos_token }}",
-        f"{{{{ {_quoted(of.system)} }}}}" if of.system else "",
+        f"{{{{ {_quoted(texts.system)} }}}}" if texts.system else "",
         "{% for message in messages %}",
         "{% if message['role'] != ('assistant' if loop.index0 % 2 else 'user') %}",
         "{{ raise_exception('Messages must be of the roles user and assistant in turn, the user first.') }}",
         "{% elif message['role'] == 'user' %}",
         f"{{{{ {before} + message['content'] }}}}",
         "{% else %}",
-        f"{{{{ {_quoted(of.after + of.separator)} + message['content'] + eos_token }}}}",
+        f"{{{{ {_quoted(texts.after + texts.separator)} + message['content'] + eos_token }}}}",
         "{% endif %}",
         "{% endfor %}",
         "{% if add_generation_prompt and messages[-1]['role'] == 'user' %}",

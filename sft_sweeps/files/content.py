@@ -1,7 +1,6 @@
-"""What files, tokenizers and weights are, by their content: the pins and hashes that identities are made of.
+"""What a file is, by its content: the pins that identities are made of.
 
-Reading is remembered by size and time of change, so that a file is read once however many runs use it. What is not
-there yet is provisional.
+Reading is remembered by size and time of change, so that a file is read once however many runs use it.
 """
 
 import codecs
@@ -19,10 +18,10 @@ from sft_sweeps.files.rows import count_parquet, read_rows
 MADE = ".made.json"  # beside a file that was made from a data set of the hub
 
 
-def content_of(path: Path, pin: str = "") -> tuple[str, int]:
-    """(identity of a file's unpacked bytes in the form of the pin, number of its rows)."""
+def content_pin(path: Path, pin: str = "") -> tuple[str, int]:
+    """(pin of a file's unpacked bytes, in the form of `pin` where that is theirs; number of its rows)."""
     stat = path.stat()
-    blob, sha256, rows = _hash(str(path), stat.st_size, stat.st_mtime_ns)
+    blob, sha256, rows = _hashes(str(path), stat.st_size, stat.st_mtime_ns)
     if pin.startswith("hub:") and _made_from(path) == {"pin": pin, "sha256": sha256}:
         return pin, rows
     return (f"git-blob:{blob}" if f"git-blob:{blob}" == pin else f"sha256:{sha256}"), rows
@@ -37,7 +36,7 @@ def _made_from(path: Path) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _hash(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: ARG001
+def _hashes(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: ARG001
     """(git blob id, SHA-256, rows) of the unpacked bytes; size and time are the cache's key."""
     with packing.opened(name) as file:
         length = sum(map(len, _blocks(file)))
@@ -46,14 +45,14 @@ def _hash(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: AR
         for block in _blocks(file):
             blob.update(block)
             sha256.update(block)
-    return blob.hexdigest(), sha256.hexdigest(), _rows(name)
+    return blob.hexdigest(), sha256.hexdigest(), _count_rows(name)
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: file.read(packing.BLOCK), b"")
 
 
-def _rows(name: str) -> int:
+def _count_rows(name: str) -> int:
     """The rows of a file as the reader counts them; of a broken array its lines, since each of them may be one."""
     if packing.packing(name) == "parquet":
         return count_parquet(name)

@@ -22,10 +22,10 @@ PARQUET_ROWS = 1024  # at a time
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row: its value, where it stands ("line 3"), and the text of a broken one."""
+    """One row: its value, its location in the file ("line 3"), and the text of a broken one."""
 
     value: Any
-    place: str
+    location: str
     broken: str | None = None
 
 
@@ -41,7 +41,7 @@ def read_rows(path: Path, name: str) -> Iterator[FileRow]:
         kind = {"gzip": "gzip", "zstd": "Zstandard"}.get(packing.packing(path), "packed")
         raise RequestError(f"source {name}: {path} is a damaged {kind} file ({error}). Fetch it again.") from None
     except FileNotFoundError:
-        raise RequestError(f"source {name}: there is no file {path}. Give its place, or fetch it first.") from None
+        raise RequestError(f"source {name}: there is no file {path}. Give its path, or fetch it first.") from None
     except OSError as error:
         raise RequestError(f"source {name}: {path} cannot be read: {error.strerror or error}.") from None
 
@@ -93,11 +93,11 @@ def _split(head: bytes, file: IO[bytes]) -> Iterator[bytes]:
             return
 
 
-def _row(line: str, place: str) -> FileRow:
+def _row(line: str, location: str) -> FileRow:
     try:
-        return FileRow(json.loads(line), place)
+        return FileRow(json.loads(line), location)
     except (ValueError, RecursionError):
-        return FileRow(None, place, line)
+        return FileRow(None, location, line)
 
 
 class _Array:
@@ -134,11 +134,11 @@ class _Array:
             except RecursionError:
                 raise self._broken("nested too deeply") from None
             except ValueError as error:
-                message, place = getattr(error, "msg", str(error)), getattr(error, "pos", self._at)
+                message, position = getattr(error, "msg", str(error)), getattr(error, "pos", self._at)
                 # A row that a block cut is broken at the block's end, or in a string that nothing closes.
-                unfinished = message.startswith("Unterminated string") or place >= len(self._text) - 12
+                unfinished = message.startswith("Unterminated string") or position >= len(self._text) - 12
                 if not unfinished or not self._more():
-                    self._at = place
+                    self._at = position
                     raise self._broken(message) from None
 
     def _skip(self, characters: str) -> str:
@@ -165,19 +165,19 @@ class _Array:
         try:
             self._text += self._decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            place = self._before + len(self._text.encode()) + error.start
-            raise _not_utf8(self._what, f"byte {place}") from None
+            offset = self._before + len(self._text.encode()) + error.start
+            raise _not_utf8(self._what, f"byte {offset}") from None
 
     def _broken(self, message: str) -> RequestError:
-        place = self._before + len(self._text[: self._at].encode())
+        offset = self._before + len(self._text[: self._at].encode())
         return RequestError(
-            f"{self._what} starts as a JSON array and does not end as one ({message} at byte {place:,}). It was "
+            f"{self._what} starts as a JSON array and does not end as one ({message} at byte {offset:,}). It was "
             "probably cut short: fetch it again, or write one JSON object a line."
         )
 
 
-def _not_utf8(what: str, place: str) -> RequestError:
-    return RequestError(f"{what} is not UTF-8 ({place}). Convert it, e.g. iconv -f LATIN1 -t UTF-8.")
+def _not_utf8(what: str, location: str) -> RequestError:
+    return RequestError(f"{what} is not UTF-8 ({location}). Convert it, e.g. iconv -f LATIN1 -t UTF-8.")
 
 
 def _parquet(path: Path, name: str) -> Iterator[FileRow]:

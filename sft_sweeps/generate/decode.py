@@ -1,4 +1,4 @@
-"""Decodes many prompts with one model, filling a finished prompt's place with the next one.
+"""Decodes many prompts with one model, and puts the next prompt in when one has ended.
 
 `generate` pads a batch to its longest prompt and goes on until its longest answer is done; here rows leave the batch as
 they end, and waiting prompts enter as soon as a quarter of the batch is free. What a row is given does not depend on
@@ -15,53 +15,55 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-REFILL = 4  # a quarter of the batch is free
+from sft_sweeps.generate.engine import Prompts, Sampling
 
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How one prompt is answered: at most `limit` tokens; temperature 0 takes the likeliest, others draw by `seed`."""
-
-    limit: int
-    temperature: float = 0.0
-    seed: int = 0
+REFILL = 4  # prompts enter when a quarter of the batch is free
 
 
 @dataclass
 class _Row:
-    place: int
-    draw: Sampling
+    """A prompt that is being answered: its index among the prompts, and the ids of its answer so far."""
+
+    index: int
+    limit: int
+    temperature: float
+    stream: torch.Generator | None  # None: greedy
     ids: list[int] = field(default_factory=list)
-    stream: torch.Generator | None = None
 
 
 class Decoder:
-    """One pass over prompts; `done(place, ids, finished)` is told of each answer as soon as it has ended."""
+    """One pass over prompts; `done(index, ids, finished)` is called with each answer as soon as it has ended."""
 
-    def __init__(self, model: Any, eos_id: int, batch_size: int, done: Callable[[int, list[int], bool], None]) -> None:
-        self.model, self.eos_id, self.batch_size, self.done = model, eos_id, batch_size, done
+    def __init__(
+        self, model: Any, prompts: Prompts, batch_size: int, done: Callable[[int, list[int], bool], None]
+    ) -> None:
+        self.model, self.prompts, self.batch_size, self.done = model, prompts, batch_size, done
         self.device = model.device
         self.rows: list[_Row] = []
         self.cache: DynamicCache | None = None
         self.mask = torch.zeros(0, 0, dtype=torch.long, device=self.device)
 
     @torch.inference_mode()
-    def run(self, prompts: Sequence[Sequence[int]], draws: Sequence[Sampling], step: Callable[[], None]) -> None:
+    def run(self, step: Callable[[], None]) -> None:
         """Answer every prompt, in the order given; `step` is called between two tokens, and may raise."""
-        waiting = list(range(len(prompts)))[::-1]
+        waiting = list(range(len(self.prompts)))[::-1]
         while waiting or self.rows:
             free = self.batch_size - len(self.rows)
             if waiting and (not self.rows or free * REFILL >= self.batch_size):
-                places = [waiting.pop() for _ in range(min(free, len(waiting)))]
-                self._enter([_Row(p, draws[p], [], _stream(draws[p])) for p in places], [prompts[p] for p in places])
+                indices = [waiting.pop() for _ in range(min(free, len(waiting)))]
+                self._enter([self._row(index) for index in indices], [self.prompts.ids[index] for index in indices])
             else:
                 self._advance()
             step()
 
+    def _row(self, index: int) -> _Row:
+        sampling = self.prompts.sampling[index]
+        return _Row(index, self.prompts.limits[index], sampling.temperature, _stream(sampling))
+
     def _enter(self, rows: list[_Row], prompts: Sequence[Sequence[int]]) -> None:
         """Read new prompts, and put their keys and values beside those of the rows at work."""
         width = max(map(len, prompts))
-        ids = torch.full((len(rows), width), self.eos_id, dtype=torch.long)  # any id does: the mask hides it
+        ids = torch.full((len(rows), width), self.prompts.eos_id, dtype=torch.long)  # any id does: the mask hides it
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
@@ -94,24 +96,22 @@ class Decoder:
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits
 
-    def _choose(self, logits: torch.Tensor, places: range) -> None:
-        """Each row's next token; rows that have ended leave."""
-        chosen = logits.argmax(-1).tolist()
-        for at, place in enumerate(places):
-            row = self.rows[place]
-            token = chosen[at] if row.stream is None else _drawn(logits[at], row)
-            row.ids.append(token)
-        staying = [n for n, row in enumerate(self.rows) if not self._ended(row, n in places)]
+    def _choose(self, logits: torch.Tensor, asked: range) -> None:
+        """The next token of the rows `asked`, to which the logits belong; rows that have ended leave."""
+        likeliest = logits.argmax(-1).tolist()
+        for n, row in enumerate(self.rows[asked.start : asked.stop]):
+            row.ids.append(likeliest[n] if row.stream is None else _drawn(logits[n], row))
+        staying = [n for n, row in enumerate(self.rows) if not self._ended(row, n in asked)]
         if len(staying) < len(self.rows):
             self._keep(staying)
 
     def _ended(self, row: _Row, asked: bool) -> bool:
         if not asked:
             return False
-        finished = row.ids[-1] == self.eos_id
-        if not finished and len(row.ids) < row.draw.limit:
+        finished = row.ids[-1] == self.prompts.eos_id
+        if not finished and len(row.ids) < row.limit:
             return False
-        self.done(row.place, row.ids[:-1] if finished else row.ids, finished)
+        self.done(row.index, row.ids[:-1] if finished else row.ids, finished)
         return True
 
     def _keep(self, staying: list[int]) -> None:
@@ -130,14 +130,15 @@ class Decoder:
             layer.keys, layer.values = layer.keys[here][:, :, first:], layer.values[here][:, :, first:]
 
 
-def _stream(draw: Sampling) -> torch.Generator | None:
-    return torch.Generator().manual_seed(draw.seed) if draw.temperature > 0 else None
+def _stream(sampling: Sampling) -> torch.Generator | None:
+    return torch.Generator().manual_seed(sampling.seed) if sampling.temperature > 0 else None
 
 
 def _drawn(logits: torch.Tensor, row: _Row) -> int:
+    """A token drawn from the softmax of the logits by the Gumbel trick."""
     noise = torch.rand(logits.shape, generator=row.stream, dtype=torch.float64).clamp_(1e-300, 1 - 1e-16)
     gumbel = -torch.log(-torch.log(noise))
-    return int((logits.double().cpu() / row.draw.temperature + gumbel).argmax())
+    return int((logits.double().cpu() / row.temperature + gumbel).argmax())
 
 
 def _stacked(above: torch.Tensor, below: torch.Tensor) -> torch.Tensor:
@@ -154,6 +155,7 @@ def _widened(tensor: torch.Tensor, width: int, axis: int) -> torch.Tensor:
 
 
 def _merged(old: DynamicCache, new: DynamicCache) -> DynamicCache:
+    """The keys and values of both; `old` itself, widened."""
     for ours, theirs in zip(old.layers, new.layers, strict=True):
         ours.keys, ours.values = _stacked(ours.keys, theirs.keys), _stacked(ours.values, theirs.values)
     return old

@@ -6,7 +6,8 @@ Prompts are answered longest first, padded on the left, and always come with an 
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,14 @@ from sft_sweeps.data.encode.batches import pack
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import spread
-from sft_sweeps.generate.decode import Decoder, Sampling
+from sft_sweeps.generate.decode import Decoder
+from sft_sweeps.generate.engine import CHECKED, Keep, Progress, Prompts, greedy, no_progress, not_kept, unlike
 from sft_sweeps.plan import engines
 from sft_sweeps.spec import Engine, Shape
 from sft_sweeps.store.answers import Answer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-CHECKED, CHECKED_TOKENS = 8, 16  # prompts and tokens of the self-check
-Keep = Callable[[int, Answer], None]
+CHECKED_TOKENS = 16  # of a prompt of the self-check
 
 
 class HFEngine:
@@ -35,67 +34,36 @@ class HFEngine:
     def __init__(self, folder: Path, engine: Engine, devices: Sequence[str] = ()) -> None:
         import transformers
 
-        if (found := transformers.__version__.partition(".")[0]) != engine.version:
-            raise RunError(f"transformers {found} is installed, but evaluate.engine_version={engine.version}")
+        if (major := transformers.__version__.partition(".")[0]) != engine.version:
+            raise RunError(f"transformers {major} is installed, but evaluate.engine_version={engine.version}")
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[engine.dtype], attn_implementation="sdpa")
-        places = [torch.device(name) for name in devices or _devices(folder, engine)]
-        self.device = places[0]
-        self.model = (spread.spread(model, places) if len(places) > 1 else model.to(self.device)).eval()
+        used = [torch.device(name) for name in devices or _devices(folder, engine)]
+        self.device = used[0]
+        self.model = (spread.spread(model, used) if len(used) > 1 else model.to(self.device)).eval()
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        batch_size: int,
-        eos_id: int,
-        progress: Callable[[int], None] = lambda _: None,
-        *,
-        keep: Keep = lambda _place, _answer: None,
-        sampling: Sequence[tuple[float, int]] = (),
+        self, prompts: Prompts, batch_size: int, *, progress: Progress = no_progress, keep: Keep = not_kept
     ) -> list[Answer]:
-        """The continuation of each prompt, in the prompts' order; empty where the model has no room for one.
-
-        `keep` is told of each answer as soon as it has ended, `progress` between two tokens how many have (it may
-        raise). `sampling` holds a temperature and a seed for each prompt; without it, every answer is greedy.
-        """
-        limits = [max_new_tokens] * len(prompts)
-        return self._answers(prompts, limits, batch_size, eos_id, progress, keep=keep, sampling=sampling)
-
-    def _answers(
-        self,
-        prompts: Sequence[Sequence[int]],
-        limits: Sequence[int],
-        batch_size: int,
-        eos_id: int,
-        progress: Callable[[int], None] = lambda _: None,
-        *,
-        keep: Keep = lambda _place, _answer: None,
-        sampling: Sequence[tuple[float, int]] = (),
-    ) -> list[Answer]:
-        """As `generate`, with a limit of new tokens for each prompt."""
+        """See AnswerEngine; `progress` is called between two tokens."""
         positions = self.model.config.max_position_embeddings
-        limits = [min(limit, positions - len(prompt)) for limit, prompt in zip(limits, prompts, strict=True)]
+        room = [min(limit, positions - len(ids)) for limit, ids in zip(prompts.limits, prompts.ids, strict=True)]
         answers: dict[int, Answer] = {}
 
-        def done(place: int, ids: list[int], finished: bool) -> None:
-            answers[place] = Answer(ids, finished)
-            keep(place, answers[place])
+        def done(index: int, ids: list[int], finished: bool) -> None:
+            answers[index] = Answer(ids, finished)
+            keep(index, answers[index])
 
-        for place in (place for place, limit in enumerate(limits) if limit <= 0):
-            done(place, [], False)
-        order = sorted((place for place in range(len(prompts)) if place not in answers), key=lambda p: -len(prompts[p]))
-        drawn = sampling or [(0.0, 0)] * len(prompts)
-        skipped = len(answers)
-        decoder = Decoder(self.model, eos_id, batch_size, lambda n, ids, finished: done(order[n], ids, finished))
-        decoder.run(
-            [prompts[place] for place in order],
-            [Sampling(limits[place], *drawn[place]) for place in order],
-            lambda: progress(len(answers) - skipped),
-        )
-        return [answers[place] for place in range(len(prompts))]
+        for index in (index for index, tokens in enumerate(room) if tokens <= 0):
+            done(index, [], False)
+        order = sorted((n for n in range(len(prompts)) if n not in answers), key=lambda n: -len(prompts.ids[n]))
+        without_room = len(answers)
+        asked = replace(prompts, limits=room).select(order)
+        decoder = Decoder(self.model, asked, batch_size, lambda n, ids, finished: done(order[n], ids, finished))
+        decoder.run(lambda: progress(len(answers) - without_room))
+        return [answers[index] for index in range(len(prompts))]
 
-    def self_check(self, prompts: Sequence[Sequence[int]], batch_size: int, eos_id: int) -> tuple[int, int]:
-        """(prompts checked, prompts whose first tokens depend on the batch that they are answered in).
+    def self_check(self, prompts: Prompts, batch_size: int) -> tuple[int, int]:
+        """See AnswerEngine.
 
         Near ties between two tokens differ now and then (about 1 in 50 answers of 256 tokens in fp32); a lost mask or
         a wrong position makes nearly all differ. The prompts are of the most different lengths, so that there is
@@ -104,22 +72,23 @@ class HFEngine:
         count = min(CHECKED, len(prompts))
         if count < 2 or batch_size < 2:
             return 0, 0
-        some = unlike(prompts, count)
+        ids = [prompts.ids[index] for index in unlike(prompts.ids, count)]
         limits = [CHECKED_TOKENS // (1 + n % 2) for n in range(count)]
-        alone = self._answers(some, limits, 1, eos_id)
-        together = self._answers(some, limits, min(batch_size, max(2, count // 2)), eos_id)
+        asked = replace(greedy(ids, CHECKED_TOKENS, prompts.eos_id), limits=limits)
+        alone, together = self.generate(asked, 1), self.generate(asked, min(batch_size, max(2, count // 2)))
         return count, sum(a != b for a, b in zip(alone, together, strict=True))
 
     @torch.inference_mode()
-    def losses(
-        self, encoded: Sequence[Encoded], progress: Callable[[int], None] = lambda _: None
-    ) -> list[tuple[float, int]]:
-        """For each example: the summed cross-entropy (nats) of its supervised tokens, and their number."""
-        found = []
+    def losses(self, encoded: Sequence[Encoded], progress: Progress = no_progress) -> list[tuple[float, int]]:
+        """See AnswerEngine."""
+        losses = []
         for example in encoded:
-            found.append(self._loss(example))
-            progress(len(found))
-        return found
+            losses.append(self._loss(example))
+            progress(len(losses))
+        return losses
+
+    def close(self) -> None:
+        """Nothing was started."""
 
     def _loss(self, example: Encoded) -> tuple[float, int]:
         packed = pack([example])
@@ -128,17 +97,6 @@ class HFEngine:
         logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
         total = torch.nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
         return float(total), int((labels != -100).sum())
-
-
-def unlike(prompts: Sequence[Sequence[int]], count: int) -> list[list[int]]:
-    """So many of the prompts, of lengths as different as there are."""
-    by_length = {len(prompt): place for place, prompt in reversed(list(enumerate(prompts)))}
-    first = [by_length[length] for length in sorted(by_length)]
-    if len(first) > count:
-        first = [first[n * (len(first) - 1) // (count - 1)] for n in range(count)]
-    taken = set(first)
-    rest = [place for place in range(len(prompts)) if place not in taken]
-    return [list(prompts[place]) for place in [*first, *rest][:count]]
 
 
 def _devices(folder: Path, engine: Engine) -> list[str]:

@@ -4,6 +4,8 @@ Prompts are dealt longest first, each replica a share; this process alone keeps 
 with any number of replicas. One that dies ends the work, and what was answered stays.
 """
 
+import importlib
+import importlib.util
 import json
 import logging
 import os
@@ -20,15 +22,24 @@ from typing import Any
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import replica
-from sft_sweeps.generate.hf import CHECKED, HFEngine, unlike
-from sft_sweeps.plan.engines import INSTALL
+from sft_sweeps.generate.engine import (
+    CHECKED,
+    AnswerEngine,
+    Keep,
+    Progress,
+    Prompts,
+    no_progress,
+    not_kept,
+    unlike,
+)
+from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.spec import Engine
 from sft_sweeps.store.answers import Answer
 
 POLL_SECONDS = 0.2
-END_SECONDS = 5.0
-CPU_SHARE = 0.4  # of the memory of a machine without GPUs, for all of vLLM's replicas
-# What makes a Python find another's packages: vLLM's finds its own.
+END_SECONDS = 5.0  # that a killed replica has to be gone
+CPU_SHARE = 0.4  # of the memory of a machine without GPUs, for all replicas of vLLM
+# What makes a Python find another's packages: an engine's own Python finds its own.
 OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSAFEPATH")
 Message = dict[str, Any]
 log = logging.getLogger(__name__)
@@ -37,29 +48,35 @@ log = logging.getLogger(__name__)
 def opened(
     folder: Path,
     engine: Engine,
-    seats: Sequence[str],
+    devices: Sequence[str],
     *,
     label: str,
     python: str = "",
     threads: int = 1,
     check: Callable[[], None] = lambda: None,
-) -> "HFEngine | Replicas":
-    """The engine with its weights, in this process where one replica of the reference answers; `label` is the log's."""
-    if engine.backend == "hf" and len(seats) == 1:
-        return HFEngine(folder, engine)
-    log.info("%d replicas of %s answer for %s", len(seats), engine.backend, label)
-    python = python if engine.backend != "hf" else ""
-    return Replicas(folder, engine, seats, python=python, threads=threads, check=check)
+) -> AnswerEngine:
+    """The engine with its weights, in this process where one replica of it is enough; `label` is the log's.
+
+    `devices` are the replicas' CUDA_VISIBLE_DEVICES.
+    """
+    backend = ENGINES.get(engine.backend)
+    if backend.in_process and len(devices) == 1:
+        module, _, name = backend.in_process.partition(":")
+        loaded: AnswerEngine = getattr(importlib.import_module(module), name)(folder, engine)
+        return loaded
+    log.info("%d replicas of %s answer for %s", len(devices), engine.backend, label)
+    python = python if backend.own_python else ""
+    return Replicas(folder, engine, devices, python=python, threads=threads, check=check)
 
 
 class Replicas:
-    """As HFEngine, for as many replicas as there are `seats` (their CUDA_VISIBLE_DEVICES; "": no GPU)."""
+    """An AnswerEngine of as many replicas as there are `devices` (their CUDA_VISIBLE_DEVICES; "": no GPU)."""
 
     def __init__(
         self,
         folder: Path,
         engine: Engine,
-        seats: Sequence[str],
+        devices: Sequence[str],
         *,
         python: str = "",
         threads: int = 1,
@@ -67,74 +84,62 @@ class Replicas:
     ) -> None:
         """`check` is called while answers are waited for, and may raise."""
         self.engine, self.python, self.check = engine, python or sys.executable, check
+        self.backend = ENGINES.get(engine.backend)
         self.messages: queue.SimpleQueue[tuple[int, Message | None]] = queue.SimpleQueue()
         self.processes: list[subprocess.Popen[str]] = []
-        self.awaited = len(seats)
-        wish = {"backend": engine.backend, "version": engine.version, "dtype": engine.dtype, "threads": threads}
-        wish |= {"folder": str(folder), "path": sys.path, "share": CPU_SHARE / len(seats)}
+        self.starting = len(devices)
+        settings: Message = {"file": _file_of(self.backend.serves), "folder": str(folder), "path": sys.path}
+        settings |= {"version": engine.version, "dtype": engine.dtype, "threads": threads}
+        settings |= {"share": CPU_SHARE / len(devices)}
         try:
-            for seat in seats:
-                self._start(seat, wish | {"gpus": len(seat.split(",")) if seat else 0}, threads)
+            for visible in devices:
+                self._start(visible, settings | {"gpus": len(visible.split(",")) if visible else 0}, threads)
         except BaseException:
             self.close()
             raise
 
     def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        batch_size: int,
-        eos_id: int,
-        progress: Callable[[int], None] = lambda _: None,
-        *,
-        keep: Callable[[int, Answer], None] = lambda _place, _answer: None,
-        sampling: Sequence[tuple[float, int]] = (),
+        self, prompts: Prompts, batch_size: int, *, progress: Progress = no_progress, keep: Keep = not_kept
     ) -> list[Answer]:
-        """As HFEngine's."""
+        """See AnswerEngine."""
         answers: dict[int, Answer] = {}
-        common = {"do": "generate", "new": max_new_tokens, "batch": batch_size, "eos": eos_id}
-        order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place]))
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts.ids[index]))
 
-        def request(places: Sequence[int]) -> Message:
-            drawn = [list(sampling[place]) for place in places] if sampling else []
-            return {**common, "prompts": [list(prompts[place]) for place in places], "sampling": drawn}
+        def request(indices: Sequence[int]) -> Message:
+            return {"do": "generate", "batch_size": batch_size, "prompts": _as_json(prompts.select(indices))}
 
-        def heard(place: int, found: Message) -> None:
-            answers[place] = Answer(found["ids"], found["finished"])
-            keep(place, answers[place])
+        def receive(index: int, message: Message) -> None:
+            answers[index] = Answer(message["ids"], message["finished"])
+            keep(index, answers[index])
 
-        self._ask(order, request, heard, lambda: progress(len(answers)))
-        return [answers[place] for place in range(len(prompts))]
+        self._ask(order, request, receive, lambda: progress(len(answers)))
+        return [answers[index] for index in range(len(prompts))]
 
-    def self_check(self, prompts: Sequence[Sequence[int]], batch_size: int, eos_id: int) -> tuple[int, int]:
-        """As HFEngine's, by one replica: all compute alike."""
-        found: list[tuple[int, int]] = []
-        common = {"do": "self_check", "batch": batch_size, "eos": eos_id}
-        some = {
-            **common,
-            "prompts": unlike(prompts, CHECKED),
-        }
-        self._ask([0], lambda _: some, lambda _, said: found.append(tuple(said["found"])), lambda: None)
-        return found[0]
+    def self_check(self, prompts: Prompts, batch_size: int) -> tuple[int, int]:
+        """See AnswerEngine; by one replica, since all compute alike."""
+        some = _as_json(prompts.select(unlike(prompts.ids, CHECKED)))
+        request = {"do": "self_check", "batch_size": batch_size, "prompts": some}
+        checks: list[tuple[int, int]] = []
+        self._ask([0], lambda _: request, lambda _, message: checks.append(tuple(message["check"])), lambda: None)
+        return checks[0]
 
-    def losses(
-        self, encoded: Sequence[Encoded], progress: Callable[[int], None] = lambda _: None
-    ) -> list[tuple[float, int]]:
-        """As HFEngine's."""
-        if self.engine.backend != "hf":
+    def losses(self, encoded: Sequence[Encoded], progress: Progress = no_progress) -> list[tuple[float, int]]:
+        """See AnswerEngine."""
+        if not self.backend.takes_losses:
             raise RunError(f"evaluate.engine={self.engine.backend} takes no losses; set evaluate.engine=hf")
-        found: dict[int, tuple[float, int]] = {}
-        order = sorted(range(len(encoded)), key=lambda place: -len(encoded[place].input_ids))
+        losses: dict[int, tuple[float, int]] = {}
+        order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index].input_ids))
 
-        def request(places: Sequence[int]) -> Message:
-            examples = [(encoded[place].input_ids.tolist(), encoded[place].supervised.tolist()) for place in places]
+        def request(indices: Sequence[int]) -> Message:
+            chosen = [encoded[index] for index in indices]
+            examples = [(example.input_ids.tolist(), example.supervised.tolist()) for example in chosen]
             return {"do": "losses", "examples": examples}
 
-        def heard(place: int, said: Message) -> None:
-            found[place] = (float(said["found"][0]), int(said["found"][1]))
+        def receive(index: int, message: Message) -> None:
+            losses[index] = (float(message["loss"][0]), int(message["loss"][1]))
 
-        self._ask(order, request, heard, lambda: progress(len(found)))
-        return [found[place] for place in range(len(encoded))]
+        self._ask(order, request, receive, lambda: progress(len(losses)))
+        return [losses[index] for index in range(len(encoded))]
 
     def close(self) -> None:
         """End every replica, and what it has started."""
@@ -150,12 +155,12 @@ class Replicas:
                     pipe.close()
         self.processes = []
 
-    def _start(self, seat: str, wish: Mapping[str, Any], threads: int) -> None:
+    def _start(self, visible: str, settings: Mapping[str, Any], threads: int) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
         if self.python != sys.executable:
             environment = {key: value for key, value in environment.items() if key not in OURS}
-        if seat:
-            environment["CUDA_VISIBLE_DEVICES"] = seat
+        if visible:
+            environment["CUDA_VISIBLE_DEVICES"] = visible
         before = signal.pthread_sigmask(signal.SIG_BLOCK, replica.SIGNALS)  # none ends it before it ignores them
         try:
             process = subprocess.Popen(
@@ -170,22 +175,22 @@ class Replicas:
             raise RunError(f"evaluate.engine_python={self.python} cannot be started ({error.strerror})") from error
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        place = len(self.processes)
+        number = len(self.processes)
         self.processes.append(process)
-        threading.Thread(target=self._listen, args=(place, process), daemon=True).start()
-        self._tell(place, wish)
+        threading.Thread(target=self._listen, args=(number, process), daemon=True).start()
+        self._send(number, settings)
 
-    def _listen(self, place: int, process: "subprocess.Popen[str]") -> None:
+    def _listen(self, number: int, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         with suppress(ValueError, OSError):  # closed, or cut off in the middle of a line: either way it has ended
             for line in process.stdout:
-                self.messages.put((place, json.loads(line)))
-        self.messages.put((place, None))
+                self.messages.put((number, json.loads(line)))
+        self.messages.put((number, None))
 
-    def _tell(self, place: int, message: Mapping[str, Any]) -> None:
-        pipe = self.processes[place].stdin
+    def _send(self, number: int, message: Mapping[str, Any]) -> None:
+        pipe = self.processes[number].stdin
         assert pipe is not None
-        with suppress(OSError):  # it has ended: `_hear` says how
+        with suppress(OSError):  # it has ended: `_receive` says how
             pipe.write(json.dumps(message) + "\n")
             pipe.flush()
 
@@ -193,54 +198,68 @@ class Replicas:
         self,
         order: Sequence[int],
         request: Callable[[Sequence[int]], Message],
-        heard: Callable[[int, Message], None],
+        receive: Callable[[int, Message], None],
         step: Callable[[], None],
     ) -> None:
-        """Deal the places of the work, and tell of each answer; `step` is called in between, and may raise."""
+        """Deal the indices in `order` out; `receive` gets each answer, `step` is called in between and may raise."""
         try:
-            while self.awaited:
-                self._hear({}, heard, step)
+            while self.starting:
+                self._receive({}, receive, step)
             shares = {n: order[n :: len(self.processes)] for n in range(len(self.processes))}
             working = {n: share for n, share in shares.items() if share}
             for number, share in working.items():
-                self._tell(number, request(share))
+                self._send(number, request(share))
             while working:
-                self._hear(working, heard, step)
+                self._receive(working, receive, step)
         except BaseException:
             self.close()  # what they are about to say would be taken for the answer to something else
             raise
 
-    def _hear(
-        self, working: dict[int, Sequence[int]], heard: Callable[[int, Message], None], step: Callable[[], None]
+    def _receive(
+        self, working: dict[int, Sequence[int]], receive: Callable[[int, Message], None], step: Callable[[], None]
     ) -> None:
         """One message, if one comes; RunError where a replica failed (of itself, not by the signal that ends us)."""
         self.check()
         step()
         try:
-            number, said = self.messages.get(timeout=POLL_SECONDS)
+            number, message = self.messages.get(timeout=POLL_SECONDS)
         except queue.Empty:
             return
-        if said is None or "error" in said:
+        if message is None or "error" in message:
             self.check()
-            raise RunError(self._why(number, said))
-        if "ready" in said:
-            self._accept(str(said["ready"]))
-            self.awaited -= 1
-        elif "done" in said:
+            raise RunError(self._why(number, message))
+        if "ready" in message:
+            self._accept(str(message["ready"]))
+            self.starting -= 1
+        elif "done" in message:
             del working[number]
         else:
-            heard(working[number][said.get("place", 0)], said)
+            receive(working[number][message["index"]], message)
 
     def _accept(self, version: str) -> None:
         if version.partition(".")[0] != self.engine.version:
             name, wanted = self.engine.backend, self.engine.version
             raise RunError(f"{name} {version} is installed, but evaluate.engine_version={wanted}")
 
-    def _why(self, number: int, said: Message | None) -> str:
+    def _why(self, number: int, message: Message | None) -> str:
         name = f"replica {number + 1} of {len(self.processes)} of {self.engine.backend}"
-        if said is None:
+        if message is None:
             code = self.processes[number].wait()
             return f"{name} {f'was killed by signal {-code}' if code < 0 else f'left with status {code}'}"
-        if "No module named 'vllm'" in said["error"]:
-            return f"{self.python} has no vllm. {INSTALL}"
-        return f"{name} failed: {said['error']}"
+        if self.backend.install and f"No module named '{self.backend.name}'" in message["error"]:
+            return f"{self.python} has no {self.backend.name}. {self.backend.install}"
+        return f"{name} failed: {message['error']}"
+
+
+def _file_of(module: str) -> str:
+    """The file of a module, which is not imported here."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise RunError(f"the engine's module {module} is not installed")
+    return spec.origin
+
+
+def _as_json(prompts: Prompts) -> Message:
+    sampling = [(each.temperature, each.seed) for each in prompts.sampling]
+    ids = [list(each) for each in prompts.ids]
+    return {"ids": ids, "limits": list(prompts.limits), "eos_id": prompts.eos_id, "sampling": sampling}

@@ -1,6 +1,6 @@
-"""A model whose layers lie on several devices, neighbours together: for what one GPU does not hold.
+"""A model whose layers lie on several devices, neighbours together: for a model that one GPU does not hold.
 
-One device works while the others wait, so this is for room and not for speed: replicas are for speed. Embeddings and
+One device works while the others wait: this gains memory, not speed. Replicas gain speed. Embeddings and
 head stay on the first device; hidden states travel once to each next one and back at the end.
 """
 
@@ -22,8 +22,8 @@ def spread(model: Any, devices: Sequence[torch.device]) -> Any:
     decoder.layers, decoder.norm = layers, norm.to(devices[-1])
     moved: dict[tuple[int, torch.device], torch.Tensor] = {}
     decoder.register_forward_pre_hook(lambda *_: moved.clear())
-    for place, layer in enumerate(layers):
-        device = devices[place * len(devices) // len(layers)]
+    for index, layer in enumerate(layers):
+        device = devices[index * len(devices) // len(layers)]
         layer.to(device)
         layer.register_forward_pre_hook(_Following(device, moved), with_kwargs=True)
     norm.register_forward_hook(lambda _module, _given, out: out.to(first))

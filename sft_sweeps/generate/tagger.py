@@ -12,17 +12,18 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
-from sft_sweeps.data.tags import about
+from sft_sweeps.data.tags import drop_reason
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.generate.engine import AnswerEngine, greedy
 from sft_sweeps.identity import digest, plain
-from sft_sweeps.models.pins import weights_of
+from sft_sweeps.models.pins import weights_pin
 from sft_sweeps.spec import Cleaning, Engine
 from sft_sweeps.store.answers import Answer, Journal, write_rows
 
@@ -37,23 +38,6 @@ BLOCK = 4096  # prompts that are made at once
 DROPPED = ("code", "math")  # what the paper drops
 
 
-class Answers(Protocol):
-    """The engines, as far as they are asked here."""
-
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        batch_size: int,
-        eos_id: int,
-        progress: Callable[[int], None],
-        *,
-        keep: Callable[[int, Answer], None],
-        sampling: Sequence[tuple[float, int]],
-    ) -> list[Answer]:
-        """Token ids in, token ids out."""
-
-
 @dataclass(frozen=True)
 class Asking:
     """How a tagger is asked; lengths in tokens."""
@@ -64,48 +48,48 @@ class Asking:
     python: str = ""  # of vLLM's environment
 
 
-def tag(file: Path, folder: Path, out: Path, asking: Asking, tell: Callable[[str], None]) -> None:
-    """Write the tags of every conversation of a file that has an id; `tell` is told how far it is and what came out."""
-    examples = _examples(file, tell)
+def tag(file: Path, folder: Path, out: Path, asking: Asking, say: Callable[[str], None]) -> None:
+    """Write the tags of every conversation of a file that has an id; `say` gets lines of progress and results."""
+    examples = _examples(file, say)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     room = int(config["max_position_embeddings"]) - asking.max_new_tokens
     made = {
-        "file": content_of(file)[0],
-        "weights": weights_of(folder),
+        "file": content_pin(file)[0],
+        "weights": weights_pin(folder),
         "prompt": PROMPT,
         **{key: value for key, value in plain(asking).items() if key not in ("batch_size", "python")},
     }
     journal = Journal(out.with_name(f".{out.name}.{digest(made)}.partial.jsonl"))
     try:
-        asker = _Asker(folder, asking, room, journal, tell)
+        asker = _Asker(folder, asking, room, journal, say)
         asker.ask([(e.id, turn, prompt) for e in examples for turn, (prompt, _) in enumerate(e.rounds)])
     finally:
         journal.close()
-    found, without = _gathered(examples, journal)
-    write_rows(out, ({"id": row_id, "tags": tags} for row_id, tags in found.items()))
+    tags_by_id, without = _gathered(examples, journal)
+    write_rows(out, ({"id": row_id, "tags": tags} for row_id, tags in tags_by_id.items()))
     counts = {"conversations": len(examples), "answers": len(journal.rows), "answers_without_tags": without}
     write_json(out.with_name(f"{out.name}.made.json"), {**made, **counts, "queries_cut": asker.cut})
-    tell(f"{len(examples):,} conversations, {len(journal.rows):,} answers, {without:,} of them without a tag")
+    say(f"{len(examples):,} conversations, {len(journal.rows):,} answers, {without:,} of them without a tag")
     for line in removed(examples, out):
-        tell(line)
+        say(line)
     Path(journal.file.name).unlink()
 
 
-def _examples(file: Path, tell: Callable[[str], None]) -> list[Example]:
+def _examples(file: Path, say: Callable[[str], None]) -> list[Example]:
     table = read(file, "tag", max_bad_fraction=1.0)
-    found = [example for example in table.examples if example.row_id]
-    if not found:
+    examples = [example for example in table.examples if example.row_id]
+    if not examples:
         raise RequestError(f"{file} has no conversation with an id. Tags are found by ids: add one to each row.")
-    if lost := table.rows - len({example.id for example in found}):
-        tell(f"{lost:,} of the {table.rows:,} rows have no id or cannot be used, and get no tags")
-    return found
+    if lost := table.rows - len({example.id for example in examples}):
+        say(f"{lost:,} of the {table.rows:,} rows have no id or cannot be used, and get no tags")
+    return examples
 
 
 class _Asker:
     """Puts queries to a model that is loaded when the first one is not answered yet."""
 
-    def __init__(self, folder: Path, asking: Asking, room: int, journal: Journal, tell: Callable[[str], None]) -> None:
-        self.folder, self.asking, self.journal, self.tell = folder, asking, journal, tell
+    def __init__(self, folder: Path, asking: Asking, room: int, journal: Journal, say: Callable[[str], None]) -> None:
+        self.folder, self.asking, self.journal, self.say = folder, asking, journal, say
         self.encoder = Encoder(folder, "vicuna_v1.1", 1 << 30)
         self.cut, self.room = 0, room
         if self.room < len(self.encoder.text_ids(PROMPT)):
@@ -123,22 +107,19 @@ class _Asker:
             for start in range(0, len(left), BLOCK):
                 self._block(engine, left[start : start + BLOCK], len(queries))
         finally:
-            getattr(engine, "close", lambda: None)()  # replicas are processes
+            engine.close()
 
-    def _block(self, engine: Answers, some: Sequence[tuple[str, int, str]], total: int) -> None:
-        def keep(place: int, answer: Answer) -> None:
-            row_id, turn, _ = some[place]
+    def _block(self, engine: AnswerEngine, some: Sequence[tuple[str, int, str]], total: int) -> None:
+        def keep(index: int, answer: Answer) -> None:
+            row_id, turn, _ = some[index]
             text = self.encoder.decode(answer.ids)
             row = {"id": row_id, "sample": 0, "turn": turn, "answer": text, "ids": [], "finished": answer.finished}
             self.journal.add(row)
 
-        prompts = [self.prompt(text) for _, _, text in some]
-        greedy = [(0.0, 0)] * len(prompts)
-        asking, eos_id = self.asking, self.encoder.eos_id
-        engine.generate(
-            prompts, asking.max_new_tokens, asking.batch_size, eos_id, lambda _: None, keep=keep, sampling=greedy
-        )
-        self.tell(f"{len(self.journal.rows):,} of {total:,} queries are answered")
+        ids = [self.prompt(text) for _, _, text in some]
+        prompts = greedy(ids, self.asking.max_new_tokens, self.encoder.eos_id)
+        engine.generate(prompts, self.asking.batch_size, keep=keep)
+        self.say(f"{len(self.journal.rows):,} of {total:,} queries are answered")
 
     def prompt(self, query: str) -> list[int]:
         """The ids of a query's prompt; of a query that is too long, of its beginning."""
@@ -150,27 +131,27 @@ class _Asker:
         return ids
 
 
-def engine_of(folder: Path, asking: Asking) -> Answers:
+def engine_of(folder: Path, asking: Asking) -> AnswerEngine:
     """The engine with its weights, in as many replicas as the GPUs here hold."""
     from sft_sweeps.generate import hf, replicas
     from sft_sweeps.plan import engines
 
     names, gigabytes = hf.gpus()
     size = hf.held(folder, asking.engine).size(len(names), gigabytes) if names else 1
-    seats = engines.seats(names, size, 0) or [""]
-    return replicas.opened(folder, asking.engine, seats, label=folder.name, python=asking.python)
+    devices = engines.replica_devices(names, size, 0) or [""]
+    return replicas.opened(folder, asking.engine, devices, label=folder.name, python=asking.python)
 
 
 def _gathered(examples: Sequence[Example], journal: Journal) -> tuple[dict[str, list[str]], int]:
     """The tags of each conversation's id, and how many answers hold none; rows of one id have theirs together."""
     names = {example.id: example.row_id for example in examples}
-    found: dict[str, dict[str, None]] = {row_id: {} for row_id in names.values()}
+    tags_by_id: dict[str, dict[str, None]] = {row_id: {} for row_id in names.values()}
     without = 0
     for row in journal.rows:
         tags = list(tags_in(row["answer"]))
         without += not tags
-        found[names[row["id"]]] |= dict.fromkeys(tags)
-    return {row_id: list(tags) for row_id, tags in found.items()}, without
+        tags_by_id[names[row["id"]]] |= dict.fromkeys(tags)
+    return {row_id: list(tags) for row_id, tags in tags_by_id.items()}, without
 
 
 def tags_in(answer: str) -> Iterator[str]:
@@ -186,7 +167,7 @@ def tags_in(answer: str) -> Iterator[str]:
 
 def removed(examples: Sequence[Example], tags: Path) -> Iterator[str]:
     """How many conversations the paper's rule drops by these tags, and how many words and code fences would."""
-    content = content_of(tags)[0]
+    content = content_pin(tags)[0]
     rules = {name: Cleaning(drop_tags=(name,), tags=content, tags_path=str(tags)) for name in DROPPED}
     rules["either"] = Cleaning(drop_tags=DROPPED, tags=content, tags_path=str(tags))
     counts = [f"{name} {_count(examples, rule):,}" for name, rule in rules.items()]
@@ -195,5 +176,5 @@ def removed(examples: Sequence[Example], tags: Path) -> Iterator[str]:
 
 
 def _count(examples: Sequence[Example], rule: Cleaning) -> int:
-    reason = about(rule)
+    reason = drop_reason(rule)
     return sum(bool(reason(example)) for example in examples)

@@ -31,7 +31,7 @@ class Usage:
 
 
 def begin(folder: Path, job: str, step: int, gpus: int) -> None:
-    """A job starts from a resume state of `step` steps; RunError where the same job made no progress several times."""
+    """Note that a job starts from step `step`; RunError where it made no progress in its last starts."""
     lines = _read(folder)
     mine = [line["step"] for line in _starts(lines) if line["job"] == job]
     if mine[-STUCK_STARTS:] == [step] * STUCK_STARTS:
@@ -45,7 +45,7 @@ def begin(folder: Path, job: str, step: int, gpus: int) -> None:
 
 
 def end(folder: Path, how: str) -> None:
-    """The attempt ends by itself: `done`, `requeued`, `stopped` or `failed`."""
+    """Note that the attempt ends by itself; `how` is `done`, `requeued`, `stopped` or `failed`."""
     _append(folder, {"event": "end", "how": how})
 
 
@@ -59,7 +59,7 @@ def usage(folder: Path, running: bool) -> Usage:
 
 
 def _seconds(line: dict[str, Any], after: dict[str, Any] | None, folder: Path, running: bool) -> float:
-    """GPU-seconds from a start to its end, by its own word or at its last sign of life."""
+    """GPU-seconds from a start to its end: the one it wrote, else the last time that it wrote anything."""
     if line["event"] != "start":
         return 0.0
     if after and after["event"] == "end":
@@ -85,13 +85,13 @@ def _read(folder: Path) -> list[dict[str, Any]]:
         text = (folder / ATTEMPTS).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    found = []
+    entries = []
     for line in text.splitlines():
         try:
-            found.append(dict(json.loads(line)))
+            entries.append(dict(json.loads(line)))
         except (ValueError, TypeError):
             continue
-    return found
+    return entries
 
 
 def _modified(path: Path) -> float:

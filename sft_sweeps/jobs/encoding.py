@@ -17,13 +17,13 @@ from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError
 from sft_sweeps.files.encoded import ACCOUNT, encoded_folder
 from sft_sweeps.files.json_files import read_json, write_json
-from sft_sweeps.jobs.job import PROGRESS, Encoding, Job, Stop
+from sft_sweeps.jobs.job import PROGRESS, Encoding, Job, Stop, claim_folder
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store.store import Store
 
-TELL_SECONDS = 2.0
+PROGRESS_SECONDS = 2.0  # between two notes of how far it is
 Use = tuple[Source, Model, str, int]  # a source as a model is given it: template, length in tokens
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,18 @@ class NoTokenizerError(RequestError):
 @contextlib.contextmanager
 def tokenizer_of(model: Model, store: Store) -> Iterator[Path]:
     """A folder with a base model's tokenizer, whether the model was made or fetched yet or not."""
-    place = store.tokenizer(model)
-    if not (place / "tokenizer.json").is_file() and not (place / "tokenizer.model").is_file():
-        place = Path(model.tokenizer_path or place)
-    if place.is_file():
-        with TemporaryDirectory() as made:
-            train_tokenizer.copy(place, Path(made))
-            yield Path(made)
-    elif place.is_dir():
-        yield place
+    path = store.tokenizer(model)
+    if not (path / "tokenizer.json").is_file() and not (path / "tokenizer.model").is_file():
+        path = Path(model.tokenizer_path or path)
+    if path.is_file():
+        with TemporaryDirectory() as folder:
+            train_tokenizer.copy(path, Path(folder))
+            yield Path(folder)
+    elif path.is_dir():
+        yield path
     else:
         raise NoTokenizerError(
-            f"model={model.name}: its tokenizer is not at {place}. Fetch the model, or name a folder with its "
+            f"model={model.name}: its tokenizer is not at {path}. Fetch the model, or name a folder with its "
             "tokenizer.json: model.tokenizer=FOLDER"
         )
 
@@ -55,28 +55,31 @@ def uses(items: Iterable[Stage | Generation]) -> Iterator[Use]:
     """What stages are trained on and held-out losses are taken on, of sources that are not generated."""
     for item in items:
         if isinstance(item, Stage):
-            recipe = item.recipe
-            found = [(c.source, item.model, recipe.template, recipe.max_length) for c in item.mixture.components]
+            model, template, length = item.model, item.recipe.template, item.recipe.max_length
+            sources = [component.source for component in item.mixture.components]
         else:
-            subject, benchmark = item.subject, item.benchmark
-            model = subject.model if isinstance(subject, Stage) else subject
-            found = [(benchmark.source, model, benchmark.template, benchmark.max_length)] if benchmark.source else []
-        yield from (use for use in found if use[0].rows_from != "generated")
+            benchmark = item.benchmark
+            model, template, length = item.subject.model, benchmark.template, benchmark.max_length
+            sources = [benchmark.source] if benchmark.source else []
+        yield from ((source, model, template, length) for source in sources if source.rows_from != "generated")
 
 
 def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
-    """What is not on the shelf, with each job that needs it; without a key where a model's tokenizer is not here."""
+    """The encodings that are not stored yet, each with every job that needs it.
+
+    They have no key where a model's tokenizer is not on this machine.
+    """
     known: dict[Any, Encoding | None] = {}
-    found = []
+    pairs = []
     for job in jobs:
-        items = [job.subject] if job.kind == "train" and isinstance(job.subject, Stage) else []
-        for use in uses([*items, *(job.generations if job.kind == "generate" else ())]):
+        stages = [job.stage] if job.stage else []
+        for use in uses([*stages, *(job.generations if job.kind == "generate" else ())]):
             alike = _alike(use)
             if alike not in known:
                 known[alike] = _lacking(use, store)
             if encoding := known[alike]:
-                found.append((job, encoding))
-    return found
+                pairs.append((job, encoding))
+    return pairs
 
 
 def _alike(use: Use) -> Any:
@@ -94,58 +97,58 @@ def _key(use: Use, store: Store) -> str:
     source, model, template, max_length = use
     try:
         with tokenizer_of(model, store) as folder:
-            return prepare.wanted(source, folder, template, max_length).key
+            return prepare.encoded_key(source, folder, template, max_length).key
     except RequestError:  # of a tokenizer that is not here or of no use: preflight says what is wrong with it
         return ""
 
 
 def encode(job: Job, store: Store, stop: Stop) -> None:
-    """Put what a job encodes on the shelf. What one source's file has wrong keeps no other from being encoded."""
-    wrong = []
+    """Store what a job encodes. What is wrong with one source's file keeps no other from being encoded."""
+    problems = []
     for encoding in job.encodings:
         try:
-            with tokenizer_of(encoding.model, store) as folder:
-                _encode(encoding, folder, job, store, stop)
+            with tokenizer_of(encoding.model, store) as tokenizer:
+                _encode(encoding, tokenizer, job, store, stop)
         except Interrupted:
             raise
         except SweepError as error:
             log.error("%s", error)
-            wrong.append(str(error))
-    if wrong:
-        raise RunError("\n".join(wrong))
+            problems.append(str(error))
+    if problems:
+        raise RunError("\n".join(problems))
 
 
-def _encode(encoding: Encoding, folder: Path, job: Job, store: Store, stop: Stop) -> None:
-    source, place, told = encoding.source, store.folder(job.subject) / job.kind, time.monotonic()
-    place.mkdir(parents=True, exist_ok=True)
+def _encode(encoding: Encoding, tokenizer: Path, job: Job, store: Store, stop: Stop) -> None:
+    source, folder, reported = encoding.source, claim_folder(job, store.folder(job.subject)), time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
 
     def progress(rows: int) -> None:
-        nonlocal told
+        nonlocal reported
         if stop():
             raise Interrupted(f"stopped while {source.name} was encoded; launched again, it begins with this source")
-        if time.monotonic() - told > TELL_SECONDS:
-            told = time.monotonic()
-            write_json(place / PROGRESS, {"what": source.name, "done": rows, "of": max(source.rows, rows)}, False)
+        if time.monotonic() - reported > PROGRESS_SECONDS:
+            reported = time.monotonic()
+            write_json(folder / PROGRESS, {"what": source.name, "done": rows, "of": max(source.rows, rows)}, False)
             log.info("%s: %d rows encoded", source.name, rows)
 
-    wish = prepare.wanted(source, folder, encoding.template, encoding.max_length)
-    found = prepare.get(wish, folder, store.roots, processes=prepare.helpers(source), progress=progress)
-    log.info("%s", summary(found))
-    for text in dropped(found.name, found.account):
+    key = prepare.encoded_key(source, tokenizer, encoding.template, encoding.max_length)
+    encoded = prepare.get(key, tokenizer, store.roots, processes=prepare.helpers(source), progress=progress)
+    log.info("%s", summary(encoded))
+    for text in dropped(encoded.name, encoded.account):
         log.info("%s", text)
 
 
-def summary(found: EncodedSource) -> str:
+def summary(encoded: EncodedSource) -> str:
     """What an encoded source holds."""
-    account = found.account
+    account = encoded.account
     return (
-        f"{found.name}: {len(found):,} examples of {account['rows']:,} rows, {account['tokens']:,} tokens, "
+        f"{encoded.name}: {len(encoded):,} examples of {account['rows']:,} rows, {account['tokens']:,} tokens, "
         f"{account['supervised_tokens']:,} supervised"
     )
 
 
 def notes(plan: Plan, store: Store) -> list[str]:
-    """What was dropped of each source that a plan needs and that is on the shelf."""
+    """What was dropped of each source that a plan needs and that is encoded already."""
     distinct = {_alike(use): use for use in uses([*plan.stages, *plan.generations])}.values()
     return notes_of([(use[0].name, _key(use, store)) for use in distinct], store)
 
@@ -158,14 +161,14 @@ def notes_of(keys: Iterable[tuple[str, str]], store: Store) -> list[str]:
 
 
 def dropped(name: str, account: Mapping[str, Any]) -> Iterator[str]:
-    """What an encoded source lacks of its file: a line where it lacks anything."""
+    """A line about what an encoded source lacks of its file; none where it lacks nothing."""
     every: Mapping[str, int] = account["dropped"]
     rows: Mapping[str, int] = account.get("dropped_rows", every)
     parts = {reason: count - rows.get(reason, 0) for reason, count in every.items()}
-    told = [f"{sum(rows.values()):,} of {account['rows']:,} rows dropped: {_counts(rows)}"] if rows else []
-    told += [f"parts of rows dropped: {_counts(parts)}"] if any(parts.values()) else []
-    if told:
-        yield f"{name}: {'; '.join(told)}"
+    counts = [f"{sum(rows.values()):,} of {account['rows']:,} rows dropped: {_counts(rows)}"] if rows else []
+    counts += [f"parts of rows dropped: {_counts(parts)}"] if any(parts.values()) else []
+    if counts:
+        yield f"{name}: {'; '.join(counts)}"
 
 
 def _counts(reasons: Mapping[str, int]) -> str:

@@ -6,20 +6,20 @@ weights nor a GPU (where a judge grades them: a network). Every job has at most 
 forest; what encodes is above all that needs it. A job is frozen as a JSON file that says everything its worker needs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from sft_sweeps.execution import Execution, Tracking
-from sft_sweeps.plan.build import Plan, State, Subject, score_of
+from sft_sweeps.execution import AnswerExecution, Execution, Executions, Tracking, TrainExecution
+from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.plan.build import Subject, score_of
 from sft_sweeps.spec import Generation, Model, Source, Stage
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 NOT_TRACKED = Tracking()
 PROGRESS = "progress.json"  # in the folder of a job's claim, for who watches: {"what", "done", "of"}
 Stop = Callable[[], bool]  # whether a job was asked to stop
-Kind = Literal["encode", "prepare", "train", "generate", "score", "judge"]
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,22 @@ class Encoding:
 class Job:
     """One unit of work in the folder of its subject, in the store at `root`; other stores are only read."""
 
-    kind: Kind
+    kind: str
     root: str
     subject: Stage | Model
-    execution: Execution
+    execution: Execution | None = None
     generations: tuple[Generation, ...] = ()
     parent: str = ""
     read_from: tuple[str, ...] = ()
     tracking: Tracking = NOT_TRACKED
     encodings: tuple[Encoding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind} is no kind of job; valid: {', '.join(KINDS)}")
+        if not isinstance(self.execution, wanted := KINDS[self.kind].execution):
+            given = type(self.execution).__name__
+            raise ValueError(f"a job to {self.kind} runs by {wanted.__name__}, not by {given}")
 
     @property
     def id(self) -> str:
@@ -57,13 +64,15 @@ class Job:
 
     @property
     def processes(self) -> int:
-        return self.execution.processes if self.kind == "train" else 1
+        """Ranks, each a process, that work on it together."""
+        return self.execution.processes if isinstance(self.execution, TrainExecution) else 1
 
     @property
     def width(self) -> int:
         """Processes that compute at the same time; replicas on GPUs have those to themselves and count as one."""
-        apart = self.kind == "generate" and not self.gpus
-        return max(1, self.execution.replicas) if apart else self.processes
+        if isinstance(self.execution, AnswerExecution) and not self.gpus:
+            return max(1, self.execution.replicas)
+        return self.processes
 
     @property
     def store(self) -> Store:
@@ -77,88 +86,104 @@ class Job:
     @property
     def makes_model(self) -> bool:
         """Its work is a model, and done when that has a record."""
-        return self.kind in ("prepare", "train")
+        return KINDS[self.kind].makes_model
+
+    @property
+    def stage(self) -> Stage | None:
+        """The stage that it trains; None for a job of another kind."""
+        return self.subject if self.kind == "train" and isinstance(self.subject, Stage) else None
 
     @property
     def releases(self) -> tuple[str, ...]:
         """Ids of the stages that may be needed no more once this job is done."""
-        return (self.subject.id, self.subject.parent.id) if isinstance(self.subject, Stage) else (self.subject.id,)
+        above = (self.subject.parent.id,) if isinstance(self.subject, Stage) else ()
+        return (self.subject.id, *above)
 
     @property
     def gpus(self) -> int:
-        """What the work needs here: neither encoding nor preparing nor scoring needs one."""
-        if self.kind in ("encode", "prepare", "score", "judge"):
-            return 0
-        return (self.subject.model if isinstance(self.subject, Stage) else self.subject).gpus
+        """How many it uses."""
+        return self.subject.model.gpus if KINDS[self.kind].gpus else 0
 
     @property
     def steps(self) -> int:
         """Length of the work in optimizer steps; other work counts as one."""
-        return self.subject.steps if self.kind == "train" and isinstance(self.subject, Stage) else 1
+        return self.stage.steps if self.stage else 1
 
 
 def claim_folder(job: Job, folder: Path) -> Path:
-    """Where a job's claim lies: the folder of its subject, or one in it for those that only read the model."""
-    return folder if job.makes_model else folder / job.kind
+    """Where a job's claim lies, in its subject's folder."""
+    return KINDS[job.kind].claim_folder(folder)
 
 
-def missing(
-    plan: Plan, states: Mapping[str, State], root: str, execution: Execution, read_from: Sequence[str] = ()
-) -> list[Job]:
-    """Everything of the plan that is not done, as jobs, parents first."""
-    others = tuple(read_from)
-    lacking = _lacking(plan, states)
-    to_make = _to_make(plan, states, lacking)
-    jobs: list[Job] = []
-    makers: dict[str, str] = {}  # subject id -> the job that makes it
-    for subject in plan.subjects:
-        above = makers.get(subject.parent.id, "") if isinstance(subject, Stage) else ""
-        if subject.id in to_make:
-            kind: Kind = "train" if isinstance(subject, Stage) else "prepare"
-            jobs.append(Job(kind, root, subject, _on(execution, subject), (), above, others))
-            makers[subject.id] = jobs[-1].id
-    for subject in plan.subjects:
-        if generations := lacking.get(subject.id):
-            above, unanswered = "", tuple(g for g in generations if states[g.id].state != "done")
-            if unanswered:
-                jobs.append(Job("generate", root, subject, execution, unanswered, makers.get(subject.id, ""), others))
-                above = jobs[-1].id
-            of: tuple[tuple[Kind, bool], ...] = (("score", False), ("judge", True))  # only judges need a network
-            for kind, judged in of:
-                wanted = tuple(g for g in generations if (g.benchmark.judge is not None) == judged)
-                if wanted:
-                    jobs.append(Job(kind, root, subject, execution, wanted, above, others))
+def missing(survey: Survey, executions: Executions) -> list[Job]:
+    """Everything of a plan that is not done, as jobs, parents first."""
+    unscored = _unscored(survey)
+    to_make = _to_make(survey, unscored)
+    jobs = [_making(subject, survey, executions, to_make) for subject in survey.plan.subjects if subject.id in to_make]
+    for subject in survey.plan.subjects:
+        jobs += _evaluating(subject, unscored.get(subject.id, []), survey, executions, to_make)
     return jobs
 
 
-def _on(execution: Execution, subject: Subject) -> Execution:
-    """One process for each GPU that the model asks for."""
-    model = subject.model if isinstance(subject, Stage) else subject
-    return replace(execution, processes=max(model.gpus, execution.processes))
+def _making(subject: Subject, survey: Survey, executions: Executions, to_make: Collection[str]) -> Job:
+    """The job that makes a subject's weights; a stage is trained by a process for each GPU that its model asks for."""
+    root, read_from = _roots(survey.store)
+    if not isinstance(subject, Stage):
+        return Job("prepare", root, subject, read_from=read_from)
+    execution = replace(executions.train, processes=max(subject.model.gpus, executions.train.processes))
+    parent = maker(subject.parent) if subject.parent.id in to_make else ""
+    return Job("train", root, subject, execution, parent=parent, read_from=read_from)
 
 
-def _lacking(plan: Plan, states: Mapping[str, State]) -> dict[str, list[Generation]]:
+def _evaluating(
+    subject: Subject,
+    generations: Sequence[Generation],
+    survey: Survey,
+    executions: Executions,
+    to_make: Collection[str],
+) -> Iterator[Job]:
+    """The jobs that make a subject's scores of some generations: those that are not there are answered first."""
+    root, read_from = _roots(survey.store)
+    unanswered = tuple(g for g in generations if survey.states[g.id].state != "done")
+    answers = ""
+    if unanswered:
+        parent = maker(subject) if subject.id in to_make else ""
+        job = Job("generate", root, subject, executions.answer, unanswered, parent, read_from)
+        answers = job.id
+        yield job
+    for kind in ("score", "judge"):  # a judge is asked over the network, which other scoring does without
+        if wanted := tuple(g for g in generations if (g.benchmark.judge is not None) == KINDS[kind].network):
+            yield Job(kind, root, subject, executions.score, wanted, answers, read_from)
+
+
+def _roots(store: Store) -> tuple[str, tuple[str, ...]]:
+    """A store's folder and those of the stores that it reads from, as they mean the same on another machine."""
+    return str(store.root.absolute()), tuple(str(other.root.absolute()) for other in store.others)
+
+
+def _unscored(survey: Survey) -> dict[str, list[Generation]]:
     """By subject, the generations whose scores are not done."""
-    found: dict[str, list[Generation]] = {}
-    for generation in plan.generations:
-        if states[score_of(generation).id].state != "done":
-            found.setdefault(generation.subject.id, []).append(generation)
-    return found
+    unscored: dict[str, list[Generation]] = {}
+    for generation in survey.plan.generations:
+        if survey.states[score_of(generation).id].state != "done":
+            unscored.setdefault(generation.subject.id, []).append(generation)
+    return unscored
 
 
-def _to_make(plan: Plan, states: Mapping[str, State], lacking: Mapping[str, list[Generation]]) -> set[str]:
+def _to_make(survey: Survey, unscored: Mapping[str, list[Generation]]) -> set[str]:
     """Subjects that must be made: those without a record, and those whose purged weights something still needs.
 
     A score that is made from a kept generation needs no weights.
     """
     make: set[str] = set()
-    needed = {key for key, found in lacking.items() if any(states[g.id].state != "done" for g in found)}
-    for stage in reversed(plan.stages):
+    states = survey.states
+    needed = {key for key, asked in unscored.items() if any(states[g.id].state != "done" for g in asked)}
+    for stage in reversed(survey.plan.stages):
         state = states[stage.id].state
         if state != "done" and (state != "weights gone" or stage.id in needed):
             make.add(stage.id)
             needed.add(stage.parent.id)
-    for model in plan.models:
+    for model in survey.plan.models:
         if model.initialised and states[model.id].state != "done" and model.id in needed:
             make.add(model.id)
     return make
@@ -178,22 +203,20 @@ def encode_first(jobs: Sequence[Job], lacking: Sequence[tuple[Job, Encoding]]) -
 
     waiting, first = {top(job).id for job, _ in lacking}, lacking[0][0]
     encodings = tuple({encoding.key or encoding: encoding for _, encoding in lacking}.values())
-    made = Job(
-        "encode", first.root, encodings[0].model, first.execution, read_from=first.read_from, encodings=encodings
-    )
+    made = Job("encode", first.root, encodings[0].model, read_from=first.read_from, encodings=encodings)
     return [made, *(replace(job, parent=made.id) if job.id in waiting else job for job in jobs)]
 
 
 def urgency(jobs: list[Job]) -> dict[str, int]:
     """Steps on the longest chain that starts with each job, so that long chains start first."""
-    below: dict[str, int] = {}
-    found: dict[str, int] = {}
+    below: dict[str, int] = {}  # the longest chain under each job
+    steps: dict[str, int] = {}
     for job in reversed(jobs):  # children before parents
-        found[job.id] = job.steps + below.get(job.id, 0)
-        below[job.parent] = max(below.get(job.parent, 0), found[job.id])
-    return found
+        steps[job.id] = job.steps + below.get(job.id, 0)
+        below[job.parent] = max(below.get(job.parent, 0), steps[job.id])
+    return steps
 
 
 def maker(subject: Subject) -> str:
     """The id of the job that makes a subject's weights."""
-    return f"{'train' if isinstance(subject, Stage) else 'prepare'}-{subject.id}"
+    return f"{'train' if subject.chain else 'prepare'}-{subject.id}"

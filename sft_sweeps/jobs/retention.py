@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sft_sweeps.errors import RequestError, SweepError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.plan.build import Plan
@@ -130,10 +130,10 @@ def _needed(plan: Plan, store: Store) -> set[str]:
     """Ids of the subjects whose weights what is missing of a plan will be made from, or which are to be made."""
     fresh = Store(store.root, [other.root for other in store.others])  # its listing of folders is of this moment
     needed: set[str] = set()
-    for job in missing(plan, survey(plan, fresh), str(store.root), Execution()):
+    for job in missing(survey(plan, fresh), Executions()):
         needed.add(job.subject.id)
-        if isinstance(job.subject, Stage) and job.kind == "train":
-            needed.add(job.subject.parent.id)
+        if job.stage:
+            needed.add(job.stage.parent.id)
     return needed
 
 

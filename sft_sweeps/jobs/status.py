@@ -1,7 +1,7 @@
-"""Where every job of a sweep stands: by its record, else by Slurm's queue, else by its own last word or the accounts.
+"""The status of every job of a sweep: by its record, else by Slurm's queue, else by its own failure or the accounting.
 
 The queue is asked before the records are read, so that a job which ends meanwhile is found done and not lost. Slurm is
-asked once for each owner of jobs, its accounts once, and only for jobs that have gone without a word.
+asked once for each owner of jobs, its accounting once, and only about jobs that left no reason.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,16 @@ from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts, submissions
 from sft_sweeps.jobs.job import maker
+from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.jobs.submissions import Submitted
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Past, Queue
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.paths import slurm_log, worker_log
+from sft_sweeps.store.paths import slurm_log
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import resume_step, survey
+from sft_sweeps.store.survey import Survey, resume_step, survey
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 ACTIVE = ("running", "pending", "requeued", "unknown")
@@ -46,6 +48,14 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
+class SweepStatus:
+    """A sweep at one moment: the states of all items of its plan, and the status of all its jobs, by id."""
+
+    states: Mapping[str, State]
+    jobs: Mapping[str, JobStatus]
+
+
+@dataclass(frozen=True)
 class PlannedJob:
     """A job that a plan may need, whether it was submitted or not; `parent` is a job's id."""
 
@@ -59,176 +69,210 @@ class PlannedJob:
         return f"{self.kind}-{self.subject.id}"
 
 
-class SweepStatus:
-    """One look at a sweep: the states of its items (`states`) and the standing of its jobs (`jobs`), by id."""
+@dataclass(frozen=True)
+class Evidence:
+    """What the status of jobs is judged by: the queue, the records, and what the sweep in `folder` submitted."""
 
-    def __init__(self, plan: Plan, store: Store, folder: Path) -> None:
-        self.plan, self.store, self.folder = plan, store, folder
-        self.submitted, self.taken_back = submissions.latest(folder), submissions.cancelled(folder)
-        self.queue = Queue()
-        for owner in {submitted.owner for submitted in self.submitted.values()}:
-            self.queue.reachable(owner)
-        self.states = survey(plan, store, self.queue)
-        self.jobs: dict[str, JobStatus] = {}
-        works = list(self._works())
-        gone = [work for work in works if not self._stands(work)]
-        past = queue.history(self.submitted[work.id].number for work in gone if not self._listed(work))
-        for work in gone:
-            self.jobs[work.id] = self._ended(work, past)
+    folder: Path
+    queue: Queue
+    survey: Survey
+    submitted: Mapping[str, Submitted]  # by the job's id
+    cancelled: Mapping[str, str]  # who cancelled a job and when, by its number
 
-    def _works(self) -> Iterator[PlannedJob]:
-        """Parents first; of the jobs that answer and score, those that were submitted."""
-        lacking, first = self._lacking(), self._encoding()
-        top = first.id if first else ""
-        if first:
-            yield first
-        for subject in self.plan.subjects:
-            if isinstance(subject, Stage):
-                made = isinstance(subject.parent, Stage) or subject.parent.initialised
-                yield PlannedJob("train", subject, self.states[subject.id], maker(subject.parent) if made else top)
-            elif subject.initialised:
-                yield PlannedJob("prepare", subject, self.states[subject.id], top)
-            above = maker(subject)
-            for kind in ("generate", "score", "judge"):
-                if f"{kind}-{subject.id}" in self.submitted:
-                    state = State("missing" if (kind, subject.id) in lacking else "done")
-                    yield PlannedJob(kind, subject, state, above)
-                    above = f"{kind}-{subject.id}" if kind == "generate" else above
+    def subject_folder(self, job: PlannedJob) -> Path:
+        return self.survey.store.folder(job.subject)
 
-    def _encoding(self) -> PlannedJob | None:
-        """The job that encodes the sweep's sources, as it was last frozen; done when all of them are on the shelf."""
-        files = sorted((self.folder / "jobs").glob("encode-*.json"), key=lambda path: path.stat().st_mtime)
-        subjects = {subject.id: subject for subject in self.plan.subjects}
-        subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
-        if subject is None:
-            return None
-        work = PlannedJob("encode", subject, State("missing"), "")
-        encodings = (read_json(files[-1]) or {})["encodings"]
-        if all(encoded_folder(encoding["key"], self.store.roots) for encoding in encodings):
-            return replace(work, state=State("done"))
-        if claim := holder(self.store.folder(subject) / work.kind, self.queue):
-            return replace(work, state=State("running", f"by {claim.sweep}: {claim.who}"))
-        said = self._failure(work)
-        return replace(work, state=State("failed", said)) if said else work
+    def listed(self, job: PlannedJob) -> Entry | None:
+        """The entry of a submitted job in the queue, ended or not."""
+        return submissions.listed(self.submitted[job.id], self.queue)
 
-    def _lacking(self) -> set[tuple[str, str]]:
-        """Kinds and subjects of what is not yet answered or scored."""
-        found = set()
-        for generation, score in zip(self.plan.generations, self.plan.scores, strict=True):
-            if self.states[score.id].state != "done":
-                found.add(("judge" if generation.benchmark.judge else "score", generation.subject.id))
-                if self.states[generation.id].state != "done":
-                    found.add(("generate", generation.subject.id))
-        return found
 
-    def _stands(self, work: PlannedJob) -> bool:
-        """Whether a job's standing follows without a look at what Slurm remembers of ended jobs."""
-        found = work.state.state
-        if found in ("done", "corrupted"):
-            self.jobs[work.id] = JobStatus(found, work.state.why)
-            return True
-        submitted = self.submitted.get(work.id)
-        if submitted and (entry := submissions.alive(submitted, self.queue)):
-            self.jobs[work.id] = self._queued(work, entry, "")
-        elif found == "running":
-            self.jobs[work.id] = self._claimed(work)
-        elif submitted and not self.queue.reachable(submitted.owner):
-            self.jobs[work.id] = JobStatus("unknown", "Slurm does not answer here", submitted.number)
-        elif found in ("failed", "weights gone"):
-            self.jobs[work.id] = JobStatus(found, work.state.why, submitted.number if submitted else "")
-        elif submitted is None:
-            unsubmitted = found == "missing" and self.submitted and not work.state.why.startswith("started")
-            why = "never submitted; launch the sweep again" if unsubmitted else work.state.why
-            blocked = self._unencoded(work) if found == "missing" else ""
-            self.jobs[work.id] = JobStatus(found, blocked or why)
-        return work.id in self.jobs
+def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
+    """The status of the sweep in `folder` now; asks Slurm."""
+    evidence = _gather(plan, store, folder)
+    statuses: dict[str, JobStatus] = {}
+    planned = list(_planned(evidence))
+    for job in planned:
+        if status := _present(job, evidence, statuses):
+            statuses[job.id] = status
+    ended = [job for job in planned if job.id not in statuses]
+    past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
+    for job in ended:
+        statuses[job.id] = _ended(job, evidence, statuses, past)
+    return SweepStatus(evidence.survey.states, statuses)
 
-    def _unencoded(self, work: PlannedJob) -> str:
-        """Why a job cannot start without the sources of its sweep; empty where they are there."""
-        parent = self.jobs.get(work.parent)
-        if parent is None or parent.state not in BROKEN:
-            return ""
-        if work.parent.startswith("encode-"):
-            return f"its parent {work.parent} {_fate(parent)}"
-        return parent.why if parent.why.startswith("its parent encode-") else ""
 
-    def _queued(self, work: PlannedJob, entry: Entry, sweep: str) -> JobStatus:
-        """The standing of a job that the queue lists as alive; `sweep` is named where it is another one's."""
-        whose = f"for sweep {sweep}: " if sweep else ""
-        if entry.state not in QUEUED:
-            slow = "" if entry.state == "RUNNING" else f" ({entry.state.lower()})"
-            where = f"on {entry.nodes}" if entry.nodes else "starting"
-            return JobStatus("running", f"{whose}{where}{slow}", entry.job, entry.reason)
-        folder, words = self.store.folder(work.subject), reasons.waiting(entry.reason)
-        if work.kind not in ("train", "prepare") or not (folder / attempts.ATTEMPTS).is_file():
-            return JobStatus("pending", f"{whose}{words}", entry.job, entry.reason)
-        step = resume_step(folder)
-        saved = f"resume state at step {step:,}" if step else "nothing saved yet"
-        return JobStatus("requeued", f"{whose}{saved}; {words}", entry.job, entry.reason)
+def _gather(plan: Plan, store: Store, folder: Path) -> Evidence:
+    slurm, submitted = Queue(), submissions.latest(folder)
+    for owner in {job.owner for job in submitted.values()}:
+        slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
+    return Evidence(folder, slurm, survey(plan, store, slurm), submitted, submissions.cancelled(folder))
 
-    def _claimed(self, work: PlannedJob) -> JobStatus:
-        """The standing of a folder that a process of this sweep, or any of another sweep, has claimed."""
-        claim = holder(self.store.folder(work.subject), self.queue)
-        if claim is None or not claim.call:
-            return JobStatus("running", work.state.why)
-        other = "" if claim.sweep == self.folder.name else claim.sweep
-        entry = self.queue.entry(claim.job, claim.owner) if claim.job else None
-        if entry and entry.alive:
-            return self._queued(work, entry, other)
-        words = "Slurm does not answer here" if claim.job else "being submitted"
-        return JobStatus("unknown" if claim.job else "pending", words, claim.job)
 
-    def _listed(self, work: PlannedJob) -> Entry | None:
-        return submissions.listed(self.submitted[work.id], self.queue)
+def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
+    """Parents first; of the jobs that answer and score, those that were submitted."""
+    plan, states = evidence.survey.plan, evidence.survey.states
+    encoding, unfinished = _encoding(evidence), _unfinished(evidence.survey)
+    encodes = encoding.id if encoding else ""
+    if encoding:
+        yield encoding
+    for subject in plan.subjects:
+        if isinstance(subject, Stage):
+            above = maker(subject.parent) if subject.parent.made else encodes
+            yield PlannedJob("train", subject, states[subject.id], above)
+        elif subject.made:
+            yield PlannedJob("prepare", subject, states[subject.id], encodes)
+        parent = maker(subject)
+        for kind in (kind.name for kind in KINDS.values() if kind.evaluates):
+            if f"{kind}-{subject.id}" in evidence.submitted:
+                state = State("missing" if (kind, subject.id) in unfinished else "done")
+                yield PlannedJob(kind, subject, state, parent)
+                parent = f"{kind}-{subject.id}" if kind == "generate" else parent
 
-    def _ended(self, work: PlannedJob, past: Mapping[str, Past] | None) -> JobStatus:
-        """The standing of a job that is neither done nor in the queue and left no word about a failure of its own."""
-        number, entry = self.submitted[work.id].number, self._listed(work)
-        known = (past or {}).get(number)
-        state = entry.state if entry else known.state if known else ""
-        if state in ("", "CANCELLED"):
-            if by := self.taken_back.get(number):
-                return JobStatus("cancelled", f"{by}{self._saved(work)}", number)
-            parent = self.jobs.get(work.parent)
-            if parent and parent.state in BROKEN:
-                return JobStatus("cancelled", f"its parent {work.parent} {_fate(parent)}", number)
-        if said := self._failure(work):
-            return JobStatus("failed", said, number)
-        if state:
-            words = reasons.ended(state, known.exit_code if known and not entry else "")
-            found = "cancelled" if state == "CANCELLED" else "failed"
-            return JobStatus(found, f"{words}{self._saved(work)}; {self._log(work)}", number, state)
-        accounts = "this cluster keeps no accounts" if past is None else "its accounts do not know it"
-        return JobStatus(
-            "failed",
-            f"its job {number} is no longer in the queue, and {accounts}: killed, cancelled or out of time"
-            f"{self._saved(work)}; {self._log(work)}",
-            number,
-        )
 
-    def _failure(self, work: PlannedJob) -> str:
-        """What a job that answers or scores said when it failed (a stage's own word is among its states)."""
-        folder = self.store.folder(work.subject)
-        for path in (folder / "failure.json", *folder.glob("*/failure.json")):
-            try:
-                said = read_json(path) or {}
-            except (ValueError, OSError):
-                continue
-            if said.get("job") == work.id:
-                return str(said.get("reason", ""))
+def _unfinished(survey: Survey) -> set[tuple[str, str]]:
+    """Kinds of jobs and ids of subjects for what is not yet answered or scored."""
+    unfinished = set()
+    for generation, score in zip(survey.plan.generations, survey.plan.scores, strict=True):
+        if survey.states[score.id].state != "done":
+            unfinished.add(("judge" if generation.benchmark.judge else "score", generation.subject.id))
+            if survey.states[generation.id].state != "done":
+                unfinished.add(("generate", generation.subject.id))
+    return unfinished
+
+
+def _encoding(evidence: Evidence) -> PlannedJob | None:
+    """The job that encodes the sweep's sources, as it was last frozen; done when every source is encoded."""
+    files = sorted((evidence.folder / "jobs").glob("encode-*.json"), key=lambda path: path.stat().st_mtime)
+    subjects = {subject.id: subject for subject in evidence.survey.plan.subjects}
+    subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
+    if subject is None:
+        return None
+    job = PlannedJob("encode", subject, State("missing"), "")
+    encodings = (read_json(files[-1]) or {})["encodings"]
+    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in encodings):
+        return replace(job, state=State("done"))
+    if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
+        return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))
+    failure = _failure(job, evidence)
+    return replace(job, state=State("failed", failure)) if failure else job
+
+
+def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus]) -> JobStatus | None:
+    """The status of a job by its record, the queue or its claim; None for one that was submitted and has ended."""
+    state, why = job.state.state, job.state.why
+    if state in ("done", "corrupted"):
+        return JobStatus(state, why)
+    submitted = evidence.submitted.get(job.id)
+    if submitted and (entry := submissions.alive(submitted, evidence.queue)):
+        return _queued(job, evidence, entry)
+    if state == "running":
+        return _claimed(job, evidence)
+    if submitted and not evidence.queue.reachable(submitted.owner):
+        return JobStatus("unknown", "Slurm does not answer here", submitted.number)
+    if state in ("failed", "weights gone"):
+        return JobStatus(state, why, submitted.number if submitted else "")
+    return None if submitted else _unsubmitted(job, evidence, statuses)
+
+
+def _unsubmitted(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus]) -> JobStatus:
+    """The status of a job that nobody submitted."""
+    state, why = job.state.state, job.state.why
+    if state == "missing":
+        if evidence.submitted and not why.startswith("started"):
+            why = "never submitted; launch the sweep again"
+        why = _unencoded(job, statuses) or why
+    return JobStatus(state, why)
+
+
+def _unencoded(job: PlannedJob, statuses: Mapping[str, JobStatus]) -> str:
+    """Why a job cannot start without the encoded sources of its sweep; empty where they are there."""
+    parent = statuses.get(job.parent)
+    if parent is None or parent.state not in BROKEN:
         return ""
-
-    def _saved(self, work: PlannedJob) -> str:
-        step = resume_step(self.store.folder(work.subject)) if work.kind == "train" else 0
-        return f"; resume state at step {step:,}" if step else ""
-
-    def _log(self, work: PlannedJob) -> str:
-        """Where the worker's log is, or Slurm's of the job where the worker did not come to write one."""
-        number = self.submitted[work.id].number
-        kept = [slurm_log(self.folder, number, stream=stream) for stream in ("err", "out")]
-        logs = [worker_log(self.store.folder(work.subject), work.kind), *kept]
-        return next((f"log: {log}" for log in logs if log.is_file() and log.stat().st_size), "it left no log")
+    if job.parent.startswith("encode-"):
+        return _after(job.parent, parent)
+    return parent.why if parent.why.startswith("its parent encode-") else ""
 
 
-def _fate(parent: JobStatus) -> str:
-    return {"failed": "failed", "cancelled": "was cancelled"}.get(parent.state, "is not done")
+def _queued(job: PlannedJob, evidence: Evidence, entry: Entry, other: str = "") -> JobStatus:
+    """The status of a job that the queue lists as alive; `other` names the sweep where it is not this one."""
+    whose = f"for sweep {other}: " if other else ""
+    if entry.state not in QUEUED:
+        ending = "" if entry.state == "RUNNING" else f" ({entry.state.lower()})"
+        where = f"on {entry.nodes}" if entry.nodes else "starting"
+        return JobStatus("running", f"{whose}{where}{ending}", entry.job, entry.reason)
+    folder, waits = evidence.subject_folder(job), reasons.waiting(entry.reason)
+    if not KINDS[job.kind].makes_model or not (folder / attempts.ATTEMPTS).is_file():
+        return JobStatus("pending", f"{whose}{waits}", entry.job, entry.reason)
+    step = resume_step(folder)
+    saved = f"resume state at step {step:,}" if step else "nothing saved yet"
+    return JobStatus("requeued", f"{whose}{saved}; {waits}", entry.job, entry.reason)
+
+
+def _claimed(job: PlannedJob, evidence: Evidence) -> JobStatus:
+    """The status of a job whose folder a process of this sweep, or any job of another sweep, has claimed."""
+    claim = holder(evidence.subject_folder(job), evidence.queue)
+    if claim is None or not claim.call:
+        return JobStatus("running", job.state.why)
+    entry = evidence.queue.entry(claim.job, claim.owner) if claim.job else None
+    if entry and entry.alive:
+        return _queued(job, evidence, entry, "" if claim.sweep == evidence.folder.name else claim.sweep)
+    why = "Slurm does not answer here" if claim.job else "being submitted"
+    return JobStatus("unknown" if claim.job else "pending", why, claim.job)
+
+
+def _ended(
+    job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus], past: Mapping[str, Past] | None
+) -> JobStatus:
+    """The status of a job that is neither done nor in the queue; `past`: what the accounting knows, if there is one."""
+    number, entry = evidence.submitted[job.id].number, evidence.listed(job)
+    known = (past or {}).get(number)
+    state = entry.state if entry else known.state if known else ""
+    if state in ("", "CANCELLED"):
+        if cancelled := evidence.cancelled.get(number):
+            return JobStatus("cancelled", f"{cancelled}{_saved(job, evidence)}", number)
+        parent = statuses.get(job.parent)
+        if parent and parent.state in BROKEN:
+            return JobStatus("cancelled", _after(job.parent, parent), number)
+    if failure := _failure(job, evidence):
+        return JobStatus("failed", failure, number)
+    rest = f"{_saved(job, evidence)}; {_log(job, evidence)}"
+    if state:
+        how = reasons.ended(state, known.exit_code if known and not entry else "")
+        return JobStatus("cancelled" if state == "CANCELLED" else "failed", f"{how}{rest}", number, state)
+    accounting = "this cluster keeps no accounts" if past is None else "its accounts do not know it"
+    how = f"its job {number} is no longer in the queue, and {accounting}: killed, cancelled or out of time"
+    return JobStatus("failed", f"{how}{rest}", number)
+
+
+def _failure(job: PlannedJob, evidence: Evidence) -> str:
+    """The reason that a job of this sweep left when it failed; empty where it left none."""
+    folder = evidence.subject_folder(job)
+    for path in (folder / "failure.json", *folder.glob("*/failure.json")):
+        try:
+            failure = read_json(path) or {}
+        except (ValueError, OSError):
+            continue
+        if failure.get("job") == job.id:
+            return str(failure.get("reason", ""))
+    return ""
+
+
+def _saved(job: PlannedJob, evidence: Evidence) -> str:
+    step = resume_step(evidence.subject_folder(job)) if job.kind == "train" else 0
+    return f"; resume state at step {step:,}" if step else ""
+
+
+def _log(job: PlannedJob, evidence: Evidence) -> str:
+    """Where the worker's log is, or Slurm's of the job where the worker did not get as far as writing one."""
+    number = evidence.submitted[job.id].number
+    slurms = [slurm_log(evidence.folder, number, stream=stream) for stream in ("err", "out")]
+    logs = [KINDS[job.kind].log(evidence.subject_folder(job)), *slurms]
+    return next((f"log: {log}" for log in logs if log.is_file() and log.stat().st_size), "it left no log")
+
+
+def _after(job: str, status: JobStatus) -> str:
+    """Why a job cannot start whose parent has that status."""
+    how = {"failed": "failed", "cancelled": "was cancelled"}.get(status.state, "is not done")
+    return f"its parent {job} {how}"

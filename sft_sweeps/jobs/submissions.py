@@ -1,4 +1,4 @@
-"""What a sweep gave to Slurm: its `sbatch` calls, the jobs' numbers, and which of them a user took back.
+"""What a sweep submitted to Slurm: its `sbatch` calls, the jobs' numbers, and which of them a user cancelled.
 
 The launcher appends a line for each call; a later line of the same job supersedes an earlier one. A number alone proves
 nothing, for Slurm gives numbers away again: a job in the queue is ours when it bears the call's name.
@@ -62,13 +62,13 @@ def listed(submitted: Submitted, queue: Queue) -> Entry | None:
     return entry if entry and entry.name == submitted.call else None
 
 
-def claimed_places(folder: Path) -> list[Path]:
+def claimed_folders(folder: Path) -> list[Path]:
     """A subject's folder, and those in it that jobs which answer or score have claimed."""
     return [folder, *sorted({path.parent for path in folder.glob("*/claim-*.json")})]
 
 
 def note_cancelled(sweep: Path, numbers: Iterable[str]) -> None:
-    """Write down who cancelled jobs, which Slurm forgets where it keeps no accounts."""
+    """Write down who cancelled jobs: without accounting, Slurm forgets it."""
     line = {"time": time.strftime("%Y-%m-%d %H:%M"), "by": user(), "numbers": list(numbers)}
     append_line(sweep / CANCELLED, line)
 
@@ -89,11 +89,11 @@ def _lines(path: Path, *keys: str) -> Iterator[dict[str, Any]]:
         return
     for line in text.splitlines():
         try:
-            found = json.loads(line)
+            entry = json.loads(line)
         except ValueError:
             continue
-        if isinstance(found, dict) and all(key in found for key in keys):
-            yield found
+        if isinstance(entry, dict) and all(key in entry for key in keys):
+            yield entry
 
 
 def _owner(path: Path) -> str:

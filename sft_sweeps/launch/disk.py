@@ -58,33 +58,31 @@ class DiskNeed:
 
 
 def room(root: Path) -> DiskRoom:
-    """How much a store may still take: what its file system has free, or less by a quota."""
-    place = nearest_existing(root)
-    free = DiskRoom(shutil.disk_usage(place).free / 1e9, "its file system")
-    return min((free, *_quotas(place)), key=lambda found: found.gb)
+    """How much a store may still take: what its file system has free, or less where a quota leaves less."""
+    folder = nearest_existing(root)
+    free = DiskRoom(shutil.disk_usage(folder).free / 1e9, "its file system")
+    return min((free, *_quotas(folder)), key=lambda room: room.gb)
 
 
-def _quotas(place: Path) -> Iterator[DiskRoom]:
-    """What the quotas leave to this user, and to the group whose files new ones in a place will be."""
-    found = place.stat()
-    group = found.st_gid if found.st_mode & stat.S_ISGID else os.getegid()
-    mine = {"u": os.getuid(), "g": group}
-    mount = str(_mount(place))
-    for option, number in mine.items():
-        yield from _read(_answer("lfs", "quota", f"-{option}", str(number), mount), mine)
+def _quotas(folder: Path) -> Iterator[DiskRoom]:
+    """What the quotas leave to this user, and to the group that new files in the folder will belong to."""
+    status = folder.stat()
+    group = status.st_gid if status.st_mode & stat.S_ISGID else os.getegid()
+    ids = {"u": os.getuid(), "g": group}
+    mount = str(_mount(folder))
+    for option, number in ids.items():
+        yield from _parse_quotas(_output_of("lfs", "quota", f"-{option}", str(number), mount), ids)
     # -p: a column for the grace time, whatever it holds; -w: one line for each file system.
-    yield from _read(_answer("quota", "-w", "-p", "-u", "-g", "-f", mount), mine)
+    yield from _parse_quotas(_output_of("quota", "-w", "-p", "-u", "-g", "-f", mount), ids)
 
 
-def _mount(place: Path) -> Path:
-    place = place.resolve()
-    while not place.is_mount():
-        place = place.parent
-    return place
+def _mount(folder: Path) -> Path:
+    """The root of the file system that holds a folder."""
+    return next(one for one in (folder.resolve(), *folder.resolve().parents) if one.is_mount())
 
 
-def _answer(*command: str) -> str:
-    """What a command prints; nothing where it is absent or silent. Its status says whether a quota is exceeded."""
+def _output_of(*command: str) -> str:
+    """What a command prints, whatever its status (which says whether a quota is exceeded); "" where it is absent."""
     try:
         done = subprocess.run(
             command,
@@ -101,22 +99,22 @@ def _answer(*command: str) -> str:
     return done.stdout
 
 
-def _read(text: str, mine: dict[str, int]) -> Iterator[DiskRoom]:
-    """What is left under each limit of the users and groups that are asked for."""
-    owner = ""
+def _parse_quotas(text: str, ids: dict[str, int]) -> Iterator[DiskRoom]:
+    """What is left under each limit of the user (`u`) and the group (`g`) of these ids, in a quota command's output."""
+    owner = ""  # whose limits the lines list: empty for others' than these ids
     for line in _whole_lines(text):
         if head := OWNER.match(line):
             kind = head[1][0]
-            owner = f"the quota of {'user' if kind == 'u' else 'group'} {head[2]}" if mine[kind] == int(head[3]) else ""
-        elif owner and (found := USAGE.search(line)):
-            used, *limits = (int(number) * BLOCK / 1e9 for number in found.groups())
+            owner = f"the quota of {'user' if kind == 'u' else 'group'} {head[2]}" if ids[kind] == int(head[3]) else ""
+        elif owner and (usage := USAGE.search(line)):
+            used, *limits = (int(number) * BLOCK / 1e9 for number in usage.groups())
             # Above the soft limit writing fails some days later, and a sweep takes days.
             if set_limits := [limit for limit in limits if limit]:
                 yield DiskRoom(min(set_limits) - used, owner)
 
 
 def _whole_lines(text: str) -> Iterator[str]:
-    """Lines; `lfs` breaks one after a long name."""
+    """The lines; one that `lfs` broke after a long file system name is joined again."""
     name = ""
     for line in text.splitlines():
         if line.strip().startswith("/") and len(line.split()) == 1:
@@ -126,15 +124,15 @@ def _whole_lines(text: str) -> Iterator[str]:
             name = ""
 
 
-def needed(stages: Sequence[Stage], ends: Collection[str], use: DiskPolicy, keep: int) -> DiskNeed:
+def needed(stages: Sequence[Stage], final: Collection[str], policy: DiskPolicy, keep: int) -> DiskNeed:
     """What training the stages will need.
 
     All the children of a stage can run at the same time, but never a stage and its child: so at most as many as there
-    are ends of chains, and at most `use.at_once`. Each has `keep` resume states and one that is being written. Where
-    models are freed, a chain keeps one at a time, and those in which runs end (`ends`, ids).
+    are stages without children, and at most `policy.at_once`. Each has `keep` resume states and one that is being
+    written. Where models are freed, a chain keeps one at a time, and those in which runs end (`final`, ids).
     """
     parents = {stage.parent.id for stage in stages}
     tips = [stage for stage in stages if stage.id not in parents]
-    kept = [s for s in stages if use.retention == "all" or s.id not in parents or s.id in ends]
-    running = sorted((cost.resume_gb(stage.model.shape) for stage in tips), reverse=True)[: use.at_once]
+    kept = [s for s in stages if policy.retention == "all" or s.id not in parents or s.id in final]
+    running = sorted((cost.resume_gb(stage.model.shape) for stage in tips), reverse=True)[: policy.at_once]
     return DiskNeed(len(kept), sum(map(cost.model_gb, kept)), len(running), keep + 1, (keep + 1) * sum(running))

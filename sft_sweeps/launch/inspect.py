@@ -9,11 +9,11 @@ inspect.benchmarks=FOLDER  test items that are looked for in the sources
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,7 +26,8 @@ from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.read import RowFilter, RowResult, reader_of, stream, whole
+from sft_sweeps.data.read import RowResult, reader_of, stream, unsplit
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
@@ -41,27 +42,27 @@ Write = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Inspection:
-    """One tokenizer and recipe to look through, and where what is seen goes."""
+    """A point's tokenizer and recipe to encode with, and where what is seen goes."""
 
     request: Request
-    tokenizer: Path
+    tokenizer: Path  # a folder
     store: Store
     config: Config
     write: Write
     out: Console
 
     def encoder(self, bug_compatible: bool) -> Encoder:
-        """As training has it."""
+        """The encoder that training uses for this model, template and length."""
         recipe = self.request.recipe
         return Encoder(self.tokenizer, recipe.template, recipe.max_length, bug_compatible=bug_compatible)
 
-    def shelf(self, source: Source) -> EncodedSource:
-        """The encoded source, made with a bar of progress where it is not there yet."""
+    def encoded(self, source: Source) -> EncodedSource:
+        """The encoded source, made where the store lacks it."""
         if source.rows_from != "generated" and not Path(source.path).is_file():
-            raise RequestError(missing(source))
+            raise RequestError(_absent(source))
         recipe = self.request.recipe
-        wish = prepare.wanted(source, self.tokenizer, recipe.template, recipe.max_length)
-        return fetched(wish, self.tokenizer, self.store, self.out)
+        key = prepare.encoded_key(source, self.tokenizer, recipe.template, recipe.max_length)
+        return encode_with_progress(key, self.tokenizer, self.store, self.out)
 
 
 def run(requests: Sequence[Request], config: Config, out: Console) -> int:
@@ -71,35 +72,29 @@ def run(requests: Sequence[Request], config: Config, out: Console) -> int:
     with _output(config.inspect.output) as write:
         for request in requests:
             with tokenizer_of(request.model, store) as folder:
-                look = Inspection(request, folder, store, config, write, out)
+                inspection = Inspection(request, folder, store, config, write, out)
                 if config.inspect.input:
-                    _rows(Path(config.inspect.input), look)
+                    _inspect_rows(Path(config.inspect.input), inspection)
                     return 0
                 for component in request.components:
                     key = (component.source, component.seed, request.model.id, request.recipe.template)
                     if key not in seen:
                         seen.add(key)
-                        _source(component, look)
+                        _inspect_source(component, inspection)
     return 0
 
 
 @contextlib.contextmanager
 def _output(path: str | None) -> Iterator[Write]:
+    """What writes a row to `inspect.output`; does nothing without one."""
     if path is None:
         yield lambda _: None
         return
     try:
         with open(path, "w", encoding="utf-8") as file:
-            yield _writer(file)
+            yield lambda row: print(json.dumps(row), file=file)
     except OSError as error:
         raise RequestError(f"inspect.output={path} cannot be written: {error.strerror}") from error
-
-
-def _writer(file: IO[str]) -> Write:
-    def write(row: dict[str, Any]) -> None:
-        file.write(json.dumps(row) + "\n")
-
-    return write
 
 
 def row_of(encoded: Encoded, name: str, row_id: Any) -> dict[str, Any]:
@@ -114,51 +109,52 @@ def row_of(encoded: Encoded, name: str, row_id: Any) -> dict[str, Any]:
     return {**row, "masked": encoded.reason} if encoded.reason else row
 
 
-def _rows(path: Path, look: Inspection) -> None:
-    """The rows of a file through the code that encodes a source, one by one and without a source's rules."""
-    name, limit = path.name.partition(".")[0], look.config.inspect.limit
-    encoder = look.encoder(look.config.data.bug_compatible)
+def _inspect_rows(path: Path, inspection: Inspection) -> None:
+    """Encode the rows of a file one by one, with the code that encodes a source and without a source's rules."""
+    name, limit = path.name.partition(".")[0], inspection.config.inspect.limit
+    encoder = inspection.encoder(inspection.config.data.bug_compatible)
     source = Source(name, "", "auto", "", "general", 0, bug_compatible=encoder.bug_compatible)
     reader, rows = reader_of(read_rows(path, name), source, path)
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
         row_id = row.value.get("id", index) if isinstance(row.value, dict) else index
-        encoded, reason = _one(reader.outcome(row, index, whole), encoder)
+        encoded, reason = _encode_row(reader.result(row, index, unsplit), encoder)
         if encoded is None:
             counts["dropped"] += 1
-            look.write({"source": name, "id": row_id, "dropped": reason})
+            inspection.write({"source": name, "id": row_id, "dropped": reason})
             continue
         counts["encoded"] += 1
-        look.write(row_of(encoded, name, row_id))
+        inspection.write(row_of(encoded, name, row_id))
         if counts["encoded"] <= limit:
-            _show(encoded, str(row_id), encoder, look.out)
-    look.out.print(f"{path}: {counts['encoded']:,} rows encoded, {counts['dropped']:,} dropped")
+            _show(encoded, str(row_id), encoder, inspection.out)
+    inspection.out.print(f"{path}: {counts['encoded']:,} rows encoded, {counts['dropped']:,} dropped")
 
 
-def _one(outcome: RowResult, encoder: Encoder) -> tuple[Encoded | None, str]:
-    for example in outcome.examples:
+def _encode_row(row: RowResult, encoder: Encoder) -> tuple[Encoded | None, str]:
+    """The row's first example, or None with the reason why there is none."""
+    for example in row.examples:
         encoded = next(encoder.encoded([example]))
         return (encoded, "") if encoder.kept(encoded) else (None, encoded.reason)
-    return None, outcome.dropped[0].reason
+    return None, row.dropped[0].reason
 
 
-def _source(component: Component, look: Inspection) -> None:
-    source, config = component.source, look.config
-    shelf = look.shelf(source)
-    statistics(shelf, look.out)
+def _inspect_source(component: Component, inspection: Inspection) -> None:
+    """Statistics, what `bug_compatible` costs, the first examples of the seeded order, benchmark items in the rows."""
+    source, config, out = component.source, inspection.config, inspection.out
+    encoded_source = inspection.encoded(source)
+    statistics(encoded_source, out)
     if source.bug_compatible:
-        _differences(source, shelf, look)
-    encoder = look.encoder(source.bug_compatible)
-    places = shelf.order(component.seed)
-    shown = (one for place in places if encoder.kept(one := shelf.encoded(place)))
-    for encoded in islice(shown, config.inspect.limit):
-        look.write(row_of(encoded, source.name, encoded.id))
-        _show(encoded, encoded.id, encoder, look.out)
-    benchmarks = Path(config.inspect.benchmarks or Path(config.data.folder or look.store.root / "data") / "benchmarks")
-    _contamination(source, benchmarks, look.out)
+        _cost_of_bugs(source, encoded_source, inspection)
+    encoder = inspection.encoder(source.bug_compatible)
+    examples = map(encoded_source.encoded, encoded_source.order(component.seed))
+    for encoded in islice(filter(encoder.kept, examples), config.inspect.limit):
+        inspection.write(row_of(encoded, source.name, encoded.id))
+        _show(encoded, encoded.id, encoder, out)
+    data = Path(config.data.folder or inspection.store.root / "data")
+    _contamination(source, Path(config.inspect.benchmarks or data / "benchmarks"), out)
 
 
-def missing(source: Source) -> str:
+def _absent(source: Source) -> str:
     """What to do about a source whose file is not there."""
     key = f"data.sources.{source.slot}"
     return (
@@ -167,26 +163,26 @@ def missing(source: Source) -> str:
     )
 
 
-def fetched(wish: EncodedKey, tokenizer_folder: Path, store: Store, out: Console) -> EncodedSource:
-    """An encoded source, made with a bar of progress where it is not there yet."""
-    if found := wish.find(store.roots):
-        return found
+def encode_with_progress(key: EncodedKey, tokenizer_folder: Path, store: Store, out: Console) -> EncodedSource:
+    """The encoded source of a key: from the store, or made with a progress bar."""
+    if encoded := key.find(store.roots):
+        return encoded
     with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
-        task = progress.add_task(f"encoding {wish.source.name}", total=wish.source.rows or None)
+        task = progress.add_task(f"encoding {key.source.name}", total=key.source.rows or None)
 
         def show(rows: int) -> None:
             progress.update(task, completed=rows)
 
-        return prepare.get(wish, tokenizer_folder, store.roots, progress=show)
+        return prepare.get(key, tokenizer_folder, store.roots, progress=show)
 
 
-def statistics(shelf: EncodedSource, out: Console) -> None:
-    """What an encoded source holds, and what was left out of it and why."""
-    account = shelf.account
-    table = Table(title=f"{shelf.name}  ({account['content'][:24]}, {account['template']})", title_justify="left")
+def statistics(encoded: EncodedSource, out: Console) -> None:
+    """What an encoded source holds, what was left out of it and why, and how long its examples are."""
+    account = encoded.account
+    table = Table(title=f"{encoded.name}  ({account['content'][:24]}, {account['template']})", title_justify="left")
     for name in ("rows", "examples", "tokens", "supervised", "mean", "longest", "truncated", "masked", "dropped"):
         table.add_column(name, justify="right")
-    count, tokens = len(shelf), account["tokens"]
+    count, tokens = len(encoded), account["tokens"]
     masked, dropped = sum(account["masked"].values()), sum(account["dropped"].values())
     table.add_row(
         *(f"{value:,}" for value in (account["rows"], count, tokens)),
@@ -201,19 +197,24 @@ def statistics(shelf: EncodedSource, out: Console) -> None:
             out.print(f"  {what}: {number:,} {reason}" + (f", e.g. {escape(sample[:100])}" if sample else ""))
     if account["stand_in_for_tags"]:
         out.print("  [yellow]note[/] words and code fences stand in for a tagger's tags here (clean.tags_file)")
-    most = max(account["histogram"].values(), default=0)
-    for length, number in account["histogram"].items():
+    _histogram(account["histogram"], out)
+
+
+def _histogram(counts: Mapping[str, int], out: Console) -> None:
+    """Bars for the numbers of examples by length: a key is the most tokens of its bar."""
+    most = max(counts.values(), default=0)
+    for length, number in counts.items():
         if number:
             bar = "█" * max(1, round(BAR * number / most))
             out.print(f"  up to {int(length):>5,} tokens {number:>8,} {bar}", highlight=False)
 
 
-def _differences(source: Source, faithful: EncodedSource, look: Inspection) -> None:
-    """What `bug_compatible` costs, beside the sound encoding."""
-    sound = look.shelf(replace(source, bug_compatible=False))
+def _cost_of_bugs(source: Source, faithful: EncodedSource, inspection: Inspection) -> None:
+    """What `bug_compatible` costs, beside the encoding without FastChat's bugs."""
+    sound = inspection.encoded(replace(source, bug_compatible=False))
     lost = sound.account["supervised_tokens"] - faithful.account["supervised_tokens"]
     masked = sum(faithful.account["masked"].values())
-    look.out.print(
+    inspection.out.print(
         f"  bug_compatible: {masked:,} of {len(faithful):,} examples are masked wholly; without it there are "
         f"{len(sound):,} examples and {lost:+,} supervised tokens"
     )
@@ -221,10 +222,11 @@ def _differences(source: Source, faithful: EncodedSource, look: Inspection) -> N
 
 def _show(encoded: Encoded, title: str, encoder: Encoder, out: Console) -> None:
     """An example as text; what is supervised is green and in ⟦ ⟧."""
-    learnt = int(encoded.supervised.sum())
+    supervised_tokens = int(encoded.supervised.sum())
     cut = ", truncated" if encoded.truncated else ""
     why = f", nothing is learnt: {encoded.reason}" if encoded.reason else ""
-    out.rule(f"{escape(title)}: {len(encoded.input_ids):,} tokens, {learnt:,} supervised{cut}{why}", align="left")
+    counts = f"{len(encoded.input_ids):,} tokens, {supervised_tokens:,} supervised"
+    out.rule(f"{escape(title)}: {counts}{cut}{why}", align="left")
     text = Text()
     for part, supervised in marked(encoded, encoder):
         short = part if len(part) <= 2 * SHOWN else f"{part[:SHOWN]} … {part[-SHOWN:]}"
@@ -235,7 +237,7 @@ def _show(encoded: Encoded, title: str, encoder: Encoder, out: Console) -> None:
 def marked(encoded: Encoded, encoder: Encoder) -> Iterator[tuple[str, bool]]:
     """The text in runs, each with whether it is supervised."""
     ids, flags = encoded.input_ids.tolist(), encoded.supervised.tolist()
-    edges = [0, *(place for place in range(1, len(ids)) if flags[place] != flags[place - 1]), len(ids)]
+    edges = [0, *(index for index in range(1, len(ids)) if flags[index] != flags[index - 1]), len(ids)]
     before = ""
     for start, stop in pairwise(edges):
         text = encoder.text(ids[:stop])
@@ -244,6 +246,7 @@ def marked(encoded: Encoded, encoder: Encoder) -> Iterator[tuple[str, bool]]:
 
 
 def _contamination(source: Source, folder: Path, out: Console) -> None:
+    """The benchmark items that have words in common with rows of the source."""
     if source.rows_from == "generated":
         return
     if not (files := files_in(folder)):

@@ -1,83 +1,44 @@
-"""What a launch has to do: the jobs that are missing, how they run, and what stands in their way."""
+"""What a plan still lacks: the jobs that are missing now, how each would run, and what judging them will cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.config.schema import Config
 from sft_sweeps.jobs.job import Job, missing
-from sft_sweeps.launch import preflight, sources
-from sft_sweeps.launch.disk import DiskPolicy
-from sft_sweeps.launch.local import launcher
-from sft_sweeps.launch.settings import execution_of, with_recompute
-from sft_sweeps.launch.slurm import preflight as preflight_slurm
-from sft_sweeps.launch.slurm import warning
-from sft_sweeps.plan import memory
-from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.launch import sources
+from sft_sweeps.launch.settings import executions_of, with_recompute
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.score.judge_cost import Bill, estimate, with_budget
-from sft_sweeps.slurm import queue
-from sft_sweeps.spec import Stage
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
-
-NOTHING_JUDGED = Bill()
+from sft_sweeps.store.survey import Survey, survey
 
 
 @dataclass(frozen=True)
-class Launch:
-    """What a launch has to do, and how: the missing jobs, and the seconds of warning that each needs to save."""
+class MissingWork:
+    """What the store knows of a plan, the jobs that are missing (parents first), and the bill of judging them."""
 
-    plan: Plan
-    states: Mapping[str, State]
+    survey: Survey
     jobs: Sequence[Job]
-    warnings: Mapping[str, int]
-    store: Store
     config: Config
-    bill: Bill = NOTHING_JUDGED
+    bill: Bill
 
     @property
-    def place(self) -> str:
-        """Where it runs: `local` or `slurm`; `auto` is Slurm where `sbatch` is found."""
-        name = self.config.cluster.name
-        return name if name != "auto" else "slurm" if queue.available() else "local"
+    def plan(self) -> Plan:
+        return self.survey.plan
 
     @property
-    def width(self) -> int:
-        """Processes that run side by side on this machine."""
-        cluster = self.config.cluster
-        return launcher.slots(cluster.jobs, cluster.processes, cluster.threads)
-
-    def problems(self, unfetched: Mapping[str, str]) -> list[str]:
-        """What this machine, and the cluster where it runs on one, cannot do."""
-        cluster, retained = self.config.cluster, self.config.store.retention
-        if self.place == "local":
-            use = DiskPolicy(max(1, self.width // cluster.processes), "cluster.jobs", retained)
-        else:
-            use = DiskPolicy(cluster.max_running, "cluster.max_running", retained)
-        found = preflight.problems(
-            self.plan, self.states, self.jobs, self.store, use, place=self.place, unfetched=unfetched
-        )
-        asked = self.place == "slurm" and self.jobs
-        fits = dict.fromkeys(
-            memory.problem(job.subject, job.execution, cluster.gpu_memory_gb)
-            for job in self.jobs
-            if job.kind == "train" and isinstance(job.subject, Stage)
-        )
-        found += filter(None, (*fits, self.bill.problem()))
-        return [*found, *(preflight_slurm.check(self.jobs, cluster, self.warnings) if asked else ())]
+    def store(self) -> Store:
+        return self.survey.store
 
 
-def prepared(plan: Plan, config: Config) -> Launch:
-    """What is missing of a plan now."""
-    store = Store(config.output_dir, config.store.read_from)
-    states = survey(plan, store)
-    jobs = [with_recompute(job, config) for job in missing_jobs(plan, states, store, config)]
-    bill = estimate(plan, states, store)
-    warnings = warning.warnings(jobs, plan, states, store, config.cluster.signal_seconds)
-    return Launch(plan, states, [with_budget(job, bill) for job in jobs], warnings, store, config, bill)
+def missing_work(plan: Plan, config: Config) -> MissingWork:
+    """What is missing of a plan now, as the store has it."""
+    surveyed = survey(plan, Store(config.output_dir, config.store.read_from))
+    bill = estimate(surveyed)
+    jobs = [with_recompute(job, config) for job in missing_jobs(surveyed, config)]
+    return MissingWork(surveyed, [with_budget(job, bill) for job in jobs], config, bill)
 
 
-def missing_jobs(plan: Plan, states: Mapping[str, State], store: Store, config: Config) -> list[Job]:
-    """The jobs, before which what they need of sources is encoded."""
-    others = [str(other.root.absolute()) for other in store.others]
-    found = missing(plan, states, str(store.root.absolute()), execution_of(config), others)
-    return sources.encoded_first(found, store)
+def missing_jobs(surveyed: Survey, config: Config) -> list[Job]:
+    """The missing jobs, parents first, with the one that encodes their sources before all that need it."""
+    return sources.with_encoding_first(missing(surveyed, executions_of(config)), surveyed.store)

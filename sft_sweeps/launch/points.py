@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sft_sweeps.config.checks import problems
+from sft_sweeps.config import checks
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError, summary
 from sft_sweeps.identity import canonical, digest
+from sft_sweeps.launch import launchers
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.request import Request
 
@@ -15,10 +16,10 @@ GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sand
 
 
 def check(points: Sequence[Point]) -> None:
-    """RequestError with every problem of every point."""
-    found = [(point.name, problems(point.config)) for point in points]
-    if any(texts for _, texts in found):
-        raise RequestError(summary(found))
+    """RequestError with every problem that the text of any point shows, or a key that cannot be swept."""
+    by_point = [(point.name, [*checks.problems(point.config), *launchers.problems(point.config)]) for point in points]
+    if any(texts for _, texts in by_point):
+        raise RequestError(summary(by_point))
     for key in GLOBAL:
         values = {str(getattr(point.config, key)) for point in points}
         if len(values) > 1:
@@ -26,22 +27,22 @@ def check(points: Sequence[Point]) -> None:
 
 
 def requests(points: Sequence[Point]) -> list[tuple[str, Request]]:
-    """Every point's name and exact values; RequestError with what the files of all points show to be wrong."""
-    found: list[tuple[str, Request]] = []
-    wrong: list[tuple[str, list[str]]] = []
+    """Every point's name and exact values; RequestError with everything that their files show to be wrong."""
+    resolved: list[tuple[str, Request]] = []
+    by_point: list[tuple[str, list[str]]] = []
     for point in points:
         try:
-            found.append((point.name, request(point.config)))
-            wrong.append((point.name, []))
+            resolved.append((point.name, request(point.config)))
+            by_point.append((point.name, []))
         except RequestError as error:
-            wrong.append((point.name, [str(error)]))
-    if len(found) < len(points):
-        raise RequestError(summary(wrong))
-    return found
+            by_point.append((point.name, [str(error)]))
+    if len(resolved) < len(points):
+        raise RequestError(summary(by_point))
+    return resolved
 
 
 def check_columns(plan: Plan) -> None:
-    """RequestError where one model would be given two scores of one benchmark, which a table has one column for."""
+    """RequestError where a model would get two scores of one benchmark: a table has one column for each benchmark."""
     protocols: dict[tuple[str, str], str] = {}
     for generation in plan.generations:
         key = (generation.subject.id, generation.benchmark.name)

@@ -14,30 +14,34 @@ from sft_sweeps.terminal import console, say
 
 
 def run(points: Sequence[Point]) -> int:
-    """Exit status of a launch; errors are printed as their message alone."""
+    """Do what `action` asks for; errors are printed as their message alone. The exit status."""
+    err = console(stderr=True)
     try:
-        check(points)
-        config = points[0].config
-        if config.action == "prepare":
-            from sft_sweeps.launch import prepare  # what only this needs
-
-            return prepare.run([point.config for point in points], lambda: [r for _, r in requests(points)], console())
-        asked = requests(points)
-        if config.action == "inspect":
-            from sft_sweeps.launch import inspect  # what only this needs
-
-            return inspect.run([request for _, request in asked], config, console())
-        plan = planning.build(asked)
-        check_columns(plan)
-        if config.action == "plan":
-            return show(plan, config)
-        return launch(plan, points)
+        return _act(points)
     except KeyboardInterrupt:
-        say(console(stderr=True), "interrupted before anything was started")
+        say(err, "interrupted before anything was started")
         return Interrupted.exit_status
     except OSError as error:
-        say(console(stderr=True), f"[red]error[/] {escape(str(error))}; what is done stays done: launch again")
+        say(err, f"[red]error[/] {escape(str(error))}; finished work is kept: launch again")
         return RunError.exit_status
     except SweepError as error:
-        say(console(stderr=True), f"[red]error[/] {escape(str(error))}")
+        say(err, f"[red]error[/] {escape(str(error))}")
         return error.exit_status
+
+
+def _act(points: Sequence[Point]) -> int:
+    check(points)
+    config = points[0].config
+    if config.action == "prepare":
+        from sft_sweeps.launch import prepare  # tokenizers and NumPy, which planning does without
+
+        configs = [point.config for point in points]
+        return prepare.run(configs, lambda: [request for _, request in requests(points)], console())
+    named = requests(points)
+    if config.action == "inspect":
+        from sft_sweeps.launch import inspect  # the same
+
+        return inspect.run([request for _, request in named], config, console())
+    plan = planning.build(named)
+    check_columns(plan)
+    return show(plan, config) if config.action == "plan" else launch(plan, points)

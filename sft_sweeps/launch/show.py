@@ -1,6 +1,6 @@
-"""`action=plan`: the plan printed, and written where asked."""
+"""`action=plan`: the plan printed, and written as JSON where `plan.output` names a file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,43 +11,47 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.launch import sources
 from sft_sweeps.launch.missing import missing_jobs
-from sft_sweeps.launch.settings import execution_of
+from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
-from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.serialize import dumps
 from sft_sweeps.plan.show import show_plan
 from sft_sweeps.report import measured
 from sft_sweeps.score.judge_cost import Bill, estimate
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.terminal import console, say
 
 
 def show(plan: Plan, config: Config) -> int:
-    """`action=plan`: print, and write JSON where asked; creates nothing else."""
-    store = Store(config.output_dir, config.store.read_from)
-    states = survey(plan, store)
-    bill = estimate(plan, states, store)
-    show_plan(plan, states, console())
-    say_notes(sources.notes(plan, store), console())
-    first = sources.lines(missing_jobs(plan, states, store, config))
-    told = filter(None, [bill.line()])
-    for line in (*first, *measured.lines(plan, states, store), *_memory(plan, config), *told):
-        say(console(), escape(line))
+    """Print the plan and what it would take; writes nothing but `plan.output`. The exit status."""
+    surveyed, out = survey(plan, Store(config.output_dir, config.store.read_from)), console()
+    bill = estimate(surveyed)
+    show_plan(plan, surveyed.states, out)
+    say_notes(sources.dropped_notes(plan, surveyed.store), out)
+    lines = [
+        *sources.encoding_lines(missing_jobs(surveyed, config)),
+        *measured.lines(surveyed),
+        *_memory_lines(plan, config),
+        *filter(None, [bill.line()]),
+    ]
+    for line in lines:
+        say(out, escape(line))
     if problem := bill.problem():
-        say(console(), f"[yellow]a launch would be refused[/] {escape(problem)}")
-    write_plan(plan, states, bill, config)
+        say(out, f"[yellow]a launch would be refused[/] {escape(problem)}")
+    write_plan(surveyed, bill, config)
     return 0
 
 
-def write_plan(plan: Plan, states: Mapping[str, State], bill: Bill, config: Config) -> None:
-    """`plan.output=FILE`, whatever the action."""
-    if config.plan.output:
-        told = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
-        try:
-            Path(config.plan.output).write_text(dumps(plan, states, **told), encoding="utf-8")
-        except OSError as error:
-            raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
+def write_plan(surveyed: Survey, bill: Bill, config: Config) -> None:
+    """The plan as JSON in the file that `plan.output` names, whatever the action; nothing where it names none."""
+    if not config.plan.output:
+        return
+    judging = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
+    try:
+        Path(config.plan.output).write_text(dumps(surveyed.plan, surveyed.states, **judging), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
 
 
 def say_notes(texts: Iterable[str], out: Console) -> None:
@@ -55,10 +59,11 @@ def say_notes(texts: Iterable[str], out: Console) -> None:
         say(out, f"[yellow]note[/] {escape(text)}")
 
 
-def _memory(plan: Plan, config: Config) -> list[str]:
-    """The memory plan of each model."""
-    gigabytes, found = config.cluster.gpu_memory_gb, dict[str, None]()
+def _memory_lines(plan: Plan, config: Config) -> list[str]:
+    """What a training step of each model needs of a GPU's memory, and the fastest settings that fit."""
+    gigabytes = config.cluster.gpu_memory_gb
+    verdicts: dict[str, None] = {}
     for stage in plan.stages:
-        execution = memory.with_recompute(stage, execution_of(config), gigabytes, config.deepspeed.recompute)
-        found[memory.verdict(stage, execution, gigabytes)] = None
-    return [f"memory: {text}" for text in found if text]
+        execution = memory.with_recompute(stage, executions_of(config).train, gigabytes, config.deepspeed.recompute)
+        verdicts[memory.verdict(stage, execution, gigabytes)] = None
+    return [f"memory: {text}" for text in verdicts if text]

@@ -1,75 +1,71 @@
-"""The sources of a launch: fetched here, where the network is; encoded by a job of their own, before what needs
-them.
+"""The sources of a launch: which files it has to download, and the job that encodes them before all that need them.
+
+Importing `jobs.encoding` (tokenizers, NumPy) is left to the sweeps that read files: the miniature is planned without.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from sft_sweeps.config.resolve import file_of
+from sft_sweeps.config.resolve_sources import file_of
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.jobs.job import Encoding, Job, encode_first
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.spec import Source
 from sft_sweeps.store.store import Store
 
 
-def encoded_first(jobs: Sequence[Job], store: Store) -> list[Job]:
-    """The jobs, after the one that encodes what is not on the shelf yet."""
-    if not any(_files(job) for job in jobs):
+def with_encoding_first(jobs: Sequence[Job], store: Store) -> list[Job]:
+    """The jobs, and before them one that encodes the sources that are not in the store yet."""
+    if not any(_reads_file(source) for job in jobs for source in _sources_of(job)):
         return list(jobs)
-    from sft_sweeps.jobs import (
-        encoding as encodings,  # what only real data needs: planning the miniature is quicker without
-    )
+    from sft_sweeps.jobs import encoding  # see above
 
-    return encode_first(jobs, encodings.lacking(jobs, store))
+    return encode_first(jobs, encoding.lacking(jobs, store))
 
 
-def to_fetch(jobs: Iterable[Job], configs: Iterable[Config]) -> dict[Path, SourceConfig]:
-    """The files that are to be encoded, are not here and have an address."""
-    absent = {e.source.path for job in jobs for e in job.encodings if not Path(e.source.path).is_file()}
-    entries = ((config, entry) for config in configs if absent for entry in config.data.sources.values())
-    known = ((file_of(entry, config), entry) for config, entry in entries if not entry.path)
-    return {path: entry for path, entry in known if str(path) in absent and (entry.url or entry.hub)}
+def to_download(jobs: Iterable[Job], configs: Iterable[Config]) -> dict[Path, SourceConfig]:
+    """The files that the jobs encode, that are not here, and that the configuration has an address of."""
+    absent = {Path(e.source.path) for job in jobs for e in job.encodings if not Path(e.source.path).is_file()}
+    if not absent:
+        return {}
+    entries = ((config, entry) for config in configs for entry in config.data.sources.values() if not entry.path)
+    files = ((file_of(entry, config), entry) for config, entry in entries if entry.url or entry.hub)
+    return {path: entry for path, entry in files if path in absent}
 
 
-def fetch(wanted: Mapping[Path, SourceConfig], out: Console) -> dict[str, str]:
-    """Fetch files; why one did not come, by its path."""
-    from sft_sweeps.launch import prepare
-
-    return {str(path): text for path, text in prepare.fetch(wanted, out).items()}
-
-
-def lines(jobs: Sequence[Job]) -> list[str]:
-    """What a plan says of encoding: which sources, and which are fetched before."""
-    found = []
+def encoding_lines(jobs: Sequence[Job]) -> list[str]:
+    """What a plan says of encoding: the sources' names, and how many jobs wait for it."""
+    lines = []
     for job in jobs:
         if job.encodings:
             names = ", ".join(dict.fromkeys(map(_name, job.encodings)))
             waiting = sum(other.parent == job.id for other in jobs)
             wait = "job waits" if waiting == 1 else "jobs wait"
-            found.append(f"one job without GPUs encodes first: {names}; {waiting} {wait} for it")
-    return found
+            lines.append(f"one job without GPUs encodes first: {names}; {waiting} {wait} for it")
+    return lines
 
 
-def notes(plan: Plan, store: Store) -> list[str]:
-    """What was dropped of each source that was encoded before."""
-    if all(c.source.rows_from == "generated" for stage in plan.stages for c in stage.mixture.components):
+def dropped_notes(plan: Plan, store: Store) -> list[str]:
+    """What was dropped of each source that an earlier launch encoded."""
+    if not any(_reads_file(c.source) for stage in plan.stages for c in stage.mixture.components):
         return []
-    from sft_sweeps.jobs import encoding as encodings
+    from sft_sweeps.jobs import encoding  # see above
 
-    return encodings.notes(plan, store)
+    return encoding.notes(plan, store)
 
 
-def _files(job: Job) -> bool:
-    """Whether a job may read a source's file."""
-    mixture = getattr(job.subject, "mixture", None)
-    used = [c.source for c in mixture.components] if job.kind == "train" and mixture else []
-    used += [g.benchmark.source for g in job.generations if job.kind == "generate" and g.benchmark.source]
-    return any(source.rows_from != "generated" for source in used)
+def _sources_of(job: Job) -> list[Source]:
+    """The sources that a job trains on, or takes held-out losses on."""
+    if job.stage:
+        return [component.source for component in job.stage.mixture.components]
+    return [g.benchmark.source for g in job.generations if job.kind == "generate" and g.benchmark.source]
+
+
+def _reads_file(source: Source) -> bool:
+    return source.rows_from != "generated"
 
 
 def _name(encoding: Encoding) -> str:
-    there = Path(encoding.source.path).is_file()
-    return encoding.source.name if there else f"{encoding.source.name} (its file is not here)"
+    is_here = Path(encoding.source.path).is_file()
+    return encoding.source.name if is_here else f"{encoding.source.name} (its file is not here)"

@@ -11,24 +11,18 @@ from typing import Any
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.models import weights
-from sft_sweeps.models.init import parameters
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.architectures import ARCHITECTURES
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Shape
 
-ARCHITECTURES = ("llama",)
 DTYPES = ("F32", "F16", "BF16")
-FIELDS = {
-    "hidden_size": "hidden_size",
-    "intermediate_size": "intermediate_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "kv_heads": "num_key_value_heads",
-    "max_positions": "max_position_embeddings",
-}
 
 
 def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
-    """Each with the file, what it holds, what is valid and what to do; `tokenizer` is its place ("": the folder)."""
+    """Each with the file, what it holds, what is valid and what to do.
+
+    `tokenizer` is the tokenizer's folder or file, "" where it is the model's own.
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):
@@ -36,29 +30,32 @@ def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
     except (OSError, ValueError) as error:
         yield f"{folder / 'config.json'} cannot be read ({error}). Fetch it again."
         return
-    found = list(_config(folder / "config.json", config, shape))
-    yield from found
-    if not found:
+    wrong = list(_config(folder / "config.json", config, shape))
+    yield from wrong
+    if not wrong:
         yield from _tensors(folder, config, shape)
         yield from _vocabulary(folder, config, tokenizer or str(folder))
 
 
 def _config(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
-    kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
-        yield f"{path} describes a {kind} model. Training is exact for: {', '.join(ARCHITECTURES)}. Choose one."
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
+        valid = ", ".join(ARCHITECTURES)
+        yield f"{path} describes a {model_type} model. Training is exact for: {valid}. Choose one."
         return
     if config.get("attention_dropout"):
         yield f"{path} sets attention_dropout={config['attention_dropout']}. Dropout is refused: set it to 0."
     scaling = config.get("rope_scaling") or {}
     if str(scaling.get("rope_type", scaling.get("type", "default"))) == "linear":
         yield f"{path} scales RoPE, which changes every position. Use the model as it was published."
-    for ours, theirs in FIELDS.items():
-        value = config.get(theirs, config.get("num_attention_heads") if theirs == "num_key_value_heads" else None)
-        if value is not None and value != getattr(shape, ours):
+    keys = ARCHITECTURES[model_type].config_keys
+    for field, key in keys.items():
+        # Without heads of their own for keys and values, there are as many as for queries.
+        value = config.get(key, config.get(keys["heads"]) if field == "kv_heads" else None)
+        if value is not None and value != getattr(shape, field):
             yield (
-                f"{path} has {theirs}={value}, the plan was made for {getattr(shape, ours)}. "
-                f"Set model.shape.{ours}={value}."
+                f"{path} has {key}={value}, the plan was made for {getattr(shape, field)}. "
+                f"Set model.shape.{field}={value}."
             )
 
 
@@ -73,19 +70,17 @@ def _tensors(folder: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[
         return
     vocabulary = int(config.get("vocab_size", shape.vocab_size))
     tied = bool(config.get("tie_word_embeddings", shape.tie_embeddings))
-    wanted = parameters(_with(shape, vocabulary, tied))
-    wrong = [name for name, dimensions in wanted.items() if name not in stored or stored[name].shape != dimensions]
+    expected = ARCHITECTURES[config["model_type"]].parameters(
+        replace(shape, vocab_size=vocabulary, tie_embeddings=tied)
+    )
+    wrong = [name for name, dimensions in expected.items() if name not in stored or stored[name].shape != dimensions]
     if wrong:
         name = wrong[0]
         has = f"{stored[name].shape}" if name in stored else "nothing"
         more = f", and {len(wrong) - 1} more are wrong" if len(wrong) > 1 else ""
-        yield f"{folder} has {has} for {name}, which is to be {wanted[name]}{more}. Fetch the model again."
-    if odd := sorted({stored[name].dtype for name in wanted if name in stored} - set(DTYPES)):
+        yield f"{folder} has {has} for {name}, which is to be {expected[name]}{more}. Fetch the model again."
+    if odd := sorted({stored[name].dtype for name in expected if name in stored} - set(DTYPES)):
         yield f"{folder} holds weights as {', '.join(odd)}. Valid: {', '.join(DTYPES)}. Fetch an unquantized model."
-
-
-def _with(shape: Shape, vocabulary: int, tied: bool) -> Shape:
-    return replace(shape, vocab_size=vocabulary, tie_embeddings=tied)
 
 
 def missing_shards(folder: Path) -> list[str]:
@@ -101,7 +96,7 @@ def missing_shards(folder: Path) -> list[str]:
 
 
 def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iterator[str]:
-    identity, size = tokenizer_of(tokenizer)
+    identity, size = tokenizer_pin(tokenizer)
     rows = int(config.get("vocab_size", size))
     if not identity.startswith("provisional:") and size > rows:
         yield (
@@ -112,19 +107,19 @@ def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iter
 
 def unfinished(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, chat_template: bool) -> list[str]:
     """What a model folder that was just written lacks of a finished one."""
-    found = [f"{name} is missing" for name in missing_shards(folder)]
+    lacks = [f"{name} is missing" for name in missing_shards(folder)]
     stored = weights.tensors(folder)
     for name, shape in shapes.items():
         if name not in stored:
-            found.append(f"{name} is missing")
+            lacks.append(f"{name} is missing")
         elif (stored[name].shape, stored[name].dtype) != (shape, dtype):
-            found.append(f"{name} is {stored[name].dtype} {stored[name].shape}, not {dtype} {shape}")
-    found += [f"{name} is nobody's" for name in stored if name not in shapes]
+            lacks.append(f"{name} is {stored[name].dtype} {stored[name].shape}, not {dtype} {shape}")
+    lacks += [f"{name} is nobody's" for name in stored if name not in shapes]
     for name in ("config.json", "generation_config.json"):
         try:
             json.loads((folder / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            found.append(f"{name} cannot be read ({error})")
+            lacks.append(f"{name} cannot be read ({error})")
     if chat_template and not (folder / weights.CHAT_TEMPLATE).is_file():
-        found.append(f"{weights.CHAT_TEMPLATE} is missing")
-    return found
+        lacks.append(f"{weights.CHAT_TEMPLATE} is missing")
+    return lacks

@@ -11,18 +11,19 @@ from sft_sweeps.models import tokenizer
 ENDS = ("bos_token", "eos_token")
 
 
-def tokenizer_of(place: str) -> tuple[str, int]:
-    """(identity of a tokenizer's content and of its first and last token, its number of tokens).
+def tokenizer_pin(path: str) -> tuple[str, int]:
+    """(pin of a tokenizer's content and of its first and last token, its number of tokens).
 
-    Provisional when it cannot be read. A file alone has the tokens that `tokenizer.copy` gives it.
+    `path` is a folder or a tokenizer.json; a file alone has the tokens that `train_tokenizer.copy` gives it. The pin is
+    `provisional:...` where it cannot be read.
     """
-    path = tokenizer.file_of(Path(place))
+    file = tokenizer.file_of(Path(path))
     try:
-        stat = path.stat()
-        ends = ("<s>", "</s>") if Path(place).is_file() else _ends(Path(place))
-        return _tokenizer(str(path), stat.st_size, stat.st_mtime_ns, ends)
+        stat = file.stat()
+        ends = ("<s>", "</s>") if Path(path).is_file() else _ends(Path(path))
+        return _tokenizer(str(file), stat.st_size, stat.st_mtime_ns, ends)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RequestError):
-        return f"provisional:{place}", 0
+        return f"provisional:{path}", 0
 
 
 @lru_cache(maxsize=64)
@@ -42,8 +43,8 @@ def _ends(folder: Path) -> tuple[str, str]:
     return first, last
 
 
-def weights_of(folder: Path) -> str:
-    """Identity of the safetensors weights in a folder; provisional when there are none."""
+def weights_pin(folder: Path) -> str:
+    """The pin of the safetensors weights in a folder; `provisional:...` when there are none."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         return f"provisional:{folder}"

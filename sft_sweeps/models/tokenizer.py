@@ -1,4 +1,4 @@
-"""The tokenizer of a folder: found, converted where only SentencePiece's model is there, and compared with it.
+"""The tokenizer of a folder: read, converted where only SentencePiece's model is there, and compared with it.
 
 `content` is what a folder's tokenizer.json says; where there is a tokenizer.model alone, it is converted as
 transformers 4.33 did: merges in the order of the scores of what they make. transformers 5 orders them by id, which
@@ -22,7 +22,7 @@ SPACE = "\u2581"  # how SentencePiece writes a space
 FAST, SLOW, CONFIG = "tokenizer.json", "tokenizer.model", "tokenizer_config.json"
 CHAT_TEMPLATE = "chat_template.jinja"
 CHAT = "chat_template"  # as train.template: the tokenizer's own
-# Texts that a wrong conversion spells differently. None begins with a space, where tokenizers may differ in peace.
+# Texts to which a wrong conversion gives other ids. None begins with a space, where tokenizers may differ.
 PROBES = (
     "def f(x):\n    if x:\n        return  x + 1\n\n\n    return   None",
     "a  two spaces between,  two after  ",
@@ -40,25 +40,25 @@ KNOWN = {
 }
 
 
-def file_of(place: Path) -> Path:
-    """Where a tokenizer is said: a folder's tokenizer.json, or its tokenizer.model where that is alone; or the file."""
-    if not place.is_dir():
-        return place
-    return place / (SLOW if (place / SLOW).is_file() and not (place / FAST).is_file() else FAST)
+def file_of(path: Path) -> Path:
+    """A folder's tokenizer.json, or its tokenizer.model where that is alone; a file itself."""
+    if not path.is_dir():
+        return path
+    return path / (SLOW if (path / SLOW).is_file() and not (path / FAST).is_file() else FAST)
 
 
-def content(place: Path) -> dict[str, Any]:
+def content(path: Path) -> dict[str, Any]:
     """A tokenizer.json's content, from the file itself or a folder with it or with a tokenizer.model.
 
     Raises OSError or ValueError where there is none that can be read.
     """
-    path = file_of(place)
-    if path.name == SLOW:
-        stat = path.stat()
-        return _converted(str(path), stat.st_size, stat.st_mtime_ns)
-    value = json.loads(path.read_text(encoding="utf-8"))
+    file = file_of(path)
+    if file.name == SLOW:
+        stat = file.stat()
+        return _converted(str(file), stat.st_size, stat.st_mtime_ns)
+    value = json.loads(file.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
-        raise ValueError(f"{path} is no JSON object")
+        raise ValueError(f"{file} is no JSON object")
     return value
 
 
@@ -84,17 +84,17 @@ def chat_template(folder: Path) -> str:
     if (folder / CHAT_TEMPLATE).is_file():
         return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
     try:
-        found = settings(folder).get("chat_template")
+        template = settings(folder).get("chat_template")
     except (OSError, ValueError):
-        found = None
-    if isinstance(found, list):
-        found = next((one["template"] for one in found if one.get("name") == "default"), None)
-    if not isinstance(found, str) or not found:
+        template = None
+    if isinstance(template, list):
+        template = next((one["template"] for one in template if one.get("name") == "default"), None)
+    if not isinstance(template, str) or not template:
         raise RequestError(
             f"train.template={CHAT}: {folder} has no {CHAT_TEMPLATE} and no chat_template in {CONFIG}. "
             "Choose another train.template, e.g. vicuna_v1.1."
         )
-    return found
+    return template
 
 
 def chat_template_pin(text: str) -> str:
@@ -114,14 +114,14 @@ def complete(folder: Path) -> None:
 
 def check(folder: Path, tokenizer: "Tokenizer") -> None:
     """RequestError where a tokenizer is known to give other ids than SentencePiece would."""
-    spelt = _spelt(tokenizer, PROBES)
+    ids = _ids(tokenizer, PROBES)
     if (folder / SLOW).is_file():
         processor = _processor(folder / SLOW)
         expected = [list(processor.encode(text)) for text in PROBES]
-        wrong = next((text for text, a, b in zip(PROBES, spelt, expected, strict=True) if a != b), None)
+        wrong = next((text for text, a, b in zip(PROBES, ids, expected, strict=True) if a != b), None)
     else:
         known = KNOWN.get(_digest(sorted(tokenizer.get_vocab(with_added_tokens=False).items())))
-        wrong = PROBES[0] if known and known != _digest(spelt) else None
+        wrong = PROBES[0] if known and known != _digest(ids) else None
     if wrong is not None:
         raise RequestError(
             f"the tokenizer.json of {folder} gives {wrong[:24]!r} other ids than SentencePiece: transformers 5 makes "
@@ -145,23 +145,23 @@ def _processor(path: Path) -> Any:
 
 def _special_tokens(path: Path) -> dict[str, str]:
     processor = _processor(path)
-    places = {"unk": processor.unk_id(), "bos": processor.bos_id(), "eos": processor.eos_id()}
-    return {f"{name}_token": processor.id_to_piece(place) for name, place in places.items() if place >= 0}
+    ids = {"unk": processor.unk_id(), "bos": processor.bos_id(), "eos": processor.eos_id()}
+    return {f"{name}_token": processor.id_to_piece(token_id) for name, token_id in ids.items() if token_id >= 0}
 
 
 @lru_cache(maxsize=4)
 def _converted(name: str, size: int, mtime: int) -> dict[str, Any]:  # noqa: ARG001
     """The tokenizer.json of a SentencePiece BPE model with byte fallback, as LLaMA's; size and time are the key."""
     processor = _processor(Path(name))
-    pieces = [processor.id_to_piece(place) for place in range(processor.get_piece_size())]
-    special = [place for place in range(len(pieces)) if processor.is_control(place) or processor.is_unknown(place)]
+    pieces = [processor.id_to_piece(token_id) for token_id in range(processor.get_piece_size())]
+    special = [n for n in range(len(pieces)) if processor.is_control(n) or processor.is_unknown(n)]
     kept = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
     start = processor.bos_id()
     made = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": place, "content": pieces[place], **kept} for place in special],
+        "added_tokens": [{"id": token_id, "content": pieces[token_id], **kept} for token_id in special],
         "normalizer": {
             "type": "Sequence",
             "normalizers": [
@@ -188,8 +188,8 @@ def _converted(name: str, size: int, mtime: int) -> dict[str, Any]:  # noqa: ARG
             "end_of_word_suffix": None,
             "fuse_unk": True,
             "byte_fallback": True,
-            "vocab": {piece: place for place, piece in enumerate(pieces)},
-            "merges": _merges(pieces, [processor.get_score(place) for place in range(len(pieces))]),
+            "vocab": {piece: token_id for token_id, piece in enumerate(pieces)},
+            "merges": _merges(pieces, [processor.get_score(token_id) for token_id in range(len(pieces))]),
         },
     }
     _refuse_others(Path(name), made, processor)
@@ -198,16 +198,18 @@ def _converted(name: str, size: int, mtime: int) -> dict[str, Any]:  # noqa: ARG
 
 def _merges(pieces: list[str], scores: list[float]) -> list[str]:
     """Every way to make a piece of two: the highest score first, those of one piece by their parts' ids."""
-    places = {piece: place for place, piece in enumerate(pieces)}
-    found: list[tuple[float, int, str]] = []
+    ids = {piece: token_id for token_id, piece in enumerate(pieces)}
+    merges: list[tuple[float, int, str]] = []
     for piece, score in zip(pieces, scores, strict=True):
         halves = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
-        known = sorted((places[left], places[right]) for left, right in halves if left in places and right in places)
-        found += [(-score, len(found) + n, f"{pieces[left]} {pieces[right]}") for n, (left, right) in enumerate(known)]
-    return [merge for _, _, merge in sorted(found)]
+        known = sorted((ids[left], ids[right]) for left, right in halves if left in ids and right in ids)
+        merges += [
+            (-score, len(merges) + n, f"{pieces[left]} {pieces[right]}") for n, (left, right) in enumerate(known)
+        ]
+    return [merge for _, _, merge in sorted(merges)]
 
 
-def _starting_with(token: str, place: int) -> dict[str, Any]:
+def _starting_with(token: str, token_id: int) -> dict[str, Any]:
     start = {"SpecialToken": {"id": token, "type_id": 0}}
     again = {"SpecialToken": {"id": token, "type_id": 1}}
     first, second = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
@@ -215,7 +217,7 @@ def _starting_with(token: str, place: int) -> dict[str, Any]:
         "type": "TemplateProcessing",
         "single": [start, first],
         "pair": [start, first, again, second],
-        "special_tokens": {token: {"id": token, "ids": [place], "tokens": [token]}},
+        "special_tokens": {token: {"id": token, "ids": [token_id], "tokens": [token]}},
     }
 
 
@@ -224,12 +226,12 @@ def _refuse_others(path: Path, made: Mapping[str, Any], processor: Any) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_str(json.dumps(made))
-    if _spelt(tokenizer, PROBES) != [list(processor.encode(text)) for text in PROBES]:
+    if _ids(tokenizer, PROBES) != [list(processor.encode(text)) for text in PROBES]:
         raise RequestError(
             f"{path} is no SentencePiece model of LLaMA's kind (BPE with byte fallback, text as it is), so it cannot "
             "be converted here. Put the tokenizer.json that it was published with beside it."
         )
 
 
-def _spelt(tokenizer: "Tokenizer", texts: Iterable[str]) -> list[list[int]]:
+def _ids(tokenizer: "Tokenizer", texts: Iterable[str]) -> list[list[int]]:
     return [list(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts]

@@ -2,8 +2,8 @@
 
 A text is cut into digits one by one and into words with the space before them (a space before a digit goes to the word
 before it, so that a digit has one form only), the bytes of each piece are merged by BPE, and decoding gives back every
-text exactly. `<unk>`, `<s>` and `</s>` are the ids 0, 1 and 2. Training is
-deterministic: the same texts and size give the same file.
+text exactly. `<unk>`, `<s>` and `</s>` are the ids 0, 1 and 2. Training is deterministic: the same texts and size give
+the same file.
 """
 
 import json
@@ -50,15 +50,15 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def copy(place: Path, folder: Path) -> None:
+def copy(source: Path, folder: Path) -> None:
     """Copy a tokenizer to a folder: a folder's files, or one tokenizer.json as `save` writes it."""
-    if place.is_file():
-        save(Tokenizer.from_file(str(place)), folder)
+    if source.is_file():
+        save(Tokenizer.from_file(str(source)), folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        if (place / name).is_file():
-            shutil.copyfile(place / name, folder / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
     vocabulary.complete(folder)
 
 

@@ -31,7 +31,7 @@ INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTensor:
     """A tensor in a safetensors file: its bytes lie at [start, stop)."""
 
     dtype: str
@@ -41,14 +41,14 @@ class Stored:
     stop: int
 
 
-def tensors(folder: Path) -> dict[str, Stored]:
+def tensors(folder: Path) -> dict[str, StoredTensor]:
     """The tensors of a model folder by name."""
-    found: dict[str, Stored] = {}
+    stored: dict[str, StoredTensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        found.update(_header(file))
-    if not found:
+        stored.update(_header(file))
+    if not stored:
         raise RunError(f"there are no weights in {folder}: no *.safetensors file with a tensor.")
-    return found
+    return stored
 
 
 def count(folder: Path) -> int:
@@ -68,25 +68,25 @@ def digest(folder: Path) -> str:
 
 def shard_names(sizes: dict[str, int], limit: int) -> dict[str, str]:
     """The shard of each tensor: in the given order, a new shard where the next tensor would pass `limit` bytes."""
-    places, shard, filled = {}, 0, 0
+    shards, shard, filled = {}, 0, 0
     for name, size in sizes.items():
         if filled and filled + size > limit:
             shard, filled = shard + 1, 0
-        places[name] = shard
+        shards[name] = shard
         filled += size
     if shard == 0:
-        return dict.fromkeys(places, "model.safetensors")
-    return {name: f"model-{place + 1:05d}-of-{shard + 1:05d}.safetensors" for name, place in places.items()}
+        return dict.fromkeys(shards, "model.safetensors")
+    return {name: f"model-{own + 1:05d}-of-{shard + 1:05d}.safetensors" for name, own in shards.items()}
 
 
-def write_index(folder: Path, places: dict[str, str], total: int) -> None:
-    """The index that says which shard holds which tensor; one shard needs none."""
-    if len(set(places.values())) > 1:
-        index = {"metadata": {"total_size": total}, "weight_map": places}
+def write_index(folder: Path, shards: dict[str, str], total: int) -> None:
+    """Write which shard (file name) holds which tensor, `total` bytes of them; one shard needs no index."""
+    if len(set(shards.values())) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": shards}
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _header(file: Path) -> dict[str, Stored]:
+def _header(file: Path) -> dict[str, StoredTensor]:
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -95,16 +95,16 @@ def _header(file: Path) -> dict[str, Stored]:
         header: dict[str, Any] = json.loads(stream.read(length))
     header.pop("__metadata__", None)
     base = 8 + length
-    found = {}
+    stored = {}
     for name, entry in header.items():
         start, stop = (base + offset for offset in entry["data_offsets"])
         if stop > size:
             raise RunError(f"{file} is cut short: {name} ends at byte {stop} of {size}.")
-        found[name] = Stored(entry["dtype"], tuple(entry["shape"]), file, start, stop)
-    return found
+        stored[name] = StoredTensor(entry["dtype"], tuple(entry["shape"]), file, start, stop)
+    return stored
 
 
-def _blocks(stored: Stored) -> Iterator[bytes]:
+def _blocks(stored: StoredTensor) -> Iterator[bytes]:
     with stored.file.open("rb") as stream:
         stream.seek(stored.start)
         left = stored.stop - stored.start

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sft_sweeps.identity import VERSIONS
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
@@ -74,11 +73,11 @@ class Plan:
 
     @cached_property
     def _runs_by_stage(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {stage.id: [] for stage in self.stages}
+        labels: dict[str, list[str]] = {stage.id: [] for stage in self.stages}
         for run in self.runs:
             for stage in run.stages:
-                found[stage.id].append(run.label)
-        return found
+                labels[stage.id].append(run.label)
+        return labels
 
 
 def build(points: Sequence[tuple[str, Request]]) -> Plan:
@@ -152,15 +151,15 @@ class _Builder:
 
     def plan(self) -> Plan:
         """The frozen value."""
-        runs = _told_apart(list(self.runs.values()))
+        runs = _with_own_labels(list(self.runs.values()))
         merged = [run for run in runs if len(run.points) > 1]
         notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
         notes += [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
         common = _common([point for run in runs for point in run.points])
         for run in merged:
             points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
-            told = f": {'; '.join(points)}" if any(points) else ""
-            notes.append(f"{len(run.points)} points are the same run, {run.label}{told}")
+            named = f": {'; '.join(points)}" if any(points) else ""
+            notes.append(f"{len(run.points)} points are the same run, {run.label}{named}")
         scored = {g.subject.id for g in self.generations.values()}
         unscored = [run for run in runs if run.id not in scored]
         if unscored and self.asked:
@@ -187,8 +186,8 @@ def _common(points: Sequence[str]) -> set[str]:
 
 def score_of(generation: Generation) -> Score:
     """The score that a generation is given."""
-    scorer = generation.benchmark.name.partition(":")[0]
-    return Score(generation, scorer, VERSIONS[f"scorer:{scorer}"])
+    benchmark = generation.benchmark
+    return Score(generation, benchmark.name.partition(":")[0], benchmark.scorer_version)
 
 
 def seen(subject: Subject, source: Source) -> Iterator[Component]:
@@ -229,7 +228,7 @@ def _label(request: Request) -> str:
     return " ".join(parts)
 
 
-def _told_apart(runs: Sequence[Run]) -> list[Run]:
+def _with_own_labels(runs: Sequence[Run]) -> list[Run]:
     """The runs, each with a label of its own: where labels collide, what only one's command line says is added."""
     firsts: dict[str, list[str]] = {}
     for run in runs:

@@ -4,6 +4,7 @@ FLOPs of a token: 6 N plus attention, 12 * layers * hidden * length (Kaplan et a
 backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 """
 
+from sft_sweeps.models import architectures
 from sft_sweeps.spec import Shape, Stage
 
 A100_FLOPS = 312e12
@@ -22,12 +23,8 @@ WRITING = 1e9  # bytes/s to a shared file system, assumed until it is measured
 
 
 def parameters(shape: Shape) -> int:
-    """Number of weights of a LLaMA of this shape."""
-    head = shape.hidden_size // shape.heads
-    attention = shape.hidden_size * head * (2 * shape.heads + 2 * shape.kv_heads)
-    layer = attention + 3 * shape.hidden_size * shape.intermediate_size + 2 * shape.hidden_size
-    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_embeddings else 2)
-    return shape.layers * layer + embeddings + shape.hidden_size
+    """Number of weights of a model of this shape."""
+    return architectures.count_parameters(shape)
 
 
 def flops_per_token(shape: Shape, length: float) -> float:

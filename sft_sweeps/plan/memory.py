@@ -15,7 +15,7 @@ saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the alloc
 
 from dataclasses import dataclass, replace
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan.cost import BYTES, parameters
 from sft_sweeps.spec import Recipe, Shape, Stage
 
@@ -62,7 +62,7 @@ class MemoryFit:
         return f"deepspeed={self.group}{' deepspeed.recompute=true' if self.recompute else ''}"
 
 
-def of(shape: Shape, recipe: Recipe, execution: Execution, tokens: int) -> Memory:
+def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> Memory:
     """The peak of a stage that runs so, with rows of so many tokens, all of them supervised."""
     count, size = parameters(shape), BYTES[recipe.precision]
     ranks, whole = execution.processes, execution.zero_stage < 3 or parameters(shape) <= execution.whole_parameters
@@ -98,18 +98,18 @@ def logits(shape: Shape, precision: str, tokens: int) -> float:
 
 def verdicts(shape: Shape, recipe: Recipe, gpus: int, gpu_bytes: float) -> list[MemoryFit]:
     """Each way in which the longest example fits, the fastest first, with the most tokens that fit."""
-    found = []
+    fitting = []
     for group, (zero_stage, offload) in GROUPS.items():
         for recompute in (False, True):
-            how = Execution(processes=gpus, zero_stage=zero_stage, offload=offload, recompute=recompute)
+            how = TrainExecution(processes=gpus, zero_stage=zero_stage, offload=offload, recompute=recompute)
             budget = largest(shape, recipe, how, gpu_bytes)
             if budget >= recipe.max_length:
-                found.append(MemoryFit(group, recompute, budget, of(shape, recipe, how, budget)))
+                fitting.append(MemoryFit(group, recompute, budget, of(shape, recipe, how, budget)))
     order = list(GROUPS)
-    return sorted(found, key=lambda v: (GROUPS[v.group][1], v.recompute, order.index(v.group)))
+    return sorted(fitting, key=lambda v: (GROUPS[v.group][1], v.recompute, order.index(v.group)))
 
 
-def largest(shape: Shape, recipe: Recipe, execution: Execution, gpu_bytes: float) -> int:
+def largest(shape: Shape, recipe: Recipe, execution: TrainExecution, gpu_bytes: float) -> int:
     """The most tokens of a row that fit, up to what a rank has in a step; 0 where not one does."""
     most = recipe.max_length * -(-recipe.batch_size // execution.processes)
     low, high = 0, most
@@ -119,7 +119,7 @@ def largest(shape: Shape, recipe: Recipe, execution: Execution, gpu_bytes: float
     return low
 
 
-def problem(stage: Stage, execution: Execution, gpu_gb: float) -> str:
+def problem(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
     """Why a stage does not fit as configured, and what does; empty where it fits or needs no GPU."""
     shape, recipe, gpus = stage.model.shape, stage.recipe, stage.model.gpus
     if not gpus:
@@ -144,7 +144,7 @@ def problem(stage: Stage, execution: Execution, gpu_gb: float) -> str:
     )
 
 
-def with_recompute(stage: Stage, execution: Execution, gpu_gb: float, recompute: bool | None) -> Execution:
+def with_recompute(stage: Stage, execution: TrainExecution, gpu_gb: float, recompute: bool | None) -> TrainExecution:
     """The execution with `recompute` decided: as asked, else only where the longest example does not fit without."""
     gpus, tokens = stage.model.gpus, execution.token_budget or stage.recipe.max_length
     if recompute is None and gpus:
@@ -153,7 +153,7 @@ def with_recompute(stage: Stage, execution: Execution, gpu_gb: float, recompute:
     return replace(execution, recompute=bool(recompute))
 
 
-def verdict(stage: Stage, execution: Execution, gpu_gb: float) -> str:
+def verdict(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
     """What a step is estimated to need where it fits, and the fastest settings that do; empty without GPUs."""
     gpus, shape, recipe = stage.model.gpus, stage.model.shape, stage.recipe
     fitting = verdicts(shape, recipe, gpus, gpu_gb * 1e9) if gpus else []

@@ -48,15 +48,15 @@ def detectable_differences(plan: Plan) -> dict[str, tuple[int, float, bool]]:
 
     Assumed is what statistics.py says; results tell it for what was seen. Held-out losses have no such experience.
     """
-    found = {}
+    differences = {}
     for benchmark in dict.fromkeys(g.benchmark for g in plan.generations):
         if not benchmark.generates:
             continue
         judged = benchmark.judge is not None
         n = benchmark.examples
         least = detectable_mean(n, ASSUMED_GRADE_SD) if judged else detectable(n, ASSUMED_DISCORDANT)
-        found[benchmark.name] = (n, least, not judged)
-    return found
+        differences[benchmark.name] = (n, least, not judged)
+    return differences
 
 
 def _run_json(run: Run) -> dict[str, Any]:
@@ -143,5 +143,5 @@ def _run_from(run: Mapping[str, Any], stages: Mapping[str, Stage], models: Mappi
 
 
 def dumps(plan: Plan, states: Mapping[str, State], **more: Any) -> str:
-    """The JSON text of a plan, and what else is told with it."""
+    """The JSON text of a plan and what its store knows; `more` are further keys."""
     return json.dumps(to_json(plan, states) | more, indent=1)

@@ -68,13 +68,13 @@ def visible(plan: Plan) -> list[str]:
     noise = (
         f"{len(seeds)} training seeds" if len(seeds) > 1 else "one training seed, so item noise only: train.seed=0,1,2"
     )
-    told = ", ".join(
+    each = ", ".join(
         f"{name} ({items:,} items) {f'{100 * value:.1f} points' if share else f'{value:.2f}'}"
         for name, (items, value, share) in least.items()
     )
     return [
         f"smallest difference between two runs that shows (80 % power at 5 %, if {ASSUMED_DISCORDANT:.0%} of the items "
-        f"are discordant): {told}; {noise}"
+        f"are discordant): {each}; {noise}"
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
@@ -13,38 +14,12 @@ from sft_sweeps.store.store import RecordError, Store
 
 
 @dataclass(frozen=True)
-class Value:
-    """A score with its evidence: k of n (accuracy) or a mean over n items, and the interval's ends.
-
-    `total` is how many items a published benchmark has: with fewer, the score says so and is not the benchmark's.
-    """
-
-    metric: str
-    value: float
-    low: float
-    high: float
-    n: int
-    k: int | None = None
-    total: int = 0
-    id: str = ""
-
-    def text(self) -> str:
-        """`95.0% (114/120) [89.5–97.7]`, or `2.310 (n=64) [2.203–2.420]` for a loss."""
-        limited = f" {self.n} of {self.total:,} items" if self.n < self.total else ""
-        if self.k is None:
-            scale, digits = (1, 3) if self.metric != "pass@1" else (100, 1)
-            value, low, high = (f"{scale * number:.{digits}f}" for number in (self.value, self.low, self.high))
-            return f"{value} (n={self.n}) [{low}–{high}]{limited}"
-        return f"{self.value:.1%} ({self.k}/{self.n}) [{100 * self.low:.1f}–{100 * self.high:.1f}]{limited}"
-
-
-@dataclass(frozen=True)
 class StageScores:
     """Scores of the model that a stage of a run left behind (of the base model: stage 0)."""
 
     id: str
     label: str
-    scores: Mapping[str, Value] = field(default_factory=dict)
+    scores: Mapping[str, Scored] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,7 +30,7 @@ class ResultRow:
     after: tuple[StageScores, ...]
 
     @property
-    def scores(self) -> Mapping[str, Value]:
+    def scores(self) -> Mapping[str, Scored]:
         return self.after[-1].scores
 
 
@@ -74,12 +49,12 @@ class Results:
 
 def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results:
     """The scores of a plan; what is not done is named in `missing`."""
-    by_subject: dict[str, dict[str, Value]] = {}
+    by_subject: dict[str, dict[str, Scored]] = {}
     missing: list[str] = []
     for score in plan.scores:
         generation = score.generation
-        if value := _value(store, score):
-            by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = value
+        if scored := _scored(store, score):
+            by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = scored
         else:
             missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
@@ -92,7 +67,7 @@ def _subjects(run: Run) -> tuple[Subject, ...]:
     return run.stages or (run.model,)
 
 
-def _after(subject: Subject, by_subject: Mapping[str, Mapping[str, Value]]) -> StageScores:
+def _after(subject: Subject, by_subject: Mapping[str, Mapping[str, Scored]]) -> StageScores:
     label = "+".join(_abilities(subject)) if isinstance(subject, Stage) else subject.label
     return StageScores(subject.id, label, by_subject.get(subject.id, {}))
 
@@ -103,12 +78,12 @@ def _abilities(stage: Stage) -> list[str]:
     return list(dict.fromkeys(shown))
 
 
-def _value(store: Store, score: Score) -> Value | None:
+def _scored(store: Store, score: Score) -> Scored | None:
     try:
         record = store.record(score)
     except RecordError:
         return None
-    return None if record is None else Value(**record["score"], id=score.id)
+    return None if record is None else Scored.from_record(record, score.id)
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -140,5 +115,5 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
     }
 
 
-def _scores_json(scores: Mapping[str, Value]) -> dict[str, Any]:
+def _scores_json(scores: Mapping[str, Scored]) -> dict[str, Any]:
     return {name: asdict(value) for name, value in scores.items()}

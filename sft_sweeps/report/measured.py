@@ -1,19 +1,20 @@
 """What finished stages really took, against what the plan assumes: MFU and GPU-hours by model."""
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.spec import Stage
-from sft_sweeps.store.store import RecordError, Store
+from sft_sweeps.store.store import RecordError
+from sft_sweeps.store.survey import Survey
 
 
-def lines(plan: Plan, states: Mapping[str, State], store: Store) -> Iterator[str]:
+def lines(survey: Survey) -> Iterator[str]:
     """For each model with finished stages that measured their MFU: what that makes of the rest."""
-    for model in plan.models:
-        stages = [stage for stage in plan.stages if stage.model == model]
-        found = [(stage, *measured) for stage in stages if (measured := _measured(stage, states, store))]
+    states = survey.states
+    for model in survey.plan.models:
+        stages = [stage for stage in survey.plan.stages if stage.model == model]
+        found = [(stage, *measured) for stage in stages if (measured := _measured(stage, survey))]
         if not found:
             continue
         mfu = statistics.median(share for _, share, _ in found)
@@ -26,12 +27,12 @@ def lines(plan: Plan, states: Mapping[str, State], store: Store) -> Iterator[str
         )
 
 
-def _measured(stage: Stage, states: Mapping[str, State], store: Store) -> tuple[float, float] | None:
+def _measured(stage: Stage, survey: Survey) -> tuple[float, float] | None:
     """(MFU, GPU-hours) of a finished stage that measured it."""
-    if stage.id not in states or states[stage.id].state != "done":
+    if stage.id not in survey.states or survey.states[stage.id].state != "done":
         return None
     try:
-        record = store.record(stage) or {}
+        record = survey.store.record(stage) or {}
         return float(record["mfu"]), float(record["seconds"]) * int(record["execution"]["processes"]) / 3600
     except (RecordError, KeyError, TypeError, ValueError):
         return None

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sft_sweeps.benchmarks.registry import definition_of
+from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.spec import Score
 from sft_sweeps.stats import Interval, proportion, spread, two_level
@@ -90,22 +92,10 @@ def rows(kept: list[Values]) -> list[list[float]]:
 
 
 def values(store: Store, score: Score | None) -> Values:
-    """An item's verdict; where there are several numbers for it (turns, samples, repeats), their mean.
-
-    A held-out example's loss is in units of the mean number of tokens, so that the mean over examples is the loss of a
-    token, as the score has it.
-    """
-    with contextlib.suppress(RecordError, OSError, ValueError, KeyError, ZeroDivisionError):
+    """An item's value as its benchmark has it; none where it is not scored, or its benchmark is not installed."""
+    with contextlib.suppress(RecordError, RequestError, OSError, ValueError, KeyError, ZeroDivisionError):
         if score is None or store.record(score) is None:
             return {}
-        verdicts = read_rows(store.place(score) / VERDICTS)
-        if score.generation.benchmark.source is not None:
-            tokens = sum(row["tokens"] for row in verdicts) / len(verdicts)
-            return {str(row["item"]): row["loss"] / tokens for row in verdicts}
-        by_item: dict[str, list[float | bool]] = {}
-        for row in verdicts:
-            value = next((row[key] for key in ("correct", "score") if row.get(key) is not None), None)
-            if value is not None:
-                by_item.setdefault(str(row["item"]), []).append(value)
-        return {item: of[0] if len(of) == 1 else sum(of) / len(of) for item, of in by_item.items()}
+        verdicts = read_rows(store.read_folder(score) / VERDICTS)
+        return definition_of(score.generation.benchmark).item_values(verdicts)
     return {}

@@ -49,11 +49,11 @@ class Attack:
 
 @dataclass(frozen=True)
 class Result:
-    """Whether the sandbox held, and what the run said."""
+    """Whether the sandbox held, and the reason that the run gave."""
 
     attack: Attack
     held: bool
-    said: str
+    reason: str
     seconds: float
 
 
@@ -61,9 +61,9 @@ LIBC = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
 def call(number, *arguments):
-    found = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
-    if found < 0: raise OSError(ctypes.get_errno(), "refused")
-    return found
+    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
+    if result < 0: raise OSError(ctypes.get_errno(), "refused")
+    return result
 def number(x86_64, aarch64): return x86_64 if os.uname().machine == "x86_64" else aarch64
 """
 FRAMES = """
@@ -266,7 +266,7 @@ def main() -> int:
     lost = 0
     for result in suite(isolation):
         lost += not result.held
-        print(f"{'held' if result.held else 'LOST':5}{result.attack.property:10} {result.attack.name}: {result.said}")
+        print(f"{'held' if result.held else 'LOST':5}{result.attack.property:10} {result.attack.name}: {result.reason}")
     return int(lost > 0)
 
 

@@ -1,8 +1,8 @@
 """The keeper of one sandboxed run: a script that `sandbox` starts, never imported.
 
 It reads what to do from standard input, forks the candidate, waits for it no longer than the timeout, kills whatever
-descends from it, and writes what the run came to (the nonce, or a reason) on standard output. In a strict run the
-checks are another child: it alone can speak the verdict, and calls the candidate's function over a pipe. Linux only.
+descends from it, and writes how the run ended (the nonce, or a reason) on standard output. In a strict run the
+checks are another child: it alone can write the verdict, and calls the candidate's function over a pipe. Linux only.
 Its start is most of a run's time: it imports neither signal nor contextlib, which would double it.
 """
 
@@ -28,7 +28,7 @@ LIBRARY = sys.stdlib_module_names - {"antigravity", "idlelib", "test", "this", "
 # prctl's options
 DIE_WITH_PARENT, DUMPABLE, SECCOMP, SUBREAPER, NO_NEW_PRIVILEGES = 1, 4, 22, 36, 38
 SIGKILL = 9
-SAID_LIMIT = 4096
+VERDICT_LIMIT = 4096
 MESSAGE_LIMIT = 16 * 2**20  # of one call or answer between checks and candidate
 POLL = 0.001  # seconds
 LOOK = 0.1  # seconds between looks at the disk
@@ -39,7 +39,7 @@ READ, READ_FILE, FILE, NULL = 0b1101, 0b0101, 0b0111, 0b0110  # of bits execute 
 
 
 class Order:
-    """What the first line of standard input asks for, and the texts after it."""
+    """What is to be run: the settings in the first line of standard input, and the texts that follow it."""
 
     def __init__(self) -> None:
         line = sys.stdin.buffer.readline().split()
@@ -64,11 +64,11 @@ def main() -> None:
     if order.mode == b"strict":
         first, candidate = strict(order, write_end)
     else:
-        first = candidate = child(order, [write_end], lambda: os.write(write_end, alone(order)[:SAID_LIMIT]))
+        first = candidate = child(order, [write_end], lambda: os.write(write_end, alone(order)[:VERDICT_LIMIT]))
     os.close(write_end)
     ended = wait(first, order.timeout)
     end_descendants({first, candidate})
-    sys.stdout.buffer.write(ended or said(read_end))
+    sys.stdout.buffer.write(ended or verdict_of(read_end))
     sys.stdout.flush()
 
 
@@ -165,7 +165,7 @@ def judge(order: Order, verdict: int, calls: int, answers: int) -> None:
     namespace: dict[str, Any] = {}
     failure = execute("ready()", {"ready": answer}) or execute(order.given, namespace)
     namespace[order.entry] = asked
-    os.write(verdict, (failure or execute(order.check, namespace) or order.nonce)[:SAID_LIMIT])
+    os.write(verdict, (failure or execute(order.check, namespace) or order.nonce)[:VERDICT_LIMIT])
 
 
 def pack(value: "Any") -> "Any":
@@ -240,8 +240,8 @@ def overflows() -> bool:
     left, entries, folders = DISK_BYTES, ENTRIES, ["."]
     try:
         while folders:
-            with os.scandir(folders.pop()) as found:
-                for entry in found:
+            with os.scandir(folders.pop()) as entries_of_folder:
+                for entry in entries_of_folder:
                     state = entry.stat(follow_symlinks=False)
                     left -= state.st_blocks * 512
                     entries -= 1
@@ -282,7 +282,7 @@ def kill(pid: int) -> None:
 
 def children() -> list[int]:
     """Our children, dead ones too; /proc is read only where some are left, which is rare."""
-    found = []
+    pids = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", "rb") as file:
@@ -290,14 +290,15 @@ def children() -> list[int]:
         except OSError:
             continue
         if parent == os.getpid():
-            found.append(int(name))
-    return found
+            pids.append(int(name))
+    return pids
 
 
-def said(read_end: int) -> bytes:
+def verdict_of(read_end: int) -> bytes:
+    """What was written to the verdict's pipe by now."""
     os.set_blocking(read_end, False)
     try:
-        text = os.read(read_end, SAID_LIMIT)
+        text = os.read(read_end, VERDICT_LIMIT)
     except BlockingIOError:
         text = b""
     return text or b"ended before the checks did"
@@ -362,12 +363,12 @@ def landlock() -> bool:
     rules = [(path, READ) for path in sorted(readable)] + [("/etc/ld.so.cache", READ_FILE)]
     for path, rights in [*rules, (".", every), ("/dev/null", NULL), ("/dev/urandom", READ_FILE & ~1)]:
         try:
-            place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            handle_of_path = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue
-        rule = rights.to_bytes(8, sys.byteorder) + place.to_bytes(4, sys.byteorder)
+        rule = rights.to_bytes(8, sys.byteorder) + handle_of_path.to_bytes(4, sys.byteorder)
         failed = call(ADD_RULE, handle, 1, ctypes.create_string_buffer(rule, 12), 0)
-        os.close(place)
+        os.close(handle_of_path)
         if failed:
             return False
     restricted: bool = call(RESTRICT_SELF, handle, 0) == 0

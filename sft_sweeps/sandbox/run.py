@@ -2,7 +2,7 @@
 
 Two processes a run. The *keeper* (our code, started with a cleared environment in its own session, never imports
 anything of the program's) forks the *candidate*, which gives up root, takes its limits and layers, executes the
-program and then the checks, and last says a nonce. Passed means that the keeper handed that nonce back. When the
+program and then the checks, and last writes a nonce. Passed means that the keeper handed that nonce back. When the
 candidate ends or its time is up, the keeper kills its process group and every descendant that left it, also after a
 pass. What the program prints is thrown away, its input is empty, its folder is private and removed after the run.
 
@@ -10,7 +10,7 @@ The layers, each with what it adds:
 
     limits       memory, CPU, processes, open files, file sizes; the folder's total is watched
     user         root's candidates run as user 65534: limits on processes do not bind root
-    seccomp      no sockets, signals, ptrace, fork, exec, mounts (sandbox_filter has the list)
+    seccomp      no sockets, signals, ptrace, fork, exec, mounts (seccomp.py has the list)
     landlock     reads system libraries and the interpreter, writes the own folder, no other file
     bubblewrap   namespaces of its own for files, processes and network; a 64 MiB folder in memory
 
@@ -18,7 +18,7 @@ Properties that users can require: `fs` (no file of others is read or written: L
 (seccomp or bubblewrap), `forge` (a pass cannot be forged: `strict`).
 
 Known limit of a run that is not strict: the checks run in the candidate's interpreter, so a program that walks stack
-frames can find the nonce. A strict run executes the checks in another process, which alone can speak the verdict and
+frames can find the nonce. A strict run executes the checks in another process, which alone can write the verdict and
 calls the candidate's function over a pipe; arguments and answers are then plain data. Holes in the kernel are out of
 scope.
 """
@@ -52,6 +52,7 @@ PROPERTIES = {
     "kill": ("seccomp", "bubblewrap"),
     "forge": ("strict",),
 }
+MODES = ("auto", "kernel", "seccomp", "landlock", "bubblewrap", "none")  # of Isolation.mode
 # Fixed hashing makes verdicts repeatable: `-I` would ignore this variable, `-P -s` isolate as well.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "PYTHONUTF8": "1"}
 DEFAULT = Isolation()
@@ -97,12 +98,12 @@ def execute(
     with _private_folder() as folder:
         process = _start(folder, "bubblewrap" in layers)
         try:
-            said, _ = process.communicate(request, timeout=timeout + GRACE)
+            verdict, _ = process.communicate(request, timeout=timeout + GRACE)
         except subprocess.TimeoutExpired:
-            said = b"timeout"
+            verdict = b"timeout"
         finally:
             _kill(process)
-    return _outcome(said, nonce)
+    return _outcome(verdict, nonce)
 
 
 def _request(
@@ -149,11 +150,11 @@ def _bubblewrap() -> list[str]:
     line += [word for key, value in ENVIRONMENT.items() for word in ("--setenv", key, value)]
     line += ["--ro-bind", "/usr", "/usr"]
     for name in ("lib", "lib64", "bin", "sbin"):
-        place = Path("/", name)
-        if place.is_symlink():
-            line += ["--symlink", os.readlink(place), str(place)]
-        elif place.is_dir():
-            line += ["--ro-bind", str(place), str(place)]
+        folder = Path("/", name)
+        if folder.is_symlink():
+            line += ["--symlink", os.readlink(folder), str(folder)]
+        elif folder.is_dir():
+            line += ["--ro-bind", str(folder), str(folder)]
     for needed in (*sorted({sys.base_prefix, str(Path(os.__file__).parent)}), str(KEEPER)):
         if Path(needed) != Path("/usr") and Path("/usr") not in Path(needed).parents:
             parents = reversed(Path(needed).parents[:-1])  # open to others, whatever they are outside
@@ -172,15 +173,15 @@ def available(mode: str = "auto", accept: bool = False) -> tuple[str, ...]:
     for machines where another misbehaves), or `none`.
     """
     wanted = {"auto": ("seccomp", "landlock", "bubblewrap"), "kernel": ("seccomp", "landlock")}.get(mode, (mode,))
-    found = tuple(layer for layer in wanted if mode != "none" and _works(layer))
-    if mode not in ("auto", "kernel", "none") and not found:
+    working = tuple(layer for layer in wanted if mode != "none" and _works(layer))
+    if mode not in ("auto", "kernel", "none") and not working:
         raise RunError(f"sandbox.isolation={mode} does not work on this machine; see `sft-sweeps doctor sandbox`")
-    if not found and not accept:
+    if not working and not accept:
         raise RunError(
             "programs that a model wrote would run without isolation here (no seccomp, Landlock or bubblewrap). "
             "If that is meant, type sandbox.i_accept_running_untrusted_code=true"
         )
-    return found
+    return working
 
 
 @cache
@@ -194,13 +195,13 @@ def _works(layer: str) -> bool:
     with _private_folder() as folder:
         try:
             process = _start(folder, layer == "bubblewrap")
-            said, _ = process.communicate(_request(Task("", ""), nonce, "probe", (layer,)), timeout=15)
+            verdict, _ = process.communicate(_request(Task("", ""), nonce, "probe", (layer,)), timeout=15)
         except (OSError, subprocess.SubprocessError):
             return False
         finally:
             with suppress(UnboundLocalError):
                 _kill(process)
-    return said == nonce.encode()
+    return verdict == nonce.encode()
 
 
 def describe(isolation: Isolation) -> list[str]:
@@ -236,8 +237,8 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _outcome(said: bytes, nonce: str) -> Outcome:
-    text = said[: REASON_LIMIT + len(nonce)].decode("utf-8", "replace")
+def _outcome(verdict: bytes, nonce: str) -> Outcome:
+    text = verdict[: REASON_LIMIT + len(nonce)].decode("utf-8", "replace")
     if text == nonce:
         return Outcome(True, "passed")
     return Outcome(False, text[:REASON_LIMIT] or "the sandbox died")

@@ -10,38 +10,25 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import tenacity
 
-from sft_sweeps.benchmarks.catalog import parse
-from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, rating, texts
-from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Grade, Grading, Spending, rating
+from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.spec import Judge
 
-CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
 ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
 LONGEST_PAUSE = 60.0  # seconds between two tries
 ONLY_A_RATING = 'Reply with the rating alone, in this format: "[[rating]]", for example: "[[5]]".'
 Messages = Sequence[Mapping[str, str]]
-
-
-@dataclass
-class Spending:
-    """What was asked anew, and what it cost in tokens and dollars."""
-
-    calls: int = 0
-    cached: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_usd: float = 0.0
 
 
 class JudgeClient:
@@ -73,7 +60,7 @@ class JudgeClient:
     def _grade(self, grading: Grading, repeat: int) -> Grade:
         """One grade; a reply without a rating is asked once for the rating alone."""
         messages = [{"role": role, "content": content} for role, content in grading.messages]
-        found = Grade(grading.question, grading.category, grading.turn, grading.sample, repeat, None)
+        missing = Grade(grading.question, grading.category, grading.turn, grading.sample, repeat, None)
         try:
             text = self.ask(messages, repeat)
             score = rating(text)
@@ -81,22 +68,22 @@ class JudgeClient:
                 again = [{"role": "assistant", "content": text or "-"}, {"role": "user", "content": ONLY_A_RATING}]
                 score = rating(self.ask([*messages, *again], repeat))
         except _Unanswered as error:
-            return replace(found, why=str(error))
-        return replace(found, score=score, why="" if score is not None else "no rating in 1 ... 10", text=text)
+            return replace(missing, why=str(error))
+        return replace(missing, score=score, why="" if score is not None else "no rating in 1 ... 10", text=text)
 
     def ask(self, messages: Messages, repeat: int) -> str:
         """The judge's reply, from the cache or the endpoint."""
         if self.stop():
             raise Interrupted("judging stopped; every reply is kept: launch again to continue")
         body = self.body(messages)
-        place = self.place(body, repeat)
+        path = self.path(body, repeat)
         with self.lock:
-            one = self.asking.setdefault(place, threading.Lock())
-        with one:  # equal answers to one question are equal requests, and workers may hold both
-            kept = _kept(place)
+            asking = self.asking.setdefault(path, threading.Lock())
+        with asking:  # equal answers to one question are equal requests, and workers may hold both
+            kept = _kept(path)
             if kept is None:
                 kept = {"request": {**body, "revision": self.judge.revision, "repeat": repeat}, **self._paid(body)}
-                write_json(place, kept)
+                write_json(path, kept)
             else:
                 with self.lock:
                     self.spending.cached += 1
@@ -108,7 +95,7 @@ class JudgeClient:
         sampling = {"temperature": judge.temperature, "max_tokens": judge.max_tokens}
         return {"model": judge.model, "messages": list(messages), **sampling}
 
-    def place(self, body: Mapping[str, Any], repeat: int) -> Path:
+    def path(self, body: Mapping[str, Any], repeat: int) -> Path:
         """Where the reply to a request is kept."""
         text = canonical_json({**body, "revision": self.judge.revision, "repeat": repeat})
         digest = hashlib.sha256(text.encode()).hexdigest()
@@ -146,35 +133,42 @@ class JudgeClient:
 
     def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The endpoint's answer; overload and broken connections are waited out."""
-        why = ""
-        for attempt in range(self.judge.retries + 1):
-            if attempt:
-                self._pause(attempt, why)
-            try:
-                reply = self.client.post(f"{self.judge.base_url.rstrip('/')}/chat/completions", json=dict(body))
-            except httpx.HTTPError as error:
-                why = self._clean(f"{type(error).__name__}: {error}")
-                continue
-            if reply.status_code == 200:
-                if (answer := _answer(reply)) is not None:
-                    return answer
-                why = "a reply that is no chat completion"
-            elif reply.status_code in (401, 403):
-                raise RunError(
-                    f"{self.judge.base_url} refuses the key in the environment variable {self.judge.key_variable} "
-                    f"({reply.status_code}); set a valid one and launch again, what is judged is kept"
-                )
-            elif reply.status_code in (408, 409, 429) or reply.status_code >= 500:
-                why = f"{reply.status_code}, retry after {reply.headers.get('retry-after', '')}"
-            else:
-                raise _Unanswered(self._clean(f"refused with {reply.status_code}: {reply.text[:200]}"))
-        raise _Unanswered(f"no answer after {self.judge.retries + 1} tries ({why})")
+        tries = self.judge.retries + 1
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_TryAgain),
+            stop=tenacity.stop_after_attempt(tries),
+            wait=_pause,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(self._sent_once, body)
+        except _TryAgain as error:
+            raise _Unanswered(f"no answer after {tries} tries ({error})") from error
 
-    def _pause(self, attempt: int, why: str) -> None:
-        """Exponential, with jitter, or as long as the endpoint asks for; a signal ends it."""
-        asked = why.rpartition("retry after ")[2]
-        seconds = float(asked) if asked.replace(".", "", 1).isdigit() else 2.0 ** (attempt - 1) * random.uniform(0.5, 1)
-        until = time.monotonic() + min(seconds, LONGEST_PAUSE)
+    def _sent_once(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The endpoint's answer; _TryAgain where another try may get one, _Unanswered where it cannot."""
+        try:
+            reply = self.client.post(f"{self.judge.base_url.rstrip('/')}/chat/completions", json=dict(body))
+        except httpx.HTTPError as error:
+            raise _TryAgain(self._clean(f"{type(error).__name__}: {error}")) from error
+        if reply.status_code == 200:
+            if (answer := _answer(reply)) is not None:
+                return answer
+            raise _TryAgain("a reply that is not a chat completion")
+        if reply.status_code in (401, 403):
+            raise RunError(
+                f"{self.judge.base_url} refuses the key in the environment variable {self.judge.key_variable} "
+                f"({reply.status_code}); set a valid one and launch again, what is judged is kept"
+            )
+        if reply.status_code in (408, 409, 429) or reply.status_code >= 500:
+            after = reply.headers.get("retry-after", "")
+            raise _TryAgain(f"{reply.status_code}, retry after {after}", after)
+        raise _Unanswered(self._clean(f"refused with {reply.status_code}: {reply.text[:200]}"))
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait; Interrupted as soon as a signal came."""
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not self.stop():
             time.sleep(min(0.1, max(0.0, until - time.monotonic())))
         if self.stop():
@@ -185,23 +179,39 @@ class JudgeClient:
 
     def estimate(self, wanted: Sequence[Grading]) -> Spending:
         """What `grade` would ask, without asking: tokens are estimated from characters."""
-        found = Spending()
+        expected = Spending()
         for grading in wanted:
             messages = [{"role": role, "content": content} for role, content in grading.messages]
             body = self.body(messages)
             for repeat in range(self.judge.repeats):
-                if _kept(self.place(body, repeat)) is not None:
-                    found.cached += 1
+                if _kept(self.path(body, repeat)) is not None:
+                    expected.cached += 1
                     continue
-                found.calls += 1
-                found.prompt_tokens += round(sum(len(m["content"]) for m in messages) / CHARACTERS_PER_TOKEN)
-                found.completion_tokens += ASSUMED_COMPLETION
-        found.cost_usd = self.dollars(found.prompt_tokens, found.completion_tokens)
-        return found
+                expected.calls += 1
+                expected.prompt_tokens += round(sum(len(m["content"]) for m in messages) / CHARACTERS_PER_TOKEN)
+                expected.completion_tokens += ASSUMED_COMPLETION
+        expected.cost_usd = self.dollars(expected.prompt_tokens, expected.completion_tokens)
+        return expected
 
 
 class _Unanswered(Exception):  # noqa: N818
     """The judge did not grade this answer: it is missing, and the others go on."""
+
+
+class _TryAgain(Exception):  # noqa: N818
+    """The endpoint gave no answer this time; `after` is what it says of when to ask again, in seconds or as a date."""
+
+    def __init__(self, why: str, after: str = "") -> None:
+        super().__init__(why)
+        self.after = after
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next try: as long as the endpoint asks for, else exponential with jitter."""
+    error = state.outcome.exception() if state.outcome else None
+    after = error.after if isinstance(error, _TryAgain) else ""
+    exponential = 2.0 ** (state.attempt_number - 1) * random.uniform(0.5, 1)
+    return min(float(after) if after.replace(".", "", 1).isdigit() else exponential, LONGEST_PAUSE)
 
 
 def _answer(reply: httpx.Response) -> dict[str, Any] | None:
@@ -214,33 +224,10 @@ def _answer(reply: httpx.Response) -> dict[str, Any] | None:
     return body if content is None or isinstance(content, str) else None
 
 
-def _kept(place: Path) -> dict[str, Any] | None:
+def _kept(path: Path) -> dict[str, Any] | None:
     """A reply that was kept; what cannot be read is asked for again."""
     try:
-        found = read_json(place)
-        return found if found and "choices" in found["response"] else None
+        reply = read_json(path)
+        return reply if reply and "choices" in reply["response"] else None
     except (ValueError, OSError, KeyError, TypeError):
         return None
-
-
-def given(judge: Judge) -> Texts:
-    """The judge's prompts and references, which must be the planned ones."""
-    if wrong := list(missing(judge)):
-        raise RequestError("\n".join(wrong))
-    prompts, references = (
-        parse(Path(path).read_text(encoding="utf-8"), path) for path in (judge.prompts_path, judge.references_path)
-    )
-    return texts(prompts, references)
-
-
-def missing(judge: Judge) -> Iterator[str]:
-    """What stands in the way of asking this judge: files that are not there, or not the planned ones."""
-    for key, path, content in (
-        ("prompts", judge.prompts_path, judge.prompts),
-        ("references", judge.references_path, judge.references),
-    ):
-        name = f"evaluate.mt_bench.{key}"
-        if not Path(path).is_file():
-            yield f"{name}: there is no {path}. Place FastChat's file there, or set {name}=FILE."
-        elif content_of(Path(path), content)[0] != content:
-            yield f"{name}: {path} is not the planned file ({content}); plan again"

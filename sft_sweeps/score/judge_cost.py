@@ -7,19 +7,19 @@ tokens long, as recorded answers of chat models are (two of LLaMA-2's size 7B: 1
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sft_sweeps.benchmarks import catalog, mt_bench
+from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Spending
+from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.plan.build import Plan, State, score_of
-from sft_sweeps.score.judge import CHARACTERS_PER_TOKEN, JudgeClient, Spending, given
+from sft_sweeps.plan.build import score_of
 from sft_sweeps.score.score import JUDGMENTS
 from sft_sweeps.spec import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, AnswerRow, read_rows
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 ASSUMED_ANSWER = 300  # tokens
 AGAIN = 0.02  # of the replies, asked once more for the rating alone
-KEY = "evaluate.mt_bench.judge"
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,24 @@ class Bill:
     parts: Mapping[str, Spending] = field(default_factory=dict)
     guessed: int = 0  # generations that are not answered yet
     unknown: str = ""
+    benchmark: str = ""  # that is judged
+
+    @property
+    def key(self) -> str:
+        """Of the judge's settings."""
+        return f"evaluate.{self.benchmark}.judge"
 
     @property
     def total(self) -> Spending:
         """Of the whole sweep."""
-        found = Spending()
+        total = Spending()
         for part in self.parts.values():
-            found.calls += part.calls
-            found.cached += part.cached
-            found.prompt_tokens += part.prompt_tokens
-            found.completion_tokens += part.completion_tokens
-            found.cost_usd += part.cost_usd
-        return found
+            total.calls += part.calls
+            total.cached += part.cached
+            total.prompt_tokens += part.prompt_tokens
+            total.completion_tokens += part.completion_tokens
+            total.cost_usd += part.cost_usd
+        return total
 
     @property
     def priced(self) -> bool:
@@ -58,7 +64,7 @@ class Bill:
         if self.unknown:
             return f"{text}; tokens cannot be told: {self.unknown}"
         text += f", about {all_.prompt_tokens:,} + {all_.completion_tokens:,} tokens"
-        text += f", ${all_.cost_usd:,.2f}" if self.priced else f"; for dollars set {KEY}.prompt_usd_per_million=30"
+        text += f", ${all_.cost_usd:,.2f}" if self.priced else f"; for dollars set {self.key}.prompt_usd_per_million=30"
         text += f" of at most ${judge.max_cost_usd:,.2f}" if judge.max_cost_usd else ""
         return text + (f"; {ASSUMED_ANSWER} tokens assumed of answers yet to be made" if self.guessed else "")
 
@@ -68,8 +74,8 @@ class Bill:
         if judge is None or not judge.max_cost_usd or cost <= judge.max_cost_usd:
             return ""
         return (
-            f"{KEY}.max_cost_usd={judge.max_cost_usd:g}: {self.line()}. Raise it to {cost * 1.2:.2f}, judge fewer "
-            f"(evaluate.examples, evaluate.mt_bench.samples, {KEY}.repeats), or leave mt_bench out"
+            f"{self.key}.max_cost_usd={judge.max_cost_usd:g}: {self.line()}. Raise it to {cost * 1.2:.2f}, judge fewer "
+            f"(evaluate.examples, evaluate.{self.benchmark}.samples, {self.key}.repeats), or leave {self.benchmark} out"
         )
 
     def share(self, generation: Generation) -> float:
@@ -84,9 +90,10 @@ class Bill:
         return self.judge.max_cost_usd * weights[generation.id] / sum(weights.values())
 
 
-def estimate(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
+def estimate(survey: Survey) -> Bill:
     """What is still to be judged of a plan; nothing is asked."""
-    judged = [g for g in plan.generations if g.benchmark.judge and states[score_of(g).id].state != "done"]
+    states, store = survey.states, survey.store
+    judged = [g for g in survey.plan.generations if g.benchmark.judge and states[score_of(g).id].state != "done"]
     if not judged:
         return Bill()
     guesses: dict[Benchmark, Spending] = {}  # of equal benchmarks, answers that are not there cost the same
@@ -96,7 +103,7 @@ def estimate(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
         benchmark, there = generation.benchmark, states[generation.id].state == "done"
         try:
             if there:
-                rows = read_rows(store.place(generation) / ITEMS)
+                rows = read_rows(store.read_folder(generation) / ITEMS)
                 parts[generation.id] = _estimate(benchmark, rows, store)
             else:
                 if benchmark not in guesses:
@@ -105,31 +112,29 @@ def estimate(plan: Plan, states: Mapping[str, State], store: Store) -> Bill:
         except RequestError as error:
             unknown, parts[generation.id] = str(error).splitlines()[0], Spending(calls=_calls(benchmark))
     guessed = sum(states[g.id].state != "done" for g in judged)
-    return Bill(judged[0].benchmark.judge, parts, guessed, unknown)
+    first = judged[0].benchmark
+    return Bill(first.judge, parts, guessed, unknown, first.name)
 
 
 def _calls(benchmark: Benchmark) -> int:
     assert benchmark.judge is not None
-    return benchmark.examples * mt_bench.TURNS * benchmark.samples * benchmark.judge.repeats
+    return benchmark.examples * definition_of(benchmark).judged_turns * benchmark.samples * benchmark.judge.repeats
 
 
 def _estimate(benchmark: Benchmark, rows: Sequence[AnswerRow] | None, store: Store) -> Spending:
     """Of these answers, or (None) of answers of the assumed length, which no kept reply can be to."""
+    from sft_sweeps.score.judge import JudgeClient  # httpx, which a plan without a judge does not need
+
     judge = benchmark.judge
     assert judge is not None
-    questions = mt_bench.questions(catalog.rows(benchmark))[: benchmark.examples]
-    known, texts = {q.id: q for q in questions}, given(judge)
+    items = {item.id: item for item in items_of(benchmark)}
     long = "x" * round(ASSUMED_ANSWER * CHARACTERS_PER_TOKEN)
     rows = rows or [
-        {"id": q.id, "answers": [long] * mt_bench.TURNS, "sample": sample}
-        for q in questions
+        {"id": item.id, "answers": [long] * len(item.turns), "sample": sample}
+        for item in items.values()
         for sample in range(benchmark.samples)
     ]
-    wanted = [
-        grading
-        for row in rows
-        for grading in mt_bench.gradings(known[row["id"]], row["answers"], row.get("sample", 0), texts)
-    ]
+    wanted = definition_of(benchmark).gradings(rows, items, judge)
     return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted)
 
 

@@ -77,10 +77,10 @@ def minutes(text: str) -> int:
 
 def seconds(text: str) -> int:
     """The same in seconds. ValueError where it is none of the formats."""
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip(), re.ASCII)
-    if found is None:
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text.strip(), re.ASCII)
+    if match is None:
         raise ValueError(f"{text!r} is not a time; Slurm's are minutes, M:S, H:M:S, D-H, D-H:M and D-H:M:S")
-    days, *parts = (None if part is None else int(part) for part in found.groups())
+    days, *parts = (None if part is None else int(part) for part in match.groups())
     first, second, third = parts
     if days is None and third is None:  # without days, the shorter forms begin with minutes
         first, second, third = 0, first, second
@@ -116,14 +116,14 @@ def ask(*command: str) -> str:
 
 def parse_limits(text: str) -> Limits:
     """The limits in the answer of `scontrol show config`."""
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
         if equals:
-            found.setdefault(key.strip(), value.strip())
+            settings.setdefault(key.strip(), value.strip())
 
     def text_of(key: str) -> str:
-        return "" if found.get(key, "") in ("(null)", "N/A") else found.get(key, "")
+        return "" if settings.get(key, "") in ("(null)", "N/A") else settings.get(key, "")
 
     def number(key: str, default: int) -> int:
         digits = re.match(r"\d+", text_of(key))
@@ -181,11 +181,11 @@ def _usable(state: str) -> bool:
 
 
 def _limit(text: str) -> int | None:
-    found = duration(text)
-    return None if found is None else -(-found // 60)
+    length = duration(text)
+    return None if length is None else -(-length // 60)
 
 
 def _gpus(gres: str) -> tuple[int, str]:
     """`gpu:a100:8(S:0-1),shard:64`: 8 of a100."""
-    found = [(int(n), kind or "") for kind, n in re.findall(r"(?:^|,)gpu:(?:([^:,()]+):)?(\d+)(?![^,(])", gres)]
-    return max(found, default=(0, ""), key=lambda one: one[0])
+    counts = [(int(n), kind or "") for kind, n in re.findall(r"(?:^|,)gpu:(?:([^:,()]+):)?(\d+)(?![^,(])", gres)]
+    return max(counts, default=(0, ""), key=lambda count: count[0])

@@ -1,4 +1,4 @@
-"""What Slurm says of jobs: its queue, its memory of ended ones. (What the cluster has: `cluster_facts`.)
+"""What Slurm says of jobs: its queue, and what its accounting knows of ended ones. (What the cluster has: cluster.py.)
 
 A job is named as users see it: `123`, or `123_4` for an element of an array. Nothing here decides whether work is done
 (a record does); the queue only tells whether a job may still run.
@@ -12,23 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, duration, limits, minutes, partitions
-
-__all__ = [
-    "Entry",
-    "Limits",
-    "NodeKind",
-    "Partition",
-    "Past",
-    "Queue",
-    "available",
-    "cancel",
-    "history",
-    "limits",
-    "minutes",
-    "partitions",
-    "requeue",
-]
+from sft_sweeps.slurm.cluster import ask, duration, limits
 
 # A job's name may hold anything but these two; it stands last, so that even the second does no harm in it.
 RECORD, FIELD = "\x1e", "\x1f"
@@ -145,7 +129,7 @@ def requeue(job: str) -> bool:
 
 
 def _hidden(owner: str) -> bool:
-    """Slurm answers as if another's jobs did not exist where it is told to keep them private."""
+    """Where Slurm is configured to keep jobs private, it answers as if another's jobs did not exist."""
     return os.geteuid() != 0 and owner not in _own_names() and limits().private_jobs
 
 
@@ -185,10 +169,10 @@ def parse_history(text: str) -> Iterator[Past]:
 
 def elements(job: str) -> Iterator[str]:
     """The elements that `7_[0-2,8-12:2%4]` stands for; any other id is itself."""
-    found = re.fullmatch(r"(\d+)_\[([^%\]]*)(?:%\d+)?\]", job)
-    if found is None:
+    match = re.fullmatch(r"(\d+)_\[([^%\]]*)(?:%\d+)?\]", job)
+    if match is None:
         yield job
         return
-    for part in found[2].split(","):
+    for part in match[2].split(","):
         first, last, step = re.fullmatch(r"(\d+)(?:-(\d+))?(?::(\d+))?", part).groups()  # type: ignore[union-attr]
-        yield from (f"{found[1]}_{n}" for n in range(int(first), int(last or first) + 1, int(step or 1)))
+        yield from (f"{match[1]}_{n}" for n in range(int(first), int(last or first) + 1, int(step or 1)))

@@ -6,7 +6,7 @@ WAITING = {
     "Priority": "others come first",
     "Resources": "until nodes are free",
     "Dependency": "after its parent",
-    "DependencyNeverSatisfied": "for ever, since its parent failed",
+    "DependencyNeverSatisfied": "it cannot start: its parent failed",
     "BeginTime": "starts again in a moment",
     "Cleaning": "until its last start has left the nodes",
     "JobArrayTaskLimit": "as many as cluster.max_running allows are running",
@@ -18,7 +18,7 @@ WAITING = {
     "ReqNodeNotAvail": "nodes that it needs are down or reserved",
     "Nodes required for job are DOWN": "nodes that it needs are down or reserved",
     "NodeDown": "nodes that it needs are down",
-    "BadConstraints": "for ever: no node has what it asks for; see cluster.constraint, cluster.gpu_type",
+    "BadConstraints": "it cannot start: no node has what it asks for; see cluster.constraint, cluster.gpu_type",
     "PartitionNodeLimit": "it asks for more nodes or GPUs than its partition gives",
     "PartitionTimeLimit": "it asks for more time than its partition gives; see cluster.time",
     "PartitionDown": "its partition is closed for now",
@@ -41,7 +41,7 @@ ENDS = {
     "PREEMPTED": "it was preempted and not put back into the queue",
     "CANCELLED": "it was cancelled",
     "COMPLETED": "it ended without a record",
-    "FAILED": "it failed without a word",
+    "FAILED": "it failed and left no reason",
 }
 
 

@@ -77,18 +77,18 @@ def holder(folder: Path, queue: Queue | None = None) -> Claim | None:
     return _living(files(folder), queue or Queue())
 
 
-def _living(found: list[Path], queue: Queue) -> Claim | None:
-    """The last of the claim files, if its work lives."""
-    claim = _read(found[-1]) if found else None
+def _living(claim_files: list[Path], queue: Queue) -> Claim | None:
+    """The claim in the last of a folder's claim files, if its work lives."""
+    claim = _read(claim_files[-1]) if claim_files else None
     if claim is None:
         return None
     if not claim.call:
-        return claim if _running(claim, found[-1]) else None
-    return _queued(claim, queue) if claim.job else _submitted(claim, found[-1])
+        return claim if _running(claim, claim_files[-1]) else None
+    return _queued(claim, queue) if claim.job else _submitted(claim, claim_files[-1])
 
 
 def _read(path: Path) -> Claim | None:
-    """A claim file's content; None where it is gone or none."""
+    """The claim in a file; None where the file is gone or holds no claim."""
     try:
         fields = read_json(path)
         workers = tuple((int(pid), str(started)) for pid, started in fields.pop("workers", ()))
@@ -100,7 +100,7 @@ def _read(path: Path) -> Claim | None:
 def _running(claim: Claim, file: Path) -> bool:
     """Whether the launcher or one of its workers still lives (on another host: whether its heartbeat is recent).
 
-    Workers outlive a killed launcher until their next step boundary: nobody else may train there meanwhile.
+    Workers outlive a killed launcher until their next step boundary: nobody else may train there until then.
     """
     if claim.host == socket.gethostname():
         holders = ((claim.pid, claim.started), *claim.workers)
@@ -134,26 +134,33 @@ def _submitted(claim: Claim, file: Path) -> Claim | None:
 
 def take(folder: Path, sweep: str, call: str = "", index: int = -1, queue: Queue | None = None) -> Claim | None:
     """Claim a folder for a sweep (first phase); None while another living claim holds it."""
-    found = files(folder)  # looked at once: a claim made after this has the number that is tried below
-    if found and _living(found, queue or Queue()):
+    earlier = files(folder)  # listed once: a claim made after this has the number that is tried below
+    if earlier and _living(earlier, queue or Queue()):
         return None
-    number = int(found[-1].stem.rpartition("-")[2]) + 1 if found else 1
-    who = (socket.gethostname(), os.getpid(), process_started(os.getpid()), user())
-    claim = Claim(sweep, *who, call=call, index=index, number=number)
+    number = int(earlier[-1].stem.rpartition("-")[2]) + 1 if earlier else 1
+    launcher = (socket.gethostname(), os.getpid(), process_started(os.getpid()), user())
+    claim = Claim(sweep, *launcher, call=call, index=index, number=number)
+    if not _link(folder, claim):
+        return None
+    for path in earlier:
+        path.unlink(missing_ok=True)
+    if files(folder)[-1:] != [_file(folder, claim)]:  # others had claimed and gone on since the listing above
+        release(folder, claim)
+        return None
+    return claim
+
+
+def _link(folder: Path, claim: Claim) -> bool:
+    """Write a claim's file at once and whole; False where another claim of its number was first."""
     temporary = folder / f".claim.{uuid.uuid4().hex[:8]}"
     write_json(temporary, asdict(claim), durable=False, compact=True)
     try:
         os.link(temporary, _file(folder, claim))
     except FileExistsError:
-        return None
+        return False
     finally:
         temporary.unlink(missing_ok=True)
-    for old in found:
-        old.unlink(missing_ok=True)
-    if files(folder)[-1:] != [_file(folder, claim)]:  # numbers had moved on since the look above
-        release(folder, claim)
-        return None
-    return claim
+    return True
 
 
 def user() -> str:
@@ -173,19 +180,19 @@ def confirm(folder: Path, claim: Claim, job: str, pids: Sequence[int] = ()) -> C
 
 def of_call(folder: Path, call: str, index: int) -> Claim | None:
     """The claim under which an element of an `sbatch` call works, if nobody has superseded it."""
-    found = files(folder)
-    claim = _read(found[-1]) if found else None
+    claim_files = files(folder)
+    claim = _read(claim_files[-1]) if claim_files else None
     return claim if claim and (claim.call, claim.index) == (call, index) else None
 
 
 def heartbeat(folder: Path, claim: Claim) -> bool:
-    """Show other hosts that the claim is alive; False when it is no longer there: somebody has superseded it."""
+    """Show other hosts that the claim is alive; False when its file is gone: somebody has superseded it."""
     try:
         os.utime(_file(folder, claim))
     except FileNotFoundError:
         return False
     except OSError:
-        pass  # a file system that hangs for a moment takes nothing away
+        pass  # a file system that fails for a moment does not end a claim
     return True
 
 

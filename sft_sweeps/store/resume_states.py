@@ -73,10 +73,10 @@ def read(path: Path) -> tuple[ResumeState | None, str]:
     """The state in a folder, or what is wrong with it."""
     try:
         state = ResumeState(**json.loads((path / STATE).read_text(encoding="utf-8")))
-        found = sizes(path)
+        present = sizes(path)
     except (OSError, ValueError, TypeError) as error:
         return None, f"{STATE} cannot be read ({error})"
-    wrong = [name for name, size in state.files.items() if found.get(name) != size]
+    wrong = [name for name, size in state.files.items() if present.get(name) != size]
     return (None, f"{', '.join(wrong)} missing or cut short") if wrong else (state, "")
 
 

@@ -16,7 +16,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +63,13 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
 
 
 def _shown(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
-    found = differences(stored, payload)
-    more = f" and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
-    return f"{'; '.join(found[:SHOWN])}{more}"
+    changed = differences(stored, payload)
+    more = f" and {len(changed) - SHOWN} more differences" if len(changed) > SHOWN else ""
+    return f"{'; '.join(changed[:SHOWN])}{more}"
 
 
 def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
-    """Files of a record that are gone or have another size (scratch file systems purge without a word)."""
+    """Files of a record that are gone or have another size (scratch file systems purge without notice)."""
     lost = []
     for name, size in record["files"].items():
         try:
@@ -83,8 +83,9 @@ def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
 class Store:
     """An output folder, and others that are only read. Reading creates nothing.
 
-    `folder`, `generation` and `score` name the place in this store, where work is done and written; `place` and all
-    that follows from it is where something is read: here, or in the first other store that has it done.
+    `folder`, `generation`, `score` and `write_folder` are folders in this store, where work is done and written.
+    `read_folder`, and with it `weights` and `tokenizer`, is where something is read: here, or in the first other store
+    that has it done.
     """
 
     def __init__(self, root: Path | str, read_from: Sequence[Path | str] = ()) -> None:
@@ -106,11 +107,15 @@ class Store:
     def _known(self, kind: str) -> dict[str, Path]:
         """Folders by the id at the end of their names; listed once, for surveys of a thousand stages."""
         if kind not in self._folders:
-            found = {}
+            folders = {}
             with contextlib.suppress(OSError):
-                found = {p.name[-ID_LENGTH:]: p for p in (self.root / kind).iterdir() if p.is_dir()}
-            self._folders[kind] = found
+                folders = {path.name[-ID_LENGTH:]: path for path in (self.root / kind).iterdir() if path.is_dir()}
+            self._folders[kind] = folders
         return self._folders[kind]
+
+    def stage_folders(self) -> Collection[Path]:
+        """The folders of all stages that there are in this store."""
+        return self._known("stages").values()
 
     def weights(self, subject: Subject) -> Path:
         """The folder with a subject's weights in Hugging Face's format, whether they are there yet or not."""
@@ -118,7 +123,7 @@ class Store:
             return Path(subject.path)
         if isinstance(subject, Model) and subject.weights.startswith("hub:"):
             return hub_folder(subject.weights)
-        return self.place(subject) / "model"
+        return self.read_folder(subject) / "model"
 
     def tokenizer(self, subject: Subject) -> Path:
         """The folder with the tokenizer that belongs to a subject."""
@@ -136,22 +141,22 @@ class Store:
         name = score.generation.benchmark.name.replace(":", "-")
         return self.folder(score.generation.subject) / "scores" / f"{name}-{score.id}"
 
-    def own(self, item: Item) -> Path:
-        """Where anything that has a record is made."""
+    def write_folder(self, item: Item) -> Path:
+        """The folder in which anything that has a record is made."""
         if isinstance(item, Score):
             return self.score(item)
         return self.generation(item) if isinstance(item, Generation) else self.folder(item)
 
-    def place(self, item: Item) -> Path:
-        """Where anything that has a record is read: in the first other store that has it done, if this one has not."""
-        return (self.elsewhere(item) or self).own(item)
+    def read_folder(self, item: Item) -> Path:
+        """The folder in which it is read: in the first other store that has it done, if this one has not."""
+        return (self.elsewhere(item) or self).write_folder(item)
 
     def record(self, item: Item) -> dict[str, Any] | None:
         """The valid record of finished work whose files are all there, else None; RecordError for a bad one here."""
         return (self.elsewhere(item) or self)._done(item)
 
     def elsewhere(self, item: Item) -> "Store | None":
-        """The first other store that has done what this one has not; what is doubtful there does not count."""
+        """The first other store that has done what this one has not; a bad record there counts as none."""
         try:
             missing = self.others and self._done(item) is None
         except RecordError:
@@ -159,7 +164,7 @@ class Store:
         return next((store for store in self.others if store._offers(item)), None) if missing else None
 
     def _done(self, item: Item) -> dict[str, Any] | None:
-        folder = self.own(item)
+        folder = self.write_folder(item)
         record = read_record(folder, item.payload)
         return None if record is None or freed(folder) or lost_files(folder, record) else record
 
@@ -170,7 +175,7 @@ class Store:
         if subject.id not in self._known(_kind(subject)):
             return False
         with contextlib.suppress(RecordError):
-            record, folder = self._done(item), self.own(item)
+            record, folder = self._done(item), self.write_folder(item)
             return record is not None and all(os.access(folder / name, os.R_OK) for name in record["files"])
         return False
 

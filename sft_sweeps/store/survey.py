@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sft_sweeps.files.json_files import last_line, read_json
@@ -14,8 +15,17 @@ from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import LABEL_LENGTH, SHOWN, Item, RecordError, Store, freed, lost_files, read_record
 
 
-def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, State]:
-    """States by id: done, running, interrupted, failed, weights gone, corrupted, missing."""
+@dataclass(frozen=True)
+class Survey:
+    """A plan, a store, and what the store knows of everything in the plan: its states by id."""
+
+    plan: Plan
+    store: Store
+    states: Mapping[str, State]
+
+
+def survey(plan: Plan, store: Store, queue: Queue | None = None) -> Survey:
+    """Look everything of a plan up in a store; `queue`: as it was asked before, else it is asked now."""
     earlier, queue = _labels(store), queue or Queue()
     states = {model.id: _state(store, model, queue) for model in plan.models}
     for stage in plan.stages:
@@ -26,20 +36,21 @@ def survey(plan: Plan, store: Store, queue: Queue | None = None) -> dict[str, St
     for generation, score in zip(plan.generations, plan.scores, strict=True):
         states[generation.id] = _state(store, generation, queue)
         states[score.id] = _state(store, score, queue)
-    return states
+    return Survey(plan, store, states)
 
 
 def _state(store: Store, item: Item, queue: Queue) -> State:
     """The state in this store, unless another one has it done."""
-    found = _own_state(store, item, queue)
-    if found.state in ("done", "corrupted"):
-        return found
+    state = _own_state(store, item, queue)
+    if state.state in ("done", "corrupted"):
+        return state
     other = store.elsewhere(item)
-    return State("done", f"in {other.root}") if other else found
+    return State("done", f"in {other.root}") if other else state
 
 
 def _own_state(store: Store, item: Item, queue: Queue) -> State:
-    folder = store.own(item)
+    """The state in this store alone."""
+    folder = store.write_folder(item)
     try:
         record = read_record(folder, item.payload)
     except RecordError as error:
@@ -51,6 +62,11 @@ def _own_state(store: Store, item: Item, queue: Queue) -> State:
         return State("weights gone", f"{', '.join(lost)} gone from {folder}") if lost else State("done")
     if not isinstance(item, Stage | Model) or not folder.is_dir():
         return State("missing", "new")
+    return _unfinished(folder, queue)
+
+
+def _unfinished(folder: Path, queue: Queue) -> State:
+    """The state of a stage or base model whose folder has no record."""
     step = last_step(folder)
     if claim := holder(folder, queue):
         return State("running", f"by {claim.sweep}: {claim.who}", step)
@@ -86,25 +102,29 @@ def last_step(folder: Path) -> int:
 
 def _labels(store: Store) -> dict[str, list[Path]]:
     """Folders of stages by label, to explain what a new one differs in."""
-    found: dict[str, list[Path]] = {}
-    for path in store._known("stages").values():
-        found.setdefault(path.name[: -ID_LENGTH - 1], []).append(path)
-    return found
+    folders: dict[str, list[Path]] = {}
+    for folder in store.stage_folders():
+        folders.setdefault(folder.name[: -ID_LENGTH - 1], []).append(folder)
+    return folders
 
 
 def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> str:
-    """Why a stage must be trained: it is new, or differs from a namesake in these fields."""
+    """Why a stage must be trained: it is new, or differs in some fields from the most similar stage of its label.
+
+    `namesakes` are the folders of stages with that label.
+    """
+    compared = [(changed, folder) for folder in namesakes if (changed := _changed(folder, stage))]
+    if compared:
+        changed, folder = min(compared, key=lambda pair: len(pair[0]))
+        shown = [text for text in changed if not text.startswith("parent ")] or ["its parent differs"]
+        return f"new: {'; '.join(shown[:SHOWN])} (against {folder.name[-ID_LENGTH:]})"
     parent = states.get(stage.parent.id)
-    closest: tuple[list[str], Path] = ([], Path())
-    for folder in namesakes:
-        with contextlib.suppress(ValueError, OSError):
-            stored = read_json(folder / "identity.json")
-            found = differences(stored, stage.payload) if stored else []
-            if found and (not closest[0] or len(found) < len(closest[0])):
-                closest = (found, folder)
-    if closest[0]:
-        shown = [d for d in closest[0] if not d.startswith("parent ")] or ["its parent differs"]
-        return f"new: {'; '.join(shown[:SHOWN])} (against {closest[1].name[-ID_LENGTH:]})"
-    if isinstance(stage.parent, Stage) and parent and parent.state != "done":
-        return "new, after its parent"
-    return "new"
+    return "new, after its parent" if stage.parent.chain and parent and parent.state != "done" else "new"
+
+
+def _changed(folder: Path, stage: Stage) -> list[str]:
+    """What a stage has changed against the one whose folder this is; nothing where that says no identity."""
+    with contextlib.suppress(ValueError, OSError):
+        stored = read_json(folder / "identity.json")
+        return differences(stored, stage.payload) if stored else []
+    return []

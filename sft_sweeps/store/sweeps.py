@@ -17,6 +17,7 @@ from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.serialize import from_json, to_json
 from sft_sweeps.store.store import Store
+from sft_sweeps.terminal import LAUNCH
 
 PLAN = "plan.json"
 STORES = "stores.json"
@@ -106,5 +107,5 @@ def find(store: Store, name: str | None) -> Sweep:
     if matching:
         return matching[-1]
     if not known:
-        raise RequestError(f"no sweep in {store.root}; start one with: python launch.py study=quickstart")
+        raise RequestError(f"no sweep in {store.root}; start one with: {LAUNCH} study=quickstart")
     raise RequestError(f"no sweep '{name}' in {store.root}; there are: {', '.join(sweep.name for sweep in known)}")

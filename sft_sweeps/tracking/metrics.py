@@ -1,7 +1,7 @@
 """metrics.jsonl: one line for each optimizer step, the truth about a stage's training.
 
-A resumed stage goes on where its resume state stands, so the lines from that step on are cut off first: every step
-stands in the file once.
+A resumed stage continues from its resume state, so the lines from that step on are cut off first: the file has every
+step once.
 """
 
 import json
@@ -16,7 +16,7 @@ METRICS = "metrics.jsonl"
 
 
 class Metrics:
-    """An open metrics.jsonl; every line is on its way to the disk when `write` returns."""
+    """An open metrics.jsonl; the system has every line when `write` returns."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / METRICS
@@ -24,7 +24,7 @@ class Metrics:
         self._last = 0
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Append the line of one step (`step` is among its fields); one that is done again takes its own place."""
+        """Append the line of one step (`step` is among its fields); a step that is done again replaces its line."""
         step = int(metrics["step"])
         if self._file is None or step <= self._last:
             self.close()
@@ -71,10 +71,10 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def last(folder: Path) -> dict[str, Any]:
     """The newest step's metrics; empty when there are none."""
     try:
-        found = json.loads(last_line(folder / METRICS))
+        metrics = json.loads(last_line(folder / METRICS))
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return metrics if isinstance(metrics, dict) else {}
 
 
 def seconds_left(metrics: Mapping[str, Any]) -> float | None:

@@ -187,6 +187,8 @@ def lines(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
         last_time = ended.is_set()
         with suppress(OSError):
             if path.stat().st_ino != inode:
+                if file:
+                    file.close()
                 file, begun = path.open(encoding="utf-8"), ""
                 inode = os.fstat(file.fileno()).st_ino
         *whole, begun = (begun + (file.read() if file else "")).split("\n")
@@ -197,6 +199,8 @@ def lines(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
                     seen = int(line["step"])
                     yield line
         if last_time:
+            if file:
+                file.close()
             return
         ended.wait(POLL_SECONDS)
 

@@ -1,9 +1,9 @@
-"""Attention within each example of a row, as though every example stood alone.
+"""Attention within each example of a bin, as though every example stood alone.
 
-A row is several examples one after the other. On a GPU in bf16 one kernel takes them all with their boundaries, torch's
+A bin is several examples one after the other. On a GPU in bf16 one kernel takes them all with their boundaries, torch's
 own or flash-attention's, whichever is there. Elsewhere queries, keys and values are cut there and each piece goes
 through torch's scaled dot-product attention, causal and without a mask. Nothing crosses from one example to the next,
-no mask of the row's length squared is built, and what an example contributes does not depend on the row. Importing the
+no mask of the bin's length squared is built, and what an example contributes does not depend on the bin. Importing the
 module registers it with transformers under NAME; lengths and boundaries travel as keywords of the forward.
 """
 
@@ -37,7 +37,7 @@ def attend(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """[1, heads, tokens, width] to [1, tokens, heads, width]; `lengths` are those of the row's examples, in order."""
+    """[1, heads, tokens, width] to [1, tokens, heads, width]; `lengths` are those of the bin's examples, in order."""
     kernel = fused() if query.is_cuda and query.dtype in HALF else None
     if kernel is None or boundaries is None:
         return per_example(query, key, value, lengths, scaling), None
@@ -47,7 +47,7 @@ def attend(
 
 
 def per_example(query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int], scaling: float | None) -> Tensor:
-    """Piece by piece."""
+    """The same, one example after the other; query, key, value are [1, heads, tokens, width]."""
     shared = query.shape[1] // key.shape[1]
     if shared > 1:
         key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
@@ -58,7 +58,7 @@ def per_example(query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int
 
 @cache
 def fused() -> Kernel | None:
-    """The kernel for rows of several examples that is installed, if any."""
+    """The kernel for bins of several examples that is installed, if any."""
     try:
         from torch.nn.attention.varlen import varlen_attn
 
@@ -74,21 +74,23 @@ def fused() -> Kernel | None:
 
 
 def _of_torch(varlen: Callable[..., Any]) -> Kernel:
-    asks = "enable_gqa" in inspect.signature(varlen).parameters  # torch 2.11 shares keys unasked
+    takes_gqa = "enable_gqa" in inspect.signature(varlen).parameters  # torch 2.11 shares keys unasked
 
     def kernel(states: States, boundaries: Tensor, longest: int, scale: float | None) -> Tensor:
-        shared = {"enable_gqa": True} if asks and states[0].shape[1] != states[1].shape[1] else {}
+        shared = {"enable_gqa": True} if takes_gqa and states[0].shape[1] != states[1].shape[1] else {}
         ends = (boundaries, boundaries, longest, longest)
-        found: Tensor = varlen(*states, *ends, scale=scale, window_size=(-1, 0), **shared)  # causal
-        return found
+        attended: Tensor = varlen(*states, *ends, scale=scale, window_size=(-1, 0), **shared)  # causal
+        return attended
 
     return kernel
 
 
 def _of_flash_attention(varlen: Callable[..., Any]) -> Kernel:
     def kernel(states: States, boundaries: Tensor, longest: int, scale: float | None) -> Tensor:
-        found: Tensor = varlen(*(*states, boundaries, boundaries, longest, longest), softmax_scale=scale, causal=True)
-        return found
+        attended: Tensor = varlen(
+            *(*states, boundaries, boundaries, longest, longest), softmax_scale=scale, causal=True
+        )
+        return attended
 
     return kernel
 

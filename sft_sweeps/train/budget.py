@@ -1,22 +1,20 @@
 """The token budget: how many tokens one forward pass holds. Found by a probe, halved where memory runs out.
 
-The probe runs rows of weight zero, half as long as the longest example and as long, and notes the peak of each: what a
+The probe runs bins of weight zero, half as long as the longest example and as long, and notes the peak of each: what a
 token costs, and what is left, follow. Gradients of weight zero are zero, so that nothing remains of it. A stage that
 runs out of memory all the same goes on with half the budget from its newest resume state, with the same batches:
-`budgets.jsonl` tells of each time, and the next start of the stage begins where that left off. Nobody's batches change.
+`budgets.jsonl` has a line for each time, and the next start begins where that left off. Nobody's batches change.
 """
 
 import json
 import logging
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
 from sft_sweeps.files.json_files import append_line
 from sft_sweeps.train import ranks
 
@@ -37,13 +35,16 @@ def find(engine: Any, longest: int, most: int) -> int:
         return max(longest, CPU_BUDGET)
     peaks = [_peak(engine, tokens) for tokens in (max(1, longest // 2), longest)]
     capacity = -ranks.most(-float(torch.cuda.mem_get_info()[1]))  # the smallest device's
-    found = fitting(peaks, longest, most, SHARE * capacity)
-    log.info("token budget %d: %.1f GB at %d tokens, of %.1f GB", found, peaks[1] / 1e9, longest, capacity / 1e9)
-    return found
+    budget = fitting(peaks, longest, most, SHARE * capacity)
+    log.info("token budget %d: %.1f GB at %d tokens, of %.1f GB", budget, peaks[1] / 1e9, longest, capacity / 1e9)
+    return budget
 
 
 def fitting(peaks: list[float], longest: int, most: int, capacity: float) -> int:
-    """From the peaks (bytes) of half the longest example and of the whole, along a line."""
+    """The tokens that fit into `capacity` bytes, at most `most` and at least the longest example's.
+
+    `peaks` are the bytes at half the longest example and at the whole; memory grows along the line through them.
+    """
     half = longest - max(1, longest // 2)
     a_token = max((peaks[1] - peaks[0]) / half, 1.0) if half else 1.0
     return max(longest, min(most, longest + int((capacity - peaks[1]) / a_token)))
@@ -55,13 +56,13 @@ def _peak(engine: Any, tokens: int) -> float:
     return ranks.most(float(torch.cuda.max_memory_allocated()))
 
 
-def of_start(execution: Execution, folder: Path) -> Execution:
+def at_start(configured: int, folder: Path) -> int:
     """What a start of the stage begins with: the configured budget, or what was left of it after memory ran out."""
-    left = [entry["to"] for entry in history(folder)]
-    if not left:
-        return execution
-    configured = execution.token_budget
-    return replace(execution, token_budget=min(left[-1], configured) if configured else left[-1])
+    halved = history(folder)
+    if not halved:
+        return configured
+    left = int(halved[-1]["to"])
+    return min(left, configured) if configured else left
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -70,13 +71,13 @@ def history(folder: Path) -> list[dict[str, Any]]:
         lines = (folder / RECORD).read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    found = []
+    entries = []
     for line in lines:
         try:
-            found.append({"to": int(json.loads(line)["to"]), **json.loads(line)})
+            entries.append({"to": int(json.loads(line)["to"]), **json.loads(line)})
         except (ValueError, KeyError, TypeError):
             log.warning("%s has a line that cannot be read: %s", folder / RECORD, line[:80])
-    return found
+    return entries
 
 
 def halve(folder: Path, step: int, budget: int, longest: int) -> None:

@@ -123,7 +123,7 @@ def _failed(folder: Path, state: ResumeState, processes: int, problem: str) -> s
 
 
 def _record(folder: Path, state: ResumeState, processes: int) -> None:
-    """A line about a conversion that was loaded: bit-for-bit equality holds no longer, so it is told."""
+    """Write a line about a conversion that was loaded: from here on, bit-for-bit equality holds no longer."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     line = {"step": state.step, "from_processes": state.processes, "to_processes": processes, "time": now}
     try:

@@ -1,6 +1,6 @@
 """How a stage runs: the model under ZeRO, AdamW, and one optimizer step at a time.
 
-`Execution` says how training is carried out and never what it computes: process count, threads, bins, ZeRO settings.
+`TrainExecution` says how training is carried out and never what it computes: processes, threads, bins, ZeRO settings.
 Weights and optimizer states are fp32; `precision: bf16` computes with bf16 copies of them. Nothing is compiled at run
 time: no DeepSpeed op is built, the optimizer is torch's own. (Liger's kernels, where they are installed on a GPU, are:
 Triton does it within seconds.)
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-# DeepSpeed chooses its accelerator when it is imported, and looks for one with a warning unless it is told.
+# DeepSpeed chooses its accelerator when it is imported, and looks for one with a warning unless it is named.
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
@@ -27,7 +27,7 @@ import deepspeed
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import load, loss, ranks, zero
@@ -42,7 +42,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * max(0.0, 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-def prepare_process(execution: Execution) -> None:
+def prepare_process(execution: TrainExecution) -> None:
     """Settings of the whole process, before the ranks meet and DeepSpeed is used."""
     torch.set_num_threads(execution.threads)
     for name, alone in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
@@ -61,12 +61,12 @@ def prepare_process(execution: Execution) -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed|deepspeed|typing_extensions")
 
 
-def _prepare_gpu(place: int) -> None:
+def _prepare_gpu(index: int) -> None:
     """Kernels that add in the same order every time, so that a GPU too resumes bit for bit: attention's gradient."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Rows differ in length from step to step: without it, blocks that fit no other row are lost.
+    # Bins differ in length from step to step: without it, blocks of memory that fit no other bin are lost.
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    torch.cuda.set_device(place)
+    torch.cuda.set_device(index)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging
 
@@ -75,10 +75,13 @@ class TrainEngine:
     """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
     `universal`: what it will load was saved by another process count and converted (train/convert.py).
+    `token_budget` is the most tokens of one forward pass: the configured number (0: not found yet) until a resume
+    state or train/budget.py brings another.
     """
 
-    def __init__(self, parent: Path, recipe: Recipe, execution: Execution, *, universal: bool = False) -> None:
+    def __init__(self, parent: Path, recipe: Recipe, execution: TrainExecution, *, universal: bool = False) -> None:
         self.execution, self._universal = execution, universal
+        self.token_budget = execution.token_budget
         # It takes over the group that stands.
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
         self.processes, self.rank, self.device = dist.get_world_size(), dist.get_rank(), ranks.device()
@@ -104,20 +107,20 @@ class TrainEngine:
         # What exists by now stays: without it, each full collection of garbage walks through all of it.
         gc.freeze()
 
-    def step(self, rows: Sequence[loss.Bin], rate: float) -> tuple[Tensor, float]:
-        """One optimizer step on this rank's rows: its part of the loss, and the gradient norm over all ranks."""
-        mine = self.backward(rows)
-        return mine, self.update(rate)
+    def step(self, bins: Sequence[loss.Bin], rate: float) -> tuple[Tensor, float]:
+        """One optimizer step on this rank's bins: its part of the loss, and the gradient norm over all ranks."""
+        part = self.backward(bins)
+        return part, self.update(rate)
 
-    def backward(self, rows: Sequence[loss.Bin]) -> Tensor:
-        """The gradients of a step, and this rank's part of its loss.
+    def backward(self, bins: Sequence[loss.Bin]) -> Tensor:
+        """Compute the gradients of a step; returns this rank's part of its loss.
 
-        Every rank must bring the same number of rows; one that has fewer fills up with rows of weight zero.
+        Every rank must bring the same number of bins; one that has fewer fills up with bins of weight zero.
         """
         total = torch.zeros((), dtype=torch.float32, device=self.device)
-        for place, row in enumerate(rows):
-            self.deepspeed.set_gradient_accumulation_boundary(place == len(rows) - 1)
-            value = self.deepspeed(row)
+        for index, packed in enumerate(bins):
+            self.deepspeed.set_gradient_accumulation_boundary(index == len(bins) - 1)
+            value = self.deepspeed(packed)
             # DeepSpeed averages over the ranks; the weights are those of the whole batch already.
             self.deepspeed.backward(value * self.processes, scale_wrt_gas=False)
             total += value.detach()
@@ -142,7 +145,7 @@ class TrainEngine:
         self.deepspeed.optimizer.zero_grad()
 
     def close(self) -> None:
-        """Let go of the model and of what was kept for it."""
+        """Free the model, the optimizer and what DeepSpeed keeps of them."""
         self.deepspeed.destroy()
         zero.forget()
         gc.unfreeze()

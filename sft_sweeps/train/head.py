@@ -1,4 +1,4 @@
-"""The projection on the vocabulary and the loss in one: no logits of a whole row are ever held.
+"""The projection on the vocabulary and the loss in one: no logits of a whole bin are ever held.
 
 The hidden states of the supervised tokens are projected a chunk at a time; the cross-entropy and its gradient are taken
 in fp32 from the chunk's logits, which are then overwritten. A token's loss is -log softmax(z)[t]; its gradient with
@@ -25,24 +25,24 @@ class LossHead(torch.nn.Linear):
 
 
 class Trained(LlamaForCausalLM):  # type: ignore[misc]
-    """A LLaMA whose forward gives the loss of a row (train/loss.py). Names and weights are LlamaForCausalLM's."""
+    """A LLaMA whose forward gives the loss of a bin (train/loss.py). Names and weights are LlamaForCausalLM's."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.lm_head.__class__ = LossHead
         use_fused_layers(self)
 
-    def forward(self, row: Any) -> Tensor:
-        """The weighted sum over the row's supervised tokens."""
+    def forward(self, packed: Any) -> Tensor:
+        """The weighted sum of the losses of the bin's supervised tokens (`packed` is a loss.Bin)."""
         # No attention mask and no cache: both would let examples attend to one another without a word.
         output = self.model(
-            input_ids=row.input_ids,
-            position_ids=row.position_ids,
+            input_ids=packed.input_ids,
+            position_ids=packed.position_ids,
             use_cache=False,
-            lengths=row.lengths,
-            boundaries=row.boundaries,
+            lengths=packed.lengths,
+            boundaries=packed.boundaries,
         )
-        return self.lm_head(output.last_hidden_state[0, row.keep], row.targets, row.weights)  # type: ignore[no-any-return]
+        return self.lm_head(output.last_hidden_state[0, packed.keep], packed.targets, packed.weights)  # type: ignore[no-any-return]
 
 
 class _Loss(torch.autograd.Function):

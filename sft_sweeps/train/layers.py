@@ -28,7 +28,7 @@ class Norm(LlamaRMSNorm):  # type: ignore[misc]
 
 
 class Attention(LlamaAttention):  # type: ignore[misc]
-    """Each example of a row by itself (train/attention.py); there is neither mask nor cache."""
+    """Each example of a bin by itself (train/attention.py); there is neither mask nor cache."""
 
     def forward(
         self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], **row: Any

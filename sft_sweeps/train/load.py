@@ -15,7 +15,8 @@ from transformers import AutoConfig
 from transformers.initialization import no_init_weights
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.models import folder, weights
+from sft_sweeps.models import weights
+from sft_sweeps.models.architectures import ARCHITECTURES
 from sft_sweeps.train import attention, head
 
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -46,7 +47,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
 
 
 def lower(model: Any) -> dict[str, Tensor]:
-    """Put bf16 in place of the fp32 weights; what is returned is this rank's fp32 part of each."""
+    """Replace the fp32 weights by bf16 copies; returns this rank's fp32 part of each, on the CPU."""
     masters = {}
     for name, parameter in model.named_parameters():
         held = getattr(parameter, "ds_tensor", parameter)
@@ -57,10 +58,8 @@ def lower(model: Any) -> dict[str, Tensor]:
 
 
 def _check(parent: Path, config: Any) -> None:
-    if config.model_type not in folder.ARCHITECTURES:
-        raise RunError(
-            f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(folder.ARCHITECTURES)}."
-        )
+    if config.model_type not in ARCHITECTURES:
+        raise RunError(f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(ARCHITECTURES)}.")
     if getattr(config, "attention_dropout", 0.0):
         raise RunError(f"{parent / 'config.json'} sets attention_dropout. Dropout is refused: set it to 0.")
 
@@ -69,8 +68,8 @@ def _fill(model: Any, parent: Path) -> None:
     stored = weights.tensors(parent)
     for name, parameter in model.named_parameters():
         if name not in stored or stored[name].shape != tuple(parameter.ds_shape):
-            found = stored[name].shape if name in stored else "nothing"
-            raise RunError(f"{parent} has {found} for {name}, which is to be {tuple(parameter.ds_shape)}.")
+            shape = stored[name].shape if name in stored else "nothing"
+            raise RunError(f"{parent} has {shape} for {name}, which is to be {tuple(parameter.ds_shape)}.")
         part = parameter.ds_tensor.data
         first = part.numel() * torch.distributed.get_rank()
         count = max(0, min(part.numel(), parameter.ds_numel - first))
@@ -78,7 +77,7 @@ def _fill(model: Any, parent: Path) -> None:
         part[count:].zero_()
 
 
-def _read(stored: weights.Stored, first: int, count: int) -> Tensor:
+def _read(stored: weights.StoredTensor, first: int, count: int) -> Tensor:
     """`count` numbers of the flat tensor."""
     if stored.dtype not in STORED:
         raise RunError(f"{stored.file} holds weights as {stored.dtype}. Valid: {', '.join(STORED)}.")

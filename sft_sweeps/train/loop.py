@@ -1,7 +1,7 @@
 """One stage, from the parent's weights to its own: a generator of metrics that knows no tracker.
 
 Every rank runs the same loop. Between the gradients of a step and the update of the weights stands one small sum over
-the ranks: it carries the loss, and whether any rank was told to stop or rank 0 finds that a resume state is due. All
+the ranks: it carries the loss, and whether any rank is to stop or rank 0 finds that a resume state is due. All
 ranks therefore save, stop and fail together, and a loss that is no number never reaches the weights.
 """
 
@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from torch import distributed as dist
 
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec import Recipe
 from sft_sweeps.store import resume_states
@@ -36,7 +35,7 @@ def train(
     folder: Path,
     encoded: Sequence[Encoded],
     recipe: Recipe,
-    execution: Execution,
+    execution: TrainExecution,
     *,
     stop: Callable[[], bool],
     tokenizer: Path | None = None,
@@ -63,7 +62,7 @@ def train(
             try:
                 finished = yield from _attempt(parent, folder, encoded, recipe, execution, stop=stop, finish=finish)
             except budget.Halved:
-                # Ranks that wait inside a collective cannot be told: alone, a rank can start over at once.
+                # Ranks that wait inside a collective learn of nothing; a rank that is alone can start over at once.
                 if execution.processes > 1:
                     raise Interrupted(_halved(folder)) from None
             _collect()
@@ -75,20 +74,20 @@ def _attempt(
     folder: Path,
     encoded: Sequence[Encoded],
     recipe: Recipe,
-    execution: Execution,
+    execution: TrainExecution,
     *,
     stop: Callable[[], bool],
     finish: Callable[[TrainEngine], str],
 ) -> Generator[StepMetrics, None, str]:
     """Until the model is written, or memory runs out."""
-    # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
-    execution = ranks.from_first(budget.of_start(execution, folder))
     engine, done = _continued(parent, folder, recipe, execution, stop)
     try:
-        if not engine.execution.token_budget:
+        # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
+        engine.token_budget = ranks.from_first(budget.at_start(engine.token_budget, folder))
+        if not engine.token_budget:
             longest = max(len(example.input_ids) for example in encoded)
             most = longest * -(-recipe.batch_size // execution.processes)
-            engine.execution = replace(engine.execution, token_budget=budget.find(engine, longest, most))
+            engine.token_budget = budget.find(engine, longest, most)
         yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
         return finish(engine)
     finally:
@@ -102,7 +101,7 @@ def _collect() -> None:
 
 
 def _continued(
-    parent: Path, folder: Path, recipe: Recipe, execution: Execution, stop: Callable[[], bool]
+    parent: Path, folder: Path, recipe: Recipe, execution: TrainExecution, stop: Callable[[], bool]
 ) -> tuple[TrainEngine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
     state = ranks.from_first(resume_states.newest(folder) if dist.get_rank() == 0 else None)
@@ -114,7 +113,6 @@ def _continued(
     with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
         engine = TrainEngine(parent, recipe, execution, universal=other)
         resume.load(engine, folder, state, source)
-    engine.execution = ranks.from_first(budget.of_start(engine.execution, folder))
     return engine, state.step
 
 
@@ -129,14 +127,14 @@ def _steps(
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
     steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
-    coming = prepared(encoded, recipe, engine.execution, range(done, steps), (engine.rank, engine.device))
+    coming = prepared(engine, encoded, recipe, range(done, steps))
     started = saved_at = time.monotonic()
     save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0
-    for step, (batch, rows) in enumerate(coming, start=done + 1):
+    for step, (batch, bins) in enumerate(coming, start=done + 1):
         rate = learning_rate(recipe, step - 1, steps)
-        mine = _backward(engine, folder, encoded, rows, step)
+        part = _backward(engine, folder, encoded, bins, step)
         due = engine.rank == 0 and save_due(engine.execution, step, started - saved_at, save_seconds)
-        total, stopping, saving = ranks.sums([float(mine), float(stop()), float(due)])
+        total, stopping, saving = ranks.sums([float(part), float(stop()), float(due)])
         if not math.isfinite(total) or meter.diverged(total):
             saved = resume.save(engine, folder, step - 1)  # the weights are still those of before
             raise RunError(spoiled(meter, total, None, step, batch) + _ways_out(folder, step - 1 if saved else None))
@@ -154,21 +152,21 @@ def _steps(
 
 
 def _backward(
-    engine: TrainEngine, folder: Path, encoded: Sequence[Encoded], rows: Sequence[loss.Bin], step: int
+    engine: TrainEngine, folder: Path, encoded: Sequence[Encoded], bins: Sequence[loss.Bin], step: int
 ) -> torch.Tensor:
     try:
-        return engine.backward(rows)
+        return engine.backward(bins)
     except torch.OutOfMemoryError:
         longest = max(len(example.input_ids) for example in encoded)
-        budget.halve(folder, step, engine.execution.token_budget, longest)
+        budget.halve(folder, step, engine.token_budget, longest)
     # Outside, so that what the traceback holds is free before the model is built again.
     raise budget.Halved
 
 
-def save_due(execution: Execution, step: int, seconds: float, cost: float) -> bool:
+def save_due(execution: TrainExecution, step: int, seconds: float, cost: float) -> bool:
     """Whether to save after a step, `seconds` after the last time, where saving takes `cost` seconds.
 
-    By time, saving takes at most SAVE_SHARE of it, however slow the disk is; by steps, the user has the word.
+    By time, saving takes at most SAVE_SHARE of it, however slow the disk is; by steps, the user decides.
     """
     by_steps = execution.save_every_steps > 0 and step % execution.save_every_steps == 0
     interval = max(execution.save_every_seconds, cost / SAVE_SHARE)

@@ -61,7 +61,7 @@ def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
     return [1 / (counted * totals[at // size]) if totals[at // size] else 0.0 for at in range(len(counts))]
 
 
-def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Bin:
+def to_bin(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Bin:
     """The examples one after the other, without padding, each supervised token with its example's weight."""
     packed = pack(examples)
     lengths = tuple(len(example.input_ids) for example in examples)
@@ -79,7 +79,7 @@ def to_row(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
 
 
 def blank(tokens: int, device: torch.device) -> Bin:
-    """A row of one example with every token supervised, at weight zero."""
+    """A bin of one example with every token supervised, at weight zero."""
     ids = torch.zeros((1, tokens), dtype=torch.int64, device=device)
     kept = torch.arange(tokens, device=device)
     ends = torch.tensor([0, tokens], dtype=torch.int32, device=device)

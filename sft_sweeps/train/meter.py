@@ -47,7 +47,7 @@ class Meter:
         config = engine.deepspeed.module.config
         self._layers, self._hidden = config.num_hidden_layers, config.hidden_size
         self._guessing = math.log(config.vocab_size)
-        self._parameters, self._budget = engine.parameters, engine.execution.token_budget
+        self._parameters, self._budget = engine.parameters, engine.token_budget
         name = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
         self._peak = engine.processes * cost.peak_flops(name, recipe.precision)
         self._first: list[float] = []

@@ -1,6 +1,6 @@
-"""The ranks of a stage: how they meet, and the few things that they tell each other.
+"""The ranks of a stage: how they meet, and the few values that they exchange.
 
-RANK, WORLD_SIZE and LOCAL_RANK say which process this is. Alone, it tells itself at no cost.
+RANK, WORLD_SIZE and LOCAL_RANK say which process this is. One rank alone exchanges nothing.
 """
 
 import os
@@ -17,8 +17,8 @@ from torch import distributed as dist
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.json_files import read_json, write_json
 
-TIMEOUT = timedelta(minutes=30)  # of the meeting, and of a collective: rank 0 may be writing a large model meanwhile
-LONGEST_PAUSE_SECONDS = 1.0  # between two looks for rank 0
+TIMEOUT = timedelta(minutes=30)  # of the rendezvous, and of a collective: rank 0 may be writing a large model meanwhile
+LONGEST_PAUSE_SECONDS = 1.0  # between two tries to read what rank 0 writes
 
 
 def device() -> torch.device:
@@ -35,9 +35,9 @@ def process_group(processes: int, rendezvous: str = "") -> Iterator[None]:
     needs none and may train again; a process that was one of several joins no second time. RunError when they have
     not all come within TIMEOUT.
     """
-    rank, found = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if found != processes:
-        raise RunError(f"WORLD_SIZE={found}, but the stage is to run on {processes} processes.")
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if world != processes:
+        raise RunError(f"WORLD_SIZE={world}, but the stage is to run on {processes} processes.")
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if processes > 1:
         store = _meet(Path(rendezvous), rank, processes) if rendezvous else None
@@ -59,8 +59,8 @@ def _meet(path: Path, rank: int, processes: int) -> Any:
             host = os.environ.get("SLURMD_NODENAME", "127.0.0.1")  # without Slurm, all are on this machine
             write_json(path, {"host": host, "port": store.port}, durable=False)
         else:
-            place = _look(path)
-            store = _store(place["host"], place["port"], processes, serves=False)
+            address = _address_of_first(path)
+            store = _store(address["host"], address["port"], processes, serves=False)
         store.set(f"rank {rank}", "")
         for other in range(processes):
             store.wait([f"rank {other}"], TIMEOUT)
@@ -79,22 +79,22 @@ def _store(host: str, port: int, processes: int, *, serves: bool) -> Any:
     )
 
 
-def _look(path: Path) -> dict[str, Any]:
-    """What rank 0 wrote."""
+def _address_of_first(path: Path) -> dict[str, Any]:
+    """The host and port that rank 0 wrote; TimeoutError when it has not within TIMEOUT."""
     deadline, pause = time.monotonic() + TIMEOUT.total_seconds(), 0.02
     while time.monotonic() < deadline:
         # NFS remembers that a file was not there until the folder is listed.
         with suppress(OSError):
             os.listdir(path.parent)
-            if (place := read_json(path)) is not None:
-                return dict(place)
+            if (address := read_json(path)) is not None:
+                return dict(address)
         time.sleep(pause)
         pause = min(LONGEST_PAUSE_SECONDS, pause * 1.5)
     raise TimeoutError("rank 0 never wrote it")
 
 
 def agree(mine: bool) -> bool:
-    """Whether it is so on every rank."""
+    """Whether `mine` is true on every rank."""
     return sums([float(not mine)])[0] == 0
 
 
@@ -111,9 +111,9 @@ def most(value: float) -> float:
     """The largest of the ranks' values."""
     if dist.get_world_size() == 1:
         return value
-    found = torch.tensor(value, dtype=torch.float64, device=device())
-    dist.all_reduce(found, op=dist.ReduceOp.MAX)
-    return float(found)
+    largest = torch.tensor(value, dtype=torch.float64, device=device())
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return float(largest)
 
 
 def from_first(value: Any) -> Any:

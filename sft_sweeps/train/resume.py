@@ -11,14 +11,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import FOLDER, STATE, TAG, WRITING, ResumeState
@@ -28,7 +28,7 @@ from sft_sweeps.train.engine import TrainEngine
 log = logging.getLogger(__name__)
 
 
-def check(folder: Path, state: ResumeState, execution: Execution) -> None:
+def check(folder: Path, state: ResumeState, execution: TrainExecution) -> None:
     """RunError for a state that no process count could continue from."""
     if (state.zero_stage, state.batches) != (execution.zero_stage, VERSIONS["batches"]):
         raise RunError(
@@ -41,7 +41,7 @@ def check(folder: Path, state: ResumeState, execution: Execution) -> None:
 def load(engine: TrainEngine, folder: Path, state: ResumeState, source: Path) -> None:
     """Put the resume state, which lies in `source`, into the engine, on every rank."""
     # Other bins would add up in another order: a stage ends with those that it began with.
-    engine.execution = replace(engine.execution, token_budget=state.token_budget)
+    engine.token_budget = state.token_budget
     if not engine.load(source, TAG):
         raise RunError(f"the resume state {state.name} of {folder} cannot be loaded.")
 
@@ -114,9 +114,9 @@ def _write(value: Any, path: Path) -> None:
 
 
 def _finish(engine: TrainEngine, step: int, seconds: float, writing: Path, target: Path) -> None:
-    how, version = engine.execution, VERSIONS["batches"]
+    zero_stage, version = engine.execution.zero_stage, VERSIONS["batches"]
     files = resume_states.sizes(writing)
-    state = ResumeState(step, engine.processes, how.zero_stage, how.token_budget, version, files, round(seconds, 3))
+    state = ResumeState(step, engine.processes, zero_stage, engine.token_budget, version, files, round(seconds, 3))
     with (writing / STATE).open("w", encoding="utf-8") as stream:
         json.dump(asdict(state), stream, indent=2, sort_keys=True)
         stream.flush()

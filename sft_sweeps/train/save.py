@@ -49,33 +49,33 @@ def save_model(
         weights.share(writing)
         if wrong := checkpoint.unfinished(writing, engine.shapes(), STORED[dtype], bool(chat_template)):
             raise RunError(f"the model of {folder} was not written as it should be: {'; '.join(wrong[:3])}")
-        found = weights.digest(writing)
+        digest = weights.digest(writing)
         writing.rename(target)
     except OSError as error:
         raise RunError(f"the model of {folder} could not be written: {error}") from None
-    return str(ranks.from_first(found))
+    return str(ranks.from_first(digest))
 
 
 def _write_weights(engine: TrainEngine, folder: Path, dtype: torch.dtype) -> None:
     sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in engine.shapes().items()}
-    places = weights.shard_names(sizes, SHARD_BYTES)
-    for file, shard in _shards(engine.full_weights(), places, dtype):
+    shard_names = weights.shard_names(sizes, SHARD_BYTES)
+    for file, shard in _shards(engine.full_weights(), shard_names, dtype):
         save_file(shard, folder / file, metadata={"format": "pt"})
-    weights.write_index(folder, places, sum(sizes.values()))
+    weights.write_index(folder, shard_names, sum(sizes.values()))
 
 
 def _shards(
-    full: Iterator[tuple[str, Tensor]], places: dict[str, str], dtype: torch.dtype
+    full: Iterator[tuple[str, Tensor]], shard_names: dict[str, str], dtype: torch.dtype
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """The shards one after the other; no more than one is held."""
     file, shard = "", dict[str, Tensor]()
     for name, tensor in full:
-        if places[name] != file and shard:
+        if shard_names[name] != file and shard:
             yield file, shard
             shard = {}
         if not bool(torch.isfinite(tensor).all()):
-            raise RunError(f"{name} holds numbers that are none: the model is not written.")
-        file = places[name]
+            raise RunError(f"{name} holds NaN or infinite numbers: the model is not written.")
+        file = shard_names[name]
         shard[name] = tensor.to("cpu", dtype, copy=True).contiguous()
     yield file, shard
 

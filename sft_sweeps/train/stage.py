@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +18,12 @@ import torch
 import transformers
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.data.encode.mixture import finder, mixture_examples
+from sft_sweeps.data.encode.mixture import mixture_examples, source_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs.job import Job
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
@@ -41,16 +40,18 @@ Stop = Callable[[], bool]
 def prepare(model: Model, store: Store) -> None:
     """Materialise a randomly initialised base model."""
     folder = store.folder(model)
-    with TemporaryDirectory() as place:
-        train_tokenizer.copy(Path(model.tokenizer_path), Path(place))
-        files = sorted(Path(place).iterdir())
+    with TemporaryDirectory() as tokenizer:
+        train_tokenizer.copy(Path(model.tokenizer_path), Path(tokenizer))
+        files = sorted(Path(tokenizer).iterdir())
         init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
 
-def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -> None:
+def train(
+    stage: Stage, store: Store, execution: TrainExecution, tracking: Tracking, stop: Stop, *, rendezvous: str = ""
+) -> None:
     """Train a stage from its parent's weights, from its newest resume state where there is one."""
-    folder, first, execution = store.folder(stage), os.environ.get("RANK", "0") == "0", job.execution
+    folder, first = store.folder(stage), os.environ.get("RANK", "0") == "0"
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
@@ -63,31 +64,36 @@ def train(stage: Stage, store: Store, job: Job, stop: Stop, meeting: str = "") -
         stop=stop,
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
-        rendezvous=meeting,
+        rendezvous=rendezvous,
     )
     started = time.monotonic()
-    attempt = Attempt(folder, job.tracking, stage.id, stage.label, plain(stage.recipe))
+    attempt = Attempt(folder, tracking, stage.id, stage.label, plain(stage.recipe))
     with mirrored(attempt) if first else nullcontext(), closing(Metrics(folder)) as metrics:
         digest = _drain(steps, metrics if first else None)
     if first:
-        lines = read(folder)
-        used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
-        extra = {
-            "digest": digest,
-            "seconds": round(time.monotonic() - started, 3),
-            "save_seconds": resume_states.save_seconds(folder),
-            **throughput(lines),
-            "execution": _environment(replace(execution, token_budget=used)),
-            "budgets": budget.history(folder),
-        }
-        _record(folder, stage, extra, METRICS)
-        shutil.rmtree(folder / "resume", ignore_errors=True)
+        _finish(stage, folder, execution, digest, time.monotonic() - started)
+
+
+def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, seconds: float) -> None:
+    """Write the record of a trained stage and remove its resume states."""
+    lines = read(folder)
+    used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
+    extra = {
+        "digest": digest,
+        "seconds": round(seconds, 3),
+        "save_seconds": resume_states.save_seconds(folder),
+        **throughput(lines),
+        "execution": {**_environment(execution), "token_budget": used},
+        "budgets": budget.history(folder),
+    }
+    _record(folder, stage, extra, METRICS)
+    shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
     """The encoded examples of a stage, and the account of them for data.json."""
     recipe = stage.recipe
-    find = finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
+    find = source_finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
     encoded, account = mixture_examples(stage.mixture, find)
     if not any(example.supervised.any() for example in encoded):
         raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")
@@ -96,11 +102,11 @@ def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, An
 
 def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians over the steps, without the first: tokens a second, and MFU where the device's peak is known."""
-    found: dict[str, Any] = {}
+    medians: dict[str, Any] = {}
     for key in ("tokens_per_second", "mfu"):
         values = [line[key] for line in lines[1:] or lines if line.get(key) is not None]
-        found |= {key: round(statistics.median(values), 4)} if values else {}
-    return found
+        medians |= {key: round(statistics.median(values), 4)} if values else {}
+    return medians
 
 
 def _drain(steps: Any, metrics: Metrics | None) -> str:
@@ -119,7 +125,7 @@ def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -
     write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 
-def _environment(execution: Execution) -> dict[str, Any]:
+def _environment(execution: TrainExecution) -> dict[str, Any]:
     """Bit-for-bit equality is promised for equal execution only, so the record names it."""
     return {
         **asdict(execution),

@@ -1,4 +1,4 @@
-"""The batches of a stage, step by step, as rows on this rank's device, made while the step before computes.
+"""The batches of a stage, step by step, as bins on this rank's device, made while the step before computes.
 
 The examples of a step, how they are spread over ranks and how many bins each rank needs follow from the data alone, so
 every rank knows them all.
@@ -8,56 +8,55 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import torch
-
 from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loss
+from sft_sweeps.train.engine import TrainEngine
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The examples of a step with the weight of a supervised token of each, and every rank's bins of places in it."""
+    """The examples of a step, the weight of a supervised token of each, and every rank's bins (indices of examples)."""
 
     examples: list[Encoded]
     weights: list[float]
-    bins: list[list[list[int]]]  # [rank][bin][place]
+    bins: list[list[list[int]]]  # [rank][bin][example]
 
-    def rows(self, rank: int) -> list[tuple[list[Encoded], list[float]]]:
-        """A rank's bins; as many on every rank: one that has fewer runs its shortest example at weight zero."""
-        most = max(len(of_rank) for of_rank in self.bins)
-        filled = [([self.examples[at] for at in row], [self.weights[at] for at in row]) for row in self.bins[rank]]
+    def of_rank(self, rank: int) -> list[tuple[list[Encoded], list[float]]]:
+        """A rank's bins as (examples, weights); as many on every rank, its shortest example at weight zero as filler.
+
+        All ranks run as many forward passes, since each passes through the same collectives.
+        """
+        most = max(map(len, self.bins))
+        filled = [([self.examples[at] for at in each], [self.weights[at] for at in each]) for each in self.bins[rank]]
         filler = min(self.examples, key=lambda example: len(example.input_ids))
         return filled + [([filler], [0.0])] * (most - len(filled))
 
 
-def plan_batch(examples: list[Encoded], recipe: Recipe, execution: Execution) -> Batch:
-    """Spread the examples of a step over ranks and bins."""
+def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_budget: int) -> Batch:
+    """Spread the examples of a step over ranks, and those of each rank over bins of at most `token_budget` tokens."""
     lengths = [len(example.input_ids) for example in examples]
-    weight = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe)
+    weights = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe)
     bins = []
-    for share in batches.share(lengths, execution.processes):
-        packed = batches.bins([lengths[at] for at in share], execution.token_budget)
-        bins.append([[share[place] for place in row] for row in packed])
-    return Batch(examples, weight, bins)
+    for share in batches.share(lengths, processes):
+        packed = batches.bins([lengths[at] for at in share], token_budget)
+        bins.append([[share[at] for at in each] for each in packed])
+    return Batch(examples, weights, bins)
 
 
 def prepared(
-    encoded: Sequence[Encoded],
-    recipe: Recipe,
-    execution: Execution,
-    steps: Sequence[int],
-    seat: tuple[int, torch.device],
+    engine: TrainEngine, encoded: Sequence[Encoded], recipe: Recipe, steps: Sequence[int]
 ) -> Iterator[tuple[Batch, list[loss.Bin]]]:
-    """Each step's batch and the rows of a seat: its rank, and the device where they are put."""
-    ids, (rank, device) = tuple(example.id for example in encoded), seat
+    """Each step's batch and this rank's bins of it, on the engine's device."""
+    ids, token_budget = tuple(example.id for example in encoded), engine.token_budget
 
     def make(step: int) -> tuple[Batch, list[loss.Bin]]:
-        places = batches.batch(ids, recipe.seed, recipe.batch_size, step)
-        batch = plan_batch([encoded[place] for place in places], recipe, execution)
-        return batch, [loss.to_row(examples, weights, device) for examples, weights in batch.rows(rank)]
+        indices = batches.batch(ids, recipe.seed, recipe.batch_size, step)
+        batch = plan_batch([encoded[index] for index in indices], recipe, engine.processes, token_budget)
+        return batch, [
+            loss.to_bin(examples, weights, engine.device) for examples, weights in batch.of_rank(engine.rank)
+        ]
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
         coming = thread.submit(make, steps[0]) if steps else None

@@ -1,7 +1,7 @@
 """DeepSpeed's ZeRO as it is used here: its configuration, and what has to be reached for inside it.
 
 Its private names are used here, in train/engine.py where a process begins, and in train/resume.py; pyproject.toml pins
-its minor version, and tests/test_engine.py tells when one has moved.
+its minor version, and tests/train/test_engine.py fails when one has moved.
 """
 
 import math
@@ -16,12 +16,12 @@ from deepspeed.utils import safe_set_full_fp32_param, safe_set_local_fp32_param
 from torch import Tensor
 from torch import distributed as dist
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import ranks
 
 
-def config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, Any]:
+def config(recipe: Recipe, execution: TrainExecution, parameters: int) -> dict[str, Any]:
     """DeepSpeed's configuration."""
     whole = parameters <= execution.whole_parameters
     zero: dict[str, Any] = {
@@ -34,7 +34,7 @@ def config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, A
     if execution.zero_stage == 3:
         zero |= {"memory_efficient_linear": not whole}
         zero |= {"stage3_param_persistence_threshold": parameters if whole else 100_000}
-    made: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "gradient_clipping": recipe.max_grad_norm,
@@ -44,43 +44,44 @@ def config(recipe: Recipe, execution: Execution, parameters: int) -> dict[str, A
     }
     if recipe.precision == "bf16":
         # Sums over bins and ranks stay fp32, so that the process count does not enter the gradient.
-        made |= {"bf16": {"enabled": True}, "communication_data_type": "fp32"}
-        made |= {"data_types": {"grad_accum_dtype": "fp32"}}
-    return made
+        settings |= {"bf16": {"enabled": True}, "communication_data_type": "fp32"}
+        settings |= {"data_types": {"grad_accum_dtype": "fp32"}}
+    return settings
 
 
 def patch_gradient_norm(optimizer: Any, *, alone: bool) -> list[float]:
     """The norm of all gradients in a few kernels, not several for each of them with copies in fp64, and as exact.
 
-    Returns the list to which the norms of ZeRO's groups are put in each step: reading what DeepSpeed says of them
-    afterwards would wait for the optimizer. And alone, ZeRO-3 has its part of the gradients already: it would join
-    them, divide by one, and send them to itself.
+    Returns the list to which the norms of ZeRO's groups are appended in each step: reading what DeepSpeed keeps of
+    them afterwards would wait for the optimizer. And alone, ZeRO-3 has its part of the gradients already: it would
+    join them, divide by one, and send them to itself.
     """
-    found, device = list[float](), ranks.device()
+    group_norms, device = list[float](), ranks.device()
 
     def norm(gradients: Sequence[Tensor], *_: Any) -> Tensor:
         norms = torch._foreach_norm(list(gradients), 2, torch.float64)  # in fp32, a CPU loses the fifth digit
         squares = torch.stack(norms).square().sum() if norms else torch.zeros((), dtype=torch.float64, device=device)
         dist.all_reduce(squares)
         total = squares.sqrt().float()
-        found.append(float(total))
+        group_norms.append(float(total))
         # As DeepSpeed marks it; it then leaves the weights as they are.
         return torch.where(total.isfinite(), total, -torch.ones_like(total))
 
     clip = optimizer.unscale_and_clip_grads
 
     def clip_where_needed(*arguments: Any) -> None:
-        if not found or math.hypot(*found) + 1e-6 > optimizer.clip_grad:  # as DeepSpeed counts; else it multiplies by 1
+        # As DeepSpeed counts; below, it would multiply every gradient by 1.
+        if not group_norms or math.hypot(*group_norms) + 1e-6 > optimizer.clip_grad:
             clip(*arguments)
 
     optimizer.get_grad_norm_direct, optimizer.unscale_and_clip_grads = norm, clip_where_needed
-    optimizer.check_overflow = _see_nothing  # the norm tells; this would look at every gradient
-    stage3.reduce_scatter_coalesced = _flat if alone else coalesced_collectives.reduce_scatter_coalesced
-    return found
+    optimizer.check_overflow = _no_overflow  # the norm shows it; this would look at every gradient
+    stage3.reduce_scatter_coalesced = _flattened if alone else coalesced_collectives.reduce_scatter_coalesced
+    return group_norms
 
 
 def forget() -> None:
-    """Empty what DeepSpeed keeps of modules for the whole process, and with a module of all its memory."""
+    """Empty the lists in which DeepSpeed keeps modules, and so their memory, until the process ends."""
     parameter_offload.FWD_MODULE_STACK.clear()
     cached = vars(PartitionedParameterCoordinator)["_PartitionedParameterCoordinator__params_to_release"]
     while cells := getattr(cached, "__closure__", None):  # it is wrapped
@@ -88,11 +89,11 @@ def forget() -> None:
     cached.cache_clear()
 
 
-def _see_nothing(*_: Any, **__: Any) -> None:
+def _no_overflow(*_: Any, **__: Any) -> None:
     """Finds no overflow."""
 
 
-def _flat(tensors: Sequence[Tensor], *_: Any) -> list[Tensor]:
+def _flattened(tensors: Sequence[Tensor], *_: Any) -> list[Tensor]:
     return [tensor.view(-1) for tensor in tensors]
 
 

@@ -1,44 +1,55 @@
-"""What each kind of job does. Only the work that needs torch imports it: a job that scores starts at once."""
+"""What a worker does for each kind of job.
+
+Only the work that needs torch imports it: a job that scores starts at once.
+"""
+
+from collections.abc import Callable
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import Job, Stop
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.score import score
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec import Model, Stage
 from sft_sweeps.store.store import Store
 
 
-def do(job: Job, stop: Stop, meeting: str = "") -> None:
-    """The work of a job; returns when its record is written."""
-    subject, store = job.subject, job.store
-    if job.kind in ("score", "judge"):
-        score.score_all(job.generations, store, stop, job.execution.isolation)
-    elif job.kind == "generate":
-        _generate(job, store, stop)
-    elif job.kind == "encode":
-        from sft_sweeps.jobs import encoding
-
-        encoding.encode(job, store, stop)
-    elif isinstance(subject, Stage):
-        gate(subject.parent, store)
-        from sft_sweeps.train import stage
-
-        stage.train(subject, store, job, stop, meeting)
-    else:
-        from sft_sweeps.train import stage
-
-        stage.prepare(subject, store)
+def do(job: Job, stop: Stop, rendezvous: str = "") -> None:
+    """The work of a job; returns when its record is written. `rendezvous` is the file in which its ranks meet."""
+    WORK[job.kind](job, stop, rendezvous)
 
 
 def gate(subject: Subject, store: Store) -> None:
     """RunError unless a subject's weights are finished and there."""
-    made = isinstance(subject, Stage) or subject.initialised
-    ready = store.record(subject) is not None if made else (store.weights(subject) / "config.json").is_file()
+    ready = store.record(subject) is not None if subject.made else (store.weights(subject) / "config.json").is_file()
     if not ready:
         raise RunError(f"{subject.label} ({subject.id}) is not finished; launch the sweep again to have it made first")
 
 
-def _generate(job: Job, store: Store, stop: Stop) -> None:
+def _encode(job: Job, stop: Stop, _: str) -> None:
+    from sft_sweeps.jobs import encoding
+
+    encoding.encode(job, job.store, stop)
+
+
+def _prepare(job: Job, _: Stop, __: str) -> None:
+    assert isinstance(job.subject, Model)
+    from sft_sweeps.train import stage
+
+    stage.prepare(job.subject, job.store)
+
+
+def _train(job: Job, stop: Stop, rendezvous: str) -> None:
+    assert isinstance(job.subject, Stage)
+    assert isinstance(job.execution, TrainExecution)
+    gate(job.subject.parent, job.store)
+    from sft_sweeps.train import stage
+
+    stage.train(job.subject, job.store, job.execution, job.tracking, stop, rendezvous=rendezvous)
+
+
+def _generate(job: Job, stop: Stop, _: str) -> None:
+    assert isinstance(job.execution, AnswerExecution)
+    store = job.store
     if all(store.record(generation) is not None for generation in job.generations):
         return
     gate(job.subject, store)
@@ -48,3 +59,20 @@ def _generate(job: Job, store: Store, stop: Stop) -> None:
 
     torch.set_num_threads(job.execution.threads)
     answers.generate(job.subject, job.generations, store, job.execution, stop)
+
+
+def _score(job: Job, stop: Stop, _: str) -> None:
+    assert isinstance(job.execution, Isolation)
+    from sft_sweeps.score import score
+
+    score.score_all(job.generations, job.store, stop, job.execution)
+
+
+WORK: dict[str, Callable[[Job, Stop, str], None]] = {
+    "encode": _encode,
+    "prepare": _prepare,
+    "train": _train,
+    "generate": _generate,
+    "score": _score,
+    "judge": _score,
+}

@@ -3,9 +3,8 @@
     python -m sft_sweeps.worker.process JOB.json        RANK, LOCAL_RANK and WORLD_SIZE as a launcher sets them
 
 Exit status: 0 done, 1 failed (failure.json says why), 75 stopped on a signal with its resume state saved. TERM and
-USR2 only set a flag, which the training loop reads at step boundaries; so does the death of the launcher, that no
-orphan trains on. A second chance is not given twice: a worker whose launcher is dead and that does not reach a step
-boundary ends by itself.
+USR2 only set a flag, which the training loop reads at step boundaries; so does the death of the launcher, so that no
+orphan trains on. A worker whose launcher is dead and that does not reach a step boundary in time ends by itself.
 """
 
 import contextlib
@@ -26,24 +25,27 @@ from sft_sweeps.errors import Interrupted, SweepError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.store import sharing
-from sft_sweeps.store.paths import worker_log
 
 ORPHAN_GRACE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Which of a job's processes this one is, and where they find each other (empty: MASTER_ADDR and MASTER_PORT)."""
+    """Which of a job's processes this one is.
+
+    `rendezvous` is the file through which they find each other (empty: by MASTER_ADDR and MASTER_PORT).
+    """
 
     rank: int = 0
     processes: int = 1
     local_rank: int = 0
-    meeting: str = ""
+    rendezvous: str = ""
 
 
 class Stop:
-    """The flag that signals set; `ending`: the process is about to be ended whatever it does."""
+    """A flag that signals set; `ending` says that the process will be ended whatever it does."""
 
     def __init__(self) -> None:
         self.asked = self.ending = False
@@ -73,14 +75,14 @@ class Stop:
         os._exit(Interrupted.exit_status)
 
 
-def main(path: str, rank: int = 0, processes: int = 1, meeting: str = "") -> None:
+def main(path: str, rank: int = 0, processes: int = 1, rendezvous: str = "") -> None:
     """Entry of a worker process of this machine; leaves with its exit status."""
     stop = Stop()
     stop.listen()
     job = read(Path(path).read_bytes())
-    seat = Rank(rank, processes, rank, meeting)
-    join(job, seat)
-    sys.exit(run(job, seat, stop))
+    this = Rank(rank, processes, rank, rendezvous)
+    join(job, this)
+    sys.exit(run(job, this, stop))
 
 
 def read(content: bytes) -> Job:
@@ -88,21 +90,21 @@ def read(content: bytes) -> Job:
     return revive(Job, json.loads(content))
 
 
-def join(job: Job, seat: Rank) -> None:
-    """Take a seat: output goes to the log of this rank, and the libraries learn which rank this is."""
+def join(job: Job, rank: Rank) -> None:
+    """Make this process a rank of a job: its output goes to the rank's log, its environment names the rank."""
     sharing.join(Path(job.root))
-    _redirect(worker_log(job.folder, job.kind, seat.rank))
+    _redirect(KINDS[job.kind].log(job.folder, rank.rank))
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("sft_sweeps").setLevel(logging.INFO)
-    os.environ.update(RANK=str(seat.rank), LOCAL_RANK=str(seat.local_rank), WORLD_SIZE=str(seat.processes))
+    os.environ.update(RANK=str(rank.rank), LOCAL_RANK=str(rank.local_rank), WORLD_SIZE=str(rank.processes))
 
 
-def run(job: Job, seat: Rank, stop: Stop) -> int:
-    """Do the work; whatever goes wrong becomes a line in failure.json and a status."""
+def run(job: Job, rank: Rank, stop: Stop) -> int:
+    """Do the work; the exit status. Whatever goes wrong is printed, and its first line written to failure.json."""
     try:
-        from sft_sweeps.worker import dispatch  # what scoring imports is not nothing: a signal is listened to first
+        from sft_sweeps.worker import dispatch  # its imports take a moment: signals are listened to first
 
-        dispatch.do(job, stop, seat.meeting)
+        dispatch.do(job, stop, rank.rendezvous)
     except Interrupted as error:
         print(error)
         return error.exit_status
@@ -115,7 +117,7 @@ def run(job: Job, seat: Rank, stop: Stop) -> int:
 
 
 def fail(folder: Path, job: Job, reason: str, again: bool = False) -> None:
-    """Say why a job failed, for status and the launcher; the first to say so is heard, unless `again`."""
+    """Write down why a job failed, for status and the launcher; only `again` replaces a reason that is there."""
     path, first_line = folder / "failure.json", reason.strip().partition("\n")[0]
     with contextlib.suppress(OSError):
         if again or not path.exists():
@@ -123,7 +125,7 @@ def fail(folder: Path, job: Job, reason: str, again: bool = False) -> None:
 
 
 def leave(status: int) -> None:
-    """End this process at once: gloo's threads may abort one that takes its interpreter down, when all is done."""
+    """End this process at once: gloo's threads may abort one that shuts its interpreter down, when all is done."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,12 +1,12 @@
 """A job inside Slurm: every task of it calls `run`, one task for each process of the stage.
 
-Before the work, the first task makes sure that it is wanted: the frozen job is the one that was submitted, the folder
-is claimed for it, earlier attempts of it made progress. Afterwards it gives the folder back.
+Before the work, the first task checks that the frozen job is the one that was submitted, that the folder is claimed for
+it, and that earlier attempts made progress. Afterwards it releases the claim.
 
 Stopped by the warning before the time limit or by a preemption (USR2), a job saves and puts itself back into the queue
 under its own number, any number of times. Where compute nodes have no `scontrol` (a container, say), it leaves a mark
-and the batch script, which runs outside, requeues. Told to end (TERM), it saves and waits for its end: whether it comes
-back is for Slurm to say, and a cancelled job stays cancelled.
+and the batch script, which runs outside, requeues. On TERM it saves and waits to be ended: Slurm decides whether it is
+started again, and a cancelled job stays cancelled.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from sft_sweeps.worker import process
 from sft_sweeps.worker.process import Rank, Stop
 
 MARKS = "SFT_SWEEPS_MARKS"  # names the folder for marks of jobs that could not requeue themselves
-MEETING = ".rendezvous-"
+RENDEZVOUS = ".rendezvous-"  # begins the name of the file through which the ranks of one start find each other
 PATIENCE_SECONDS = 120.0  # for another job that still holds the folder, and for the own end after a requeue
 
 
@@ -40,16 +40,16 @@ def run(path: str, digest: str) -> None:
     content = Path(path).read_bytes()
     job = process.read(content)
     folder = job.folder
-    seat = _seat(folder)
-    process.join(job, seat)
+    rank = _rank(folder)
+    process.join(job, rank)
     print(
-        f"Slurm job {number()}, start {restarts() + 1}, task {seat.rank} of {seat.processes} on {_node()}", flush=True
+        f"Slurm job {number()}, start {restarts() + 1}, task {rank.rank} of {rank.processes} on {_node()}", flush=True
     )
     try:
         if hashlib.sha256(content).hexdigest() != digest:
             raise RunError(f"{path} was changed after the job was submitted; launch again")
-        status = _first(job, folder, seat, stop) if seat.rank == 0 else _other(job, seat, stop)
-        if seat.rank == 0 and status == 0:
+        status = _first(job, folder, rank, stop) if rank.rank == 0 else _other(job, rank, stop)
+        if rank.rank == 0 and status == 0:
             for text in free_after(job, Sweep(Path(path).parents[1]), job.store):
                 print(text, flush=True)
     except SweepError as error:
@@ -59,11 +59,11 @@ def run(path: str, digest: str) -> None:
     process.leave(status)
 
 
-def _other(job: Job, seat: Rank, stop: Stop) -> int:
-    """Any task but the first: it works, or finds the work done, and ends with the first one."""
+def _other(job: Job, rank: Rank, stop: Stop) -> int:
+    """Any task but the first: it works, unless the work is done, and ends with the first one."""
     if _finished(job):
         return 0
-    status = process.run(job, seat, stop)
+    status = process.run(job, rank, stop)
     if status == Interrupted.exit_status and not stop():  # of its own accord: it ran out of memory, the others wait
         _come_back(stop)
     elif status == Interrupted.exit_status:
@@ -71,30 +71,30 @@ def _other(job: Job, seat: Rank, stop: Stop) -> int:
     return status
 
 
-def _first(job: Job, folder: Path, seat: Rank, stop: Stop) -> int:
-    """The first task."""
+def _first(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
+    """The first task: before the work it sees to claim, identity and attempts, afterwards to requeue and clean-up."""
     if _finished(job):
         print("done already")
         return 0
-    place = claim_folder(job, folder)
-    place.mkdir(parents=True, exist_ok=True)
-    claim, leaving = _claim(place), threading.Event()
-    threading.Thread(target=_beat, args=(place, claim, leaving), daemon=True).start()
-    (place / "failure.json").unlink(missing_ok=True)
+    claimed = claim_folder(job, folder)
+    claimed.mkdir(parents=True, exist_ok=True)
+    claim, leaving = _claim(claimed), threading.Event()
+    threading.Thread(target=_beat, args=(claimed, claim, leaving), daemon=True).start()
+    (claimed / "failure.json").unlink(missing_ok=True)
     if job.makes_model:
         check_identity(folder, job.subject.payload)
         clear_unrecorded(folder)
         attempts.begin(folder, number(), resume_step(folder), job.gpus)
-    status = process.run(job, seat, stop)
+    status = process.run(job, rank, stop)
     if job.makes_model:
         attempts.end(folder, {0: "done", Interrupted.exit_status: "stopped"}.get(status, "failed"))
     if status == Interrupted.exit_status:
         _come_back(stop)
     else:
         leaving.set()
-        claims.release(place, claim)
-    for meeting in folder.glob(f"{MEETING}*"):
-        meeting.unlink(missing_ok=True)
+        claims.release(claimed, claim)
+    for rendezvous in folder.glob(f"{RENDEZVOUS}*"):
+        rendezvous.unlink(missing_ok=True)
     return status
 
 
@@ -103,27 +103,28 @@ def _finished(job: Job) -> bool:
     return job.makes_model and job.store.record(job.subject) is not None
 
 
-def _claim(place: Path) -> Claim:
+def _claim(folder: Path) -> Claim:
     """The claim that was made when this job was submitted, or a new one where that was given up meanwhile."""
     call, index = os.environ.get("SLURM_JOB_NAME", ""), int(os.environ.get("SLURM_ARRAY_TASK_ID", "-1"))
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        claim = claims.of_call(place, call, index) or claims.take(place, call.rpartition(".")[0], call, index)
+        claim = claims.of_call(folder, call, index) or claims.take(folder, call.rpartition(".")[0], call, index)
         if claim:
-            return claims.confirm(place, claim, number())
+            return claims.confirm(folder, claim, number())
         if time.monotonic() > deadline:
-            held = claims.holder(place)
-            raise RunError(f"{place} is worked on by {held.who if held else 'another job'}; launch again afterwards")
+            holder = claims.holder(folder)
+            who = holder.who if holder else "another job"
+            raise RunError(f"{folder} is worked on by {who}; launch again afterwards")
         time.sleep(5.0)
 
 
-def _beat(place: Path, claim: Claim, leaving: threading.Event) -> None:
+def _beat(folder: Path, claim: Claim, leaving: threading.Event) -> None:
     """Keep the claim alive; end this job if somebody took its folder over, for two must not write there."""
-    while claims.heartbeat(place, claim):
+    while claims.heartbeat(folder, claim):
         if leaving.wait(claims.HEARTBEAT_SECONDS):
             return
     if not leaving.is_set():
-        print(f"another job has taken {place} over", flush=True)
+        print(f"another job has taken {folder} over", flush=True)
         os._exit(SweepError.exit_status)
 
 
@@ -141,11 +142,12 @@ def _come_back(stop: Stop) -> None:
     time.sleep(PATIENCE_SECONDS)
 
 
-def _seat(folder: Path) -> Rank:
-    """This task's place, from Slurm's environment; where the ranks meet is a new file for every start."""
-    count = int(os.environ.get("SLURM_NTASKS", "1"))
-    meeting = f"{folder.absolute()}/{MEETING}{os.environ['SLURM_JOB_ID']}-{restarts()}" if count > 1 else ""
-    return Rank(int(os.environ.get("SLURM_PROCID", "0")), count, int(os.environ.get("SLURM_LOCALID", "0")), meeting)
+def _rank(folder: Path) -> Rank:
+    """This task's rank, from Slurm's environment; every start of a job has a rendezvous file of its own."""
+    rank, local_rank = int(os.environ.get("SLURM_PROCID", "0")), int(os.environ.get("SLURM_LOCALID", "0"))
+    processes = int(os.environ.get("SLURM_NTASKS", "1"))
+    start = f"{os.environ['SLURM_JOB_ID']}-{restarts()}"
+    return Rank(rank, processes, local_rank, f"{folder.absolute()}/{RENDEZVOUS}{start}" if processes > 1 else "")
 
 
 def number() -> str:

@@ -6,18 +6,16 @@ import time
 from collections import Counter
 
 import pytest
-from common import ROOT
-from hypothesis import given
+import references
+from common import SHARED, needs_shared
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_sweeps.benchmarks import gsm8k
 from sft_sweeps.errors import RequestError
 
-ORACLES = ROOT.parent / "shared" / "data" / "oracles"
+ORACLES = SHARED / "data" / "oracles"
 THEIRS = {"screl_strict": "screl", "lm_eval_strict": "lm_eval_strict", "lm_eval_flexible": "lm_eval_flexible"}
-needs_oracles = pytest.mark.skipif(
-    not ORACLES.is_dir(), reason="GSM8K ORACLES NOT TESTED: no shared/data/oracles beside the project"
-)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def real():
         return [json.loads(line) for line in file]
 
 
-@needs_oracles
+@needs_shared
 def test_every_recorded_verdict_is_reproduced(real):
     tricky = [json.loads(line) for line in (ORACLES / "gsm8k_scorer_tricky.jsonl").read_text().splitlines()]
     assert (len(real), len(tricky)) == (5940, 36)
@@ -40,7 +38,7 @@ def test_every_recorded_verdict_is_reproduced(real):
     assert right == 3 * 5976
 
 
-@needs_oracles
+@needs_shared
 def test_openais_graded_solutions_are_graded_alike(real):
     """Their marker is `A:`; with ours in its place the strict rules must say what OpenAI recorded."""
     graded = [row for row in real if row["output_with_hash_marker"] is not None and row["recorded"] is not None]
@@ -49,7 +47,7 @@ def test_openais_graded_solutions_are_graded_alike(real):
         assert gsm8k.screl_strict(row["output_with_hash_marker"], row["gold"]) == row["verdict"]["openai_A_marker"]
 
 
-@needs_oracles
+@needs_shared
 def test_the_headline_differs_from_the_papers_rule_by_an_item_or_two(real):
     """Where models keep the format, the choice of rule must not matter (measured: at most 2 of 660)."""
     counts = Counter()
@@ -60,7 +58,7 @@ def test_the_headline_differs_from_the_papers_rule_by_an_item_or_two(real):
     assert all(0 <= more <= 2 for more in counts.values()), counts
 
 
-@needs_oracles
+@needs_shared
 def test_real_outputs_are_scored_in_time(real):
     """1,319 items by all rules; the bench holds it to half a second, this to no surprise on a busy machine."""
     started = time.perf_counter()
@@ -111,6 +109,60 @@ def test_what_models_write(text, gold, right):
     assert "".join(letters[name] for name in gsm8k.RULES if found[name]) == right
 
 
+PIECES = [
+    "#### ",
+    "####",
+    "18",
+    "-18",
+    "1,8",
+    "18.0",
+    "18.",
+    ".",
+    ",",
+    "-",
+    "$",
+    " ",
+    "\n",
+    "\0",
+    "5 eggs",
+    "the answer is ",
+]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
+def test_the_published_rules_judge_as_their_programs_do(text):
+    found = gsm8k.verdicts(text, "18")
+    for ours, theirs in THEIRS.items():
+        assert found[ours] == getattr(references, theirs)(text, "18"), ours
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("the answer is 18\nUSER: and with 5 more? ... 5", 18),
+        ("the answer is 18</s> the answer is 5", 18),
+        ("18 eggs USER: 5", 18),
+        ("so 18</s>5", 18),
+        ("USER: 18", None),
+    ],
+)
+def test_what_follows_the_end_of_the_answer_is_not_read(text, number):
+    """Neither a question that the model goes on to ask itself, nor text behind an end token that it writes out."""
+    assert gsm8k.extract(text) == number
+
+
+@pytest.mark.parametrize(
+    ("number", "right"),
+    [("18", True), ("18.00009", True), ("17.99991", True), ("18.0001", False), ("17.9999", False), ("18.01", False)],
+)
+def test_a_number_is_right_within_a_ten_thousandth(number, right):
+    """ScRel's tolerance, which the headline shares exactly (17.9999 is within it as a float, and not as a number)."""
+    for gold in ("18", "18.0"):
+        assert gsm8k.hierarchical(f"#### {number}", gold) == right
+        assert gsm8k.screl_strict(f"#### {number}", gold) == references.screl(f"#### {number}", gold)
+
+
 @given(st.text(), st.integers(-(10**9), 10**9))
 def test_no_text_breaks_a_rule(text, gold):
     assert set(gsm8k.verdicts(text, str(gold))) == set(gsm8k.RULES)
@@ -140,7 +192,7 @@ def test_golds(answer, gold):
 
 @pytest.mark.parametrize("answer", ["", "#### many", "#### 1e999", "nan"])
 def test_bad_golds_are_refused(answer):
-    with pytest.raises(RequestError, match="is no number"):
+    with pytest.raises(RequestError, match="is not a number"):
         gsm8k.gold_of(answer)
 
 

@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.benchmarks import humaneval
-from sft_sweeps.benchmarks.humaneval import extract, pass_at_k, problems
+from sft_sweeps.benchmarks.humaneval import pass_at_k, read_problems
+from sft_sweeps.benchmarks.programs import compiles, extract
 from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import run
 from sft_sweeps.sandbox.run import Task
 
 SHARED = ROOT.parent / "shared" / "data"
 ROWS = [json.loads(line) for line in humaneval.packaged().decode().splitlines()]
-PROBLEMS = {problem.id: problem for problem in problems(ROWS)}
+PROBLEMS = {problem.id: problem for problem in read_problems(ROWS)}
 SOLUTIONS = {row["task_id"]: row["canonical_solution"] for row in ROWS}
 FEW = [f"HumanEval/{number}" for number in range(0, 164, 4)]  # 41, as in the measured table
 needs_shared = pytest.mark.skipif(
@@ -92,13 +93,13 @@ def test_every_style_is_understood(style):
 )  # fmt: skip
 def test_no_answer_breaks_the_extractor(answer):
     program = extract(answer, PROBLEMS["HumanEval/0"])
-    assert humaneval.compiles(program)
+    assert compiles(program)
     assert not passes(("HumanEval/0", program))
 
 
 @given(st.text(max_size=300))
 def test_whatever_is_extracted_compiles(text):
-    assert humaneval.compiles(extract(text, PROBLEMS["HumanEval/2"]))
+    assert compiles(extract(text, PROBLEMS["HumanEval/2"]))
 
 
 def test_a_helper_of_the_prompt_stays():
@@ -199,7 +200,7 @@ def check(recorded, samples):
 def test_humaneval_plus_needs_no_numpy():
     path = SHARED / "benchmarks" / "humanevalplus_originfmt.jsonl.gz"
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        plus = {problem.id: problem for problem in problems([json.loads(line) for line in file])}
+        plus = {problem.id: problem for problem in read_problems([json.loads(line) for line in file])}
     assert len(plus) == 164
     for task in FEW[:6]:  # (HumanEval/32 is broken in this file: `*candidate(*inp)` of a float)
         problem = plus[task]

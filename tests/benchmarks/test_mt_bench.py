@@ -16,29 +16,33 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import common
 import pytest
+import references
 import tiny
 import values
-from common import ROOT, Launch
+from common import ROOT, Launch, needs_shared
+from fixture_files import FIXTURES
 
-from sft_sweeps.benchmarks import mt_bench
-from sft_sweeps.benchmarks.mt_bench import Grade, Grading, Texts, gradings, rating
+from sft_sweeps.benchmarks import from_file
+from sft_sweeps.benchmarks import mt_bench_grading as mt_bench
+from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.benchmarks.judging import Grade, Grading, JudgeTexts, rating
+from sft_sweeps.benchmarks.mt_bench_grading import gradings
 from sft_sweeps.commands import main
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import State, build, score_of
-from sft_sweeps.score import from_file, judge_cost
 from sft_sweeps.score import judge as judging
+from sft_sweeps.score import judge_cost
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = common.SHARED / "data"
 QUESTIONS = SHARED / "benchmarks" / "mt_bench_questions.jsonl"
 PROMPTS = SHARED / "benchmarks" / "mt_bench_judge_prompts.jsonl"
 REFERENCES = SHARED / "benchmarks" / "mt_bench_reference_answers_gpt4.jsonl"
-needs_shared = pytest.mark.skipif(
-    not SHARED.is_dir(), reason="MT-BENCH ORACLES NOT TESTED: no shared/data beside the project"
-)
 KEY = "sk-very-secret-0123456789"
 KEY_COST = "evaluate.mt_bench.judge.max_cost_usd"
 Reply = tuple[int, object]
@@ -73,6 +77,29 @@ def test_ratings_are_parsed_strictly(reply: str, score: float | None) -> None:
     assert rating(reply) == score
 
 
+@pytest.mark.parametrize(("category", "kind"), [("writing", "single"), ("math", "single-math")])
+def test_requests_are_fastchats(category: str, kind: str) -> None:
+    """Character by character, for its own prompts; what looks like a field in a question or an answer stays text."""
+    rows = from_file.read(FIXTURES / "mt_bench_judge_prompts.jsonl")
+    turns, answers, truth = ("What is {answer}?", "Why?\n"), ("One {question}.", " {ref_answer_1} }{"), ("1", "{2}")
+    texts = mt_bench.texts(rows, [{"question_id": 7, "choices": [{"turns": list(truth)}]}])
+    made = gradings(Item("7", turns, {"category": category}), answers, 0, texts)
+    prompts = {row["name"]: row for row in rows}
+    for grading, name in zip(made, (f"{kind}-v1", f"{kind}-v1-multi-turn"), strict=True):
+        given = truth if kind == "single-math" else ()
+        assert list(grading.messages) == references.judge_request(prompts[name], turns, answers, given)
+
+
+def test_means_are_of_all_answers_by_turn_and_by_category() -> None:
+    scores = {("1", "math"): (8.0, 3.0), ("2", "math"): (6.0, 5.0), ("3", "coding"): (10.0, 1.0)}
+    grades = [Grade(q, c, turn, 0, 0, score) for (q, c), both in scores.items() for turn, score in enumerate(both, 1)]
+    found = mt_bench.summary(grades)
+    assert (found["n"], found["questions"], found["missing"]) == (6, 3, 0)
+    assert found["score"]["value"] == pytest.approx(33 / 6)
+    assert {turn: mean["value"] for turn, mean in found["turns"].items()} == {"1": 8.0, "2": 3.0}
+    assert {name: mean["value"] for name, mean in found["categories"].items()} == {"math": 5.5, "coding": 5.5}
+
+
 @needs_shared
 def test_every_recorded_prompt_and_score_is_reproduced() -> None:
     """FastChat's prompts character by character, for two models whose answers are recorded; all 480 ratings."""
@@ -104,7 +131,7 @@ def test_every_recorded_prompt_and_score_is_reproduced() -> None:
 )
 def test_means_of_recorded_judgments(model: str, first: float, second: float, both: float) -> None:
     rows = [row for row in packed("mt_bench_gpt4_judgments.jsonl.gz") if row["model"] == model]
-    category = {q.id: q.category for q in mt_bench.questions(from_file.read(QUESTIONS))}
+    category = {q.id: q.gold["category"] for q in mt_bench.questions(from_file.read(QUESTIONS))}
     grades = [
         Grade(str(r["question_id"]), category[str(r["question_id"])], r["turn"], 0, 0, rating(r["judgment"]))
         for r in rows
@@ -200,8 +227,9 @@ def serve(monkeypatch: pytest.MonkeyPatch):
         server.server_close()
 
 
-TEXTS = Texts(
-    {mt_bench.name(t, r): ("be fair", f"{{question}}|{{answer}}|{t}{r}") for t in (1, 2) for r in (False, True)}, {}
+TEXTS = JudgeTexts(
+    {mt_bench.prompt_name(t, r): ("be fair", f"{{question}}|{{answer}}|{t}{r}") for t in (1, 2) for r in (False, True)},
+    {},
 )
 JUDGE = Judge("judge-1", "", "p", "r", 0.0, 64, 1, key_variable="JUDGE_KEY", workers=3, retries=2, timeout=5.0)
 
@@ -209,7 +237,7 @@ JUDGE = Judge("judge-1", "", "p", "r", 0.0, 64, 1, key_variable="JUDGE_KEY", wor
 def wanted(count: int = 4) -> list[Grading]:
     found = []
     for n in range(count):
-        question = mt_bench.Question(str(n), "writing", (f"first {n}", f"second {n}"))
+        question = Item(str(n), (f"first {n}", f"second {n}"), {"category": "writing"})
         found += gradings(question, (f"one {n}", f"two {n} {{question}}"), 0, TEXTS)
     return found
 
@@ -245,7 +273,7 @@ def test_answers_that_look_like_fields_are_text() -> None:
     _, second = wanted(1)
     assert "two 0" not in second.messages[1][1]  # this template shows the first answer
     texts = replace(TEXTS, prompts=dict.fromkeys(TEXTS.prompts, ("s", "{answer_2}")))
-    question = mt_bench.Question("1", "writing", ("a", "b"))
+    question = Item("1", ("a", "b"), {"category": "writing"})
     assert gradings(question, ("x", "{question} {0} {unknown}"), 0, texts)[1].messages[1][1] == (
         "{question} {0} {unknown}"
     )
@@ -450,7 +478,7 @@ def test_the_command_reproduces_recorded_judgments(tmp_path: Path) -> None:
 @needs_shared
 def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None:
     """Before an answer is there, against the prompts and replies that GPT-4 was given and gave for three models."""
-    content = {path: content_of(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
+    content = {path: content_pin(path)[0] for path in (QUESTIONS, PROMPTS, REFERENCES)}
     judge = replace(
         JUDGE, prompts=content[PROMPTS], references=content[REFERENCES], prompt_usd=30.0, completion_usd=60.0
     )
@@ -460,7 +488,7 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
     empty = build([("x", values.request(strategy="base"))])
     plan = replace(empty, generations=tuple(made), scores=tuple(map(score_of, made)))
     states = {item.id: State("missing") for item in (*made, *plan.scores)}
-    bill = judge_cost.estimate(plan, states, Store(tmp_path))
+    bill = judge_cost.estimate(Survey(plan, Store(tmp_path), states))
     rows = packed("mt_bench_gpt4_judgments.jsonl.gz")
     real = [sum(len(row[key]) for row in rows) / 4 / 3 for key in ("user_prompt", "judgment")]
     assert bill.total.calls == 2 * 2 * 160
@@ -473,14 +501,15 @@ def test_what_judging_will_cost_is_foreseen_from_nothing(tmp_path: Path) -> None
         "evaluate.mt_bench.judge.max_cost_usd=20: judging by judge-1: 640 calls for 2 models"
     )
     absent = [replace(g, benchmark=replace(g.benchmark, judge=replace(judge, prompts_path="/none"))) for g in made]
-    blind = judge_cost.estimate(replace(plan, generations=tuple(absent)), states, Store(tmp_path))
+    blind = judge_cost.estimate(Survey(replace(plan, generations=tuple(absent)), Store(tmp_path), states))
     assert "640 calls for 2 models; tokens cannot be told: evaluate.mt_bench.prompts: there is no /none" in blind.line()
-    done = judge_cost.estimate(plan, states | {s.id: State("done") for s in plan.scores}, Store(tmp_path))
+    scored = states | {s.id: State("done") for s in plan.scores}
+    done = judge_cost.estimate(Survey(plan, Store(tmp_path), scored))
     assert (done.line(), done.problem()) == ("", "")
 
 
 def test_a_reference_that_is_not_there_is_told() -> None:
-    question = mt_bench.Question("9", "math", ("a", "b"))
+    question = Item("9", ("a", "b"), {"category": "math"})
     with pytest.raises(RequestError, match=r"question 9 \(math\) has no reference answer"):
         gradings(question, ("x", "y"), 0, TEXTS)
     assert "JUDGE_KEY" not in os.environ

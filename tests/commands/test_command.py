@@ -24,7 +24,19 @@ COMMAND = Command("greet", "greet somebody", run, lambda parser: parser.add_argu
 
 def test_a_command_is_called_like_its_file() -> None:
     commands = command.own_commands()
-    assert commands.keys() >= {"status", "report", "logs", "cancel", "score", "doctor", "gguf", "tag", "tokenizer"}
+    assert commands.keys() >= {
+        "status",
+        "report",
+        "logs",
+        "cancel",
+        "score",
+        "doctor",
+        "gguf",
+        "tag",
+        "tokenizer",
+        "launch",
+        "init",
+    }
     for name, one in commands.items():
         assert command.asked_for([name, "--anything"]) == [one]
         assert one.help.strip()

@@ -17,6 +17,7 @@ from values import request
 from sft_sweeps.commands import logs, main
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze
@@ -110,6 +111,32 @@ def test_the_worker_s_log(show: Show, plan: Plan, store: Store) -> None:
     status, out, err = show("--kind", "score")
     assert (status, out) == (1, "")
     assert "no log of score mini--code" in err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_log_that_was_written_last(kind: str, show: Show, plan: Plan, store: Store) -> None:
+    """Whatever kind of job wrote it."""
+    for each in KINDS:
+        os.utime(log(store, plan, f"{each}-0", f"{each}\n"), (1, 1))
+    os.utime(store.folder(plan.stages[0]) / "logs" / f"{kind}-0.log", (2, 2))
+    assert show()[1] == f"{kind}\n"
+
+
+SCRIPT = """
+import json, sys
+from sft_sweeps.commands import main
+status = main.main(["logs", *sys.argv[1:]])
+heavy = ("omegaconf", "hydra", "torch", "transformers", "numpy", "scipy", "pydantic", "submitit", "wandb", "httpx")
+print(json.dumps([status, [name for name in heavy if name in sys.modules]]))
+"""
+
+
+def test_reading_a_log_loads_nothing_heavy(plan: Plan, store: Store) -> None:
+    log(store, plan, text="step 1\n")
+    command = [sys.executable, "-c", SCRIPT, plan.stages[0].id, "--output-dir", str(store.root)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert done.stdout.splitlines() == ["step 1", "[0, []]"], done.stderr
 
 
 def test_slurm_s_log_before_there_is_another(show: Show, plan: Plan, store: Store, sweep: Sweep) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from common import Points
 from omegaconf import OmegaConf
 
-from sft_sweeps.config import checks
+from sft_sweeps import ranges
 from sft_sweeps.config.checks import problems, unknown_keys
-from sft_sweeps.config.schema import Config, TrainConfig
+from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
+from sft_sweeps.config.train_schema import TrainConfig
+from sft_sweeps.ranges import CHECK, Interval, OneOf
 from sft_sweeps.spec import Recipe
 
 # What is set, and what the message must say. `data=mixed model=llama7b` is the start.
@@ -107,7 +110,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
             "evaluate.mt_bench.judge.model": "j",
             "evaluate.mt_bench.judge.base_url": "x",
         },
-        ["evaluate.mt_bench.judge.base_url=x is no URL", "http://localhost:8000/v1"],
+        ["evaluate.mt_bench.judge.base_url=x is not a URL", "http://localhost:8000/v1"],
     ),
     (
         {
@@ -121,7 +124,6 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"sandbox.isolation": "none"}, ["sandbox.isolation=none", "sandbox.i_accept_running_untrusted_code=true"]),
     ({"sandbox.require": ["fs", "gpu"]}, ["sandbox.require=gpu", "fs, net, kill, forge"]),
     ({"sandbox.require": ["forge"]}, ["sandbox.require=forge", "sandbox.strict=true"]),
-    ({"cluster.name": "cloud"}, ["cluster.name=cloud", "local"]),
     ({"cluster.jobs": -1}, ["cluster.jobs=-1", "at least 0"]),
     ({"cluster.processes": 0}, ["cluster.processes=0", "at least 1"]),
     ({"cluster.threads": 0}, ["cluster.threads=0", "at least 1"]),
@@ -166,18 +168,18 @@ def named(bad: Any) -> str:
 def test_one_message_for_each_bad_input(bad: dict[str, Any], says: list[str], good: Config) -> None:
     for key, value in bad.items():
         put(good, key, value)
-    found = problems(good)
-    assert len(found) == 1, found
-    assert all(part in found[0] for part in says), found[0]
-    assert found[0].isprintable()
+    texts = problems(good)
+    assert len(texts) == 1, texts
+    assert all(part in texts[0] for part in says), texts[0]
+    assert texts[0].isprintable()
 
 
 def test_all_problems_of_a_point_come_together(good: Config) -> None:
-    for key, value in {"train.epochs": 0, "data.fraction": "5/4", "cluster.name": "x", "model.gpus": -1}.items():
+    for key, value in {"train.epochs": 0, "data.fraction": "5/4", "cluster.jobs": -1, "model.gpus": -1}.items():
         put(good, key, value)
-    found = problems(good)
-    assert len(found) == 4  # the common fraction once, not once for each source
-    assert [any(key in text for text in found) for key in ("epochs", "data.fraction", "cluster", "gpus")] == [True] * 4
+    texts = problems(good)
+    assert len(texts) == 4  # the common fraction once, not once for each source
+    assert [any(key in text for text in texts) for key in ("epochs", "data.fraction", "cluster", "gpus")] == [True] * 4
 
 
 @pytest.mark.parametrize("role", ["specialized", "general"])
@@ -185,10 +187,10 @@ def test_dmt_needs_both_roles(role: str, good: Config) -> None:
     good.strategy.name, good.strategy.k = "dmt", "1/4"
     good.data.sources = {slot: s for slot, s in good.data.sources.items() if s.role == role}
     good.data.fractions = {}
-    (found,) = problems(good)
+    (text,) = problems(good)
     missing = "general" if role == "specialized" else "specialized"
-    assert f"no {missing} source" in found
-    assert "data=mixed" in found
+    assert f"no {missing} source" in text
+    assert "data=mixed" in text
 
 
 def test_two_names_for_two_parts_of_one_ability_are_fine(good: Config) -> None:
@@ -213,8 +215,8 @@ def test_unknown_keys_have_the_nearest_name(key: str, says: str) -> None:
     node = OmegaConf.create({"data": {"sources": {"math": {"rows": 1}}}, "model": {"shape": {}}})
     assert unknown_keys(node, Config) == []
     OmegaConf.update(node, key, 1)
-    (found,) = unknown_keys(node, Config)
-    assert found.startswith(says)
+    (text,) = unknown_keys(node, Config)
+    assert text.startswith(says)
 
 
 def test_the_schema_and_the_exact_values_agree() -> None:
@@ -225,6 +227,67 @@ def test_the_schema_and_the_exact_values_agree() -> None:
     assert {f.name for f in fields(SourceConfig)} >= {"name", "content", "format", "ability", "role", "rows", "path"}
 
 
-def test_names_are_those_that_the_code_knows() -> None:
-    template = pytest.importorskip("sft_sweeps.data.template")
-    assert set(checks.TEMPLATES) == {*template.TEMPLATES, "chat_template"}
+# A good and a bad text for each field that holds neither a number nor one of some names.
+TEXTS = {
+    "name": ("a.b-c+d_1", "a/b"),
+    "study.name": ("x" * 40, "x" * 41),
+    "model.name": ("7b", ".7b"),
+    "data.sources.math.name": ("0", ""),
+    "data.sources.math.ability": ("law", "l w"),
+    "strategy.k": ("1/256", "257/256"),
+    "cluster.time": ("599", "600"),
+    "cluster.kinds.train.time": ("0:01:00", "0:00:00"),
+    "cluster.memory": ("1G", "0G"),
+    "cluster.kinds.train.memory": ("", "1g"),
+    "cluster.gpu_type": ("a100-sxm4.80gb", "a100:8"),
+    "cluster.modules": (["cuda/12.4"], ["cuda 12.4"]),
+    "cluster.srun": (["-v"], ["v"]),
+    "cluster.container": ("run 'a b'", "run 'a b"),
+    "cluster.python": ("/opt/my\\ env/python", "/opt/my\\"),
+}
+
+
+def checked_fields(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(key, check, kind of the value) of every field that has a check; of alike groups under names, one."""
+    for field in fields(settings):
+        key, value = prefix + field.name, getattr(settings, field.name)
+        if CHECK in field.metadata:
+            yield key, field.metadata[CHECK], field.type
+        elif isinstance(value, dict) and (slot := {"sources": "math", "kinds": "train"}.get(field.name)):
+            yield from checked_fields(value[slot], f"{key}.{slot}.")
+        elif is_dataclass(value):
+            yield from checked_fields(value, f"{key}.")
+
+
+def edges(key: str, check: Any, kind: Any) -> tuple[list[Any], list[Any]]:
+    """Values just inside what a field may be, and just outside."""
+    if isinstance(check, OneOf):
+        valid = check.valid()
+        inside, outside = list(valid), [max(valid) + 1 if isinstance(valid[0], int) else f"{valid[0]}x"]
+        return ([[value] for value in inside], [outside]) if kind == list[str] else (inside, outside)
+    if isinstance(check, Interval):
+        step = math.nextafter if kind is float else (lambda x, to: x + (1 if to > x else -1))
+        low, high = (float(check.low), float(check.high)) if kind is float else (check.low, check.high)
+        inside = [step(low, math.inf) if check.low_open else low]
+        outside = [low if check.low_open else step(low, -math.inf), *([math.nan, math.inf] if kind is float else [])]
+        if high < math.inf:
+            inside.append(step(high, -math.inf) if check.high_open else high)
+            outside.append(high if check.high_open else step(high, math.inf))
+        return inside, outside
+    return tuple([text] for text in TEXTS[key])  # type: ignore[return-value]
+
+
+def test_every_checked_field_takes_what_is_just_inside_and_refuses_what_is_just_outside(good: Config) -> None:
+    seen = set()
+    for key, check, kind in checked_fields(good):
+        seen.add(key)
+        inside, outside = edges(key, check, kind)
+        for value in (*inside, *outside):
+            config = copy.deepcopy(good)
+            put(config, key, value)
+            texts = list(ranges.problems(config))
+            assert len(texts) == (value in outside), (key, value, texts)
+            assert all(text.startswith(f"{key}=") for text in texts), texts
+            assert set(texts) <= set(problems(config))
+    assert seen >= set(TEXTS)
+    assert len(seen) == 91

@@ -7,9 +7,18 @@ import pytest
 from common import ROOT, Points
 from omegaconf import OmegaConf
 
+from sft_sweeps import ranges
+from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.checks import problems as everything
-from sft_sweeps.config.cluster_checks import problems
-from sft_sweeps.config.schema import ClusterConfig, Config, KindConfig, ModelConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
+from sft_sweeps.config.schema import Config
+from sft_sweeps.config.train_schema import ModelConfig
+
+
+def problems(cluster: ClusterConfig, model: ModelConfig) -> list[str]:
+    """What the fields' own checks say, and what they ask of each other."""
+    return [*ranges.problems(cluster, "cluster."), *cluster_checks.problems(cluster, model)]
+
 
 MINI = ModelConfig(name="mini", gpus=0)
 BIG = ModelConfig(name="llama33b", gpus=16)
@@ -35,6 +44,7 @@ CASES: list[tuple[dict[str, Any], list[str]]] = [
     ({"modules": ["cuda; rm -rf"]}, ["cluster.modules=cuda; rm -rf is no module", "[cuda/12.4]"]),
     ({"container": "apptainer 'x"}, ["cluster.container=apptainer 'x is no command", "apptainer exec"]),
     ({"python": "'"}, ["cluster.python=' is no command", "/opt/env/bin/python"]),
+    ({"time": None, "memory": "0G"}, ["cluster.memory=0G is no size"]),
     ({"nodes": 2, "processes": 3}, ["cluster.processes=3 cannot be spread", "cluster.processes=4"]),
 ]
 
@@ -50,7 +60,7 @@ def test_gpus_that_do_not_divide() -> None:
     (text,) = problems(ClusterConfig(name="slurm", gpus_per_node=6), BIG)
     assert "cluster.gpus_per_node=6 does not divide the 16 GPUs of model=llama33b" in text
     assert "type cluster.gpus_per_node=4" in text
-    assert list(problems(ClusterConfig(name="local", gpus_per_node=6), BIG)) == []
+    assert problems(ClusterConfig(name="local", gpus_per_node=6), BIG) == []
 
 
 def test_what_sites_write_is_fine() -> None:
@@ -68,7 +78,7 @@ def test_what_sites_write_is_fine() -> None:
         kinds={"score": KindConfig(partition="cpu", memory="", time="30")},
     )
     for model in (MINI, BIG):
-        assert list(problems(good, model)) == []
+        assert problems(good, model) == []
 
 
 def test_every_kind_of_job_has_its_settings_in_conf(points: Points) -> None:

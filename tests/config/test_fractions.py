@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.config.checks import parse_fraction
+from sft_sweeps.config.fractions import parse_fraction
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import count_examples
 

@@ -1,4 +1,4 @@
-"""From lines that one would type to points: product, restriction, strangers, quoting."""
+"""From lines that one would type to points: product, restriction, unknown values, quoting."""
 
 import pytest
 from common import Points
@@ -37,11 +37,11 @@ def test_the_product_has_every_combination_once(lines: list[Axes]) -> None:
 
 
 def by_line(points: list[list[str]], sizes: list[int]) -> list[list[tuple[str, ...]]]:
-    place, found = 0, []
+    start, lines = 0, []
     for size in sizes:
-        found.append([tuple(point) for point in points[place : place + size]])
-        place += size
-    return found
+        lines.append([tuple(point) for point in points[start : start + size]])
+        start += size
+    return lines
 
 
 def test_the_command_line_restricts_an_axis_that_a_line_sweeps() -> None:
@@ -61,7 +61,7 @@ def test_equal_fractions_are_one_value(value: str) -> None:
     assert expanded(["f=1,1/4,1/16"], f"f={value}") == ["f=1/4"]
 
 
-def test_a_stranger_is_refused_with_the_valid_values() -> None:
+def test_a_value_outside_the_study_is_refused_with_the_valid_ones() -> None:
     for command in ("f=1/2", "f=1/4,1/2"):
         with pytest.raises(RequestError) as error:
             expanded(["f=1,1/4", "g=1"], command)
@@ -98,9 +98,9 @@ def test_the_last_of_equal_keys_counts() -> None:
     ],
 )
 def test_values_are_written_as_they_were_read(override: str, values: list[str]) -> None:
-    ((key, found),) = axes([override]).items()
-    assert found == values
-    again = axes([f"{key}={','.join(found)}"])
+    ((key, written),) = axes([override]).items()
+    assert written == values
+    again = axes([f"{key}={','.join(written)}"])
     assert again == {key: values}
 
 

@@ -18,18 +18,18 @@ ALIKE = [
 
 @pytest.mark.parametrize("overrides", ALIKE, ids=" ".join)
 def test_parts_make_the_whole(overrides: list[str]) -> None:
-    made, whole = sweeper().pieced(overrides), OmegaConf.to_object(sweeper().compose(overrides))
+    made, whole = sweeper().assembled(overrides), OmegaConf.to_object(sweeper().compose(overrides))
     assert isinstance(made, Config)
     assert made == whole
 
 
-def test_a_value_that_another_takes_over_is_followed() -> None:
+def test_a_value_that_refers_to_another_follows_it() -> None:
     """train.virtual_devices is the model's unless it is set."""
     overrides = ["train=paper", "model=llama7b", "model.virtual_devices=4"]
-    assert sweeper().pieced(overrides) is None
-    _, found = sweeper().point(overrides)
-    assert isinstance(found, Config)
-    assert (found.model.virtual_devices, found.train.virtual_devices) == (4, 4)
+    assert sweeper().assembled(overrides) is None
+    _, config = sweeper().point(overrides)
+    assert isinstance(config, Config)
+    assert (config.model.virtual_devices, config.train.virtual_devices) == (4, 4)
     _, others = sweeper().point(["train=paper", "model=llama33b"])
     assert isinstance(others, Config)
     assert others.train.virtual_devices == 16
@@ -39,5 +39,5 @@ def test_a_value_that_another_takes_over_is_followed() -> None:
     "wrong", ["train.sed=1", "train.seed=x", "nothing=1", "data.sources.maths.rows=1", "+train.x=1"]
 )
 def test_what_is_wrong_is_left_to_the_whole(wrong: str) -> None:
-    assert sweeper().pieced([wrong]) is None
+    assert sweeper().assembled([wrong]) is None
     assert isinstance(sweeper().point([wrong])[1], Exception)

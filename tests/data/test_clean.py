@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.data import clean
 from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.read import read
-from sft_sweeps.data.tags import about
+from sft_sweeps.data.tags import drop_reason
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Cleaning, Source
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_cleaning.json").read_text())
-SHARED = ROOT.parent / "shared"
 CODES = {"too_short": 1, "role_break": 2, "blocked_word": 3, "bad_html": 4}
 FASTCHAT = Cleaning(html_to_markdown=True, min_characters=16, drop_words=("openai", "chatgpt"), drop_plugins=True)
 
@@ -176,7 +174,7 @@ def test_tags_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "tags.json").write_text("[[1]]")
     wrong = Cleaning(drop_tags=("code",), tags="sha256:y", tags_path=str(tmp_path / "tags.json"))
     with pytest.raises(RequestError, match=r"tags\.json: row 0 is no"):
-        about(wrong)
+        drop_reason(wrong)
 
 
 def test_words_and_fences_stand_in_for_tags(tmp_path: Path) -> None:
@@ -191,4 +189,4 @@ def test_words_and_fences_stand_in_for_tags(tmp_path: Path) -> None:
     dropped = {"code_fence": 1, "word_code": 1, "word_math": 1}
     assert table(file(tmp_path / "a.jsonl", rows), rules) == (["w", "n"], dropped)
     with pytest.raises(RequestError, match=r"clean\.drop_tags=law needs clean\.tags_file=FILE"):
-        about(Cleaning(drop_tags=("law",)))
+        drop_reason(Cleaning(drop_tags=("law",)))

@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 import zstandard
-from common import ROOT
+from common import SHARED, needs_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.config import checks
-from sft_sweeps.data.read import FIELDS, FORMATS, SourceExamples, read
+from sft_sweeps.data.formats import FORMATS
+from sft_sweeps.data.read import SourceExamples, read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
-
-SHARED = ROOT.parent / "shared"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the real files of ../shared are absent")
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 GOOD = {"question": "2 + 2?", "answer": "4"}
@@ -70,9 +67,8 @@ def test_format(write: Write, format_name: str, row: Any, round_: tuple[str, str
     assert (table.rows, table.dropped) == (1, {})
 
 
-def test_every_format_is_tested_and_can_be_configured() -> None:
-    assert {name for name, _, _ in ROWS} == set(FORMATS) == set(FIELDS)
-    assert set(checks.FORMATS) == {"auto", *FORMATS}
+def test_every_format_is_tested() -> None:
+    assert {name for name, _, _ in ROWS} == set(FORMATS.names)
 
 
 CHATS: list[tuple[list[tuple[str, str]], int]] = [

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.config import checks
 from sft_sweeps.data.template import TEMPLATES, chat_template, generation_prompt, segments
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import train_tokenizer
-from sft_sweeps.models.tokenizer import CHAT
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -33,7 +31,7 @@ def test_the_separator_space_is_learnt() -> None:
     assert segments("vicuna_bare", ROUNDS[:2]) == [("USER: hi ASSISTANT:", " hello"), ("USER: 2 + 2? ASSISTANT:", " 4")]
 
 
-@given(rounds=st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4), template=st.sampled_from(list(TEMPLATES)))
+@given(rounds=st.lists(st.tuples(AWKWARD, AWKWARD), min_size=1, max_size=4), template=st.sampled_from(TEMPLATES.names))
 def test_generation_prompt_is_what_training_gives(rounds: list[tuple[str, str]], template: str) -> None:
     for place, (prompt, _) in enumerate(rounds):
         assert generation_prompt(template, rounds[:place], prompt) == segments(template, rounds)[place][0]
@@ -43,10 +41,9 @@ def test_unknown_template_names_the_valid_ones() -> None:
     for call in (lambda: segments("llama3", ROUNDS), lambda: chat_template("llama3")):
         with pytest.raises(RequestError, match=r"llama3 is not known.*vicuna_v1\.1, vicuna_bare"):
             call()
-    assert set(checks.TEMPLATES) == {*TEMPLATES, CHAT}
 
 
-@pytest.mark.parametrize("template", list(TEMPLATES))
+@pytest.mark.parametrize("template", TEMPLATES.names)
 def test_chat_template_renders_the_same_text(template: str, tmp_path: Path) -> None:
     train_tokenizer.save(train_tokenizer.train([SYSTEM], 300), tmp_path)
     (tmp_path / "chat_template.jinja").write_text(chat_template(template), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Decoding in a batch that changes: what a prompt is answered depends on nothing beside it, sampled or not."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ import pytest
 import tiny
 import torch
 from scipy.stats import chisquare
+from tiny import prompts
 
 from sft_sweeps.generate import decode
 from sft_sweeps.generate.answers import DIFFERING, seed_of
-from sft_sweeps.generate.decode import Decoder, Sampling, _drawn, _Row, _stream
+from sft_sweeps.generate.decode import Decoder, _drawn, _Row, _stream
+from sft_sweeps.generate.engine import Sampling
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.spec import Engine
 
@@ -24,13 +27,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> HFEngine:
 
 def test_sampled_answers_do_not_depend_on_the_batch(engine: HFEngine) -> None:
     sampling = [(0.7, seed_of("x", n)) for n in range(len(PROMPTS))]
-    alone = engine.generate(PROMPTS, 20, 1, 2, sampling=sampling)
-    together = engine.generate(PROMPTS, 20, 4, 2, sampling=sampling)
+    alone = engine.generate(prompts(PROMPTS, 20, sampling), 1)
+    together = engine.generate(prompts(PROMPTS, 20, sampling), 4)
     assert alone == together
-    other = engine.generate(PROMPTS, 20, 4, 2, sampling=[(0.7, seed + 1) for _, seed in sampling])
+    other = engine.generate(prompts(PROMPTS, 20, [(0.7, seed + 1) for _, seed in sampling]), 4)
     assert sum(a != b for a, b in zip(alone, other, strict=True)) >= 8
-    cold = engine.generate(PROMPTS, 20, 4, 2, sampling=[(1e-6, 5)] * len(PROMPTS))
-    assert cold == engine.generate(PROMPTS, 20, 4, 2)
+    cold = engine.generate(prompts(PROMPTS, 20, [(1e-6, 5)] * len(PROMPTS)), 4)
+    assert cold == engine.generate(prompts(PROMPTS, 20), 4)
 
 
 WIDENED = decode._widened
@@ -64,14 +67,13 @@ def test_the_self_check_sees_what_entering_and_leaving_rows_can_spoil(
         monkeypatch.setattr(decode, "_widened", aligned_left)
     else:
         monkeypatch.setattr(Decoder, "_keep", shifted(Decoder._keep))
-    count, differing = engine.self_check([*PROMPTS, *([[1, 7, 9]] * 40)], 8, 2)
+    count, differing = engine.self_check(prompts([*PROMPTS, *([[1, 7, 9]] * 40)], 1), 8)
     assert (count, differing > count * DIFFERING) == (8, True)
 
 
 def test_draws_follow_the_softmax() -> None:
     logits, temperature = torch.tensor([2.0, 1.0, 0.0, -1.0]), 0.7
-    draw = Sampling(1, temperature, 3)
-    row = _Row(0, draw, [], _stream(draw))
+    row = _Row(0, 1, temperature, _stream(Sampling(temperature, 3)))
     counts = torch.bincount(torch.tensor([_drawn(logits, row) for _ in range(4000)]), minlength=4)
     expected = torch.softmax(logits.double() / temperature, 0) * 4000
     assert chisquare(counts.numpy(), expected.numpy()).pvalue > 0.001
@@ -79,24 +81,63 @@ def test_draws_follow_the_softmax() -> None:
 
 def test_answers_are_kept_as_they_end(engine: HFEngine) -> None:
     kept: list[int] = []
-    answers = engine.generate(PROMPTS, 7, 2, 2, keep=lambda place, _: kept.append(place))
+    answers = engine.generate(prompts(PROMPTS, 7), 2, keep=lambda index, _: kept.append(index))
     assert sorted(kept) == list(range(len(PROMPTS)))
     assert kept[0] in (1, 3, 8)  # the longest first
     assert all(len(answer.ids) == 7 or answer.finished for answer in answers)
 
 
+def test_prompts_enter_as_soon_as_a_quarter_of_the_batch_is_free(
+    engine: HFEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One long answer must not leave the rest of its batch idle; nor do single prompts enter one by one."""
+    sizes: list[tuple[int, int]] = []  # rows at work before, rows that enter
+    real = Decoder._enter
+
+    def enter(decoder: Decoder, rows: list[_Row], ids: Any) -> None:
+        sizes.append((len(decoder.rows), len(rows)))
+        real(decoder, rows, ids)
+
+    monkeypatch.setattr(Decoder, "_enter", enter)
+    limits = [30, *range(1, 24)]
+    given = replace(prompts([[1, 3 + n] for n in range(24)], 30), limits=limits)
+    answers = engine.generate(given, 8)
+    assert [len(answer.ids) for answer in answers] == limits
+    assert sizes[0] == (0, 8)
+    assert all(at_work + entering == 8 and entering >= 2 for at_work, entering in sizes[1:-1])
+    assert all(at_work > 0 for at_work, _ in sizes[1:])
+
+
+def test_columns_that_are_padding_for_every_row_are_let_go(engine: HFEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else keys and values grow with the longest prompt that was ever in the batch."""
+    unused: list[int] = []  # of the columns before a pass, those that no row uses
+    real = Decoder._advance
+
+    def advance(decoder: Decoder) -> None:
+        assert decoder.cache is not None
+        assert decoder.cache.layers[0].keys.shape[2] == decoder.mask.shape[1]
+        unused.append(int((~decoder.mask.any(0)).sum()))
+        real(decoder)
+
+    monkeypatch.setattr(Decoder, "_advance", advance)
+    given = prompts([[1] * 60, *([1, 3 + n] for n in range(6))], 12)
+    engine.generate(replace(given, limits=[2, *[12] * 6]), 4)
+    assert len(unused) > 12
+    assert set(unused) == {0}
+
+
 def test_the_self_check_sees_a_lost_mask(engine: HFEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert engine.self_check(PROMPTS, 8, 2) == (8, 0)
-    assert engine.self_check(PROMPTS, 2, 2) == (8, 0)
-    assert engine.self_check(PROMPTS[:2], 8, 2) == (2, 0)
-    assert engine.self_check(PROMPTS[:1], 8, 2) == (0, 0)
+    assert engine.self_check(prompts(PROMPTS, 1), 8) == (8, 0)
+    assert engine.self_check(prompts(PROMPTS, 1), 2) == (8, 0)
+    assert engine.self_check(prompts(PROMPTS[:2], 1), 8) == (2, 0)
+    assert engine.self_check(prompts(PROMPTS[:1], 1), 8) == (0, 0)
     forward = engine.model.forward
 
     def lost(*arguments: object, attention_mask: torch.Tensor, **more: object) -> object:
         return forward(*arguments, attention_mask=torch.ones_like(attention_mask), **more)
 
     monkeypatch.setattr(engine.model, "forward", lost)
-    count, differing = engine.self_check(PROMPTS, 8, 2)
+    count, differing = engine.self_check(prompts(PROMPTS, 1), 8)
     assert differing > count / 2
 
 

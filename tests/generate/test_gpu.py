@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from tiny import prompts
 
 from sft_sweeps.generate import hf
 from sft_sweeps.generate.answers import seed_of
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> list[hf.Answer]:
-    return HFEngine(folder, ENGINE, ["cpu"]).generate(PROMPTS, 16, 4, 2, sampling=SAMPLING)
+    return HFEngine(folder, ENGINE, ["cpu"]).generate(prompts(PROMPTS, 16, SAMPLING), 4)
 
 
 @pytest.mark.parametrize("devices", [(), ("cuda:0", "cpu"), ("cpu", "cuda:0")])
@@ -43,8 +44,8 @@ def test_a_gpu_answers_as_the_cpu_does(devices: tuple[str, ...], folder: Path, e
     made = HFEngine(folder, ENGINE, devices)
     places = {str(parameter.device) for parameter in made.model.parameters()}
     assert places == (set(devices) or {"cuda:0"})
-    assert made.generate(PROMPTS, 16, 4, 2, sampling=SAMPLING) == expected
-    assert made.self_check(PROMPTS, 8, 2) == (8, 0)
+    assert made.generate(prompts(PROMPTS, 16, SAMPLING), 4) == expected
+    assert made.self_check(prompts(PROMPTS, 1), 8) == (8, 0)
 
 
 def test_replicas_see_the_gpu_that_they_are_given(folder: Path, expected: list[hf.Answer]) -> None:
@@ -53,6 +54,6 @@ def test_replicas_see_the_gpu_that_they_are_given(folder: Path, expected: list[h
     assert hf.held(folder, ENGINE).size(len(names), gigabytes) == 1
     made = Replicas(folder, ENGINE, [names[0], names[-1]])
     try:
-        assert made.generate(PROMPTS, 16, 4, 2, sampling=SAMPLING) == expected
+        assert made.generate(prompts(PROMPTS, 16, SAMPLING), 4) == expected
     finally:
         made.close()

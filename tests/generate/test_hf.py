@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.generate.engine import greedy as asked
 from sft_sweeps.generate.hf import Answer, HFEngine
 from sft_sweeps.spec import Engine
 
@@ -75,7 +76,7 @@ def expected(plain: LlamaForCausalLM, prompts: Prompts, eos_id: int) -> list[Ans
 def test_answers_are_those_of_a_plain_loop(
     batch_size: int, engine: HFEngine, prompts: Prompts, expected: list[Answer], eos_id: int
 ) -> None:
-    assert engine.generate(prompts, NEW, batch_size, eos_id) == expected
+    assert engine.generate(asked(prompts, NEW, eos_id), batch_size) == expected
 
 
 def test_answers_do_not_depend_on_the_order(
@@ -84,14 +85,14 @@ def test_answers_do_not_depend_on_the_order(
     places = list(range(len(prompts)))
     random.Random(1).shuffle(places)
     assert places != sorted(places)
-    found = engine.generate([prompts[place] for place in places], NEW, 6, eos_id)
+    found = engine.generate(asked([prompts[place] for place in places], NEW, eos_id), 6)
     assert found == [expected[place] for place in places]
 
 
 def test_prompts_that_hold_the_end_token_are_text(engine: HFEngine, plain: LlamaForCausalLM, eos_id: int) -> None:
     """A conversation's earlier rounds end with it, and padding is made of it."""
     given = [[1, 50, eos_id, 60, 70], [1, eos_id, eos_id, 9], [1, 300, 200, 100, 90, 80, 70, 60]]
-    assert engine.generate(given, NEW, 3, eos_id) == [greedy(plain, prompt, NEW, eos_id) for prompt in given]
+    assert engine.generate(asked(given, NEW, eos_id), 3) == [greedy(plain, prompt, NEW, eos_id) for prompt in given]
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
@@ -101,7 +102,7 @@ def test_a_prompt_without_room_is_not_answered_and_harms_no_neighbour(
     stream = random.Random(5)
     lengths = (tiny.POSITIONS + 30, tiny.POSITIONS, tiny.POSITIONS - 1, tiny.POSITIONS - 4, 30, 5)
     given = [[1, *(stream.randrange(3, mini.VOCABULARY) for _ in range(length - 1))] for length in lengths]
-    found = engine.generate(given, NEW, batch_size, eos_id)
+    found = engine.generate(asked(given, NEW, eos_id), batch_size)
     assert found[:2] == [Answer([], False)] * 2
     assert found[2:] == [greedy(plain, prompt, NEW, eos_id) for prompt in given[2:]]
     assert [len(answer.ids) <= room for answer, room in zip(found[2:], (1, 4, NEW, NEW), strict=True)] == [True] * 4
@@ -109,7 +110,7 @@ def test_a_prompt_without_room_is_not_answered_and_harms_no_neighbour(
 
 
 def test_nothing_is_answered_with_nothing(engine: HFEngine, eos_id: int) -> None:
-    assert engine.generate([], NEW, 4, eos_id) == []
+    assert engine.generate(asked([], NEW, eos_id), 4) == []
 
 
 def test_a_models_own_generation_settings_are_not_used(
@@ -120,19 +121,19 @@ def test_a_models_own_generation_settings_are_not_used(
         (tmp_path / file.name).write_bytes(file.read_bytes())
     own = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "min_length": 60, "num_beams": 3, "do_sample": True}
     (tmp_path / "generation_config.json").write_text(json.dumps({**own, "temperature": 9.0, "eos_token_id": [7, 8]}))
-    assert HFEngine(tmp_path, ENGINE).generate(prompts, NEW, 8, eos_id) == expected
+    assert HFEngine(tmp_path, ENGINE).generate(asked(prompts, NEW, eos_id), 8) == expected
 
 
 def test_progress_counts_prompts_and_can_stop(engine: HFEngine, prompts: Prompts, eos_id: int) -> None:
     seen: list[int] = []
-    engine.generate(prompts, 1, 8, eos_id, seen.append)
+    engine.generate(asked(prompts, 1, eos_id), 8, progress=seen.append)
     assert seen == [8, 16, 20]
 
     def stop(done: int) -> None:
         raise Interrupted(f"after {done}")
 
     with pytest.raises(Interrupted, match="after 8"):
-        engine.generate(prompts, 1, 8, eos_id, stop)
+        engine.generate(asked(prompts, 1, eos_id), 8, progress=stop)
 
 
 def test_losses_are_the_cross_entropy_of_the_supervised_tokens(

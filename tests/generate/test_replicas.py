@@ -12,19 +12,20 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny import prompts
 from values import benchmark, model
 
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RequestError, RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.generate import answers, hf, spread
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.replicas import Replicas
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan import engines
-from sft_sweeps.plan.engines import Held, seats
+from sft_sweeps.plan.engines import Held, replica_devices
 from sft_sweeps.spec import Engine, Generation, Shape
 from sft_sweeps.store.answers import ITEMS, JOURNAL, read_rows
 from sft_sweeps.store.store import Store
@@ -63,16 +64,17 @@ def alive(pid: int) -> bool:
 def test_two_replicas_answer_as_one_does(two: Replicas, engine: HFEngine, folder: Path) -> None:
     kept: dict[int, Any] = {}
     counts: list[int] = []
-    found = two.generate(PROMPTS, 12, 4, 2, counts.append, keep=kept.__setitem__, sampling=SAMPLING)
-    assert found == engine.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING)
+    found = two.generate(prompts(PROMPTS, 12, SAMPLING), 4, progress=counts.append, keep=kept.__setitem__)
+    assert found == engine.generate(prompts(PROMPTS, 12, SAMPLING), 4)
     assert [kept[place] for place in range(len(PROMPTS))] == found
     assert counts[0] == 0
     assert counts[-1] >= len(PROMPTS) - 1
-    assert two.generate(PROMPTS[:1], 5, 4, 2) == engine.generate(PROMPTS[:1], 5, 4, 2)  # one of them has nothing to do
-    assert two.generate([], 5, 4, 2) == []
+    one = prompts(PROMPTS[:1], 5)  # one of them has nothing to do
+    assert two.generate(one, 4) == engine.generate(one, 4)
+    assert two.generate(prompts([], 5), 4) == []
     long = [[1] * tiny.POSITIONS, [1] * (tiny.POSITIONS - 3)]
-    assert two.generate(long, 5, 4, 2) == engine.generate(long, 5, 4, 2)
-    assert two.self_check(PROMPTS, 8, 2) == engine.self_check(PROMPTS, 8, 2) == (8, 0)
+    assert two.generate(prompts(long, 5), 4) == engine.generate(prompts(long, 5), 4)
+    assert two.self_check(prompts(PROMPTS, 1), 8) == engine.self_check(prompts(PROMPTS, 1), 8) == (8, 0)
     encoded, _ = Encoder(folder, "vicuna_bare", tiny.POSITIONS).encode_all(mini.generate("mini_math", 5, 0))
     assert two.losses(encoded) == engine.losses(encoded)
     pids = [process.pid for process in two.processes]
@@ -82,11 +84,11 @@ def test_two_replicas_answer_as_one_does(two: Replicas, engine: HFEngine, folder
 
 
 def test_a_replica_that_dies_ends_the_work(two: Replicas) -> None:
-    two.generate(PROMPTS, 2, 4, 2)
+    two.generate(prompts(PROMPTS, 2), 4)
     pids = [process.pid for process in two.processes]
     os.kill(pids[1], signal.SIGKILL)
     with pytest.raises(RunError, match="replica 2 of 2 of hf was killed by signal 9"):
-        two.generate(PROMPTS, 12, 4, 2)
+        two.generate(prompts(PROMPTS, 12), 4)
     assert not any(map(alive, pids))
 
 
@@ -94,12 +96,13 @@ def test_replicas_leave_signals_to_their_master_and_end_with_it(folder: Path) ->
     """Slurm warns every process of a job; the master's death, by whatever signal, must leave no orphan."""
     text = (
         f"import sys, time; sys.path[:] = {sys.path!r}\n"
-        "from pathlib import Path\nfrom sft_sweeps.generate.replicas import Replicas\n"
+        "from pathlib import Path\nfrom sft_sweeps.generate.engine import greedy\n"
+        "from sft_sweeps.generate.replicas import Replicas\n"
         "from sft_sweeps.spec import Engine\n"
         f"made = Replicas(Path({str(folder)!r}), Engine('hf', '5', 'fp32'), ['', ''])\n"
         "print(*[process.pid for process in made.processes], flush=True)\n"
         "for process in made.processes: process.send_signal(12); process.send_signal(15)\n"
-        "print(len(made.generate([[1, 5, 6], [1, 7]], 3, 2, 2)), flush=True)\ntime.sleep(60)\n"
+        "print(len(made.generate(greedy([[1, 5, 6], [1, 7]], 3, 2), 2)), flush=True)\ntime.sleep(60)\n"
     )
     master = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True)
     assert master.stdout is not None
@@ -125,7 +128,7 @@ def test_what_a_replica_cannot_do_is_said(folder: Path, tmp_path: Path) -> None:
         (ENGINE, str(tmp_path / "none"), r"evaluate.engine_python=.*none cannot be started \(No such file"),
     ):
         with pytest.raises(RunError, match=said):
-            Replicas(folder, wanted, ["", ""], python=python).generate(PROMPTS, 2, 4, 2)
+            Replicas(folder, wanted, ["", ""], python=python).generate(prompts(PROMPTS, 2), 4)
 
 
 def test_a_stopped_job_goes_on_with_other_replicas(tmp_path: Path) -> None:
@@ -135,17 +138,17 @@ def test_a_stopped_job_goes_on_with_other_replicas(tmp_path: Path) -> None:
     base = model(weights="safetensors:0", path=place, tokenizer_path=place)
     wanted = Generation(base, benchmark("mini_general", examples=12, max_new_tokens=6), ENGINE)
     plain, store = Store(tmp_path / "plain"), Store(tmp_path / "store")
-    answers.generate(base, [wanted], plain, Execution(), lambda: False)
+    answers.generate(base, [wanted], plain, AnswerExecution(), lambda: False)
     journal = store.generation(wanted) / JOURNAL
 
     def some() -> bool:
         return journal.exists() and len(journal.read_bytes().splitlines()) >= 5
 
     with pytest.raises(Interrupted):
-        answers.generate(base, [wanted], store, Execution(replicas=2), some)
+        answers.generate(base, [wanted], store, AnswerExecution(replicas=2), some)
     begun = read_rows(journal)
     assert 5 <= len(begun) < 24
-    answers.generate(base, [wanted], store, Execution(replicas=3), lambda: False)
+    answers.generate(base, [wanted], store, AnswerExecution(replicas=3), lambda: False)
     found = read_rows(store.generation(wanted) / ITEMS)
     assert found == read_rows(plain.generation(wanted) / ITEMS)
     assert not journal.exists()
@@ -154,7 +157,7 @@ def test_a_stopped_job_goes_on_with_other_replicas(tmp_path: Path) -> None:
 def test_layers_on_several_devices_compute_the_same(folder: Path, engine: HFEngine) -> None:
     """Here both are the CPU: what is tested is that every part has one place and its inputs follow it."""
     split = HFEngine(folder, ENGINE, ["cpu", "cpu"])
-    assert split.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING) == engine.generate(PROMPTS, 12, 4, 2, sampling=SAMPLING)
+    assert split.generate(prompts(PROMPTS, 12, SAMPLING), 4) == engine.generate(prompts(PROMPTS, 12, SAMPLING), 4)
     with pytest.raises(ValueError, match="2 layers cannot lie on 3 devices"):
         spread.spread(split.model, [torch.device("cpu")] * 3)
 
@@ -164,9 +167,9 @@ def test_a_machine_is_filled_with_a_model_that_needs_gpus(tmp_path: Path, monkey
     tiny.write(tmp_path)
     monkeypatch.setattr(hf, "gpus", lambda: ([str(n) for n in range(8)], 80.0))
     for gpus, asked, expected in ((0, 0, [""]), (0, 2, ["", ""]), (8, 0, list("01234567")), (8, 3, ["0", "1", "2"])):
-        assert answers.seated(tmp_path, ENGINE, Execution(replicas=asked), model(gpus=gpus)) == expected
+        assert answers.replica_devices(tmp_path, ENGINE, AnswerExecution(replicas=asked), model(gpus=gpus)) == expected
     monkeypatch.setattr(hf, "gpus", lambda: ([], 0.0))
-    assert answers.seated(tmp_path, ENGINE, Execution(), model(gpus=8)) == [""]
+    assert answers.replica_devices(tmp_path, ENGINE, AnswerExecution(), model(gpus=8)) == [""]
 
 
 def llama(heads: int, hidden: int, count: int, inner: int, kv_heads: int = 0) -> Shape:
@@ -196,7 +199,7 @@ def test_replicas_of_as_few_gpus_as_hold_the_model(
 ) -> None:
     held = Held(name, LLAMA[name], "bf16", backend)
     assert held.size(gpus, gigabytes) == size
-    found = seats([str(n) for n in range(gpus)], size, 0)
+    found = replica_devices([str(n) for n in range(gpus)], size, 0)
     assert len(found) == replicas
     used = [device for seat in found for device in seat.split(",")]
     assert len(set(used)) == len(used) == size * replicas
@@ -212,8 +215,8 @@ def test_what_does_not_divide_is_refused() -> None:
     with pytest.raises(
         RequestError, match=r"cluster.replicas=5 of 2 GPUs need 10, 8 are here; type cluster.replicas=4"
     ):
-        seats([str(n) for n in range(8)], 2, 5)
-    assert seats(["GPU-a", "GPU-b", "GPU-c"], 2, 0) == ["GPU-a,GPU-b"]
+        replica_devices([str(n) for n in range(8)], 2, 5)
+    assert replica_devices(["GPU-a", "GPU-b", "GPU-c"], 2, 0) == ["GPU-a,GPU-b"]
     assert engines.ROOM == 0.75
 
 
@@ -228,11 +231,11 @@ def test_vllm_answers_as_the_reference_does(tmp_path: Path) -> None:
     made = Replicas(folder, Engine("vllm", "0", "fp32"), ["", ""], python=VLLM)
     long = [[1] * tiny.POSITIONS, [1] * (tiny.POSITIONS - 3)]
     try:
-        assert made.generate([*PROMPTS, *long], 12, 4, 2) == engine.generate([*PROMPTS, *long], 12, 4, 2)
+        assert made.generate(prompts([*PROMPTS, *long], 12), 4) == engine.generate(prompts([*PROMPTS, *long], 12), 4)
         sampling = [(0.7, seed) for _, seed in SAMPLING]
-        first = made.generate(PROMPTS, 12, 4, 2, sampling=sampling)
-        assert first == made.generate(PROMPTS, 12, 4, 2, sampling=sampling)
-        assert sum(a != b for a, b in zip(first, engine.generate(PROMPTS, 12, 4, 2), strict=True)) > 4
+        first = made.generate(prompts(PROMPTS, 12, sampling), 4)
+        assert first == made.generate(prompts(PROMPTS, 12, sampling), 4)
+        assert sum(a != b for a, b in zip(first, engine.generate(prompts(PROMPTS, 12), 4), strict=True)) > 4
         with pytest.raises(RunError, match="takes no losses"):
             made.losses([])
     finally:

@@ -1,9 +1,8 @@
 """Tags by a model: through the real engine with a tiny model, and what is made of a good tagger's answers."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
@@ -11,11 +10,12 @@ import tiny
 from sft_sweeps.commands import main
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.read import read
-from sft_sweeps.data.tags import about, read_tags
+from sft_sweeps.data.tags import drop_reason, read_tags
 from sft_sweeps.errors import Interrupted
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.generate import tagger
-from sft_sweeps.models.pins import weights_of
+from sft_sweeps.generate.engine import GREEDY, Prompts
+from sft_sweeps.models.pins import weights_pin
 from sft_sweeps.spec import Cleaning
 from sft_sweeps.store.answers import Answer
 
@@ -70,23 +70,20 @@ class Good:
         self.encoder = Encoder(folder, "vicuna_v1.1", 1 << 30)
         self.asked = []
 
-    def generate(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *_: Any,
-        keep: Callable[[int, Answer], None],
-        sampling: Sequence[tuple[float, int]],
-    ) -> list[Answer]:
-        assert len(sampling) == len(prompts)
-        for place, ids in enumerate(prompts):
+    def generate(self, prompts: Prompts, _batch_size: int, *, keep: Callable[[int, Answer], None]) -> list[Answer]:
+        assert set(prompts.sampling) == {GREEDY}
+        for index, ids in enumerate(prompts.ids):
             if len(self.asked) == self.ends_after:
                 raise Interrupted("killed")
             text = self.encoder.text(ids)
             query = text.partition("Query: ")[2].removesuffix("\nAssistant:")
             assert text.endswith(tagger.PROMPT.replace("{query}", query))
             self.asked.append(query)
-            keep(place, Answer(self.encoder.opening_ids(SAID[query]), True))
+            keep(index, Answer(self.encoder.opening_ids(SAID[query]), True))
         return []
+
+    def close(self) -> None:
+        """Nothing was started."""
 
 
 @pytest.fixture
@@ -117,9 +114,9 @@ def test_tags_of_every_turn_and_what_they_drop(
     assert "tags drop, of 4 conversations: code 1, math 1, either 2" in out
     assert "words and code fences, which stand in without tags, drop 1" in out
     made = json.loads(chats.with_name("tags.jsonl.made.json").read_text())
-    assert (made["file"], made["weights"]) == (content_of(chats)[0], weights_of(folder))
+    assert (made["file"], made["weights"]) == (content_pin(chats)[0], weights_pin(folder))
     rules = Cleaning(drop_tags=("code", "math"), tags="sha256:x", tags_path=str(chats.with_name("tags.jsonl")))
-    reasons = [about(rules)(example) for example in read(chats, "c", max_bad_fraction=1.0).examples]
+    reasons = [drop_reason(rules)(example) for example in read(chats, "c", max_bad_fraction=1.0).examples]
     assert reasons == ["tag_code", "tag_math", "", "", ""]
 
 

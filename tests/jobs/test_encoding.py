@@ -19,20 +19,20 @@ from values import component, model, request, stage
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
-from sft_sweeps.files.content import content_of
+from sft_sweeps.execution import Executions
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs import encoding
 from sft_sweeps.jobs.job import Encoding, Job, encode_first, missing
 from sft_sweeps.models import train_tokenizer
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.spec import Cleaning, Component, Model, Source
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 
-IDENTITY = tokenizer_of(str(mini.TOKENIZER))[0]
+IDENTITY = tokenizer_pin(str(mini.TOKENIZER))[0]
 
 
 def base(name: str = "mini", **changes: Any) -> Model:
@@ -44,7 +44,7 @@ def numbers(path: Path, good: int = 5, bad: int = 0) -> Source:
     path.write_text("".join(json.dumps({"question": f"{n}?", "answer": str(n)}) + "\n" for n in range(good)))
     with path.open("a") as file:
         file.writelines('{"x": 0}\n' for _ in range(bad))
-    content, rows = content_of(path)
+    content, rows = content_pin(path)
     return Source(path.stem, content, "auto", "math", "specialized", rows, "counted", str(path))
 
 
@@ -58,7 +58,7 @@ def plan_of(*points: tuple[Model, list[Source], str]) -> Plan:
 
 
 def jobs_of(plan: Plan, store: Store) -> list[Job]:
-    found = missing(plan, survey(plan, store), str(store.root), Execution())
+    found = missing(survey(plan, store), Executions())
     return encode_first(found, encoding.lacking(found, store))
 
 
@@ -107,7 +107,7 @@ def test_a_stage_finds_what_the_job_made(tmp_path: Path, store: Store) -> None:
     encoding.encode(first, store, lambda: False)
     train_tokenizer.copy(mini.TOKENIZER, tmp_path / "model")
     of = stage(base(), [Component(source, Fraction(1), 0)]).recipe
-    wish = prepare.wanted(source, tmp_path / "model", of.template, of.max_length)
+    wish = prepare.encoded_key(source, tmp_path / "model", of.template, of.max_length)
     found = wish.find(store.roots)
     assert found is not None
     assert len(found) == 5
@@ -123,7 +123,7 @@ def test_without_the_tokenizer_the_job_can_only_be_planned(tmp_path: Path, store
 def job_of(store: Store, *sources: Source) -> Job:
     recipe = stage().recipe
     made = tuple(Encoding(source, base(), recipe.template, recipe.max_length, "") for source in sources)
-    return Job("encode", str(store.root), base(), Execution(), encodings=made)
+    return Job("encode", str(store.root), base(), encodings=made)
 
 
 def test_what_one_file_has_wrong_keeps_no_other_from_being_encoded(tmp_path: Path, store: Store) -> None:
@@ -148,7 +148,7 @@ def test_every_row_is_told_of_once(tmp_path: Path, store: Store, changes: dict[s
     (file,) = store.root.glob("encoded/*/account.json")
     account = json.loads(file.read_text())
     train_tokenizer.copy(mini.TOKENIZER, tmp_path / "tokenizer")
-    wish = prepare.wanted(source, tmp_path / "tokenizer", stage().recipe.template, stage().recipe.max_length)
+    wish = prepare.encoded_key(source, tmp_path / "tokenizer", stage().recipe.template, stage().recipe.max_length)
     shelf = wish.find(store.roots)
     assert shelf is not None
     kept = {shelf.example_id(place).partition("/")[2].partition("_")[0] for place in range(len(shelf))}
@@ -178,7 +178,7 @@ if __name__ == "__main__":
     def progress(_):
         (root / "begun").touch()
         time.sleep(60)
-    prepare.get(prepare.wanted(source, root, "vicuna_bare", 60), root, [root], processes=2, progress=progress)
+    prepare.get(prepare.encoded_key(source, root, "vicuna_bare", 60), root, [root], processes=2, progress=progress)
 """
 
 

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from values import component, mixed, model, request
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Executions, TrainExecution
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job, missing, urgency
 from sft_sweeps.plan.build import Plan, State, build, score_of
 from sft_sweeps.spec import Stage
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey
 
 STATES = ("missing", "done", "running", "interrupted", "failed", "weights gone")
-EXECUTION = Execution(processes=1, threads=2)
+EXECUTIONS = Executions(TrainExecution(processes=1, threads=2))
 PRETRAINED = {"weights": "hub:org/name@1", "gpus": 8}
 
 
@@ -41,10 +43,14 @@ def states_of(plan: Plan, default: str = "missing", **changed: str) -> dict[str,
     return found | {places[key].id: State(state) for key, state in changed.items()}
 
 
+def missing_of(plan: Plan, states: Mapping[str, State]) -> list[Job]:
+    return missing(Survey(plan, Store("/store"), states), EXECUTIONS)
+
+
 def jobs_of(plan: Plan, default: str = "missing", **changed: str) -> list[tuple[str, str, str]]:
     """Kind, subject and parent job of every missing job, with subjects by their place in the chain."""
     names = {subject.id: name for subject, name in zip(plan.subjects, ("model", "first", "last"), strict=True)}
-    jobs = missing(plan, states_of(plan, default, **changed), "/store", EXECUTION)
+    jobs = missing_of(plan, states_of(plan, default, **changed))
     shown = {job.id: f"{job.kind} {names[job.subject.id]}" for job in jobs} | {"": ""}
     return [(job.kind, names[job.subject.id], shown[job.parent]) for job in jobs]
 
@@ -107,7 +113,7 @@ def test_purged_weights(changed: dict[str, str], expected: list[Any], plan: Plan
 
 def test_a_pretrained_model_is_never_prepared() -> None:
     plan = build([("x", request((component("math"),), base=model(**PRETRAINED)))])
-    jobs = missing(plan, states_of(plan), "/store", EXECUTION)
+    jobs = missing_of(plan, states_of(plan))
     assert [(job.kind, job.parent, job.processes) for job in jobs] == [
         ("train", "", 8),
         ("generate", f"train-{plan.stages[0].id}", 1),
@@ -117,7 +123,7 @@ def test_a_pretrained_model_is_never_prepared() -> None:
 
 def test_an_unscored_base_model_is_prepared_only_for_its_stages() -> None:
     plan = build([("x", request(strategy="base", benchmarks=()))])
-    assert missing(plan, states_of_all(plan, "missing"), "/store", EXECUTION) == []
+    assert missing_of(plan, states_of_all(plan, "missing")) == []
 
 
 def states_of_all(plan: Plan, state: str) -> dict[str, State]:
@@ -147,7 +153,7 @@ def surveyed(draw: st.DrawFn) -> tuple[Plan, dict[str, State]]:
 
 @given(surveyed())
 def test_jobs_are_a_forest_with_parents_first(found: tuple[Plan, dict[str, State]]) -> None:
-    jobs = missing(*found, "/store", EXECUTION)
+    jobs = missing_of(*found)
     seen = {""}
     for job in jobs:
         assert job.parent in seen
@@ -163,7 +169,7 @@ def test_jobs_are_a_forest_with_parents_first(found: tuple[Plan, dict[str, State
 def test_jobs_are_what_is_missing(found: tuple[Plan, dict[str, State]]) -> None:
     """Against the definition, read from the needing end: a subject is made when it is needed and cannot be used."""
     plan, states = found
-    jobs = missing(plan, states, "/store", EXECUTION)
+    jobs = missing_of(plan, states)
     unscored = [g for g in plan.generations if states[score_of(g).id].state != "done"]
     for kind, wanted in (("score", unscored), ("generate", [g for g in unscored if states[g.id].state != "done"])):
         asked = {job.subject.id: [g.id for g in job.generations] for job in jobs if job.kind == kind}
@@ -193,7 +199,7 @@ def test_jobs_are_what_is_missing(found: tuple[Plan, dict[str, State]]) -> None:
 
 @given(surveyed())
 def test_a_job_survives_its_file(found: tuple[Plan, dict[str, State]]) -> None:
-    for job in missing(*found, "/store", EXECUTION):
+    for job in missing_of(*found):
         again = revive(Job, plain(job))
         assert again == job
         assert (again.id, again.processes, again.steps) == (job.id, job.processes, job.steps)
@@ -207,7 +213,7 @@ def longest(job: Job, jobs: list[Job]) -> int:
 
 @given(surveyed())
 def test_urgency_is_the_longest_chain(found: tuple[Plan, dict[str, State]]) -> None:
-    jobs = missing(*found, "/store", EXECUTION)
+    jobs = missing_of(*found)
     assert urgency(jobs) == {job.id: longest(job, jobs) for job in jobs}
 
 
@@ -216,7 +222,7 @@ def test_long_chains_start_first() -> None:
     plan = build(
         [("one", request((component("math", fraction=Fraction(1, 4)),))), ("all", request(strategy="sequential"))]
     )
-    jobs = missing(plan, states_of_all(plan, "missing"), "/store", EXECUTION)
+    jobs = missing_of(plan, states_of_all(plan, "missing"))
     order: Mapping[str, int] = urgency(jobs)
     trained = sorted((job for job in jobs if job.kind == "train"), key=lambda job: -order[job.id])
     long = [stage.id for stage in plan.runs[1].stages]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from outcomes import finish
 from values import component, mixed, request
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import Executions, TrainExecution
 from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.jobs.retention import declare, free, policy_of
@@ -62,7 +62,7 @@ def models(store: Store, plan: Plan) -> list[bool]:
 def again(plan: Plan, store: Store) -> list[str]:
     """What a launch would do now."""
     fresh = Store(store.root)
-    return [f"{job.kind} {job.subject.id}" for job in missing(plan, survey(plan, fresh), "/s", Execution())]
+    return [f"{job.kind} {job.subject.id}" for job in missing(survey(plan, fresh), Executions())]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_each_policy(policy: str, left: list[bool], store: Store) -> None:
     assert all(stage.id in " ".join(said) for stage, there in zip(plan.subjects, left, strict=True) if not there)
     assert again(plan, store) == []
     assert free(sweep, store) == []
-    states = survey(plan, Store(store.root))
+    states = survey(plan, Store(store.root)).states
     for subject, there in zip(plan.subjects, left, strict=True):
         assert states[subject.id].state == ("done" if there else "weights gone")
         assert (sweep.name in states[subject.id].why) is not there
@@ -175,7 +175,7 @@ def test_freed_weights_are_made_again_when_a_new_stage_needs_them(store: Store) 
     clear_unrecorded(folder)  # as a worker begins
     assert not (folder / FREED).exists()
     done(store, plan.stages[0])
-    assert survey(plan, Store(store.root))[plan.stages[0].id].state == "done"
+    assert survey(plan, Store(store.root)).states[plan.stages[0].id].state == "done"
 
 
 def test_a_worker_frees_only_what_it_touched(store: Store) -> None:
@@ -214,7 +214,7 @@ def test_a_process_that_dies_in_between(where: str, store: Store, monkeypatch: p
         patched.setattr(Path if where == "rename" else shutil, where, dies)
         with pytest.raises(DiedError):
             free(sweep, store)
-    state = survey(plan, Store(store.root))[plan.stages[0].id]
+    state = survey(plan, Store(store.root)).states[plan.stages[0].id]
     assert (state.state, sweep.name in state.why) == ("weights gone", True)
     assert store.record(plan.stages[0]) is None
     free(sweep, store)  # another process may be at work: not yet
@@ -261,7 +261,7 @@ def test_a_marker_of_any_content_stops_no_survey(text: str, store: Store) -> Non
     plan = plan_of()
     done(store, *everything(plan))
     (store.folder(plan.stages[0]) / FREED).write_text(text)
-    state = survey(plan, Store(store.root))[plan.stages[0].id]
+    state = survey(plan, Store(store.root)).states[plan.stages[0].id]
     assert state.state == ("done" if text == "null" else "weights gone")
 
 
@@ -309,6 +309,6 @@ def test_what_goes_wrong_with_freeing_harms_no_job(store: Store) -> None:
     sweep = sweep_of(plan, store, "final")
     done(store, *everything(plan))
     (sweep.folder / PLAN).write_text("{")
-    (said,) = retention.free_after(Job("train", str(store.root), plan.stages[1], Execution()), sweep, store)
+    (said,) = retention.free_after(Job("train", str(store.root), plan.stages[1], TrainExecution()), sweep, store)
     assert said.startswith("nothing was freed: ")
     assert models(store, plan) == [True] * 4

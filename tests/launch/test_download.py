@@ -1,76 +1,16 @@
-"""Fetching: a real server of this machine, which is cut off, changes its mind, lies and says no."""
+"""Downloading from a real server of this machine, which is cut off, changes its file, lies and refuses."""
 
-import hashlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from common import Launch
+from file_server import PIN, ROWS, Server
 
-from sft_sweeps.config.resolve import hub_pin, source
+from sft_sweeps.config.resolve_sources import hub_pin, source
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.launch import download
-
-ROWS = b"".join(json.dumps({"question": f"{n}?", "answer": str(n)}).encode() + b"\n" for n in range(20_000))
-PIN = f"sha256:{hashlib.sha256(ROWS).hexdigest()}"
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `content`; `cut` bytes at most come in each of the first `cuts` answers."""
-
-    content, version, cut, cuts, status = ROWS, '"one"', 100_000, 0, 200
-    ranges = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/rows.jsonl"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        server, asked = self.server, self.headers.get("Range")
-        server.asked.append(asked)
-        if server.status != 200:
-            self.send_error(server.status)
-            return
-        start = 0
-        if asked and server.ranges and self.headers.get("If-Range") == server.version:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-        body = server.content[start:]
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", server.version)
-        self.end_headers()
-        if server.cuts:
-            server.cuts -= 1
-            body = body[: server.cut]
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Silent."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0, 0.0))
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
 
 
 def entry(url: str = "", **changes: Any) -> SourceConfig:
@@ -85,16 +25,16 @@ def kept(folder: Path) -> list[str]:
 def test_a_file_comes_whole_and_with_progress(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     path = tmp_path / "deep" / "rows.jsonl"
-    download.fetch(entry(server.url), path, lambda there, total: seen.append((there, total)))
+    download.download_file(entry(server.url), path, lambda received, total: seen.append((received, total)))
     assert path.read_bytes() == ROWS
     assert seen[-1] == (len(ROWS), len(ROWS))
     assert kept(path.parent) == ["rows.jsonl"]
-    download.fetch(entry("http://127.0.0.1:1/never"), path)  # what is there is not asked for again
+    download.download_file(entry("http://127.0.0.1:1/never"), path)  # what is there is not asked for again
 
 
 def test_a_cut_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
     server.cuts = 2
-    download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+    download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     assert (tmp_path / "rows.jsonl").read_bytes() == ROWS
     assert server.asked == [None, "bytes=100000-", "bytes=200000-"]
 
@@ -102,10 +42,10 @@ def test_a_cut_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> 
 def test_it_goes_on_in_another_process_too(server: Server, tmp_path: Path) -> None:
     server.cuts = 4
     with pytest.raises(RunError, match="cannot be fetched"):
-        download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+        download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     assert (tmp_path / "rows.jsonl.part").stat().st_size == 400_000
     server.asked.clear()
-    download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+    download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     assert server.asked == ["bytes=400000-"]
     assert (tmp_path / "rows.jsonl").read_bytes() == ROWS
 
@@ -114,18 +54,18 @@ def test_it_goes_on_in_another_process_too(server: Server, tmp_path: Path) -> No
 def test_halves_of_two_versions_are_never_joined(server: Server, tmp_path: Path, changes: dict[str, Any]) -> None:
     server.cuts, server.content = 4, b"x" * len(ROWS)
     with pytest.raises(RunError):
-        download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+        download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     server.content = ROWS
     for key, value in changes.items():
         setattr(server, key, value)
-    download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+    download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     assert (tmp_path / "rows.jsonl").read_bytes() == ROWS
 
 
 def test_what_is_not_the_pinned_file_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.content = b"<html>please log in</html>"
     with pytest.raises(RunError) as caught:
-        download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+        download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     for part in ("sha256:", f"and not {PIN}", f"place it at {tmp_path / 'rows.jsonl'}", server.url):
         assert part in str(caught.value)
     assert kept(tmp_path) == []
@@ -139,7 +79,7 @@ def test_what_cannot_be_reached_names_the_file_and_its_place(
     with pytest.raises(
         RunError, match=rf"own cannot be fetched \({status} .*place it at {tmp_path}/rows.jsonl"
     ) as caught:
-        download.fetch(entry(server.url), tmp_path / "rows.jsonl")
+        download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     assert f"It must be {PIN}" in str(caught.value)
     assert len(server.asked) == tries
 
@@ -147,32 +87,9 @@ def test_what_cannot_be_reached_names_the_file_and_its_place(
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/x", "http://no.such.host.invalid/x", "ftp://x/y", "nonsense"])
 def test_no_network_is_one_message(url: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="own cannot be fetched"):
-        download.fetch(entry(url), tmp_path / "rows.jsonl")
-    with pytest.raises(RunError, match="it says no url and no hub"):
-        download.fetch(entry(), tmp_path / "rows.jsonl")
-
-
-def test_prepare_fetches_checks_and_encodes_and_names_what_fails(
-    launch: Launch, server: Server, tmp_path: Path
-) -> None:
-    line = [
-        *("action=prepare", "model=mini", "train=mini", "data=mixed", "output_dir=out"),
-        *(f"data.sources.math.url={server.url}", f"data.sources.math.content={PIN}", "data.sources.math.rows=20000"),
-        "data.sources.code.url=http://127.0.0.1:1/code.json",
-    ]
-    done = launch(*line)
-    assert done.returncode == 1
-    assert "fetched gsm8k_rft: out/data/gsm8k_rft/u33b.jsonl" in done.stdout
-    assert "prepared gsm8k_rft: 20,000 examples of 20,000 rows" in done.stdout
-    assert "failed source code_alpaca cannot be fetched" in done.stdout
-    assert "place it at out/data/sharegpt/sharegpt.jsonl" in done.stdout
-    asked = len(server.asked)
-    server.status = 404
-    done = launch(*line[:-1], "~data.sources.code", "~data.sources.general")
-    assert done.returncode == 0, done.stdout
-    assert len(server.asked) == asked
-    (account,) = (tmp_path / "out" / "encoded").glob("gsm8k_rft-*/account.json")
-    assert json.loads(account.read_text())["rows"] == 20_000
+        download.download_file(entry(url), tmp_path / "rows.jsonl")
+    with pytest.raises(RunError, match="it has neither url nor hub"):
+        download.download_file(entry(), tmp_path / "rows.jsonl")
 
 
 def test_a_hub_data_set_becomes_parquet_with_its_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,12 +101,12 @@ def test_a_hub_data_set_becomes_parquet_with_its_pin(tmp_path: Path, monkeypatch
     made.ability, made.role = "math", "specialized"
     before, _ = source(made, tmp_path, "math")
     assert (before.content, before.provisional) == (hub_pin(made), False)
-    download.fetch(made, tmp_path / "own.parquet")
+    download.download_file(made, tmp_path / "own.parquet")
     found, _ = source(made, tmp_path, "math")
     assert found.content == before.content
-    assert content_of(tmp_path / "own.parquet", hub_pin(made)) == (hub_pin(made), 50)
+    assert content_pin(tmp_path / "own.parquet", hub_pin(made)) == (hub_pin(made), 50)
     other = entry(**{**vars(made), "revision": "fedcba9876543210"})
-    assert content_of(tmp_path / "own.parquet", hub_pin(other))[0].startswith("sha256:")
+    assert content_pin(tmp_path / "own.parquet", hub_pin(other))[0].startswith("sha256:")
     made.hub = str(tmp_path / "absent")
     with pytest.raises(RunError, match=r"own cannot be fetched .*hub data set"):
-        download.fetch(made, tmp_path / "other.parquet")
+        download.download_file(made, tmp_path / "other.parquet")

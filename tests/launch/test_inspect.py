@@ -1,24 +1,21 @@
 """`action=inspect`: what scripts read from it, and what it shows."""
 
-import gzip
 import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from common import ROOT, Launch
+from common import SHARED, Launch, needs_shared
+from fastchat_oracle import ORACLES, Oracle
 from rich.console import Console
 
 from sft_sweeps.data import mini
-from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.launch import inspect
 from sft_sweeps.models import train_tokenizer
 
-SHARED = ROOT.parent / "shared"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: ../shared with oracle and real data is absent")
 LLAMA = f"model.tokenizer={SHARED}/data/llama_tokenizer"
 
 
@@ -32,7 +29,7 @@ def write(path: Path, rows: list[Any]) -> Path:
 
 
 def chat(*texts: str) -> list[dict[str, str]]:
-    return [{"from": ("human", "gpt")[place % 2], "value": text} for place, text in enumerate(texts)]
+    return [{"from": ("human", "gpt")[index % 2], "value": text} for index, text in enumerate(texts)]
 
 
 ROWS: list[Any] = [
@@ -59,7 +56,7 @@ def test_one_row_comes_out_for_each_that_goes_in(launch: Launch, tmp_path: Path)
     assert good["source"] == "in"
     assert good["input_ids"][0] == train_tokenizer.START
     assert good["input_ids"].count(train_tokenizer.END) == 2
-    assert [good["input_ids"][place] for place in good["supervised"]].count(train_tokenizer.END) == 2
+    assert [good["input_ids"][position] for position in good["supervised"]].count(train_tokenizer.END) == 2
     assert "2 rows encoded, 4 dropped" in done.stdout
 
     done = launch(*line, "data.bug_compatible=true")
@@ -119,46 +116,23 @@ def test_marked_text_is_the_whole_text(tmp_path: Path) -> None:
     ]
 
 
-def test_items_are_found_in_rows_and_short_ones_only_whole(tmp_path: Path) -> None:
-    long = " ".join(f"word{n}" for n in range(20))
-    rows = [
-        {"question": long},
-        {"question_id": 9, "turns": ["one two three four five six seven"]},
-        {"prompt": "2 + 2?"},
-    ]
-    write(tmp_path / "test.jsonl", rows)
-    write(tmp_path / "test_reference_answers.jsonl", rows)
-    items = Items(files_in(tmp_path))
-    texts = {
-        "hit": "Well: " + " ".join(f"WORD{n}," for n in range(4, 17)),
-        "near": " ".join(f"word{n}" for n in range(12)),
-        "whole": "he said one two three four five six seven eight",
-        "part": "one two three four five six",
-        "short": "2 + 2?",
-    }
-    for name, text in texts.items():
-        items.check(Example(f"s/{name}", (("q", text),)))
-    assert (list(items.hits), items.hits["test"].items) == (["test"], 3)
-    assert items.hits["test"].found == {"0": ["s/hit"], "9": ["s/whole"]}
-
-
-@needs_shared
 @pytest.mark.parametrize("faithful", [True, False])
-def test_the_oracle_through_the_command(launch: Launch, tmp_path: Path, faithful: bool) -> None:
-    with gzip.open(SHARED / "data/oracles/fastchat_vicuna.jsonl.gz", "rt", encoding="utf-8") as file:
-        oracle = [json.loads(line) for line in file]
-    path = write(tmp_path / "rows.jsonl", [{key: row[key] for key in ("id", "conversations")} for row in oracle])
-    options = ["data.bug_compatible=true"] if faithful else []
-    done = launch("action=inspect", "data=math", LLAMA, f"inspect.input={path}", "inspect.output=out.jsonl", *options)
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_the_oracle_through_the_command(oracle: Oracle, faithful: bool, launch: Launch, tmp_path: Path) -> None:
+    rows = oracle.rows()
+    path = write(tmp_path / "rows.jsonl", [{key: row[key] for key in ("id", "conversations")} for row in rows])
+    options = [f"model.tokenizer={oracle.tokenizer}", f"train.max_length={oracle.max_length}"]
+    options += ["data.bug_compatible=true"] if faithful else []
+    done = launch("action=inspect", "data=math", f"inspect.input={path}", "inspect.output=out.jsonl", *options)
     assert done.returncode == 0, done.stderr
     found = lines(tmp_path / "out.jsonl")
-    assert [row["id"] for row in found] == [row["id"] for row in oracle]
+    assert [row["id"] for row in found] == [row["id"] for row in rows]
     same = 0
-    for got, row in zip(found, oracle, strict=True):
-        learnt = [place for start, stop in row["supervised_spans"] for place in range(start, stop)]
-        same += (got.get("input_ids"), got.get("supervised")) == (row["input_ids"], learnt)
-    # Without FastChat's faults: all but its 15 masked rows, a typed "<s>", and a prompt that ends in "ASSISTANT:".
-    assert same == (633 if faithful else 616)
+    for got, row in zip(found, rows, strict=True):
+        supervised = [n for start, stop in row["supervised_spans"] for n in range(start, stop)]
+        same += (got.get("input_ids"), got.get("supervised")) == (row["input_ids"], supervised)
+    # Without FastChat's faults: all but its masked rows, a typed "<s>", and a prompt that ends in "ASSISTANT:".
+    assert same == (len(rows) if faithful else oracle.supervised - len(oracle.differs))
 
 
 @needs_shared
@@ -182,27 +156,3 @@ def test_everything_is_shown_without_a_terminal(tmp_path: Path) -> None:
     inspect._show(encoded, "s/0", encoder, Console(file=out, width=80))
     assert "[red]q[/]" in out.getvalue()
     assert "a" * 2900 in out.getvalue()
-
-
-def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> None:
-    """Long conversations are split into more examples than the file has rows."""
-    rows = [{"id": f"c{n}", "conversations": chat(f"word {n} " * 15, *["word " * 30] * 7)} for n in range(40)]
-    path = write(tmp_path / "chats.jsonl", rows)
-    line = ["model=mini", "train=mini", "data=general", f"data.sources.general.path={path}", "cluster=local"]
-    line += [
-        "data.sources.general.clean.split_tokens=250",
-        "data.fraction=1/4",
-        "output_dir=out",
-        "plan.output=plan.json",
-    ]
-    counts = []
-    for action in ("plan", "prepare", "plan"):
-        done = launch(f"action={action}", *line)
-        assert done.returncode == 0, done.stdout + done.stderr
-        plan = json.loads((tmp_path / "plan.json").read_text())
-        counts.append(plan["stages"][0]["mixture"][0]["examples"])
-    (account,) = (tmp_path / "out" / "encoded").glob("*/account.json")
-    examples = json.loads(account.read_text())["examples"]
-    assert examples > 40
-    assert counts == [10, 10, examples // 4]
-    assert f"{examples:,} examples, as prepared (counted: 40 rows)" in done.stdout

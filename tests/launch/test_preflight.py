@@ -1,4 +1,4 @@
-"""What the machine shows to be wrong: each problem says the key, the value, what is valid and what to type."""
+"""What the disk shows to be wrong: each problem says the key, the value, what is valid and what to type."""
 
 import errno
 import hashlib
@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,17 +17,18 @@ import pytest
 from outcomes import finish
 from values import benchmark, model, request, source
 
-from sft_sweeps.execution import Execution
-from sft_sweeps.files.content import content_of
+from sft_sweeps.execution import Executions
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.jobs.job import missing
-from sft_sweeps.launch import gpus, preflight
+from sft_sweeps.launch import preflight
 from sft_sweeps.launch.disk import DiskPolicy
+from sft_sweeps.launch.local import preflight as local
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Component, Engine, Shape, Source
+from sft_sweeps.spec import Component, Shape, Source
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
+from sft_sweeps.store.survey import Survey, survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 Problems = Callable[[Plan], list[str]]
@@ -41,12 +41,12 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def problems(store: Store) -> Problems:
-    """As `launch` asks: the source math stands under `data.sources.numbers`."""
+    """As a launch on this machine asks: the source math stands under `data.sources.numbers`."""
 
     def found(plan: Plan) -> list[str]:
-        states = survey(plan, Store(store.root))
-        jobs = missing(plan, states, str(store.root), Execution())
-        return preflight.problems(plan, states, jobs, Store(store.root))
+        surveyed = survey(plan, Store(store.root))
+        jobs = missing(surveyed, Executions())
+        return [*preflight.problems(surveyed, jobs), *local.problems(jobs)]
 
     return found
 
@@ -61,7 +61,7 @@ def rows(path: Path, good: int, bad: int = 0) -> Path:
 
 def of_file(path: Path, **changes: Any) -> Source:
     """The source math as `resolve` makes it of a file that is there."""
-    content, count = content_of(path)
+    content, count = content_pin(path)
     return replace(source("math", slot="numbers", rows=count, content=content, path=str(path)), **changes)
 
 
@@ -127,7 +127,7 @@ def test_rows_that_cannot_be_used(bad: int, wrong: bool, problems: Problems, tmp
     for text in found:
         assert f"source math: {bad} of the {20 - min(bad, 19) + bad} rows of {tmp_path / 'a.jsonl'}" in text
         assert f"{bad} broken_json, e.g. line 1: {{broken" in text
-        assert "Mend the file, or raise data.sources.numbers.max_bad_fraction (now 0.05)" in text
+        assert "Fix the file, or raise data.sources.numbers.max_bad_fraction (now 0.05)" in text
     raised = of_file(tmp_path / "a.jsonl", max_bad_fraction=0.99)
     assert len(problems(trained_on(raised))) == (bad == 100)
 
@@ -144,21 +144,6 @@ def test_a_source_that_only_a_loss_is_taken_on(problems: Problems, tmp_path: Pat
     of = benchmark("heldout_loss:math", source=source("math", slot="numbers", path=str(tmp_path / "absent")))
     (text,) = problems(generated(benchmarks=(of,)))
     assert text.startswith("data.sources.numbers: source math is not at")
-
-
-@pytest.mark.parametrize(("have", "wanted", "wrong"), [(0, 8, True), (4, 8, True), (8, 8, False), (0, 0, False)])
-def test_gpus(have: int, wanted: int, wrong: bool, problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preflight, "gpus_here", lambda: have)
-    found = problems(generated(base=model("big", gpus=wanted)))
-    assert len(found) == wrong
-    for text in found:
-        assert text.startswith(f"model=big needs 8 GPUs, this machine has {have or 'none'}. ")
-        assert "action=plan" in text
-        assert "model=mini" in text
-
-
-def test_gpus_are_counted_without_torch() -> None:
-    assert gpus.gpus_here() == len([p for p in Path("/dev").iterdir() if p.name.removeprefix("nvidia").isdigit()])
 
 
 def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +183,7 @@ def test_an_output_folder_under_a_file(problems: Problems, store: Store) -> None
     (text,) = problems(generated())
     assert text == f"output_dir={store.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
     below = Store(store.root / "deep")
-    found = preflight.problems(build([]), {}, [], below)
+    found = preflight.problems(Survey(build([]), below, {}), [])
     assert found == [
         f"output_dir={below.root} cannot be written (Not a directory); make room or choose output_dir=FOLDER"
     ]
@@ -248,13 +233,13 @@ def test_what_takes_the_room_and_what_would_help(store: Store, monkeypatch: pyte
     recipes = [replace(request().recipe, model_dtype="bf16", seed=seed) for seed in (0, 1)]
     points = [request((code, math), "sequential", base=base, recipe=recipe) for recipe in recipes]
     plan = build([(str(n), point) for n, point in enumerate(points)])
-    jobs = missing(plan, survey(plan, store), str(store.root), Execution())
+    jobs = missing(survey(plan, store), Executions())
     usage = shutil.disk_usage(store.root.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**11))
 
-    def asked(use: DiskPolicy) -> list[str]:
-        found = preflight.problems(plan, survey(plan, store), jobs, Store(store.root), use)
-        return [text for text in found if text.startswith("output_dir=")]
+    def asked(policy: DiskPolicy) -> list[str]:
+        texts = preflight.problems(survey(plan, Store(store.root)), jobs, policy)
+        return [text for text in texts if text.startswith("output_dir=")]
 
     start = f"output_dir={store.root} has 100.0 GB left (its file system); this sweep needs about "
     assert asked(DiskPolicy(256, "cluster.max_running")) == [
@@ -282,7 +267,7 @@ def test_other_stores(store: Store, tmp_path: Path) -> None:
     for name in ("empty", "closed/models", "stage/model", "good/stages"):
         (tmp_path / name).mkdir(parents=True)
     plan, reading = generated(), Store(store.root, list(roots.values()))
-    found = preflight.problems(plan, survey(plan, reading), [], reading)
+    found = preflight.problems(survey(plan, reading), [])
     ending = "name another's output_dir, or leave it out"
     assert [text for text in found if "closed" not in text] == [
         f"store.read_from: {roots['absent']} is not there; {ending}",
@@ -303,9 +288,9 @@ def test_another_store_that_may_not_be_read(store: Store, tmp_path: Path, monkey
         return listed(path)
 
     monkeypatch.setattr(os, "listdir", refused)
-    assert preflight.problems(build([]), {}, [], reading) == [
-        f"store.read_from: {tmp_path / 'closed'} cannot be read (Permission denied); have it opened to you, or leave "
-        "it out"
+    assert preflight.problems(Survey(build([]), reading, {}), []) == [
+        f"store.read_from: {tmp_path / 'closed'} cannot be read (Permission denied); ask its owner to let you read "
+        "it, or leave it out"
     ]
 
 
@@ -323,7 +308,7 @@ def test_a_record_that_cannot_be_trusted(part: str, problems: Problems, store: S
     path.write_text("{")
     (text,) = problems(plan)
     assert text.startswith(f"{path} cannot be read (")
-    assert text.endswith("if it is beyond repair, delete that file to have the work done again, then launch")
+    assert text.endswith("if it cannot be repaired, delete that file to have the work done again, then launch")
 
 
 def test_problems_come_together(problems: Problems, tmp_path: Path, store: Store) -> None:
@@ -336,12 +321,12 @@ def test_problems_come_together(problems: Problems, tmp_path: Path, store: Store
     found = problems(plan)
     starts = (
         "output_dir=",
-        "model=big needs",
         "evaluate.examples=",
         "model.tokenizer=",
         "model=big: no",
         "data.s",
         "source math",
+        "model=big needs",
     )
     assert len(found) == len(starts)
     assert all(text.startswith(start) for text, start in zip(found, starts, strict=True)), found
@@ -356,23 +341,3 @@ def test_a_finished_sweep_has_no_problems(problems: Problems, store: Store, tmp_
         finish(store, item)
     (tmp_path / "a").unlink()
     assert problems(plan) == []
-
-
-def test_vllm_is_looked_for_where_it_is_said_to_be(problems: Problems, tmp_path: Path) -> None:
-    """In an environment of its own: one with another version, one without, none at all."""
-    other, none = tmp_path / "other", tmp_path / "none"
-    for path, prints in ((other, "0.32.0"), (none, "")):
-        path.write_text(f"#!/bin/sh\necho {prints}\n")
-        path.chmod(0o755)
-    states = survey(plan := generated(engine=Engine("vllm", "5", "fp32")), store := Store(tmp_path / "s"))
-    for python, says in (
-        (other, f"evaluate.engine_version=5: {other} has vLLM 0.32.0; type evaluate.engine_version=0"),
-        (none, f"evaluate.engine=vllm: {none} has no vLLM. It wants an environment of its own"),
-        (tmp_path / "absent", f"evaluate.engine_python={tmp_path / 'absent'} cannot be run"),
-        ("", f"evaluate.engine=vllm: {sys.executable} has no vLLM."),
-    ):
-        jobs = missing(plan, states, str(store.root), Execution(engine_python=str(python)))
-        (text,) = preflight.problems(plan, states, jobs, store)
-        assert text.startswith(says)
-        assert preflight.problems(plan, states, jobs, store, place="slurm") == []
-    assert problems(generated()) == []

@@ -10,8 +10,9 @@ from safetensors.numpy import load_file, save_file
 from training import SHAPE
 
 from sft_sweeps.models import weights
+from sft_sweeps.models.architectures import LLAMA
 from sft_sweeps.models.folder import problems, unfinished
-from sft_sweeps.models.init import initial_weights, materialise, parameters
+from sft_sweeps.models.init import initial_weights, materialise
 
 TOKENIZER = {"added_tokens": [], "model": {"vocab": {"a": 0, "b": SHAPE.vocab_size - 1}}}
 
@@ -95,7 +96,7 @@ BAD = [
 
 def test_a_good_one(folder: Path) -> None:
     assert list(problems(folder, SHAPE, "")) == []
-    assert unfinished(folder, parameters(SHAPE), "F32", False) == []
+    assert unfinished(folder, LLAMA.parameters(SHAPE), "F32", False) == []
 
 
 @pytest.mark.parametrize(("spoil", "says"), BAD, ids=[says[0] for _, says in BAD])
@@ -107,7 +108,7 @@ def test_one_message_for_each_bad_checkpoint(folder: Path, spoil: Callable[[Path
 
 
 def test_what_a_finished_model_must_have(folder: Path) -> None:
-    wanted = parameters(SHAPE)
+    wanted = LLAMA.parameters(SHAPE)
     assert len(unfinished(folder, wanted, "BF16", False)) == len(wanted)
     assert unfinished(folder, wanted, "F32", True) == ["chat_template.jinja is missing"]
     name = "model.norm.weight"

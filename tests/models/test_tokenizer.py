@@ -3,19 +3,20 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from common import ROOT
+from common import SHARED, needs_shared
+from fixture_files import TOKENIZER
 from tokenizers import Tokenizer
 
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.models.train_tokenizer import copy
 
-LLAMA = ROOT.parent / "shared/data/llama_tokenizer"
-needs_llama = pytest.mark.skipif(not LLAMA.is_dir(), reason="NOT RUN: the LLaMA tokenizer of ../shared is absent")
+LLAMA = SHARED / "data" / "llama_tokenizer"
 sentencepiece = pytest.importorskip("sentencepiece")
 
 
@@ -42,9 +43,11 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model(tmp_path_factory.mktemp("bare"))
 
 
-def test_ids_are_sentencepieces(bare: Path) -> None:
-    tokenizer = Tokenizer.from_str(vocabulary.text(bare))
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(bare / "tokenizer.model"))
+@pytest.mark.parametrize("spaces", ["as trained", "last, as LLaMA's"])
+def test_ids_are_sentencepieces(bare: Path, spaces: str) -> None:
+    folder = bare if spaces == "as trained" else TOKENIZER
+    tokenizer = Tokenizer.from_str(vocabulary.text(folder))
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     texts = [*vocabulary.PROBES, "  two", "\n\n  x", "a     b", "é\U0001f600", "<s> </s>"]
     assert [tokenizer.encode(t, add_special_tokens=False).ids for t in texts[:-1]] == processor.encode(texts[:-1])
     assert len({i for t in texts for i in tokenizer.encode(t).ids}) > 40
@@ -54,7 +57,7 @@ def test_a_bare_model_has_its_own_special_tokens_and_an_identity(bare: Path) -> 
     assert vocabulary.settings(bare) == {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     encoder = Encoder(bare, "vicuna_bare", 99)
     assert (encoder.bos_id, encoder.eos_id) == (1, 2)
-    identity, size = tokenizer_of(str(bare))
+    identity, size = tokenizer_pin(str(bare))
     assert identity.startswith("tokenizer:")
     assert size == len(vocabulary.content(bare)["model"]["vocab"])
 
@@ -62,7 +65,7 @@ def test_a_bare_model_has_its_own_special_tokens_and_an_identity(bare: Path) -> 
 def test_what_is_handed_on_is_converted(bare: Path, tmp_path: Path) -> None:
     copy(bare, tmp_path)
     assert {"tokenizer.json", "tokenizer_config.json"} <= {path.name for path in tmp_path.iterdir()}
-    assert tokenizer_of(str(tmp_path)) == tokenizer_of(str(bare))
+    assert tokenizer_pin(str(tmp_path)) == tokenizer_pin(str(bare))
     transformers = pytest.importorskip("transformers")
     loaded = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
     text = "USER: def f(x):\n    return   x ASSISTANT:"
@@ -86,24 +89,36 @@ def test_another_kind_of_model_is_refused_and_not_guessed(tmp_path: Path, option
     model(tmp_path, **options)
     with pytest.raises(RequestError, match="cannot be converted here"):
         Encoder(tmp_path, "vicuna_bare", 9)
-    assert tokenizer_of(str(tmp_path))[0].startswith("provisional:")
+    assert tokenizer_pin(str(tmp_path))[0].startswith("provisional:")
 
 
-@needs_llama
+@needs_shared
 def test_llamas_conversion_is_the_published_one(tmp_path: Path) -> None:
     shutil.copyfile(LLAMA / "tokenizer.model", tmp_path / "tokenizer.model")
     assert vocabulary.content(tmp_path) == json.loads((LLAMA / "tokenizer.json").read_text(encoding="utf-8"))
-    assert tokenizer_of(str(tmp_path)) == tokenizer_of(str(LLAMA))
+    assert tokenizer_pin(str(tmp_path)) == tokenizer_pin(str(LLAMA))
 
 
-@needs_llama
+def ordered_by_id(content: dict[str, Any], folder: Path) -> None:
+    """The tokenizer.json that transformers 5.23 makes: merges by the id of what they make, and not by its score."""
+    ids = content["model"]["vocab"]
+    merges = sorted(content["model"]["merges"], key=lambda merge: ids[merge.replace(" ", "")])
+    assert merges != content["model"]["merges"]
+    made = {**content, "model": {**content["model"], "merges": merges}}
+    (folder / "tokenizer.json").write_text(json.dumps(made))
+
+
+def test_merges_by_id_are_refused_beside_their_model(tmp_path: Path) -> None:
+    ordered_by_id(vocabulary.content(TOKENIZER), tmp_path)
+    shutil.copyfile(TOKENIZER / "tokenizer.model", tmp_path / "tokenizer.model")
+    with pytest.raises(RequestError, match="other ids than SentencePiece"):
+        Encoder(tmp_path, "vicuna_v1.1", 2048)
+
+
+@needs_shared
 @pytest.mark.parametrize("with_model", [True, False])
 def test_the_conversion_of_transformers_5_is_refused(tmp_path: Path, with_model: bool) -> None:
-    """5.23 orders the merges by the id of what they make, and not by its score."""
-    content = json.loads((LLAMA / "tokenizer.json").read_text(encoding="utf-8"))
-    places = content["model"]["vocab"]
-    content["model"]["merges"].sort(key=lambda merge: places[merge.replace(" ", "")])
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    ordered_by_id(json.loads((LLAMA / "tokenizer.json").read_text(encoding="utf-8")), tmp_path)
     shutil.copyfile(LLAMA / "tokenizer_config.json", tmp_path / "tokenizer_config.json")
     if with_model:
         shutil.copyfile(LLAMA / "tokenizer.model", tmp_path / "tokenizer.model")

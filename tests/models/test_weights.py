@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.models import weights
-from sft_sweeps.models.init import initial_weights, materialise, parameters
+from sft_sweeps.models.architectures import LLAMA, count_parameters
+from sft_sweeps.models.init import initial_weights, materialise
 
 GOLDEN = "sha256:59f8f827aebcba04e912c679099e365bdaeab3246b68e5f3cb47bc6eaa31b58b"
 
@@ -39,8 +40,9 @@ def test_a_base_model_loads_whole(tmp_path: Path, tied: bool) -> None:
     materialise(shape, 0, [], tmp_path / "base")
     model, report = AutoModelForCausalLM.from_pretrained(tmp_path / "base", output_loading_info=True)
     assert {key: list(found) for key, found in report.items() if found} == {}
-    assert {name: tuple(tensor.shape) for name, tensor in sorted(model.named_parameters())} == parameters(shape)
+    assert {name: tuple(tensor.shape) for name, tensor in sorted(model.named_parameters())} == LLAMA.parameters(shape)
     assert weights.count(tmp_path / "base") == sum(tensor.numel() for tensor in model.parameters())
+    assert weights.count(tmp_path / "base") == count_parameters(shape)
 
 
 def test_the_digest_does_not_depend_on_shards(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.config.resolve import request
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import build
@@ -70,9 +70,11 @@ def test_the_papers_models_fit_on_the_papers_gpus(points: Points) -> None:
     found = stages(points, "model=llama7b,llama13b,llama33b")
     assert len(found) == 3
     for name, stage in found.items():
-        how = memory.with_recompute(stage, Execution(token_budget=2048), 80, None)
+        how = memory.with_recompute(stage, TrainExecution(token_budget=2048), 80, None)
         assert not how.recompute
-        assert memory.with_recompute(stage, Execution(token_budget=2048), 64, None).recompute == (name == "llama33b")
+        assert memory.with_recompute(stage, TrainExecution(token_budget=2048), 64, None).recompute == (
+            name == "llama33b"
+        )
         assert memory.problem(stage, how, 80) == ""
         assert memory.with_recompute(stage, how, 80, False).recompute is False
         assert f"model={name} on" in memory.problem(stage, how, 8)
@@ -86,15 +88,15 @@ def test_the_papers_models_fit_on_the_papers_gpus(points: Points) -> None:
 
 def test_what_does_not_fit_says_what_does(points: Points) -> None:
     stage = stages(points, "model=llama13b")["llama13b"]
-    text = memory.problem(stage, Execution(token_budget=16384), 40)
+    text = memory.problem(stage, TrainExecution(token_budget=16384), 40)
     assert text.startswith("model=llama13b on 8 GPUs of 40 GB: a step needs about ")
     assert "Type deepspeed=" in text
     typed = text.partition("Type ")[2].partition(" (")[0]
     zero_stage, offload = memory.GROUPS[typed.partition(" ")[0].removeprefix("deepspeed=")]
-    how = Execution(token_budget=2048, zero_stage=zero_stage, offload=offload, recompute="recompute=true" in typed)
+    how = TrainExecution(token_budget=2048, zero_stage=zero_stage, offload=offload, recompute="recompute=true" in typed)
     assert memory.problem(stage, how, 40) == ""
-    assert "Type model.gpus=" in memory.problem(stage, Execution(token_budget=2048), 20)
-    assert "larger GPUs" in memory.problem(stage, Execution(token_budget=2048), 4)
+    assert "Type model.gpus=" in memory.problem(stage, TrainExecution(token_budget=2048), 20)
+    assert "larger GPUs" in memory.problem(stage, TrainExecution(token_budget=2048), 4)
 
 
 @given(tokens=st.integers(1, 30_000), gpus=st.integers(1, 64), zero_stage=st.sampled_from([2, 3]))
@@ -103,10 +105,10 @@ def test_more_gpus_and_fewer_tokens_never_need_more(tokens: int, gpus: int, zero
         Shape(4096, 11008, 32, 32, 32, 32000, 2048),
         replace(values.RECIPE, precision="bf16", max_length=2048),
     )
-    how = Execution(processes=gpus, zero_stage=zero_stage)
+    how = TrainExecution(processes=gpus, zero_stage=zero_stage)
     least = memory.of(shape, recipe, how, tokens).total
     assert memory.of(shape, recipe, how, tokens + 1).total >= least
-    more = Execution(processes=gpus + 1, zero_stage=zero_stage)
+    more = TrainExecution(processes=gpus + 1, zero_stage=zero_stage)
     assert memory.of(shape, recipe, more, tokens).total <= least
     largest = memory.largest(shape, recipe, how, 80e9)
     assert largest == 0 or memory.of(shape, recipe, how, largest).total <= 80e9

@@ -1,6 +1,7 @@
 """What a frozen plan and a store say: every number with its evidence, every missing score by name."""
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from io import StringIO
@@ -241,13 +242,18 @@ def test_a_plan_that_cannot_be_read_is_said_and_written_anew(text: str, plan: Pl
 METRICS = {"step": 6, "steps": 24, "loss": 1.25, "seconds": 0.5}
 
 
+def write_metrics(folder: Path) -> None:
+    with closing(metrics.Metrics(folder)) as file:
+        file.write(METRICS)
+
+
 def test_status_counts_and_states(plan: Plan, store: Store) -> None:
     alone, code, math, general = plan.stages
     finish(store, alone)
-    metrics.Metrics(store.folder(alone)).write(METRICS)
+    write_metrics(store.folder(alone))
     claim = take(store.folder(code), "another-sweep")
     assert claim is not None
-    metrics.Metrics(store.folder(code)).write(METRICS)
+    write_metrics(store.folder(code))
     check_identity(store.folder(math), math.payload)
     write_json(store.folder(math) / "failure.json", {"reason": "loss is [nan] [/x]"})
     (store.folder(general) / "resume" / "step-4").mkdir(parents=True)

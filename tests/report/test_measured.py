@@ -1,20 +1,13 @@
-"""What finished stages took is held against the plan; what a tracked job says of its stage."""
+"""What finished stages took is held against the plan."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from common import Points
 from outcomes import finish
 from values import mixed, model, request
 
-from sft_sweeps.config.resolve import request as resolved
-from sft_sweeps.identity import plain, revive
-from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.missing import prepared
-from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.plan import build, cost
 from sft_sweeps.report import measured
 from sft_sweeps.store.store import Store
@@ -29,11 +22,11 @@ def test_the_rest_is_estimated_from_what_was_measured(tmp_path: Path) -> None:
     base = model("seven", shape=LARGE, gpus=4, weights="safetensors:0", path="/w")
     built = build.build([("a", request(mixed(rows=4000), "sequential", base=base))])
     store, (first, *others) = Store(tmp_path), built.stages
-    assert list(measured.lines(built, survey(built, store), store)) == []
+    assert list(measured.lines(survey(built, store))) == []
     hours = cost.gpu_hours(first)
     finish(store, first, mfu=0.2, seconds=2 * hours * 3600 / 4, execution={"processes": 4})
     store = Store(tmp_path)
-    (line,) = measured.lines(built, survey(built, store), store)
+    (line,) = measured.lines(survey(built, store))
     left = sum(map(cost.gpu_hours, others))
     assert line.startswith(f"seven: 1 finished stages took {2 * hours:,.1f} GPU-hours (planned {hours:,.1f}), MFU 20%")
     assert line.endswith(f"the rest takes {2 * left:,.1f} GPU-hours (planned {left:,.1f})")
@@ -43,7 +36,7 @@ def test_a_record_without_mfu_is_not_held_against_the_plan(tmp_path: Path) -> No
     built = build.build([("a", request())])
     for extra in ({}, {"mfu": None}, {"mfu": 0.5}):
         finish(Store(tmp_path), built.stages[0], **extra)
-        assert list(measured.lines(built, survey(built, Store(tmp_path)), Store(tmp_path))) == []
+        assert list(measured.lines(survey(built, Store(tmp_path)))) == []
 
 
 def lines(*values: float | None) -> list[dict[str, Any]]:
@@ -70,21 +63,3 @@ def test_throughput_is_the_median_without_the_first_step() -> None:
 )
 def test_a_peak_is_the_makers_or_none(device: str, precision: str, peak: float) -> None:
     assert cost.peak_flops(device, precision) == peak
-
-
-def test_a_tracked_job_says_what_people_filter_by(points: Points, tmp_path: Path) -> None:
-    line = ("study=quickstart", "tracking=wandb", "tracking.project=p", f"output_dir={tmp_path}")
-    found = points(*line)
-    config = found[0].config
-    built = build.build([(point.name, resolved(point.config)) for point in found])
-    jobs = [with_tracking(job, built, config, "sweep-1") for job in prepared(built, config).jobs]
-    assert all((job.tracking.name == "wandb") == (job.kind == "train") for job in jobs)
-    (dmt,) = [job for job in jobs if job.kind == "train" and job.subject.label.endswith("code@1_4+math@1_4")]
-    assert revive(Job, plain(dmt)) == dmt
-    axes = dict(dmt.tracking.axes)
-    assert axes["model"] == "mini"
-    assert (axes["strategy"], axes["k"], axes["train_seed"]) == ("dmt", "1/4", "0")
-    assert {Fraction(axes[f"fraction_{name}"]) for name in ("math", "code")} == {Fraction(1, 4)}
-    assert (dmt.tracking.group, dmt.tracking.project) == ("sweep-1", "p")
-    assert "quickstart" in dmt.tracking.tags
-    assert not list(tmp_path.iterdir())

@@ -166,32 +166,54 @@ def test_every_attack_is_held(mode):
     """As the user who runs the tests; what is only meant to be slow is tried once."""
     results = list(attacks.suite(Isolation(mode=mode), lambda attack: mode == "auto" or attack.property != "limits"))
     assert len(results) == (44 if mode == "auto" else 35)
-    assert [(result.attack.name, result.said) for result in results if not result.held] == []
+    assert [(result.attack.name, result.reason) for result in results if not result.held] == []
+
+
+def as_ordinary_user(script: str) -> str:
+    """What a script prints that is run by this user or, where this is root, by another."""
+    python, other = sys.executable, {}
+    if os.geteuid() == 0:
+        python, other = (
+            shutil.which("python3", path="/usr/bin") or "",
+            {"user": 1234, "group": 1234, "extra_groups": []},
+        )
+        new_enough = "import sys; sys.exit(sys.version_info < (3, 11))"
+        if not python or subprocess.run([python, "-c", new_enough], check=False).returncode:
+            pytest.skip("NOT TESTED: no Python 3.11 that an ordinary user can run")
+    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
+    line = [python, "-c", script]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False, **other)
+    if "Permission denied" in done.stderr and "sft_sweeps" in done.stderr:
+        pytest.skip("NOT TESTED: the project lies where an ordinary user cannot read it")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_every_attack_is_held_as_an_ordinary_user():
-    python = shutil.which("python3", path="/usr/bin")
-    if (
-        not python
-        or subprocess.run([python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], check=False).returncode
-    ):
-        pytest.skip("no Python 3.11 that an ordinary user can run")
     script = (
-        "from sft_sweeps.sandbox import run, attacks as a; from sft_sweeps.spec import Isolation; import json\n"
+        "from sft_sweeps.sandbox import run, attacks as a; from sft_sweeps.execution import Isolation; import json\n"
         "found = list(a.suite(Isolation(), lambda x: x.property != 'limits'))\n"
         "print(json.dumps([run.describe(Isolation()), len(found), [r.attack.name for r in found if not r.held]]))"
     )
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"]}
-    line = [python, "-c", script]
-    other = {"user": 1234, "group": 1234, "extra_groups": []}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False, **other)
-    if "Permission denied" in done.stderr and "sft_sweeps" in done.stderr:
-        pytest.skip("the project lies where an ordinary user cannot read it")
-    assert done.returncode == 0, done.stderr
-    layers, count, lost = json.loads(done.stdout)
+    layers, count, lost = json.loads(as_ordinary_user(script))
     assert "user" not in layers
     assert (count, lost) == (35, [])
+
+
+def test_the_keeper_is_closed_to_a_candidate_of_its_own_user():
+    """Its memory holds the nonce. No other layer is in the way here: the keeper keeps itself closed."""
+    script = """
+import json, os
+from sft_sweeps.execution import Isolation
+from sft_sweeps.sandbox.run import run
+without = Isolation(mode="none", accept=True)
+same_user = run("import os", f"assert os.getuid() == {os.getuid()}", isolation=without)
+program = "import os; open(f'/proc/{os.getppid()}/%s', 'rb').read(1)"
+outcomes = [run(program % name, "", isolation=without) for name in ("environ", "maps", "auxv", "mem")]
+print(json.dumps([outcome.reason for outcome in (same_user, *outcomes)]))
+"""
+    assert json.loads(as_ordinary_user(script)) == ["passed", *["PermissionError"] * 4]
 
 
 def test_the_attacks_do_succeed_where_nothing_is_in_the_way():

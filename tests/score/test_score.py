@@ -16,9 +16,10 @@ from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
-from sft_sweeps.execution import Execution
-from sft_sweeps.generate import answers, replicas
+from sft_sweeps.execution import AnswerExecution
+from sft_sweeps.generate import answers, hf
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import score_of, seen
 from sft_sweeps.score import score
@@ -34,7 +35,7 @@ Say = Callable[[benchmark.Item, int], str]
 @pytest.fixture(autouse=True)
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     FakeEngine.loads, FakeEngine.answered, FakeEngine.differing, FakeEngine.script = 0, 0, 0, {}
-    monkeypatch.setattr(replicas, "HFEngine", FakeEngine)
+    monkeypatch.setattr(hf, "HFEngine", FakeEngine)
     return FakeEngine
 
 
@@ -79,7 +80,7 @@ def garbage(_: benchmark.Item, turn: int) -> str:
 
 
 def evaluate(wanted: Sequence[Generation], store: Store, batch_size: int = 4, stop: Any = lambda: False) -> None:
-    answers.generate(wanted[0].subject, wanted, store, Execution(generation_batch=batch_size), stop)
+    answers.generate(wanted[0].subject, wanted, store, AnswerExecution(generation_batch=batch_size), stop)
     score.score_all(wanted, store, stop)
 
 
@@ -162,7 +163,7 @@ def test_a_score_needs_no_model(answered: Generation, store: Store, monkeypatch:
     kept = (store.generation(answered) / ITEMS).stat()
     remove(store.score(score_of(answered)))
     assert store.record(score_of(answered)) is None
-    monkeypatch.setattr(replicas, "HFEngine", explode)
+    monkeypatch.setattr(hf, "HFEngine", explode)
     evaluate([answered], store)
     after = result(store, answered)
     assert {**after, "finished": ""} == {**before, "finished": ""}
@@ -176,7 +177,7 @@ def test_a_job_that_only_scores_needs_no_weights(answered: Generation, store: St
     """The model's folder holds a tokenizer and no config.json: what would generate is stopped at the gate."""
     remove(store.score(score_of(answered)))
     for kind in ("generate", "score"):
-        dispatch.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
+        dispatch.do(Job(kind, str(store.root), answered.subject, KINDS[kind].execution(), (answered,)), lambda: False)
     assert result(store, answered)["score"]["k"] == 6
     remove(store.generation(answered))
     remove(store.score(score_of(answered)))
@@ -185,7 +186,9 @@ def test_a_job_that_only_scores_needs_no_weights(answered: Generation, store: St
         ("score", "has not answered mini_math"),
     ):
         with pytest.raises(RunError, match=said):
-            dispatch.do(Job(kind, str(store.root), answered.subject, Execution(), (answered,)), lambda: False)
+            dispatch.do(
+                Job(kind, str(store.root), answered.subject, KINDS[kind].execution(), (answered,)), lambda: False
+            )
 
 
 def fewer(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

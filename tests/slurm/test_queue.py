@@ -111,7 +111,7 @@ def test_no_answer() -> None:
     assert queue.entry("1", ME) is None
     assert queue.named("x", ME) == {}
     assert not slurm.requeue("1")
-    for ask in (slurm.limits, slurm.partitions, lambda: slurm.cancel(["1"])):
+    for ask in (cluster_facts.limits, cluster_facts.partitions, lambda: slurm.cancel(["1"])):
         with pytest.raises(RunError, match="Unable to contact slurm controller"):
             ask()
     assert slurm.available()
@@ -124,7 +124,7 @@ def test_no_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert slurm.history(["1"]) is None
     assert not slurm.requeue("1")
     with pytest.raises(RunError, match="scontrol is not on PATH"):
-        slurm.limits()
+        cluster_facts.limits()
 
 
 def test_a_command_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_hidden_jobs_are_not_dead_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
         job = private.sbatch("sleep 60")
         private.wait(job, states=["RUNNING"])
         monkeypatch.setenv("SLURM_CONF", str(private.conf))
-        assert slurm.limits().private_jobs
+        assert cluster_facts.limits().private_jobs
         if os.geteuid() == 0:
             other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
             assert private.run(*other, "squeue", "-h", "-u", ME).stdout == ""  # as if there were no job
@@ -160,7 +160,7 @@ def test_hidden_jobs_are_not_dead_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_limits_and_partitions(here: Cluster) -> None:
-    limits = slurm.limits()
+    limits = cluster_facts.limits()
     assert limits.cluster == "test"
     assert re.match(r"\d\d\.\d\d", limits.version)
     assert (limits.max_array_size, limits.max_array_tasks, limits.kill_wait, limits.min_job_age) == (
@@ -172,7 +172,7 @@ def test_limits_and_partitions(here: Cluster) -> None:
     assert (limits.preempt_type, limits.preempt_mode, limits.preempt_signal) == ("partition_prio", "REQUEUE", True)
     assert (limits.requeue, limits.accounting, limits.kill_invalid_depend, limits.private_jobs) == (1, 0, 0, 0)
     here.run("scontrol", "update", "NodeName=127.0.0.11", "State=DRAIN", "Reason=test")
-    main, low = slurm.partitions()
+    main, low = cluster_facts.partitions()
     here.run("scontrol", "update", "NodeName=127.0.0.11", "State=RESUME")
     assert (main.name, main.default, main.up, main.minutes) == ("main", True, True, None)
     assert main.nodes == (NodeKind(1, 1, 64, 200000, 8, "", ()),)
@@ -185,8 +185,8 @@ def test_other_clusters() -> None:
     extra = "PartitionName=short Nodes=ALL MaxTime=90 State=DOWN"
     with running(nodes=1, gpus=0, max_array=50, extra=extra) as small, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLURM_CONF", str(small.conf))
-        assert slurm.limits().max_array_size == 50
-        short = slurm.partitions()[-1]
+        assert cluster_facts.limits().max_array_size == 50
+        short = cluster_facts.partitions()[-1]
         assert (short.name, short.up, short.minutes) == ("short", False, 90)
         assert short.nodes == (NodeKind(1, 0, 64, 200000, 0, "", ()),)
         assert "Invalid job array" in small.run("sbatch", "--array=0-50", "--wrap=true", check=False).stderr
@@ -195,7 +195,7 @@ def test_other_clusters() -> None:
 def test_history(accounted_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     here = accounted_cluster
     monkeypatch.setenv("SLURM_CONF", str(here.conf))
-    assert slurm.limits().accounting
+    assert cluster_facts.limits().accounting
     array = here.sbatch("sleep 1; exit $SLURM_ARRAY_TASK_ID", "--array=0-1")
     plain = here.sbatch("sleep 60")
     held = here.sbatch("true", "--hold", "--array=0-4:2%1")

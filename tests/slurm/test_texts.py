@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from sft_sweeps.slurm import queue
-from sft_sweeps.slurm.cluster import NodeKind, parse_limits, parse_partitions, seconds
+from sft_sweeps.slurm.cluster import NodeKind, minutes, parse_limits, parse_partitions, seconds
 from sft_sweeps.slurm.queue import FIELD, RECORD, Entry, Past, elements, parse_history, parse_queue
 
 TIMES = {
@@ -23,7 +22,7 @@ TIMES = {
 @pytest.mark.parametrize("text", TIMES)
 def test_times(text: str) -> None:
     assert seconds(text) == TIMES[text]
-    assert queue.minutes(text) == -(-TIMES[text] // 60)
+    assert minutes(text) == -(-TIMES[text] // 60)
 
 
 @given(days=some.integers(0, 400), hours=some.integers(0, 23), minutes=some.integers(0, 59), secs=some.integers(0, 59))
@@ -38,7 +37,7 @@ def test_every_form_of_a_time(days: int, hours: int, minutes: int, secs: int) ->
 @pytest.mark.parametrize("text", ["", "1h", "-5", "1:2:3:4", "1-", "1-2:3:4:5", "UNLIMITED", "INVALID", "1.5", "٣"])
 def test_no_times(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
-        queue.minutes(text)
+        minutes(text)
 
 
 plain_text = some.text(some.characters(exclude_characters=RECORD + FIELD + "\n", codec="utf-8"))

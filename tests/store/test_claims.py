@@ -42,6 +42,7 @@ def holder_process(folder: Path, job: str = "") -> "subprocess.Popen[str]":
     child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline().strip() == "taken"
+    child.stdout.close()
     return child
 
 

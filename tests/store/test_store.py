@@ -137,7 +137,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def finish(store: Store, item: Any) -> Path:
-    place = store.place(item)
+    place = store.read_folder(item)
     place.mkdir(parents=True, exist_ok=True)
     (place / "weights").write_text("w")
     write_record(place, item.payload, ["weights"], {})
@@ -150,7 +150,7 @@ def begin(store: Store, item: Stage) -> Path:
 
 
 def test_a_survey_of_nothing_creates_nothing(plan: Plan, store: Store, tmp_path: Path) -> None:
-    states = survey(plan, store)
+    states = survey(plan, store).states
     assert {s.state for s in states.values()} == {"missing"}
     assert len(states) == 1 + 2 + 2 + 2
     assert states[plan.stages[0].id].why == "new"
@@ -176,7 +176,7 @@ def test_states_of_a_stage(plan: Plan, store: Store) -> None:
     first = plan.stages[0]
 
     def state() -> tuple[str, str, int]:
-        found = survey(plan, Store(store.root))[first.id]
+        found = survey(plan, Store(store.root)).states[first.id]
         return found.state, found.why, found.step
 
     assert state() == ("missing", "new", 0)
@@ -208,7 +208,7 @@ def test_states_of_a_stage(plan: Plan, store: Store) -> None:
 def test_a_failure_file_of_any_content_stops_no_survey(text: str, plan: Plan, store: Store) -> None:
     (begin(store, plan.stages[0]) / "failure.json").write_text(text)
     expected = "missing" if text in ("[]", "{}", "null") else "failed"
-    assert survey(plan, store)[plan.stages[0].id].state == expected
+    assert survey(plan, store).states[plan.stages[0].id].state == expected
 
 
 @pytest.mark.parametrize("text", ["", "\n", "[]\n", '{"step": "x"}\n', "x" * 20_000 + "\n", '{"loss": 1}\n'])
@@ -220,16 +220,19 @@ def test_metrics_of_any_content_stop_no_survey(text: str, tmp_path: Path) -> Non
 def test_why_names_the_changed_field(store: Store) -> None:
     begin(store, stage())
     changed = build([("x", request((component("math"),), recipe=replace(stage().recipe, learning_rate=1e-4)))])
-    why = survey(changed, Store(store.root))[changed.stages[0].id].why
+    why = survey(changed, Store(store.root)).states[changed.stages[0].id].why
     assert why == f"new: recipe.learning_rate 2e-05 -> 0.0001 (against {stage().id})"
     other = build([("x", request((component("math"),), base=model(weights="init:other")))])
-    assert survey(other, Store(store.root))[other.stages[0].id].why == f"new: its parent differs (against {stage().id})"
+    assert (
+        survey(other, Store(store.root)).states[other.stages[0].id].why
+        == f"new: its parent differs (against {stage().id})"
+    )
 
 
 def test_generations_and_scores_have_states_of_their_own(plan: Plan, store: Store) -> None:
     finish(store, plan.generations[0])
     finish(store, plan.scores[1])
-    states = survey(plan, store)
+    states = survey(plan, store).states
     assert [states[g.id].state for g in plan.generations] == ["done", "missing"]
     assert [states[s.id].state for s in plan.scores] == ["missing", "done"]
 
@@ -261,16 +264,16 @@ def test_long_chains_have_folder_names_that_file_systems_take(store: Store) -> N
     assert Store(store.root).folder(last) == folder
     again = replace(last, recipe=replace(last.recipe, seed=9))
     built = build([("x", request())])
-    states = survey(replace(built, stages=(again,), generations=(), scores=(), runs=()), Store(store.root))
+    states = survey(replace(built, stages=(again,), generations=(), scores=(), runs=()), Store(store.root)).states
     assert "recipe.seed 0 -> 9" in states[again.id].why
 
 
 def test_folders_of_generations_and_scores_lie_in_their_subjects(store: Store) -> None:
     made = generation(name="heldout_loss:math")
     inside = store.folder(made.subject)
-    assert store.place(made) == inside / "generations" / f"heldout_loss-math-{made.id}"
+    assert store.read_folder(made) == inside / "generations" / f"heldout_loss-math-{made.id}"
     score = Score(made, "heldout_loss", 1)
-    assert store.place(score) == inside / "scores" / f"heldout_loss-math-{score.id}"
+    assert store.read_folder(score) == inside / "scores" / f"heldout_loss-math-{score.id}"
 
 
 @pytest.fixture
@@ -290,7 +293,7 @@ def items_of(plan: Plan) -> list[Any]:
 
 
 def states_of(plan: Plan, store: Store) -> list[tuple[str, str]]:
-    found = survey(plan, Store(store.root, [s.root for s in store.others]))
+    found = survey(plan, Store(store.root, [s.root for s in store.others])).states
     return [(found[item.id].state, found[item.id].why) for item in items_of(plan)]
 
 
@@ -299,11 +302,11 @@ def test_what_is_done_elsewhere_is_done(plan: Plan, both: Store, other: Store) -
         finish(other, item)
     before = list(everything(other.root))
     assert states_of(plan, both) == [("done", f"in {other.root}")] * 7
-    assert [both.place(item) for item in items_of(plan)] == [other.place(item) for item in items_of(plan)]
+    assert [both.read_folder(item) for item in items_of(plan)] == [other.read_folder(item) for item in items_of(plan)]
     assert all(both.record(item) == other.record(item) is not None for item in items_of(plan))
     assert both.weights(plan.stages[0]) == other.folder(plan.stages[0]) / "model"
     assert both.tokenizer(plan.stages[0]) == other.folder(plan.stages[0]) / "model"
-    assert all(str(both.own(item)).startswith(str(both.root)) for item in items_of(plan))
+    assert all(str(both.write_folder(item)).startswith(str(both.root)) for item in items_of(plan))
     assert not both.root.exists()
     assert list(everything(other.root)) == before
 
@@ -312,13 +315,13 @@ def test_the_own_store_comes_first_and_then_the_order_that_is_given(plan: Plan, 
     first, second, own = (Store(tmp_path / name) for name in ("first", "second", "own"))
     store = Store(own.root, [first.root, second.root])
     finish(second, plan.stages[0])
-    assert store.place(plan.stages[0]) == second.folder(plan.stages[0])
+    assert store.read_folder(plan.stages[0]) == second.folder(plan.stages[0])
     finish(first, plan.stages[0])
     fresh = Store(own.root, [first.root, second.root])
-    assert fresh.place(plan.stages[0]) == first.folder(plan.stages[0])
+    assert fresh.read_folder(plan.stages[0]) == first.folder(plan.stages[0])
     finish(own, plan.stages[0])
-    assert fresh.place(plan.stages[0]) == own.folder(plan.stages[0])
-    assert survey(plan, fresh)[plan.stages[0].id].why == ""
+    assert fresh.read_folder(plan.stages[0]) == own.folder(plan.stages[0])
+    assert survey(plan, fresh).states[plan.stages[0].id].why == ""
 
 
 def test_a_stage_of_another_store_is_scored_in_the_own_one(plan: Plan, both: Store, other: Store) -> None:
@@ -327,7 +330,7 @@ def test_a_stage_of_another_store_is_scored_in_the_own_one(plan: Plan, both: Sto
     finish(other, plan.generations[0])
     before = list(everything(other.root))
     check_identity(both.folder(plan.stages[0]), plan.stages[0].payload)
-    assert both.place(plan.generations[0]) == other.generation(plan.generations[0])
+    assert both.read_folder(plan.generations[0]) == other.generation(plan.generations[0])
     write = both.score(plan.scores[0])
     write.mkdir(parents=True)
     (write / "verdicts").write_text("")
@@ -344,7 +347,7 @@ def test_a_stage_of_another_store_is_scored_in_the_own_one(plan: Plan, both: Sto
 def test_what_is_doubtful_elsewhere_does_not_count(plan: Plan, both: Store, other: Store) -> None:
     first = plan.stages[0]
     folder = finish(other, first)
-    assert survey(plan, both)[first.id].state == "done"
+    assert survey(plan, both).states[first.id].state == "done"
     (folder / "freed.json").write_text('{"sweep": "s", "time": "t"}')
     assert both.record(first) is None
     (folder / "freed.json").unlink()
@@ -352,18 +355,18 @@ def test_what_is_doubtful_elsewhere_does_not_count(plan: Plan, both: Store, othe
     assert both.record(first) is None
     (folder / "record.json").write_text("{")
     assert both.record(first) is None
-    assert survey(plan, both)[first.id].state == "missing"
-    assert both.place(first) == both.folder(first)
+    assert survey(plan, both).states[first.id].state == "missing"
+    assert both.read_folder(first) == both.folder(first)
 
 
 def test_a_broken_record_of_the_own_store_is_not_passed_over(plan: Plan, both: Store, other: Store) -> None:
     first = plan.stages[0]
     finish(other, first)
     folder = finish(both, first)
-    (both.own(first)).mkdir(parents=True, exist_ok=True)
-    assert folder == other.place(first)  # nothing was done here: `finish` writes where is read
-    (both.own(first) / "record.json").write_text("{")
-    assert survey(plan, both)[first.id].state == "corrupted"
+    (both.write_folder(first)).mkdir(parents=True, exist_ok=True)
+    assert folder == other.read_folder(first)  # nothing was done here: `finish` writes where is read
+    (both.write_folder(first) / "record.json").write_text("{")
+    assert survey(plan, both).states[first.id].state == "corrupted"
     with pytest.raises(RecordError):
         both.record(first)
 
@@ -371,9 +374,9 @@ def test_a_broken_record_of_the_own_store_is_not_passed_over(plan: Plan, both: S
 def test_weights_that_are_gone_here_are_read_elsewhere(plan: Plan, store: Store, other: Store) -> None:
     first = plan.stages[0]
     (finish(store, first) / "weights").unlink()
-    assert survey(plan, store)[first.id].state == "weights gone"
+    assert survey(plan, store).states[first.id].state == "weights gone"
     finish(other, first)
-    assert survey(plan, Store(store.root, [other.root]))[first.id].why == f"in {other.root}"
+    assert survey(plan, Store(store.root, [other.root])).states[first.id].why == f"in {other.root}"
 
 
 USERS = {"anna": 4001, "ben": 4002}  # and a group of their own each
@@ -416,7 +419,7 @@ def anna_works(store: Store, plan: Plan) -> None:
 def ben_works(store: Store, plan: Plan) -> None:
     """Scores the first stage, and finishes the second one."""
     sharing.join(store.root)
-    states = survey(plan, store)
+    states = survey(plan, store).states
     assert [states[stage.id].state for stage in plan.stages] == ["done", "interrupted"]
     finish(store, plan.generations[0])
     finish(store, plan.scores[0])
@@ -431,7 +434,7 @@ def ben_works(store: Store, plan: Plan) -> None:
     clear_unrecorded(folder)
     finish(store, plan.stages[1])
     release(folder, claim)
-    states = survey(plan, Store(store.root))
+    states = survey(plan, Store(store.root)).states
     assert [states[item.id].state for item in (*plan.stages, plan.scores[0])] == ["done"] * 3
 
 

@@ -157,6 +157,7 @@ def test_a_file_that_is_cut_and_grows_again_gives_every_step_once(tmp_path: Path
         file.flush()
         time.sleep(1.2)
         file.write(": 5}\n")
+    metrics.close()
     ended.set()
     reader.join()
     assert [line["step"] for line in found] == [1, 2, 3, 4, 5]

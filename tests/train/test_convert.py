@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from training import RECIPE, SHAPE, WAIT, Job, Outcome, in_children, limit_groups, run, start
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import convert
@@ -92,7 +92,7 @@ def held(rank: int, processes: int, job_folder: str, parent: str, precision: str
 
     limit_groups(GROUP)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
-    execution = Execution(processes=processes, **PARTITIONED)
+    execution = TrainExecution(processes=processes, **PARTITIONED)
     engine.prepare_process(execution)
     recipe = replace(RECIPE, precision=precision)
     with ranks.process_group(processes, f"{job_folder}/meeting-{processes}-{precision}"):

@@ -1,6 +1,7 @@
 """The engine under DeepSpeed: gradients that are no numbers leave the weights, a closed engine leaves no memory."""
 
 import gc
+import json
 import math
 import weakref
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 import torch
 from training import RECIPE, SHAPE, in_child
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 
 CASES = [(2, "fp32"), (2, "bf16"), (3, "fp32"), (3, "bf16")]
@@ -32,7 +33,7 @@ def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, An
     from sft_sweeps.train import loss, ranks
     from sft_sweeps.train.engine import TrainEngine, prepare_process
 
-    execution = Execution(zero_stage=zero_stage, whole_parameters=0)
+    execution = TrainExecution(zero_stage=zero_stage, whole_parameters=0)
     prepare_process(execution)
     with ranks.process_group(1):
         row = loss.blank(40, ranks.device())
@@ -65,6 +66,35 @@ def spoilt(base: str, zero_stage: int, precision: str) -> str:
 @pytest.mark.parametrize(("zero_stage", "precision"), CASES)
 def test_gradients_that_are_no_numbers_never_reach_the_weights(base: str, zero_stage: int, precision: str) -> None:
     assert in_child(spoilt, base, zero_stage, precision) == "True nan True [True, True] True"
+
+
+def clipped(base: str, zero_stage: int, precision: str) -> str:
+    """Norms of a step's gradients and of what of them reached the optimizer, for a small loss and for a large one."""
+    from deepspeed.utils import safe_get_full_optimizer_state
+
+    with opened(base, zero_stage, precision) as (engine, row):
+        norms, before = [], {}
+        for times in (1e-3, 1e3):
+            _, norm = engine.step([replace(row, weights=row.weights * times)], 0.0)
+            reached = 0.0
+            for name, parameter in engine.deepspeed.module.named_parameters():
+                moment = safe_get_full_optimizer_state(parameter, "exp_avg").reshape(-1).clone()
+                added = moment - RECIPE.adam_beta1 * before.get(name, 0.0)
+                before[name] = moment
+                reached += float((added / (1 - RECIPE.adam_beta1)).square().sum())
+            norms.append((norm, math.sqrt(reached)))
+        return json.dumps(norms)
+
+
+@pytest.mark.parametrize(("zero_stage", "precision"), CASES)
+def test_gradients_are_clipped_to_the_recipes_norm_and_only_above_it(
+    base: str, zero_stage: int, precision: str
+) -> None:
+    """Seen in Adam's first moment: its step hides the size of a gradient."""
+    small, large = json.loads(in_child(clipped, base, zero_stage, precision))
+    assert small[0] < RECIPE.max_grad_norm < large[0], "one step must need clipping, the other none"
+    assert small[1] == pytest.approx(small[0], rel=1e-3)
+    assert large[1] == pytest.approx(RECIPE.max_grad_norm, rel=1e-3)
 
 
 def left(base: str, zero_stage: int, precision: str) -> str:

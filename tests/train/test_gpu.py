@@ -10,7 +10,7 @@ import pytest
 import torch
 from training import RECIPE, Job, in_child, run, train_rank
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.spec import Shape
 from sft_sweeps.train import attention, budget, layers
@@ -154,9 +154,9 @@ def probed(base: str) -> str:
     from sft_sweeps.train import ranks
     from sft_sweeps.train.engine import TrainEngine, prepare_process
 
-    prepare_process(Execution())
+    prepare_process(TrainExecution())
     with ranks.process_group(1):
-        engine = TrainEngine(Path(base), replace(RECIPE, precision="bf16"), Execution())
+        engine = TrainEngine(Path(base), replace(RECIPE, precision="bf16"), TrainExecution())
         peaks = [budget._peak(engine, tokens) for tokens in (1024, 2048)]
         found = budget.fitting(peaks, 2048, 1 << 20, 4e9)
         torch.cuda.reset_peak_memory_stats()

@@ -14,15 +14,15 @@ from torch.nn.functional import cross_entropy, log_softmax, scaled_dot_product_a
 from training import RECIPE, SHAPE, examples
 from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
-from sft_sweeps.config.checks import LOSS_REDUCTIONS
+from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
 from sft_sweeps.models.init import materialise
+from sft_sweeps.ranges import literals
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
-from sft_sweeps.train.steps import plan_batch
+from sft_sweeps.train.steps import plan_batch, prepared
 
 CPU = torch.device("cpu")
 
@@ -60,7 +60,7 @@ def test_logits_of_a_row_equal_those_of_each_example_alone(base: Path) -> None:
     """Attention never crosses examples and position ids restart, with fewer key heads than query heads too."""
     packed, plain = load(base, attention.NAME), load(base, "eager")
     chosen = examples(8)
-    row = loss.to_row(chosen, [1.0] * len(chosen), CPU)
+    row = loss.to_bin(chosen, [1.0] * len(chosen), CPU)
     together = packed(
         input_ids=row.input_ids, position_ids=row.position_ids, use_cache=False, lengths=row.lengths
     ).logits[0]
@@ -98,7 +98,7 @@ def test_a_fused_kernel_is_given_what_the_pieces_are(made: Any) -> None:
     flat = tuple(states[0].transpose(0, 1) for states in (query, key, value))
     found = made(reference)(flat, torch.tensor([0, 5, 6, 15], dtype=torch.int32), 9, 0.3)[None]
     torch.testing.assert_close(found, expected)
-    ends = loss.to_row([examples(3)[at] for at in (2, 0, 1)], [1.0] * 3, CPU).boundaries
+    ends = loss.to_bin([examples(3)[at] for at in (2, 0, 1)], [1.0] * 3, CPU).boundaries
     assert ends.tolist() == [0, *np.cumsum([len(examples(3)[at].input_ids) for at in (2, 0, 1)])]
 
 
@@ -110,7 +110,7 @@ def reduced(parts: list[tuple[torch.Tensor, int]], reduction: str) -> torch.Tens
     return torch.stack(means).mean()
 
 
-@pytest.mark.parametrize("reduction", LOSS_REDUCTIONS)
+@pytest.mark.parametrize("reduction", literals(Recipe, "loss_reduction"))
 @pytest.mark.parametrize(("budget", "processes"), [(60, 1), (150, 3), (8192, 1)])
 def test_loss_and_gradient_equal_those_of_examples_alone(
     base: Path, budget: int, processes: int, reduction: str
@@ -120,11 +120,11 @@ def test_loss_and_gradient_equal_those_of_examples_alone(
     recipe = replace(RECIPE, loss_reduction=reduction, virtual_devices=4 * (reduction == "device_mean"))
     expected = reduced([(alone(plain, example), loss.supervised_tokens(example)) for example in chosen], reduction)
     expected.backward()
-    batch = plan_batch(chosen, recipe, Execution(processes=processes, token_budget=budget))
+    batch = plan_batch(chosen, recipe, processes, budget)
     found = 0.0
     for rank in range(processes):
-        for in_row, weights in batch.rows(rank):
-            value = model(loss.to_row(in_row, weights, CPU))
+        for in_row, weights in batch.of_rank(rank):
+            value = model(loss.to_bin(in_row, weights, CPU))
             value.backward()
             found += float(value.detach())
     assert found == pytest.approx(float(expected.detach()), abs=1e-6)
@@ -136,8 +136,8 @@ def test_loss_and_gradient_equal_those_of_examples_alone(
 
 def test_every_rank_has_as_many_bins_and_every_example_counts_once() -> None:
     chosen = examples(16)
-    batch = plan_batch(chosen, RECIPE, Execution(processes=3, token_budget=60))
-    rows = [batch.rows(rank) for rank in range(3)]
+    batch = plan_batch(chosen, RECIPE, 3, 60)
+    rows = [batch.of_rank(rank) for rank in range(3)]
     assert len({len(of_rank) for of_rank in rows}) == 1
     assert {len(of_rank) for of_rank in batch.bins} != {len(rows[0])}, "no rank needed filling: the test shows nothing"
     counted = [
@@ -146,11 +146,48 @@ def test_every_rank_has_as_many_bins_and_every_example_counts_once() -> None:
     assert sorted(counted) == sorted(example.id for example in chosen)
 
 
+def test_a_rank_is_filled_up_with_the_shortest_example() -> None:
+    """It is computed for nothing, so it must cost as little as there is."""
+    chosen = examples(16)
+    batch = plan_batch(chosen, RECIPE, 3, 60)
+    fillers = [
+        (len(row[0].input_ids), len(row))
+        for rank in range(3)
+        for row, weights in batch.of_rank(rank)
+        if not any(weights)
+    ]
+    assert fillers, "no rank needed filling: the test shows nothing"
+    assert set(fillers) == {(min(len(example.input_ids) for example in chosen), 1)}
+
+
+class OneRank:
+    """What laying out batches needs of an engine."""
+
+    processes, rank, device, token_budget = 1, 0, CPU, 60
+
+
+def test_the_recipes_seed_and_the_step_say_which_examples_come() -> None:
+    """Whatever was done before: a resumed stage goes on with the batches that are left."""
+    encoded = examples(40)
+    ids = tuple(example.id for example in encoded)
+
+    def taken(seed: int, steps: range) -> list[set[str]]:
+        made = prepared(OneRank(), encoded, replace(RECIPE, seed=seed), steps)  # type: ignore[arg-type]
+        return [{example.id for example in batch.examples} for batch, _ in made]
+
+    for seed in (0, 1):
+        expected = [batches.batch(ids, seed, RECIPE.batch_size, step) for step in range(4)]
+        assert taken(seed, range(4)) == [{ids[index] for index in step} for step in expected]
+        assert taken(seed, range(2, 4)) == taken(seed, range(4))[2:]
+    assert taken(0, range(2)) != taken(1, range(2))
+    assert taken(0, range(0)) == []
+
+
 def test_an_example_without_supervised_tokens_adds_nothing(base: Path) -> None:
     model = trained(base)
     silent = replace(examples(1)[0], supervised=np.zeros(len(examples(1)[0].input_ids), dtype=np.bool_))
     weights = loss.token_weights([loss.supervised_tokens(silent)], RECIPE)
-    value = model(loss.to_row([silent], weights, CPU))
+    value = model(loss.to_bin([silent], weights, CPU))
     value.backward()
     assert float(value.detach()) == 0
     assert all(not gradient.any() for gradient in gradients(model).values())
@@ -159,7 +196,7 @@ def test_an_example_without_supervised_tokens_adds_nothing(base: Path) -> None:
 def test_the_first_token_is_nobodys_target() -> None:
     whole = replace(examples(1)[0], supervised=np.ones(len(examples(1)[0].input_ids), dtype=np.bool_))
     assert loss.supervised_tokens(whole) == len(whole.input_ids) - 1
-    assert len(loss.to_row([whole], [1.0], CPU).targets) == len(whole.input_ids) - 1
+    assert len(loss.to_bin([whole], [1.0], CPU).targets) == len(whole.input_ids) - 1
 
 
 COUNTS = st.lists(st.integers(0, 50), min_size=12, max_size=12)

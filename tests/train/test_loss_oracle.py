@@ -18,7 +18,7 @@ from common import ROOT
 from training import RECIPE, in_children
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 
 ORACLES = ROOT.parent / "shared" / "data" / "oracles"
 NAMES = {"device_mean": "fastchat_micro2", "token_mean": "token_mean", "example_mean": "sample_mean"}
@@ -66,7 +66,7 @@ def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int
 
     rank, processes, meeting = seat
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
-    execution = Execution(processes=processes, token_budget=budget, whole_parameters=0)
+    execution = TrainExecution(processes=processes, token_budget=budget, whole_parameters=0)
     prepare_process(execution)
     found: dict[str, list[list[float]]] = {name: [] for name in NAMES}
     with ranks.process_group(processes, meeting):
@@ -75,8 +75,8 @@ def measure(seat: tuple[int, int, str], budget: int, base: str, places: list[int
             examples = [rows()[name] for name in oracle()[place]["row_ids"]]
             for name, measured in found.items():
                 recipe = replace(RECIPE, loss_reduction=name, virtual_devices=8)
-                batch = plan_batch(examples, recipe, execution)
-                filled = [loss.to_row(taken, weights, engine.device) for taken, weights in batch.rows(rank)]
+                batch = plan_batch(examples, recipe, processes, budget)
+                filled = [loss.to_bin(taken, weights, engine.device) for taken, weights in batch.of_rank(rank)]
                 mine, norm = engine.step(filled, 0.0)
                 measured.append([ranks.sums([float(mine)])[0], norm])
     return json.dumps(found)

@@ -14,7 +14,7 @@ from common import ROOT
 from training import SHAPE, WAIT, Job, Outcome, run
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
@@ -147,7 +147,7 @@ def test_what_a_state_says_is_read_without_torch(tmp_path: Path) -> None:
 
 
 def test_a_state_of_other_batches_is_refused(tmp_path: Path) -> None:
-    execution = Execution(zero_stage=3)
+    execution = TrainExecution(zero_stage=3)
     write_state(tmp_path, 2, batches=VERSIONS["batches"])
     state = resume_states.newest(tmp_path)
     assert state is not None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from training import RECIPE, SHAPE, Job, in_child, run
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget
@@ -67,8 +67,8 @@ def test_rows_that_cannot_be_shorter_are_an_error(tmp_path: Path) -> None:
     (tmp_path / budget.RECORD).open("a").write('{"to": ')
     assert [line["to"] for line in budget.history(tmp_path)] == [100]
     for configured, expected in ((0, 100), (80, 80), (300, 100)):
-        assert budget.of_start(Execution(token_budget=configured), tmp_path).token_budget == expected
-    assert budget.of_start(Execution(token_budget=0), tmp_path / "absent").token_budget == 0
+        assert budget.at_start(configured, tmp_path) == expected
+    assert budget.at_start(0, tmp_path / "absent") == 0
 
 
 @given(
@@ -96,7 +96,7 @@ def probed(base: str) -> str:
     from sft_sweeps.train.engine import TrainEngine, prepare_process
     from sft_sweeps.train.steps import plan_batch
 
-    execution = Execution(token_budget=100, whole_parameters=0)
+    execution = TrainExecution(token_budget=100, whole_parameters=0)
     prepare_process(execution)
     found = []
     with ranks.process_group(1):
@@ -104,8 +104,8 @@ def probed(base: str) -> str:
             engine = TrainEngine(Path(base), RECIPE, execution)
             for tokens in probes:
                 engine.probe(tokens)
-            rows = plan_batch(examples(16), RECIPE, execution).rows(0)
-            norm = engine.step([loss.to_row(*row, engine.device) for row in rows], 1e-3)[1]
+            rows = plan_batch(examples(16), RECIPE, 1, execution.token_budget).of_rank(0)
+            norm = engine.step([loss.to_bin(*row, engine.device) for row in rows], 1e-3)[1]
             found.append((norm, {name: tensor.clone() for name, tensor in engine.full_weights()}))
             engine.close()
     (norm, weights), (other_norm, others) = found
@@ -136,7 +136,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights(scratch: Path, proces
 @given(cost=st.floats(0.001, 3600), every=st.floats(0.1, 3600), step=st.floats(0.01, 10))
 def test_saving_by_time_takes_a_twentieth_at_most(cost: float, every: float, step: float) -> None:
     """Over ten saves, of steps of a length and saves of a length; and no seldomer than asked where that is cheap."""
-    execution, trained, saves, since = Execution(save_every_seconds=every), 0.0, 0, 0.0
+    execution, trained, saves, since = TrainExecution(save_every_seconds=every), 0.0, 0, 0.0
     interval = max(every, cost / 0.05)
     while saves < 10:
         rest = max(step, interval - since - step)  # many steps at once, short of the moment

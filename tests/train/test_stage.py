@@ -17,7 +17,7 @@ from training import RECIPE, SHAPE, Job, Outcome, examples, in_child, run, run_f
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sft_sweeps.data.encode import batches
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.models.init import materialise
 from sft_sweeps.train.engine import learning_rate
@@ -107,11 +107,10 @@ def test_two_processes_equal_one(one: Outcome, two: list[Outcome]) -> None:
     assert_equal_curves(curve(one), curve(two[0]))
     data = examples()
     ids = tuple(example.id for example in data)
-    execution = Execution(processes=2, token_budget=BUDGET)
     counts = []
     for step in range(STEPS):
         chosen = [data[place] for place in batches.batch(ids, RECIPE.seed, RECIPE.batch_size, step)]
-        counts.append([len(bins) for bins in plan_batch(chosen, RECIPE, execution).bins])
+        counts.append([len(bins) for bins in plan_batch(chosen, RECIPE, 2, BUDGET).bins])
     assert any(first != second for first, second in counts), "no rank needed filling: the test shows less"
     assert max(max(pair) for pair in counts) > 1
 
@@ -191,7 +190,7 @@ def masters_and_buffers(base: str, zero_stage: int) -> str:
     from sft_sweeps.train import ranks
     from sft_sweeps.train.engine import TrainEngine, prepare_process
 
-    execution = Execution(zero_stage=zero_stage)
+    execution = TrainExecution(zero_stage=zero_stage)
     prepare_process(execution)
     with ranks.process_group(1):
         stored = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)

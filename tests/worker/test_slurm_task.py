@@ -12,11 +12,11 @@ import values
 from common import ROOT
 from outcomes import finish
 
-from sft_sweeps.execution import Execution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs import attempts, submissions
 from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
@@ -58,7 +58,7 @@ def reason(place: Path) -> str:
 def job(store: Store, kind: str = "train") -> Job:
     stage = values.stage()
     asked = (values.generation(stage),) if kind in ("generate", "score") else ()
-    return Job(kind, str(store.root), stage, Execution(), asked)  # type: ignore[arg-type]
+    return Job(kind, str(store.root), stage, KINDS[kind].execution(), asked)
 
 
 def test_a_job_file_that_was_changed_is_not_run(store: Store) -> None:
@@ -136,4 +136,4 @@ def test_claims_of_jobs_that_read_a_model_lie_beside_it(store: Store) -> None:
     for place in places[1:]:
         write_json(store.folder(values.stage()) / place.name / "claim-0001.json", {})
     folder = store.folder(values.stage())
-    assert submissions.claimed_places(folder) == [folder, folder / "generate", folder / "score"]
+    assert submissions.claimed_folders(folder) == [folder, folder / "generate", folder / "score"]

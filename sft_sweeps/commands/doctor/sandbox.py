@@ -45,9 +45,9 @@ def findings() -> Iterator[Finding]:
 def _finding(result: Result) -> Finding:
     attack = result.attack
     if result.held:
-        return Finding("ok", attack.property, f"{attack.name}: held ({result.said[:60]})")
+        return Finding("ok", attack.property, f"{attack.name}: held ({result.reason[:60]})")
     return Finding(
-        "problem", attack.property, f"{attack.name}: GOT THROUGH ({result.said[:60]})", "see sandbox.require"
+        "problem", attack.property, f"{attack.name}: GOT THROUGH ({result.reason[:60]})", "see sandbox.require"
     )
 
 

@@ -29,7 +29,7 @@ class Packed:
 
 
 def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
-    """The places of the examples in the order of one epoch."""
+    """The indices of the examples in the order of one epoch."""
     keys = [hashlib.sha256(f"{seed}/{epoch}/{example_id}".encode()).digest() for example_id in ids]
     return sorted(range(len(ids)), key=keys.__getitem__)
 
@@ -40,22 +40,22 @@ def _cached_order(ids: tuple[str, ...], seed: int, epoch: int) -> tuple[int, ...
 
 
 def batch(ids: Sequence[str], seed: int, batch_size: int, step: int) -> list[int]:
-    """The places of the `batch_size` examples of a step, counted from 0 over all epochs. Pass a tuple of ids."""
+    """The indices of the `batch_size` examples of a step, counted from 0 over all epochs. Pass a tuple of ids."""
     steps = -(-len(ids) // batch_size)
     epoch, step_in_epoch = divmod(step, steps)
     order = _cached_order(tuple(ids), seed, epoch)
     start = step_in_epoch * batch_size
-    return [order[place % len(order)] for place in range(start, start + batch_size)]
+    return [order[index % len(order)] for index in range(start, start + batch_size)]
 
 
 def share(lengths: Sequence[int], ranks: int) -> list[list[int]]:
     """The examples of a step spread over ranks: the longest first, each to the rank with the fewest tokens so far."""
     shares: list[list[int]] = [[] for _ in range(ranks)]
     loads = [0] * ranks
-    for place in _longest_first(lengths):
+    for index in _longest_first(lengths):
         rank = loads.index(min(loads))
-        shares[rank].append(place)
-        loads[rank] += lengths[place]
+        shares[rank].append(index)
+        loads[rank] += lengths[index]
     return shares
 
 
@@ -63,19 +63,19 @@ def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """A rank's examples in rows of at most `budget` tokens, first fit, the longest first; a longer one is alone."""
     packed: list[list[int]] = []
     room: list[int] = []
-    for place in _longest_first(lengths):
-        into = next((at for at, free in enumerate(room) if free >= lengths[place]), None)
-        if into is None:
-            packed.append([place])
-            room.append(budget - lengths[place])
+    for index in _longest_first(lengths):
+        row = next((row for row, free in enumerate(room) if free >= lengths[index]), None)
+        if row is None:
+            packed.append([index])
+            room.append(budget - lengths[index])
         else:
-            packed[into].append(place)
-            room[into] -= lengths[place]
+            packed[row].append(index)
+            room[row] -= lengths[index]
     return packed
 
 
 def _longest_first(lengths: Sequence[int]) -> list[int]:
-    return sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    return sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
 
 
 def pack(encoded: Sequence[Encoded]) -> Packed:

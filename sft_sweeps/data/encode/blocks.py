@@ -22,18 +22,19 @@ from sft_sweeps.data.encode.encoded_source import TRUNCATED
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.example import Dropped, Example
 from sft_sweeps.data.read import Reader, RowResult
+from sft_sweeps.data.row_filter import RowCount
 from sft_sweeps.files.rows import FileRow
 
 BLOCK = 256  # rows
 REASONS = ("", "no_answer_before_cut", "mismatch")
-How = tuple[str, str, int, Reader]  # tokenizer's folder, template, length in tokens, reader of rows
+WorkerSettings = tuple[str, str, int, Reader]  # tokenizer's folder, template, length in tokens, reader of rows
 
 
 @dataclass(frozen=True)
 class Block:
     """What became of some rows. Arrays are of all their examples, one after the other."""
 
-    outcomes: list[tuple[int, tuple[Dropped, ...], clean.Keys | None]]  # of each row: its examples, and the rest
+    counts: list[RowCount]  # of each row
     ids: npt.NDArray[np.int32]
     mask: npt.NDArray[np.bool_]
     lengths: npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ class Block:
 
 
 def chunks_of(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
-    """Blocks of rows, each with the place of its first one."""
+    """Blocks of rows, each with the index of its first one."""
     first = 0
     while some := list(islice(rows, BLOCK)):
         yield first, some
@@ -59,40 +60,40 @@ class Worker:
         self._encoder = Encoder(Path(tokenizer_folder), template, max_length, bug_compatible=reader.bug_compatible)
 
     def block(self, chunk: tuple[int, list[Any]]) -> Block:
-        """What becomes of the rows, of which the first has the given place."""
+        """What becomes of the rows, of which the first has the given index."""
         first, rows = chunk
-        outcomes = list(self._outcomes(rows, first))
-        examples = [example for outcome in outcomes for example in outcome.examples]
+        results = list(self._results(rows, first))
+        examples = [example for result in results for example in result.examples]
         encoded = list(self._encoder.encoded(examples))
         return Block(
-            [(len(outcome.examples), outcome.dropped, outcome.keys) for outcome in outcomes],
+            [result.count for result in results],
             _joined([one.input_ids for one in encoded], np.int32),
             _joined([one.supervised for one in encoded], np.bool_),
             np.array([len(one.input_ids) for one in encoded], dtype=np.int64),
             np.array([_flag(one) for one in encoded], dtype=np.uint8),
-            [first + place for place, outcome in enumerate(outcomes) for _ in outcome.examples],
+            [first + index for index, result in enumerate(results) for _ in result.examples],
             [_turn(example) for example in examples],
             ["" if example.group == example.id else example.group for example in examples],
         )
 
-    def _outcomes(self, rows: Sequence[FileRow | Example], first: int) -> Iterator[RowResult]:
+    def _results(self, rows: Sequence[FileRow | Example], first: int) -> Iterator[RowResult]:
         """In two steps, so that the tokens of all messages are counted at once."""
         cleaned = [
-            row if isinstance(row, Example) else self._reader.cleaned(row, first + place)
-            for place, row in enumerate(rows)
+            row if isinstance(row, Example) else self._reader.cleaned(row, first + index)
+            for index, row in enumerate(rows)
         ]
-        counts = self._counts([found for found in cleaned if isinstance(found, Example)])
+        counts = self._counts([one for one in cleaned if isinstance(one, Example)])
 
         def split(example: Example) -> Iterable[Example]:
             return clean.split(example, self._reader.cleaning, self._reader.bug_compatible, counts.__getitem__)
 
-        for row, found in zip(rows, cleaned, strict=True):
-            if isinstance(found, Dropped):
-                yield RowResult(dropped=(found,))
+        for row, one in zip(rows, cleaned, strict=True):
+            if isinstance(one, Dropped):
+                yield RowResult(dropped=(one,))
             elif isinstance(row, Example):
                 yield RowResult((row,))
             else:
-                yield self._reader.cut(found, row, split)
+                yield self._reader.parts(one, row, split)
 
     def _counts(self, examples: Sequence[Example]) -> dict[str, int]:
         """The tokens of each message, where conversations are split by them."""
@@ -127,7 +128,7 @@ def _start(*made: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """The queue of work stays open when its other end is killed: without this a helper would wait for ever."""
+    """The queue of work stays open when its other end is killed: without this a helper would never end."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)
@@ -139,10 +140,10 @@ def _work(chunk: tuple[int, list[Any]]) -> Block:
     return _worker.block(chunk)
 
 
-def side_by_side(chunks: Iterator[tuple[int, list[Any]]], how: How, processes: int) -> Iterator[Block]:
+def side_by_side(chunks: Iterator[tuple[int, list[Any]]], settings: WorkerSettings, processes: int) -> Iterator[Block]:
     """In the order of the rows; no more blocks are under way than the helpers can have in hand."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=how) as helpers:
+    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=settings) as helpers:
         under_way: deque[Future[Block]] = deque()
         try:
             for chunk in chunks:

@@ -15,34 +15,36 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from sft_sweeps.data.encode.token_cache import Ids, TextEncoder
+from sft_sweeps.data.encode.text_encoder import Ids, TextEncoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models.tokenizer import CHAT
 
 MARK = "\ue000{}\ue001"  # private use: in no template
 MARKED = re.compile("\ue000(\\d+)\ue001")
-Piece = str | int  # text to be spelt, or a special token
+Piece = str | int  # text to be encoded, or a special token's id
 
 
-def layout(folder: Path, settings: dict[str, Any], template: str, tokenizer: Tokenizer, speller: TextEncoder) -> "Chat":
-    """The layout of a folder's template, which must be the planned one."""
+def template_ids(
+    folder: Path, settings: dict[str, Any], template: str, tokenizer: Tokenizer, text_encoder: TextEncoder
+) -> "ChatTemplateIds":
+    """A folder's chat template, ready to encode rounds; RequestError where it is not the planned one."""
     text = vocabulary.chat_template(folder)
-    if template not in (CHAT, found := vocabulary.chat_template_pin(text)):
-        raise RequestError(f"the chat template of {folder} is not the planned one ({found}, planned {template})")
-    return Chat(text, settings, tokenizer, speller, folder)
+    if template not in (CHAT, pin := vocabulary.chat_template_pin(text)):
+        raise RequestError(f"the chat template of {folder} is not the planned one ({pin}, planned {template})")
+    return ChatTemplateIds(text, settings, tokenizer, text_encoder, folder)
 
 
-class Chat:
-    """Rounds as a chat template writes them."""
+class ChatTemplateIds:
+    """Encodes rounds as a chat template writes them (encoder.TemplateIds)."""
 
     def __init__(
-        self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, speller: TextEncoder, folder: Path
+        self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, text_encoder: TextEncoder, folder: Path
     ) -> None:
-        self._folder, self._speller = folder, speller
+        self._folder, self._text_encoder = folder, text_encoder
         self._render = _renderer(text, settings)
         added = tokenizer.get_added_tokens_decoder()
-        self._special = {token.content: place for place, token in added.items() if token.special}
+        self._special = {token.content: token_id for token_id, token in added.items() if token.special}
         longest_first = sorted(self._special, key=len, reverse=True)
         self._cut = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else re.compile("(?!)")
         self.start = np.zeros(0, dtype=np.int32)
@@ -50,35 +52,35 @@ class Chat:
         last = self._around(1)[2][0]
         self.eos_id = int(last) if isinstance(last, int) else -1
         before = self._around(1)[1]
-        self.anchor = self._spelt(list(before))
+        self.anchor = self._encode(list(before))
 
     def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
-        return [list(self._laid(rounds)) for rounds in conversations]
+        return [list(self._rounds(rounds)) for rounds in conversations]
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         around = self._around(len(rounds) + 1)
-        place = 2 * len(rounds)
-        given = [*(around[place][1:] if rounds else around[0]), prompt, *around[place + 1]]
-        return self._spelt(given)
+        before, after = around[2 * len(rounds) : 2 * len(rounds) + 2]
+        given = [*(before[1:] if rounds else before), prompt, *after]
+        return self._encode(given)
 
-    def _laid(self, rounds: Sequence[tuple[str, str]]) -> Iterator[tuple[Ids, int]]:
+    def _rounds(self, rounds: Sequence[tuple[str, str]]) -> Iterator[tuple[Ids, int]]:
         around = self._around(len(rounds))
-        for place, (prompt, response) in enumerate(rounds):
-            before = around[2 * place]
-            given = [*(before[1:] if place else before), prompt, *around[2 * place + 1]]
-            yield self._round(given, response, int(around[2 * place + 2][0]))
+        for index, (prompt, response) in enumerate(rounds):
+            before, after, behind = around[2 * index : 2 * index + 3]
+            given = [*(before[1:] if index else before), prompt, *after]
+            yield self._encode_round(given, response, int(behind[0]))
 
-    def _round(self, given: list[Piece], response: str, end: int) -> tuple[Ids, int]:
-        """The last text of the given side and the response are spelt together where no special token parts them."""
+    def _encode_round(self, given: list[Piece], response: str, end: int) -> tuple[Ids, int]:
+        """The last text of the given side and the response are encoded together where no special token parts them."""
         texts = _merged(given)
         last = str(texts.pop()) if texts and isinstance(texts[-1], str) else ""
-        head = self._spelt(texts)
-        tail, first = self._speller.rounds([(last, response)])[0]
+        head = self._encode(texts)
+        tail, first = self._text_encoder.rounds([(last, response)])[0]
         return np.concatenate([head, tail, np.array([end], dtype=np.int32)]), len(head) + first
 
-    def _spelt(self, pieces: Sequence[Piece]) -> Ids:
+    def _encode(self, pieces: Sequence[Piece]) -> Ids:
         parts = [
-            np.array([piece], dtype=np.int32) if isinstance(piece, int) else self._speller.ids(piece)
+            np.array([piece], dtype=np.int32) if isinstance(piece, int) else self._text_encoder.ids(piece)
             for piece in _merged(pieces)
         ]
         return np.concatenate([np.zeros(0, dtype=np.int32), *parts]).astype(np.int32)
@@ -86,7 +88,7 @@ class Chat:
     @lru_cache(maxsize=256)  # noqa: B019 -- as long-lived as its encoder
     def _around(self, rounds: int) -> tuple[tuple[Piece, ...], ...]:
         """What the template writes before, between and after the messages of so many rounds."""
-        texts = MARKED.split(self._text([MARK.format(place) for place in range(2 * rounds)]))[::2]
+        texts = MARKED.split(self._text([MARK.format(index) for index in range(2 * rounds)]))[::2]
         return tuple(tuple(self._pieces(text)) for text in texts)
 
     def _pieces(self, text: str) -> Iterator[Piece]:
@@ -95,7 +97,7 @@ class Chat:
                 yield self._special.get(part, part)
 
     def _text(self, texts: Sequence[str], ask: bool = False) -> str:
-        messages = [{"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(texts)]
+        messages = [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(texts)]
         try:
             return str(self._render(messages=messages, add_generation_prompt=ask))
         except Exception as error:  # a template may raise whatever it likes
@@ -104,17 +106,17 @@ class Chat:
             ) from None
 
     def _check(self) -> None:
-        marks = [MARK.format(place) for place in range(4)]
+        marks = [MARK.format(index) for index in range(4)]
         whole = self._text(marks)
         texts = [" a b ", "\nc\n", "  d", "e  "]
-        expected = MARKED.sub(lambda found: texts[int(found[1])], whole)
+        expected = MARKED.sub(lambda mark: texts[int(mark[1])], whole)
         asked = self._text(marks[:3], ask=True)
         wrong = ""
         if MARKED.findall(whole) != ["0", "1", "2", "3"] or self._text(texts) != expected:
             wrong = "changes the messages, so that what is trained and what is given would differ"
         elif not whole.startswith(asked):
             wrong = "asks for an answer in another way than it writes one"
-        elif not all(isinstance(next(iter(self._around(2)[place]), None), int) for place in (2, 4)):
+        elif not all(isinstance(next(iter(self._around(2)[index]), None), int) for index in (2, 4)):
             wrong = "does not end a response with a special token"
         if wrong:
             raise RequestError(
@@ -123,14 +125,14 @@ class Chat:
 
 
 def _merged(pieces: Sequence[Piece]) -> list[Piece]:
-    """Texts that no special token parts are spelt as one."""
-    found: list[Piece] = []
+    """Texts that no special token parts are encoded as one."""
+    merged: list[Piece] = []
     for piece in pieces:
-        if isinstance(piece, str) and found and isinstance(found[-1], str):
-            found[-1] += piece
+        if isinstance(piece, str) and merged and isinstance(merged[-1], str):
+            merged[-1] += piece
         elif piece != "":
-            found.append(piece)
-    return found
+            merged.append(piece)
+    return merged
 
 
 def _renderer(text: str, settings: dict[str, Any]) -> Any:

@@ -22,8 +22,7 @@ from sft_sweeps.files.encoded import ACCOUNT, ENCODED, encoded_folder
 from sft_sweeps.identity import canonical, digest, versions
 from sft_sweeps.spec import Source
 
-FOLDER = ENCODED
-TRUNCATED = 1  # of flags; above it, the place of the reason in the account's `reasons`
+TRUNCATED = 1  # of flags; the bits above it are the index of the reason in the account's `reasons`
 
 
 @dataclass(frozen=True)
@@ -51,18 +50,18 @@ class EncodedKey:
         )
 
     def folder(self, root: Path) -> Path:
-        """Where it lies in a store."""
-        return root / FOLDER / f"{self.source.name}-{self.key}"
+        """Its folder in a store."""
+        return root / ENCODED / f"{self.source.name}-{self.key}"
 
     def find(self, roots: Sequence[Path]) -> "EncodedSource | None":
-        """It, from the first store that has it, whatever name the source had there."""
+        """The encoded source from the first store that has it, whatever name the source had there."""
         folder = encoded_folder(self.key, roots)
-        return shelf(str(folder), self.source.name) if folder else None
+        return opened(str(folder), self.source.name) if folder else None
 
 
 @lru_cache(maxsize=16)
-def shelf(folder: str, name: str) -> "EncodedSource":
-    """An encoded source, opened once in a process."""
+def opened(folder: str, name: str) -> "EncodedSource":
+    """The encoded source of a folder, opened once in a process."""
     return EncodedSource(Path(folder), name)
 
 
@@ -91,23 +90,23 @@ class EncodedSource:
         mask: npt.NDArray[np.bool_] = _mapped(self.folder / "mask.bin", np.bool_)
         return mask
 
-    def example_id(self, place: int) -> str:
+    def example_id(self, index: int) -> str:
         """`<source>/<row>`, and for a part of a row `_` and the turn that it begins with."""
-        turn = int(self._turns[place])
-        return f"{self.name}/{self._rows[place]}" + (f"_{turn}" if turn >= 0 else "")
+        turn = int(self._turns[index])
+        return f"{self.name}/{self._rows[index]}" + (f"_{turn}" if turn >= 0 else "")
 
     @property
     def dropped(self) -> dict[str, int]:
         """Rows and parts of rows that are no examples, by reason."""
         return dict(self.account["dropped"])
 
-    def encoded(self, place: int) -> Encoded:
+    def encoded(self, index: int) -> Encoded:
         """One example; its arrays are views of the file."""
-        start, stop = self.offsets[place], self.offsets[place + 1]
-        flag = int(self.flags[place])
+        start, stop = self.offsets[index], self.offsets[index + 1]
+        flag = int(self.flags[index])
         reason = self.account["reasons"][flag >> 1]
         return Encoded(
-            self.example_id(place),
+            self.example_id(index),
             self.name,
             self._ids[start:stop],
             self._mask[start:stop],
@@ -116,13 +115,13 @@ class EncodedSource:
         )
 
     def order(self, seed: int) -> list[int]:
-        """The places of the examples in the source's seeded order."""
+        """The indices of the examples in the source's seeded order."""
         names = self.folder / "names.json"
         groups = json.loads(names.read_text(encoding="utf-8")) if names.is_file() else None
         if groups is None:
-            groups = [self.example_id(place) for place in range(len(self))]
+            groups = [self.example_id(index) for index in range(len(self))]
         else:
-            groups = [group or self.example_id(place) for place, group in enumerate(groups)]
+            groups = [group or self.example_id(index) for index, group in enumerate(groups)]
         return order_of(groups, seed, self.name)
 
 

@@ -12,38 +12,38 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sft_sweeps.data.encode.token_cache import Ids, TextEncoder
+from sft_sweeps.data.encode.text_encoder import Ids, TextEncoder
 from sft_sweeps.data.template import Template
 
 MISMATCH = "mismatch"
 
 
-class Parser:
-    """A speller that reads special tokens in the text as FastChat's tokenizer does, `<s>` in front."""
+class SpecialTokenEncoder:
+    """Encodes texts, special tokens in them too, as FastChat's tokenizer does; `<s>` is put in front."""
 
     def __init__(
-        self, speller: TextEncoder, special: Mapping[str, int], bos_id: int, eos: str, pad_id: int | None
+        self, text_encoder: TextEncoder, special: Mapping[str, int], bos_id: int, eos: str, pad_id: int | None
     ) -> None:
-        self._speller, self._special = speller, special
+        self._text_encoder, self._special = text_encoder, special
         self._bos_id, self._eos, self._pad_id = bos_id, eos, pad_id
         longest_first = sorted(special, key=len, reverse=True)
         self._cut = re.compile(f"({'|'.join(map(re.escape, longest_first))})")
 
     def ids(self, text: str) -> Ids:
-        """Each text between special tokens is spelt alone, which is what `legacy` means."""
-        found = [np.array([self._bos_id], dtype=np.int32)]
+        """Each text between special tokens is encoded alone, which is what `legacy` means."""
+        ids = [np.array([self._bos_id], dtype=np.int32)]
         for part in self._cut.split(text):
             if part in self._special:
-                found.append(np.array([self._special[part]], dtype=np.int32))
+                ids.append(np.array([self._special[part]], dtype=np.int32))
             elif part:
-                found.append(self._speller.ids(part))
-        return np.concatenate(found)
+                ids.append(self._text_encoder.ids(part))
+        return np.concatenate(ids)
 
     def encode(
         self, messages: Sequence[str], template: Template, max_length: int
     ) -> tuple[Ids, npt.NDArray[np.bool_], bool]:
         """(ids, what is supervised, whether they were cut)."""
-        text = written(messages, template, self._eos)
+        text = conversation_text(messages, template, self._eos)
         whole = self.ids(text)
         ids = whole[:max_length]
         supervised = np.ones(len(ids), dtype=np.bool_)
@@ -63,11 +63,11 @@ class Parser:
         return ids, supervised, len(whole) > max_length
 
 
-def written(messages: Sequence[str], template: Template, eos: str) -> str:
+def conversation_text(messages: Sequence[str], template: Template, eos: str) -> str:
     """The conversation as one text; an empty message leaves the role's name alone."""
     text = template.system
-    for place, message in enumerate(messages):
-        if place % 2:
+    for index, message in enumerate(messages):
+        if index % 2:
             text += template.after.lstrip() + (template.separator + message + eos if message else "")
         else:
             role = template.before.rstrip()

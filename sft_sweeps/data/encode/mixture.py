@@ -25,44 +25,46 @@ def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) 
     examples: list[Encoded] = []
     account: dict[str, Any] = {}
     for component in mixture.components:
-        shelf = find(component.source)
+        source = find(component.source)
         # A small k may replay no example of a small source.
-        found = [shelf.encoded(place) for place in taken(shelf.order(component.seed), component)]
-        account[component.source.name] = _entry(component, shelf, found)
-        examples += [one for one in found if component.source.bug_compatible or not one.reason]
+        chosen = [source.encoded(index) for index in taken(source.order(component.seed), component)]
+        account[component.source.name] = _entry(component, source, chosen)
+        examples += [example for example in chosen if component.source.bug_compatible or not example.reason]
     if not any(entry["examples"] for entry in account.values()):
         shares = ", ".join(f"{c.fraction} of {c.source.name}" for c in mixture.components)
         raise RequestError(f"{shares} is less than one example. Take a larger fraction.")
     return examples, account
 
 
-def heldout(shelf: EncodedSource, seed: int, count: int) -> list[Encoded]:
+def heldout(source: EncodedSource, seed: int, count: int) -> list[Encoded]:
     """Of the last `count` examples of a source's order, those on which a loss can be taken."""
-    found = [shelf.encoded(place) for place in last(shelf.order(seed), shelf.name, count)]
-    return [one for one in found if not one.reason]
+    examples = (source.encoded(index) for index in last(source.order(seed), source.name, count))
+    return [example for example in examples if not example.reason]
 
 
-def finder(tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]) -> Callable[[Source], EncodedSource]:
-    """What finds a source's encoded examples in stores, or has them made in the first."""
+def source_finder(
+    tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]
+) -> Callable[[Source], EncodedSource]:
+    """A function that finds a source's encoded examples in the stores, or makes them in the first."""
 
     def find(source: Source) -> EncodedSource:
-        return prepare.get(prepare.wanted(source, tokenizer, template, max_length), tokenizer, roots)
+        return prepare.get(prepare.encoded_key(source, tokenizer, template, max_length), tokenizer, roots)
 
     return find
 
 
-def _entry(component: Component, shelf: EncodedSource, found: list[Encoded]) -> dict[str, Any]:
-    masked = Counter(one.reason for one in found if one.reason)
+def _entry(component: Component, source: EncodedSource, chosen: list[Encoded]) -> dict[str, Any]:
+    masked = Counter(example.reason for example in chosen if example.reason)
     return {
         "fraction": str(component.fraction),
         "seed": component.seed,
         "heldout": component.heldout,
-        "rows": shelf.account["rows"],
-        "usable": len(shelf),
-        "dropped": shelf.dropped,
-        "examples": len(found),
-        "truncated": sum(one.truncated for one in found),
+        "rows": source.account["rows"],
+        "usable": len(source),
+        "dropped": source.dropped,
+        "examples": len(chosen),
+        "truncated": sum(example.truncated for example in chosen),
         "masked": dict(sorted(masked.items())),
-        "ids": [one.id for one in found],
-        "masked_ids": [one.id for one in found if one.reason],
+        "ids": [example.id for example in chosen],
+        "masked_ids": [example.id for example in chosen if example.reason],
     }

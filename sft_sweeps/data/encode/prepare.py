@@ -1,4 +1,4 @@
-"""A source is read, cleaned, encoded and put on the shelf, once, by whoever needs it first.
+"""A source is read, cleaned, encoded and kept in a store, once, by whoever needs it first.
 
 One process reads the rows in blocks and writes what comes back; others (or itself) make examples of them and encode.
 Only a few blocks are held, whatever the length of the file. Whoever comes second waits for the first; where the file
@@ -22,27 +22,27 @@ from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import Reader, reader_of
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.lock import locked
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
-from sft_sweeps.models.pins import tokenizer_of
+from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Source
 
 MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
 WORTH_PROCESSES = 8 << 20  # bytes of a file: less is encoded before helpers have started
-Progress = Callable[[int], None]  # is told how many rows are done
+Progress = Callable[[int], None]  # called with the number of rows that are done
 
 
-def wanted(source: Source, tokenizer_folder: Path, template: str, max_length: int) -> EncodedKey:
-    """What a stage or benchmark needs of a source; a chat template that is named only enters by its content."""
+def encoded_key(source: Source, tokenizer_folder: Path, template: str, max_length: int) -> EncodedKey:
+    """What a stage or benchmark needs of a source; `chat_template` is replaced by the pin of the folder's own."""
     if template == tokenizer.CHAT:
         template = tokenizer.chat_template_pin(tokenizer.chat_template(tokenizer_folder))
-    return EncodedKey(source, tokenizer_of(str(tokenizer_folder))[0], template, max_length)
+    return EncodedKey(source, tokenizer_pin(str(tokenizer_folder))[0], template, max_length)
 
 
 def get(
-    wish: EncodedKey,
+    key: EncodedKey,
     tokenizer_folder: Path,
     roots: Sequence[Path],
     *,
@@ -51,90 +51,89 @@ def get(
 ) -> EncodedSource:
     """The encoded source: from a store that has it, or made in the first of `roots`.
 
-    `processes: 0` takes the machine's cores, where the file is worth it. RequestError for a file that is no use,
-    RunError when it is no longer the planned one, or there is no room.
+    `processes: 0` takes the machine's cores, where the file is worth it. RequestError for a file that cannot be
+    used, RunError when it is no longer the planned one, or there is no room.
     """
-    if found := wish.find(roots):
-        return found
-    folder = wish.folder(roots[0])
+    if encoded := key.find(roots):
+        return encoded
+    folder = key.folder(roots[0])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with locked(folder.parent / f".{wish.key}.lock"):
-            if (found := wish.find(roots)) is None:
-                _make(wish, tokenizer_folder, folder, processes or _cores(wish.source), progress)
+        with locked(folder.parent / f".{key.key}.lock"):
+            if key.find(roots) is None:
+                _make(key, tokenizer_folder, folder, processes or _cores(key.source), progress)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way = "Make room" if full else "See that it can be written"
-        what = f"{wish.source.name} cannot be written to {folder.parent} ({error})"
-        raise RunError(f"{what}. {way}, then launch again.") from None
+        remedy = "Make room" if full else "See that it can be written"
+        what = f"{key.source.name} cannot be written to {folder.parent} ({error})"
+        raise RunError(f"{what}. {remedy}, then launch again.") from None
     except BrokenProcessPool:
-        raise RunError(f"a process that encoded {wish.source.name} was killed, perhaps for its memory") from None
-    found = wish.find(roots)
-    if found is None:
-        raise RunError(f"{folder} was removed while it was needed; launch again")
-    return found
+        raise RunError(f"a process that encoded {key.source.name} was killed, perhaps for its memory") from None
+    if encoded := key.find(roots):
+        return encoded
+    raise RunError(f"{folder} was removed while it was needed; launch again")
 
 
-def _make(wish: EncodedKey, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:
+def _make(key: EncodedKey, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:
     writing = folder.with_name(f".writing-{uuid.uuid4().hex[:12]}")
-    _sweep_away(folder.parent)
+    _remove_leftovers(folder.parent)
     try:
         writing.mkdir()
-        with Writer(writing, wish) as writer:
-            for block in _blocks(wish, tokenizer_folder, processes, writer):
+        with Writer(writing, key) as writer:
+            for block in _blocks(key, tokenizer_folder, processes, writer):
                 writer.add(block)
-                progress(writer.sieve.tally.rows)
+                progress(writer.row_filter.tally.rows)
         with contextlib.suppress(OSError):  # another process was faster: what it made is the same
             writing.rename(folder)
     finally:
         shutil.rmtree(writing, ignore_errors=True)
 
 
-def _sweep_away(folder: Path) -> None:
+def _remove_leftovers(folder: Path) -> None:
     """What a killed process left half written, once it is a day old."""
-    for left in folder.glob(".writing-*"):
+    for leftover in folder.glob(".writing-*"):
         with contextlib.suppress(OSError):
-            if left.stat().st_mtime < (folder / ".").stat().st_mtime - 86_400:
-                shutil.rmtree(left, ignore_errors=True)
+            if leftover.stat().st_mtime < (folder / ".").stat().st_mtime - 86_400:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _blocks(wish: EncodedKey, tokenizer_folder: Path, processes: int, writer: Writer) -> Iterator[Block]:
-    source = wish.source
+def _blocks(key: EncodedKey, tokenizer_folder: Path, processes: int, writer: Writer) -> Iterator[Block]:
+    source = key.source
     if source.rows_from == "generated":
         rows: Iterator[Any] = iter(mini.generate(source.name, source.rows, source.seed))
         reader = Reader(source.name, "")
     else:
         path = Path(source.path)
-        before = _unchanged(path, source)
+        before = _check_content(path, source)
         reader, rows = reader_of(read_rows(path, source.name), source, path)
-        writer.done = lambda: _still(path, source, before)
-    how = (str(tokenizer_folder), wish.template, wish.max_length, reader)
+        writer.before_account = lambda: _check_unchanged(path, source, before)
+    settings = (str(tokenizer_folder), key.template, key.max_length, reader)
     chunks = chunks_of(rows)
     if processes > 1:
-        yield from side_by_side(chunks, how, processes)
+        yield from side_by_side(chunks, settings, processes)
     else:
-        yield from map(Worker(*how).block, chunks)
+        yield from map(Worker(*settings).block, chunks)
 
 
-def _unchanged(path: Path, source: Source) -> tuple[int, int]:
-    """Size and time of the file, which is the planned one."""
+def _check_content(path: Path, source: Source) -> tuple[int, int]:
+    """(size, time of change) of the file; RunError where it is not the planned one."""
     if not path.is_file():
         raise RunError(f"source {source.name} is not at {path}; place it there, or have it fetched with action=prepare")
     stat = path.stat()
-    content, _ = content_of(path, source.content)
+    content, _ = content_pin(path, source.content)
     if content != source.content:
         raise RunError(f"{path} changed since it was planned ({content}, planned {source.content}); launch again")
     return stat.st_size, stat.st_mtime_ns
 
 
-def _still(path: Path, source: Source, before: tuple[int, int]) -> None:
+def _check_unchanged(path: Path, source: Source, before: tuple[int, int]) -> None:
     stat = path.stat()
     if (stat.st_size, stat.st_mtime_ns) != before:
         raise RunError(f"{path} of source {source.name} changed while it was read; launch again")
 
 
 def _cores(source: Source) -> int:
-    """In a process of a stage or of answering, its own: its siblings need the others."""
+    """One in a process of a stage or of answering: its siblings need the others."""
     return 1 if multiprocessing.parent_process() is not None else helpers(source)
 
 

@@ -1,4 +1,4 @@
-"""Writes what a source became: the files of a shelf, and last the account of it."""
+"""Writes an encoded source: its files, and last its account (encoded_source.py)."""
 
 import json
 from array import array
@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sft_sweeps.data import clean
 from sft_sweeps.data.encode.blocks import REASONS, Block
 from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
-from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import RowFilter, RowResult, check
+from sft_sweeps.data.row_filter import RowFilter, check_bad_rows
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import canonical
 
-WORDS = 12  # bins of the histogram: lengths up to 2, 4, 8, ... tokens
+BINS = 12  # of the histogram: lengths up to 2, 4, 8, ... tokens
 
 
 @dataclass
@@ -31,28 +29,28 @@ class Statistics:
     truncated: int = 0
     longest: int = 0
     masked: dict[str, int] = field(default_factory=dict)
-    histogram: list[int] = field(default_factory=lambda: [0] * WORDS)
+    histogram: list[int] = field(default_factory=lambda: [0] * BINS)
 
     def add(self, block: Block, kept: npt.NDArray[np.bool_]) -> None:
         lengths, flags = block.lengths[kept], block.flags[kept]
         self.tokens += int(lengths.sum())
         self.truncated += int((flags & TRUNCATED).sum())
         self.longest = max(self.longest, int(lengths.max(initial=0)))
-        for place, reason in enumerate(REASONS):
-            if reason and (count := int((flags >> 1 == place).sum())):
+        for index, reason in enumerate(REASONS):
+            if reason and (count := int((flags >> 1 == index).sum())):
                 self.masked[reason] = self.masked.get(reason, 0) + count
-        bins = np.minimum(np.ceil(np.log2(np.maximum(lengths, 2))).astype(int) - 1, WORDS - 1)
-        for place, count in enumerate(np.bincount(bins, minlength=WORDS)):
-            self.histogram[place] += int(count)
+        bins = np.minimum(np.ceil(np.log2(np.maximum(lengths, 2))).astype(int) - 1, BINS - 1)
+        for bin_, count in enumerate(np.bincount(bins, minlength=BINS)):
+            self.histogram[bin_] += int(count)
 
 
 class Writer:
-    """Writes the files of a shelf; leaving it writes the account, last."""
+    """Writes the files of an encoded source; leaving it without an error writes the account, last."""
 
-    def __init__(self, folder: Path, wish: EncodedKey) -> None:
-        self.folder, self.wish = folder, wish
-        self.sieve, self.statistics = RowFilter(), Statistics()
-        self.done: Callable[[], None] = lambda: None
+    def __init__(self, folder: Path, key: EncodedKey) -> None:
+        self.folder, self.key = folder, key
+        self.row_filter, self.statistics = RowFilter(), Statistics()
+        self.before_account: Callable[[], None] = lambda: None  # a last check; what it raises leaves no account
         self._lengths, self._flags = array("q"), array("B")
         self._rows, self._turns = array("q"), array("i")
         self._groups: set[str] = set()
@@ -70,13 +68,13 @@ class Writer:
         self._names.write("]")
         self._names.close()
         if kind is None:
-            self.done()
+            self.before_account()
             self._finish()
 
     def add(self, block: Block) -> None:
         """Write what stays of a block."""
-        stays = [self.sieve.passes(_outcome(*outcome)) for outcome in block.outcomes]
-        kept = np.repeat(np.array(stays, dtype=np.bool_), [outcome[0] for outcome in block.outcomes])
+        keeps = [self.row_filter.keeps(row) for row in block.counts]
+        kept = np.repeat(np.array(keeps, dtype=np.bool_), [row.examples for row in block.counts])
         tokens = slice(None) if kept.all() else np.repeat(kept, block.lengths)
         block.ids[tokens].tofile(self._ids)
         mask = block.mask[tokens]
@@ -85,21 +83,23 @@ class Writer:
         self.statistics.supervised += int(np.count_nonzero(mask))
         self._lengths.frombytes(block.lengths[kept].tobytes())
         self._flags.frombytes(block.flags[kept].tobytes())
-        places = np.flatnonzero(kept).tolist()
-        self._rows.extend(block.rows[place] for place in places)
-        self._turns.extend(block.turns[place] for place in places)
-        for place in places:
-            self._name(block.groups[place])
+        indices = np.flatnonzero(kept).tolist()
+        self._rows.extend(block.rows[index] for index in indices)
+        self._turns.extend(block.turns[index] for index in indices)
+        for index in indices:
+            self._write_group(block.groups[index])
 
-    def _name(self, group: str) -> None:
+    def _write_group(self, group: str) -> None:
         self._names.write(("," if self._names.tell() > 1 else "") + json.dumps(group) + "\n")
         if len(self._groups) < 2:
             self._groups.add(group)
 
     def _finish(self) -> None:
-        source, tally = self.wish.source, self.sieve.tally
+        source, tally = self.key.source, self.row_filter.tally
         if source.rows_from != "generated":
-            check(tally, Path(source.path), source, f"data.sources.{source.slot or source.name}.max_bad_fraction")
+            check_bad_rows(
+                tally, Path(source.path), source, f"data.sources.{source.slot or source.name}.max_bad_fraction"
+            )
         if len(self._groups) < 2:  # each its own; or ids that all share one base, which number rows only
             (self.folder / "names.json").unlink()
         np.savez(
@@ -109,35 +109,29 @@ class Writer:
             rows=np.array(self._rows, dtype=np.int64),
             turns=np.array(self._turns, dtype=np.int32),
         )
-        numbers = self.statistics
-        write_json(
-            self.folder / ACCOUNT,
-            {
-                "source": source.name,
-                "identity": canonical(source),
-                "content": source.content,
-                "rows": tally.rows,
-                "examples": len(self._lengths),
-                "dropped": dict(sorted(tally.dropped.items())),
-                "dropped_rows": dict(sorted(tally.dropped_rows.items())),
-                "samples": tally.samples,
-                "masked": dict(sorted(numbers.masked.items())),
-                "tokens": numbers.tokens,
-                "supervised_tokens": numbers.supervised,
-                "truncated": numbers.truncated,
-                "longest": numbers.longest,
-                "histogram": {str(2 ** (place + 1)): count for place, count in enumerate(numbers.histogram)},
-                "reasons": list(REASONS),
-                "stand_in_for_tags": bool(source.cleaning and source.cleaning.fallback),
-                "tokenizer": self.wish.tokenizer,
-                "template": self.wish.template,
-                "max_length": self.wish.max_length,
-            },
-        )
+        write_json(self.folder / ACCOUNT, self._account())
 
-
-_NOTHING = Example("", ())
-
-
-def _outcome(count: int, dropped: tuple[Dropped, ...], keys: clean.Keys | None) -> RowResult:
-    return RowResult((_NOTHING,) * count, dropped, keys)
+    def _account(self) -> dict[str, Any]:
+        """What the source was, how it was encoded, and what became of its rows."""
+        key, source, tally, numbers = self.key, self.key.source, self.row_filter.tally, self.statistics
+        return {
+            "source": source.name,
+            "identity": canonical(source),
+            "content": source.content,
+            "rows": tally.rows,
+            "examples": len(self._lengths),
+            "dropped": dict(sorted(tally.dropped.items())),
+            "dropped_rows": dict(sorted(tally.dropped_rows.items())),
+            "samples": tally.samples,
+            "masked": dict(sorted(numbers.masked.items())),
+            "tokens": numbers.tokens,
+            "supervised_tokens": numbers.supervised,
+            "truncated": numbers.truncated,
+            "longest": numbers.longest,
+            "histogram": {str(2 ** (bin_ + 1)): count for bin_, count in enumerate(numbers.histogram)},
+            "reasons": list(REASONS),
+            "stand_in_for_tags": bool(source.cleaning and source.cleaning.fallback),
+            "tokenizer": key.tokenizer,
+            "template": key.template,
+            "max_length": key.max_length,
+        }

@@ -1,7 +1,7 @@
-"""What a local launch shows while it runs: a bar for everything, a line for each running job, a line for each ended."""
+"""What a local launch shows: a bar for the whole sweep, one for each running job, and a line for each that ended."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,18 @@ from rich.progress import Progress as RichProgress
 from rich.table import Column
 
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.jobs.job import PROGRESS, Job
+from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.terminal import say
 from sft_sweeps.tracking import metrics as tracking
 
-WIDE = 140  # columns that a line needs with its bar
-VERBS = {
-    "encode": "encoded",
-    "prepare": "prepared",
-    "train": "trained",
-    "generate": "answered by",
-    "score": "scored",
-    "judge": "judged",
-}
+WIDE = 140  # columns of a terminal that has room for the bars
 
 
 class Progress:
-    """Counts optimizer steps of all missing stages; other jobs count as one step."""
+    """Bars of a launch, on a terminal; elsewhere lines alone. The whole is counted in optimizer steps of all missing
+    stages; a job of another kind counts as one step.
+    """
 
     def __init__(self, jobs: Sequence[Job], out: Console) -> None:
         self.out = out
@@ -56,53 +51,56 @@ class Progress:
         self.rich.stop()
 
     def say(self, text: str) -> None:
-        """A line above the bars."""
+        """Print a line of text; on a terminal it stays above the bars."""
         say(self.rich.console, text, highlight=False, markup=False)
 
     def started(self, job: Job) -> None:
-        """A job has processes now."""
-        total = job.steps if job.kind == "train" else None
+        """The job's processes were started: show its bar."""
+        total = job.steps if job.stage else None
         name = f"{job.kind} {job.subject.label}"
         self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
 
     def update(self, job: Job, folder: Path) -> None:
-        """Read how far a training job is."""
-        if job.kind in ("encode", "generate") and not self.rich.disable:
-            self._counting(job, folder)
-        metrics = tracking.last(folder) if job.kind == "train" and not self.rich.disable else {}
-        if not metrics or job.id not in self.tasks:
+        """Move the bar of a running job to what its files in `folder` (of its subject) say."""
+        if self.rich.disable or job.id not in self.tasks:
             return
+        if not job.stage:
+            self._update_count(job, folder)
+        elif metrics := tracking.last(folder):
+            self._update_steps(job, metrics)
+
+    def _update_steps(self, job: Job, metrics: Mapping[str, Any]) -> None:
         note = f"loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s"
         self.rich.update(self.tasks[job.id], completed=metrics["step"], note=note)
         running = [task.completed for task in self.rich.tasks if task.id != self.whole]
         note = f"{self.ended} of {self.total} jobs"
         self.rich.update(self.whole, completed=self.steps_done + sum(running), note=note)
 
-    def _counting(self, job: Job, folder: Path) -> None:
+    def _update_count(self, job: Job, folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            seen = read_json(folder / job.kind / PROGRESS)
-            if seen and job.id in self.tasks:
-                self.rich.update(self.tasks[job.id], completed=seen["done"], total=seen["of"], note=seen["what"])
+            if count := read_json(claim_folder(job, folder) / PROGRESS):
+                self.rich.update(self.tasks[job.id], completed=count["done"], total=count["of"], note=count["what"])
 
     def finished(self, job: Job, folder: Path, seconds: float) -> None:
-        """A job is done."""
+        """The job is done: print what came out of it."""
         self._end(job)
-        metrics = tracking.last(folder) if job.kind == "train" else {}
+        metrics = tracking.last(folder) if job.stage else {}
         detail = f"{metrics['step']:,} steps, loss {metrics['loss']:.3f}, " if metrics else ""
-        what = ", ".join(e.source.name for e in job.encodings) or job.subject.label
-        self.say(f"[{self.ended:>2} of {self.total}] {VERBS[job.kind]} {what}  {detail}{seconds:.0f} s")
+        names = ", ".join(e.source.name for e in job.encodings) or job.subject.label
+        self.say(f"[{self.ended:>2} of {self.total}] {KINDS[job.kind].done} {names}  {detail}{seconds:.0f} s")
         if job.encodings:
-            from sft_sweeps.jobs import encoding
+            from sft_sweeps.jobs import encoding  # tokenizers and NumPy, which a launch without files does without
 
             for text in encoding.notes_of([(e.source.name, e.key) for e in job.encodings], job.store):
                 self.say(f"note {text}")
 
     def failed(self, job: Job, reason: str) -> None:
-        """A job failed."""
+        """The job failed, or cannot be started."""
         self._end(job)
         self.say(f"[{self.ended:>2} of {self.total}] FAILED {job.kind} {job.subject.label}: {reason}")
 
     def _end(self, job: Job) -> None:
+        """Remove the job's bar and count it as ended."""
         self.ended += 1
         self.steps_done += job.steps
         if (task := self.tasks.pop(job.id, None)) is not None:

@@ -49,18 +49,18 @@ def arrays(level: Iterable[tuple[Job, Key, Dependency | None]], largest: int) ->
     """The calls that submit a level, none with an index of `largest` (Slurm's MaxArraySize) or more."""
     grouped: dict[tuple[Key, str, bool], dict[int, list[Job]]] = {}
     for job, key, after in level:
-        place = (key, after.job, after.ok) if after else (key, "", True)
-        grouped.setdefault(place, {}).setdefault(after.index if after else -1, []).append(job)
-    found: list[Array[Key]] = []
+        group = (key, after.job, after.ok) if after else (key, "", True)
+        grouped.setdefault(group, {}).setdefault(after.index if after else -1, []).append(job)
+    calls: list[Array[Key]] = []
     for (key, parent, ok), children in grouped.items():
-        found += _dependent(key, parent, ok, children, largest) if parent else _numbered(key, children[-1], "", largest)
-    return found
+        calls += _dependent(key, parent, ok, children, largest) if parent else _numbered(key, children[-1], "", largest)
+    return calls
 
 
 def _dependent(
     key: Key, parent: str, ok: bool, children: Mapping[int, Sequence[Job]], largest: int
 ) -> Iterator[Array[Key]]:
-    """The children of one array, or of one plain job (index -1)."""
+    """The calls for the children of one array, by its elements' indices, or of one plain job (index -1)."""
     columns = max(map(len, children.values()))
     if ok and -1 not in children and columns < len(children):
         for column in zip_longest(*children.values()):
@@ -75,7 +75,7 @@ def _dependent(
 
 
 def _numbered(key: Key, jobs: Sequence[Job], dependency: str, largest: int) -> Iterator[Array[Key]]:
-    """Jobs under one dependency, numbered from 0, in pieces."""
+    """The calls for jobs under one dependency, numbered from 0; each call has at most `largest` of them."""
     for first in range(0, len(jobs), largest):
         piece = tuple(jobs[first : first + largest])
         yield Array(key, piece, tuple(range(len(piece))), dependency)
@@ -84,10 +84,10 @@ def _numbered(key: Key, jobs: Sequence[Job], dependency: str, largest: int) -> I
 def levels(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs by their distance from a job without a parent among them; parents come before children in `jobs`."""
     depth: dict[str, int] = {}
-    found: list[list[Job]] = []
+    by_depth: list[list[Job]] = []
     for job in jobs:
         depth[job.id] = depth.get(job.parent, -1) + 1
-        if depth[job.id] == len(found):
-            found.append([])
-        found[depth[job.id]].append(job)
-    return found
+        if depth[job.id] == len(by_depth):
+            by_depth.append([])
+        by_depth[depth[job.id]].append(job)
+    return by_depth

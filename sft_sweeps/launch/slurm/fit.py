@@ -1,6 +1,7 @@
-"""Why a partition can never run a job: its limits and its nodes against the job's resources.
+"""Whether a job fits on a partition: its limits and its nodes against what the job asks for.
 
-What one kind of node must have, it must have all at once: nodes that lack something are out of the next question.
+All that a job asks of a node, one kind of node must have at once: after each question only the nodes that have what it
+was about are looked at further.
 """
 
 import difflib
@@ -8,179 +9,174 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
-from sft_sweeps.slurm.queue import NodeKind, Partition
+from sft_sweeps.slurm.cluster import NodeKind, Partition
 
 EMPTY = "''"  # as typed in a shell
-Step = tuple[str, Callable[[NodeKind], bool]]  # what is wrong with a partition ("": nothing), and which nodes remain
+Suits = Callable[[NodeKind], bool]
+Answer = tuple[str, Suits]  # what is wrong with all nodes ("": nothing), and which of them have what is asked for
 
 
 @dataclass(frozen=True)
-class ResourceClass:
-    """A job that stands for all of its kind with equal resources."""
+class ResourceRequest:
+    """What jobs of one kind and model ask of the cluster (`job` is one of them), and the keys that decide it."""
 
     job: Job
-    wanted: Resources
+    resources: Resources
     cluster: ClusterConfig
 
     def key(self, name: str) -> str:
-        """Where a setting stands that decides for this kind of job."""
+        """The key that decides a setting for this kind of job: the kind's own where it is set, else the cluster's."""
         own = getattr(of_kind(self.job.kind, self.cluster), name, None) is not None
         return self._own(name) if own else f"cluster.{name}"
 
     def typed(self, name: str) -> str:
-        """The key by which to change a setting for this kind of job; the cluster's own is training's."""
-        return (
-            f"cluster.{name}" if self.key(name) == f"cluster.{name}" and self.job.kind == "train" else self._own(name)
-        )
+        """The key to type in order to change a setting for this kind of job; the cluster's own is training's."""
+        common = f"cluster.{name}"
+        return common if self.key(name) == common and self.job.kind == "train" else self._own(name)
 
     def _own(self, name: str) -> str:
         return f"cluster.kinds.{self.job.kind}.{name}"
 
 
-def misfits(request: ResourceClass, partition: Partition) -> Iterator[str]:
-    """Each reason with its key, value and what to type; none where the job can run there."""
-    if partition.minutes is not None and request.wanted.minutes > partition.minutes:
-        most = duration(partition.minutes)
+def problems(request: ResourceRequest, partition: Partition) -> Iterator[str]:
+    """Why the job can never run there, each with key, value and what to type; nothing where it can."""
+    minutes = request.resources.minutes
+    if partition.minutes is not None and minutes > partition.minutes:
+        limit = duration(partition.minutes)
         yield (
-            f"{request.key('time')}={duration(request.wanted.minutes)} is over the limit of partition "
-            f"{partition.name}, {most}; type {request.typed('time')}={most}"
+            f"{request.key('time')}={duration(minutes)} is over the limit of partition {partition.name}, {limit}; type "
+            f"{request.typed('time')}={limit}"
         )
-    nodes = list(partition.nodes)
-    if not nodes:
+    if not partition.nodes:
         yield f"partition {partition.name} has no nodes; type {request.typed('partition')}=NAME of another"
         return
-    steps = (_constraint, _gpu_type, _gpus, _cpus, _memory)
-    fits: list[Callable[[NodeKind], bool]] = []
-    for step in steps:
-        text, fit = step(request, partition, nodes)
+    nodes, all_suit = list(partition.nodes), True
+    for question in (_constraint, _gpu_type, _gpus, _cpus, _memory):
+        text, suits = question(request, partition, nodes)
         if text:
             yield text
+            all_suit = False
         else:
-            nodes = [node for node in nodes if fit(node)]
-            fits.append(fit)
-    have = sum(node.count + node.down for node in nodes)
-    if len(fits) == len(steps) and have < request.wanted.nodes:
-        yield _nodes(request, partition, have)
+            nodes = [node for node in nodes if suits(node)]
+    count = sum(node.count + node.down for node in nodes)
+    if all_suit and count < request.resources.nodes:
+        yield _too_few_nodes(request, partition, count)
 
 
-def _constraint(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
+def _constraint(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
     """Expressions with counts, brackets or negation are left to Slurm."""
-    text = request.wanted.constraint
+    text = request.resources.constraint
 
-    def fit(node: NodeKind) -> bool:
+    def suits(node: NodeKind) -> bool:
         if not text or re.search(r"[\[\]()*!]", text):
             return True
         return any(set(re.split("[&,]", each)) <= set(node.features) for each in text.split("|"))
 
-    if any(map(fit, nodes)):
-        return "", fit
-    key, there = request.key("constraint"), sorted({feature for node in nodes for feature in node.features})
-    close = difflib.get_close_matches(text, there, n=1)
+    if any(map(suits, nodes)):
+        return "", suits
+    features = sorted({feature for node in nodes for feature in node.features})
+    close = difflib.get_close_matches(text, features, n=1)
     return (
-        f"{key}={text}: no node of partition {partition.name} has it; features there: {', '.join(there) or 'none'}. "
-        f"Type {request.typed('constraint')}={close[0] if close else EMPTY}"
-    ), fit
+        f"{request.key('constraint')}={text}: no node of partition {partition.name} has it; features there: "
+        f"{', '.join(features) or 'none'}. Type {request.typed('constraint')}={close[0] if close else EMPTY}"
+    ), suits
 
 
-def _gpu_type(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
-    wanted = request.wanted.gpu_type
+def _gpu_type(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
+    asked = request.resources.gpu_type
 
-    def fit(node: NodeKind) -> bool:  # one without GPUs is the next step's to refuse
-        return not wanted or not node.gpus or node.gpu_type == wanted
+    def suits(node: NodeKind) -> bool:  # one without GPUs is the next question's to refuse
+        return not asked or not node.gpus or node.gpu_type == asked
 
-    there = sorted({node.gpu_type for node in nodes if node.gpus})
-    if not wanted or not there or wanted in there:
-        return "", fit
+    types = sorted({node.gpu_type for node in nodes if node.gpus})
+    if not asked or not types or asked in types:
+        return "", suits
     return (
-        f"cluster.gpu_type={wanted}: the GPUs of partition {partition.name} are of type "
-        f"{', '.join(filter(None, there)) or 'none that sinfo names'}; type cluster.gpu_type={there[0] or EMPTY}"
-    ), fit
+        f"cluster.gpu_type={asked}: the GPUs of partition {partition.name} are of type "
+        f"{', '.join(filter(None, types)) or 'none that sinfo names'}; type cluster.gpu_type={types[0] or EMPTY}"
+    ), suits
 
 
-def _gpus(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
-    wanted, most = request.wanted.gpus_per_node, max(node.gpus for node in nodes)
+def _gpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
+    asked, most = request.resources.gpus_per_node, max(node.gpus for node in nodes)
 
-    def fit(node: NodeKind) -> bool:
-        return node.gpus >= wanted
+    def suits(node: NodeKind) -> bool:
+        return node.gpus >= asked
 
-    if wanted <= most:
-        return "", fit
+    if asked <= most:
+        return "", suits
     model = model_of(request.job)
     if not most:
-        typed = f"type {request.typed('partition')}=NAME of a partition with GPUs, or model=mini, which needs none"
-        return f"model={model.name} needs GPUs, and no node of partition {partition.name} has one; {typed}", fit
+        way = f"type {request.typed('partition')}=NAME of a partition with GPUs, or model=mini, which needs none"
+        return f"model={model.name} needs GPUs, and no node of partition {partition.name} has one; {way}", suits
     fewer = max(n for n in range(1, most + 1) if model.gpus % n == 0)
     return (
-        f"cluster.gpus_per_node={request.cluster.gpus_per_node}: model={model.name} asks for {wanted} GPUs on a node, "
+        f"cluster.gpus_per_node={request.cluster.gpus_per_node}: model={model.name} asks for {asked} GPUs on a node, "
         f"the most that partition {partition.name} has on one is {most}; type cluster.gpus_per_node={fewer}"
-    ), fit
+    ), suits
 
 
-def _cpus(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
-    wanted, most = _cpus_of(request.wanted), max(node.cpus for node in nodes)
+def _cpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
+    asked = request.resources.tasks_per_node * request.resources.cpus_per_task
+    most = max(node.cpus for node in nodes)
 
-    def fit(node: NodeKind) -> bool:
-        return node.cpus >= wanted
+    def suits(node: NodeKind) -> bool:
+        return node.cpus >= asked
 
-    if wanted <= most:
-        return "", fit
-    key, value, best = _cpu_key(request, most)
+    if asked <= most:
+        return "", suits
+    key, value, fitting = _cpu_key(request, most)
     return (
-        f"{key}={value}: a job to {request.job.kind} asks for {wanted} CPUs on a node, the most that partition "
-        f"{partition.name} has on one is {most}; type {key}={max(1, best)}"
-    ), fit
+        f"{key}={value}: a job to {request.job.kind} asks for {asked} CPUs on a node, the most that partition "
+        f"{partition.name} has on one is {most}; type {key}={max(1, fitting)}"
+    ), suits
 
 
-def _cpus_of(wanted: Resources) -> int:
-    return wanted.tasks_per_node * wanted.cpus_per_task
-
-
-def _cpu_key(request: ResourceClass, most: int) -> tuple[str, int, int]:
-    """The setting that decides on a job's CPUs, its value, and the one that makes do with `most` on a node."""
-    wanted, cluster, kind = request.wanted, request.cluster, request.job.kind
-    if of_kind(kind, cluster).cpus is not None or not (wanted.gpus_per_node or kind in ("train", "generate")):
-        return f"cluster.kinds.{kind}.cpus", wanted.cpus_per_task, most // wanted.tasks_per_node
-    if wanted.gpus_per_node:
-        return "cluster.cpus_per_gpu", cluster.cpus_per_gpu, most // wanted.gpus_per_node
-    if wanted.tasks_per_node > 1:
-        return "cluster.processes", cluster.processes, most // cluster.threads * wanted.nodes
+def _cpu_key(request: ResourceRequest, most: int) -> tuple[str, int, int]:
+    """The key that decides on a job's CPUs, its value, and the value that makes do with `most` CPUs on a node."""
+    resources, cluster, kind = request.resources, request.cluster, request.job.kind
+    if of_kind(kind, cluster).cpus is not None or not (resources.gpus_per_node or KINDS[kind].gpus):
+        return f"cluster.kinds.{kind}.cpus", resources.cpus_per_task, most // resources.tasks_per_node
+    if resources.gpus_per_node:
+        return "cluster.cpus_per_gpu", cluster.cpus_per_gpu, most // resources.gpus_per_node
+    if resources.tasks_per_node > 1:
+        return "cluster.processes", cluster.processes, most // cluster.threads * resources.nodes
     return "cluster.threads", cluster.threads, most
 
 
-def _memory(request: ResourceClass, partition: Partition, nodes: Sequence[NodeKind]) -> Step:
-    wanted, most = megabytes(request.wanted.memory), max(node.memory_mb for node in nodes)
+def _memory(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
+    asked, most = megabytes(request.resources.memory), max(node.memory_mb for node in nodes)
 
-    def fit(node: NodeKind) -> bool:
-        return node.memory_mb >= wanted
+    def suits(node: NodeKind) -> bool:
+        return node.memory_mb >= asked
 
-    if wanted <= most:
-        return "", fit
+    if asked <= most:
+        return "", suits
     key = request.key("memory")
-    value = request.cluster.memory if key == "cluster.memory" else request.wanted.memory
+    value = request.cluster.memory if key == "cluster.memory" else request.resources.memory
     return (
-        f"{key}={value}: a job to {request.job.kind} asks for {wanted:,} MB on a node, the most that partition "
+        f"{key}={value}: a job to {request.job.kind} asks for {asked:,} MB on a node, the most that partition "
         f"{partition.name} has on one is {most:,} MB; type {request.typed('memory')}={most}M"
-    ), fit
+    ), suits
 
 
-def _nodes(request: ResourceClass, partition: Partition, have: int) -> str:
-    """Slurm would let it wait for ever."""
-    wanted, model = request.wanted, model_of(request.job)
-    if not wanted.gpus_per_node:
-        return (
-            f"cluster.nodes={wanted.nodes}: partition {partition.name} has {have} such nodes; type cluster.nodes={have}"
-        )
+def _too_few_nodes(request: ResourceRequest, partition: Partition, count: int) -> str:
+    """Said here, because Slurm would accept the job and never start it."""
+    nodes, gpus = request.resources.nodes, request.resources.gpus_per_node
+    if not gpus:
+        return f"cluster.nodes={nodes}: partition {partition.name} has {count} such nodes; type cluster.nodes={count}"
     return (
-        f"model={model.name} needs {wanted.nodes} nodes with {wanted.gpus_per_node} GPUs each, partition "
-        f"{partition.name} has {have} such nodes; type a smaller model=NAME, or {request.typed('partition')}=NAME"
+        f"model={model_of(request.job).name} needs {nodes} nodes with {gpus} GPUs each, partition {partition.name} has "
+        f"{count} such nodes; type a smaller model=NAME, or {request.typed('partition')}=NAME"
     )
 
 
 def duration(minutes: int) -> str:
-    """As one would type a time limit: 4:00:00, 2-00:00:00."""
+    """A time limit as one types it: 4:00:00, 2-00:00:00."""
     days, rest = divmod(minutes, 24 * 60)
     clock = f"{rest // 60:02}:{rest % 60:02}:00"
     return f"{days}-{clock}" if days else clock.removeprefix("0")

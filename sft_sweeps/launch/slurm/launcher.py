@@ -1,203 +1,50 @@
-"""The Slurm launcher: submits the missing jobs of a sweep as arrays with dependencies, and returns.
+"""The launcher of a Slurm cluster: hands the jobs over as arrays with dependencies, and returns."""
 
-Level by level: what a level's jobs wait for is known when the level above is submitted. For each array its folders are
-claimed, `sbatch` is called, the job's number is written into the claims; a launch that dies at any point between leaves
-nothing that the next one could not find. A folder that somebody else has claimed is left to him: the children of a
-stage that another sweep is training wait for that job. Nothing of a launch waits while it holds a claim that has no
-number yet, so two launches never wait for each other.
-"""
+from collections import Counter
 
-import contextlib
-import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from rich.console import Console
+from rich.markup import escape
 
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.json_files import append_line
-from sft_sweeps.jobs.job import Job, claim_folder, urgency
-from sft_sweeps.jobs.submissions import SUBMISSIONS
-from sft_sweeps.launch.slurm import snapshot
-from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
-from sft_sweeps.launch.slurm.resources import Resources, resources
-from sft_sweeps.launch.slurm.sbatch import SbatchOptions
-from sft_sweeps.slurm import queue
-from sft_sweeps.store import claims
-from sft_sweeps.store.claims import Claim
-from sft_sweeps.store.store import Store, check_identity
+from sft_sweeps.launch.disk import DiskPolicy
+from sft_sweeps.launch.missing import MissingWork
+from sft_sweeps.launch.slurm import preflight
+from sft_sweeps.launch.slurm.warning import warning_seconds
 from sft_sweeps.store.sweeps import Sweep
-
-PATIENCE_SECONDS = 60.0  # for another launch that is between its claim and its job's number
-
-
-@dataclass(frozen=True)
-class Key:
-    """What the jobs of an array have in common: resources, and seconds of warning before the time limit."""
-
-    resources: Resources
-    warning: int
-
-
-@dataclass
-class Submission:
-    """What came of a launch: jobs by Slurm's number, calls of `sbatch`, what others do, what cannot be submitted."""
-
-    numbers: dict[str, str] = field(default_factory=dict)
-    calls: int = 0
-    held: dict[str, Claim] = field(default_factory=dict)
-    blocked: dict[str, str] = field(default_factory=dict)
+from sft_sweeps.terminal import say
 
 
 class SlurmLauncher:
-    """Submits jobs, parents before children."""
+    """Submits jobs (the methods are those of `launchers.JobLauncher`)."""
 
-    def __init__(
-        self, jobs: Sequence[Job], store: Store, sweep: Sweep, cluster: ClusterConfig, warnings: Mapping[str, int]
-    ) -> None:
-        self.jobs, self.store, self.sweep, self.cluster = list(jobs), store, sweep, cluster
-        self.warnings, self.urgency = warnings, urgency(list(jobs))
-        self.largest = queue.limits().max_array_size
-        self.queue = queue.Queue()
-        self.after: dict[str, Dependency | None] = {}  # what a child of each job waits for
-        self.found = Submission()
+    def disk_policy(self, config: Config) -> DiskPolicy:
+        return DiskPolicy(config.cluster.max_running, "cluster.max_running", config.store.retention)
 
-    def run(self) -> Submission:
-        """Submit everything; RunError when `sbatch` fails half-way, with what to do."""
-        self.batch = SbatchOptions(self.sweep.folder, snapshot.take(self.sweep.folder), self.cluster)
-        for level in levels(self.jobs):
-            ready = sorted(self._ready(level), key=lambda job: -self.urgency[job.id])
-            held = [job for array in self._arrays(ready) for job in self._submit(array)]
-            self._follow(held)
-        return self.found
+    def problems(self, work: MissingWork) -> list[str]:
+        return preflight.check(work.jobs, work.config.cluster, _warnings(work)) if work.jobs else []
 
-    def _ready(self, level: Sequence[Job]) -> Iterator[Job]:
-        """Jobs whose parent is done, submitted, or on its way elsewhere."""
-        for job in level:
-            if job.parent in self.found.blocked:
-                self.found.blocked[job.id] = f"its parent {job.parent} cannot be submitted"
-            else:
-                yield job
+    def launch(self, work: MissingWork, sweep: Sweep, out: Console) -> int:
+        from sft_sweeps.launch.slurm.submit import Submitter  # submitit: 0.2 s that only submitting pays
 
-    def _arrays(self, jobs: Sequence[Job]) -> list[Array[Key]]:
-        level = [(job, self._key(job), self.after.get(job.parent)) for job in jobs]
-        return arrays(level, self.largest)
+        done = Submitter(work.jobs, work.store, sweep, work.config.cluster, _warnings(work)).run()
+        if done.numbers:
+            kinds = Counter(job.kind for job in work.jobs if job.id in done.numbers)
+            parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items())
+            say(out, f"submitted {_count(len(done.numbers))} in {done.calls} sbatch calls ({parts})")
+        for name, count in Counter(claim.sweep for claim in done.held.values()).items():
+            where = "" if name == sweep.name else f" in sweep {name}; jobs that need them wait for them"
+            say(out, f"{_count(count)} {'is' if count == 1 else 'are'} already queued or running{where}")
+        for job, reason in done.blocked.items():
+            say(out, f"[yellow]not submitted[/] {job}: {escape(reason)}")
+        say(out, f"follow it with: sft-sweeps status {sweep.name} --watch")
+        return RunError.exit_status if done.blocked else 0
 
-    def _key(self, job: Job) -> Key:
-        return Key(resources(job, self.cluster), self.warnings.get(job.id, self.cluster.signal_seconds))
 
-    def _submit(self, array: Array[Key]) -> list[Job]:
-        """One `sbatch` call for those of its jobs that nobody else has claimed; the others are returned."""
-        call = f"{self.sweep.name}.{uuid.uuid4().hex[:6]}"
-        indices = array.indices if len(array.jobs) > 1 else (-1,)
-        mine: dict[int, tuple[Job, Claim | None]] = {}
-        held = []
-        for index, job in zip(indices, array.jobs, strict=True):
-            claim = self._claim(job, call, index)
-            if claim:
-                mine[index] = (job, claim)
-            else:
-                held.append(job)
-        if mine:
-            self._call(call, array, mine)
-        return held
+def _warnings(work: MissingWork) -> dict[str, int]:
+    """Seconds of warning before its time limit that each training job needs to save, by its id."""
+    return warning_seconds(work.jobs, work.survey, work.config.cluster.signal_seconds)
 
-    def _claim(self, job: Job, call: str, index: int) -> Claim | None:
-        folder = self.store.folder(job.subject)
-        place = claim_folder(job, folder)
-        place.mkdir(parents=True, exist_ok=True)
-        if job.makes_model:
-            check_identity(folder, job.subject.payload, write=False)  # the job writes it when it starts
-        claim = claims.take(place, self.sweep.name, call, index, self.queue)
-        if claim:
-            (place / "failure.json").unlink(missing_ok=True)
-        return claim
 
-    def _call(self, call: str, array: Array[Key], mine: Mapping[int, tuple[Job, Claim | None]]) -> None:
-        """Submit jobs by index, with the claims that they have."""
-        jobs = {index: job for index, (job, _) in mine.items()}
-        try:
-            key = array.key
-            number = self.batch.submit(call, jobs, key.resources, key.warning, array.dependency)
-        except BaseException as error:
-            self._withdraw(call)
-            for job, claim in mine.values():
-                if claim:
-                    claims.release(self._place(job), claim)
-            if isinstance(error, FailedJobError | FailedSubmissionError | OSError):
-                raise RunError(self._refused(error, array)) from error
-            raise
-        for index, (job, claim) in mine.items():
-            self.found.numbers[job.id] = number if index < 0 else f"{number}_{index}"
-            self.after[job.id] = Dependency.of(self.found.numbers[job.id])
-            if claim:
-                claims.confirm(self._place(job), claim, self.found.numbers[job.id])
-        self.found.calls += 1
-        self._note(call, array, list(jobs.values()))
-
-    def _place(self, job: Job) -> Path:
-        return claim_folder(job, self.store.folder(job.subject))
-
-    def _withdraw(self, call: str) -> None:
-        """An sbatch that failed may have reached the controller all the same: its jobs must not run unclaimed."""
-        with contextlib.suppress(RunError):
-            if orphans := queue.Queue().named(call, claims.user()):
-                queue.cancel({job.partition("_")[0] for job in orphans})
-
-    def _refused(self, error: BaseException, array: Array[Key]) -> str:
-        done, wanted = len(self.found.numbers), len(self.jobs)
-        words = str(error).strip().splitlines()
-        reason = next((line for line in reversed(words) if "sbatch" in line or "error" in line.lower()), words[-1])
-        return (
-            f"sbatch refused {len(array.jobs)} jobs ({array.key.resources}): {reason.strip()}. "
-            f"{done} of {wanted} jobs are submitted and go on; mend cluster.*, then launch again: it submits the rest"
-        )
-
-    def _follow(self, held: Sequence[Job]) -> None:
-        """What the children of jobs wait for that others do.
-
-        Another sweep may ask a model other questions, so its answering and scoring are waited for and then ours are
-        done; a stage is the same whoever trains it.
-        """
-        later = []
-        for job in held:
-            claim = self._holder(self._place(job))
-            if claim is None:  # ended meanwhile
-                self.after[job.id] = None
-                if job.makes_model and self.store.record(job.subject) is None:
-                    self.found.blocked[job.id] = "another launch had it and gave it up; launch again"
-            elif not claim.call or not claim.job:
-                self.found.blocked[job.id] = f"{claim.who} works on it (sweep {claim.sweep}); launch again afterwards"
-            elif job.makes_model or claim.sweep == self.sweep.name:
-                self.found.held[job.id] = claim
-                self.after[job.id] = Dependency.of(claim.job)
-            else:
-                later.append((job, self._key(job), Dependency.of(claim.job, ok=False)))
-        for array in arrays(later, self.largest):
-            indices = array.indices if len(array.jobs) > 1 else (-1,)
-            call = f"{self.sweep.name}.{uuid.uuid4().hex[:6]}"
-            self._call(call, array, {index: (job, None) for index, job in zip(indices, array.jobs, strict=True)})
-
-    def _holder(self, place: Path) -> Claim | None:
-        """Who has the folder; another launch that is submitting is waited for."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            claim = claims.holder(place, queue.Queue())
-            if not claim or not claim.call or claim.job or time.monotonic() > deadline:
-                return claim
-            time.sleep(0.2)
-
-    def _note(self, call: str, array: Array[Key], jobs: Sequence[Job]) -> None:
-        """What was submitted, for `status`, `cancel` and people."""
-        line = {
-            "call": call,
-            "owner": claims.user(),
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            "jobs": {job.id: self.found.numbers[job.id] for job in jobs},
-            "dependency": array.dependency,
-            "gpus": array.key.resources.nodes * array.key.resources.gpus_per_node,
-        }
-        append_line(self.sweep.folder / SUBMISSIONS, line)
+def _count(jobs: int) -> str:
+    return f"{jobs:,} job{'' if jobs == 1 else 's'}"

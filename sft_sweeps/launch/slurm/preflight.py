@@ -1,109 +1,117 @@
 """What this cluster cannot do for a sweep, before anything is submitted.
 
-Slurm refuses some impossible requests and lets others wait for ever (more nodes than a partition has), so all are
-looked for here: each job's resources against the partitions as `sinfo` shows them. Nodes that are down count, for they
-come back. Accounts and QOS are Slurm's to check: `sbatch` refuses wrong ones at once.
+Slurm refuses some impossible requests and never starts others (more nodes than a partition has), so all are looked for
+here: what each job asks for against the partitions as `sinfo` shows them. Nodes that are down count, for they come
+back. Accounts and QOS are left to Slurm: `sbatch` refuses wrong ones at once.
 """
 
 import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.jobs.job import Job, Kind
-from sft_sweeps.launch.slurm.fit import ResourceClass, duration, misfits
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm import fit
+from sft_sweeps.launch.slurm.fit import ResourceRequest, duration
 from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.engines import ROOM
 from sft_sweeps.slurm import queue
-from sft_sweeps.slurm.queue import Partition
+from sft_sweeps.slurm.cluster import Partition
+from sft_sweeps.slurm.cluster import partitions as cluster_partitions
 
 ELSEWHERE = "Launch on a login node of the cluster, or type cluster=local to run on this machine"
-SHOWN = 160  # characters of Slurm's own words
+SHOWN = 160  # characters of Slurm's own message
 START_SECONDS = 20.0  # of a process, before it reads its weights
 READING = 1e9  # bytes/s of weights from a shared file system
 
 
-def check(jobs: Sequence[Job], cluster: ClusterConfig, lead_seconds: Mapping[str, float]) -> list[str]:
-    """Everything that stands in the way; asks Slurm itself."""
+def check(jobs: Sequence[Job], cluster: ClusterConfig, warnings: Mapping[str, float]) -> list[str]:
+    """Everything that stands in the jobs' way; asks Slurm for its partitions."""
     if not queue.available():
         return [f"cluster.name={cluster.name}: sbatch is not on PATH here, so nothing can be submitted. {ELSEWHERE}"]
     try:
-        partitions = queue.partitions()
+        partitions = cluster_partitions()
     except RunError as error:
-        words = str(error).splitlines()[0][:SHOWN]
-        return [f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. ({words})"]
-    return list(problems(jobs, cluster, partitions, lead_seconds))
+        message = str(error).splitlines()[0][:SHOWN]
+        return [f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. ({message})"]
+    return list(problems(jobs, cluster, partitions, warnings))
 
 
 def problems(
-    jobs: Iterable[Job], cluster: ClusterConfig, partitions: Sequence[Partition], lead_seconds: Mapping[str, float]
+    jobs: Iterable[Job], cluster: ClusterConfig, partitions: Sequence[Partition], warnings: Mapping[str, float]
 ) -> Iterator[str]:
-    """Everything wrong, equal things once. `lead_seconds` is the warning that each job needs to save, by job id."""
-    alike: dict[tuple[Kind, str, Resources], list[Job]] = {}
+    """Everything wrong, equal texts once. `warnings` are the seconds of warning that jobs need to save, by job id."""
+    alike: dict[tuple[str, str, Resources], list[Job]] = {}
     for job in jobs:
         alike.setdefault((job.kind, model_of(job).id, resources(job, cluster)), []).append(job)
-    found: dict[str, None] = {}
-    for (_, _, wanted), group in alike.items():
-        request = ResourceClass(group[0], wanted, cluster)
-        needed = max(needed_seconds(job, lead_seconds) for job in group)
-        found |= dict.fromkeys([*_placed(request, partitions), *_saved(request, needed), *_held(request)])
-    yield from found
+    texts: dict[str, None] = {}
+    for (_, _, needed), group in alike.items():
+        request = ResourceRequest(group[0], needed, cluster)
+        seconds = max(needed_seconds(job, warnings) for job in group)
+        texts |= dict.fromkeys(
+            [*_partition(request, partitions), *_time_limit(request, seconds), *_replicas_fit(request)]
+        )
+    yield from texts
 
 
-def needed_seconds(job: Job, lead_seconds: Mapping[str, float]) -> float:
+def needed_seconds(job: Job, warnings: Mapping[str, float]) -> float:
     """The shortest time limit within which a training job starts, works and saves; 0 for other jobs."""
-    if job.id not in lead_seconds:
+    if job.id not in warnings:
         return 0.0
-    weights = cost.parameters(model_of(job).shape) * cost.BYTES["fp32"] / READING
-    return START_SECONDS + weights + 2 * lead_seconds[job.id]
+    reading = cost.parameters(model_of(job).shape) * cost.BYTES["fp32"] / READING
+    return START_SECONDS + reading + 2 * warnings[job.id]
 
 
-def _placed(request: ResourceClass, partitions: Sequence[Partition]) -> Iterator[str]:
+def _partition(request: ResourceRequest, partitions: Sequence[Partition]) -> Iterator[str]:
     """Slurm takes a list of partitions and uses any that can run the job: one is enough."""
-    key, named = request.key("partition"), [name for name in request.wanted.partition.split(",") if name]
+    key, named = request.key("partition"), [name for name in request.resources.partition.split(",") if name]
     known = {partition.name: partition for partition in partitions}
     chosen = [known[name] for name in named if name in known] or [p for p in partitions if p.default and not named]
     up = [partition for partition in chosen if partition.up]
     if unknown := [name for name in named if name not in known]:
-        there = f"there are: {_names(partitions)}"
         for name in unknown:
             close = difflib.get_close_matches(name, known, n=1) or _fitting(request, partitions) or ["NAME"]
-            yield f"{key}={name} is no partition of this cluster; {there}. Type {key}={close[0]}"
+            yield (
+                f"{key}={name} is no partition of this cluster; there are: {_names(partitions)}. Type {key}={close[0]}"
+            )
     elif not chosen:
         yield f"{key} is not set and this cluster has no default; type {key}=NAME, one of: {_names(partitions)}"
     elif not up:
-        typed = [*_fitting(request, partitions), "NAME"][0]
-        yield f"{key}={','.join(p.name for p in chosen)} is not up, no job starts there now; type {key}={typed}"
+        other = [*_fitting(request, partitions), "NAME"][0]
+        yield f"{key}={','.join(p.name for p in chosen)} is not up, no job starts there now; type {key}={other}"
     else:
-        reasons = [list(misfits(request, partition)) for partition in up]
-        other = "".join(f", or {request.typed('partition')}={name}" for name in _fitting(request, partitions)[:1])
-        yield from (f"{text}{other}" for text in reasons[0]) if all(reasons) else ()
+        reasons = [list(fit.problems(request, partition)) for partition in up]
+        others = "".join(f", or {request.typed('partition')}={name}" for name in _fitting(request, partitions)[:1])
+        yield from (f"{text}{others}" for text in reasons[0]) if all(reasons) else ()
 
 
 def _names(partitions: Sequence[Partition]) -> str:
     return ", ".join(p.name + (" (default)" if p.default else "") for p in partitions if p.up) or "none"
 
 
-def _fitting(request: ResourceClass, partitions: Sequence[Partition]) -> list[str]:
-    """The partitions in which nothing stands in the job's way."""
-    return [p.name for p in partitions if p.up and not list(misfits(request, p))]
+def _fitting(request: ResourceRequest, partitions: Sequence[Partition]) -> list[str]:
+    """The names of the partitions that can run the job."""
+    return [p.name for p in partitions if p.up and not list(fit.problems(request, p))]
 
 
-def _saved(request: ResourceClass, needed: float) -> Iterator[str]:
-    if request.wanted.minutes * 60 < needed:
-        key, least = request.key("time"), duration(-(-int(needed) // 60) + 1)
+def _time_limit(request: ResourceRequest, needed: float) -> Iterator[str]:
+    """Why a job would be ended, start after start, before it made progress; `needed` are seconds."""
+    minutes = request.resources.minutes
+    if minutes * 60 < needed:
+        least = duration(-(-int(needed) // 60) + 1)
         yield (
-            f"{key}={duration(request.wanted.minutes)} is too short for {model_of(request.job).name}: starting, and "
-            f"saving before the limit, take {needed:,.0f} s, so no start would get ahead; type "
+            f"{request.key('time')}={duration(minutes)} is too short for {model_of(request.job).name}: starting, and "
+            f"saving before the limit, take {needed:,.0f} s, so a job would never make progress; type "
             f"{request.typed('time')}={least} or more"
         )
 
 
-def _held(request: ResourceClass) -> Iterator[str]:
+def _replicas_fit(request: ResourceRequest) -> Iterator[str]:
+    """Why a node's GPUs cannot hold the model that answers, or so many replicas of it."""
     job, cluster = request.job, request.cluster
-    if job.kind != "generate" or not request.wanted.gpus_per_node:
+    if job.kind != "generate" or not request.resources.gpus_per_node:
         return
     size, node = replica_gpus(job, cluster), cluster.gpus_per_node
     try:

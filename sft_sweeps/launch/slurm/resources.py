@@ -14,12 +14,12 @@ together.
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held
-from sft_sweeps.slurm.queue import minutes
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.slurm.cluster import minutes
+from sft_sweeps.spec import Model
 
 CPUS = 4  # of a job that neither trains nor generates
 MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
@@ -27,7 +27,7 @@ MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one job. `memory` is of a node, in sbatch's words; an empty text asks for nothing."""
+    """What one job asks for. `memory` is of a node, as sbatch writes it; an empty text leaves the choice to Slurm."""
 
     nodes: int
     tasks_per_node: int
@@ -67,7 +67,7 @@ class NodeLayout:
 
 
 def resources(job: Job, cluster: ClusterConfig) -> Resources:
-    """The resources of a job. They need not exist: `preflight_slurm` looks."""
+    """The resources of a job. They need not exist: slurm/preflight.py looks whether they do."""
     kind = of_kind(job.kind, cluster)
     layout = _layout(job, cluster)
     return Resources(
@@ -91,20 +91,21 @@ def of_kind(kind: str, cluster: ClusterConfig) -> KindConfig:
 
 
 def limit(kind: str, cluster: ClusterConfig) -> int:
-    """Minutes that one start of a job of this kind may take."""
+    """The time limit, in minutes, of one start of a job of this kind."""
     return minutes(_either(of_kind(kind, cluster).time, cluster.time))
 
 
 def model_of(job: Job) -> Model:
     """The base model at the root of the job's subject."""
-    return job.subject.model if isinstance(job.subject, Stage) else job.subject
+    return job.subject.model
 
 
 def held(job: Job) -> Held:
     """The job's model as the engine holds it to answer; the largest where several do."""
     model = model_of(job)
-    every = [Held(model.name, model.shape, g.engine.dtype, g.engine.backend) for g in job.generations]
-    return max(every, key=lambda one: (one.gigabytes, one.backend), default=Held(model.name, model.shape, "bf16", "hf"))
+    models = [Held(model.name, model.shape, g.engine.dtype, g.engine.backend) for g in job.generations]
+    default = Held(model.name, model.shape, "bf16", "hf")
+    return max(models, key=lambda one: (one.gigabytes, one.backend), default=default)
 
 
 def replica_gpus(job: Job, cluster: ClusterConfig) -> int:
@@ -124,11 +125,12 @@ def replicas(job: Job, cluster: ClusterConfig) -> int:
 
 
 def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
+    """The table above."""
     gpus = model_of(job).gpus
-    if job.kind == "train" and gpus:
+    if job.stage and gpus:
         nodes = -(-gpus // cluster.gpus_per_node)
         return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
-    if job.kind == "train":
+    if job.stage:
         return NodeLayout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
     if job.kind == "generate" and gpus:
         used = replica_gpus(job, cluster) * replicas(job, cluster)
@@ -137,10 +139,13 @@ def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
 
 
 def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:
-    """The kind's own, for each replica; with GPUs `cluster.memory`, or their share of it (unknown of a whole node)."""
+    """A node's memory: the kind's own, times the replicas; else of `cluster.memory` the share that its GPUs have.
+
+    A share of "0", all memory of a node of unknown size, is unknown: empty.
+    """
     if kind.memory is not None or not gpus:
-        of_one = megabytes(kind.memory or "")
-        return f"{of_one * copies}M" if copies > 1 and of_one else kind.memory or ""
+        each = megabytes(kind.memory or "")
+        return f"{each * copies}M" if copies > 1 and each else kind.memory or ""
     whole = cluster.memory or ""
     if gpus == cluster.gpus_per_node:
         return whole
@@ -149,7 +154,7 @@ def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) ->
 
 
 def megabytes(memory: str) -> int:
-    """Of sbatch's 480G, 64000M; 0 (a whole node, or not given) is 0."""
+    """The number of megabytes in sbatch's 480G or 64000M; 0 for "0" (all of a node) and for an empty text."""
     return int(int(memory[:-1]) * MEGABYTES[memory[-1]]) if memory and memory != "0" else 0
 
 
@@ -157,34 +162,34 @@ def _either(own: str | None, common: str | None) -> str:
     return (common or "") if own is None else own
 
 
-def sbatch_parameters(wanted: Resources, cluster: ClusterConfig) -> dict[str, Any]:
+def sbatch_parameters(needed: Resources, cluster: ClusterConfig) -> dict[str, Any]:
     """Keyword arguments of submitit's `SlurmExecutor.update_parameters`."""
-    given: dict[str, Any] = {key: getattr(wanted, key) for key in ("partition", "account", "qos", "constraint")}
-    given["mem"] = wanted.memory
-    if wanted.gpus_per_node:
-        kind = f"{wanted.gpu_type}:" if wanted.gpu_type else ""
-        given["gpus_per_node"] = f"{kind}{wanted.gpus_per_node}"
+    optional: dict[str, Any] = {key: getattr(needed, key) for key in ("partition", "account", "qos", "constraint")}
+    optional["mem"] = needed.memory
+    if needed.gpus_per_node:
+        gpu_type = f"{needed.gpu_type}:" if needed.gpu_type else ""
+        optional["gpus_per_node"] = f"{gpu_type}{needed.gpus_per_node}"
     flags = {key: True if value.lower() == "true" else value for key, value in cluster.sbatch.items()}
     return {
-        **{key: value for key, value in given.items() if value},
-        "nodes": wanted.nodes,
-        "ntasks_per_node": wanted.tasks_per_node,
-        "cpus_per_task": wanted.cpus_per_task,
-        "time": wanted.minutes,
+        **{key: value for key, value in optional.items() if value},
+        "nodes": needed.nodes,
+        "ntasks_per_node": needed.tasks_per_node,
+        "cpus_per_task": needed.cpus_per_task,
+        "time": needed.minutes,
         "signal_delay_s": cluster.signal_seconds,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's own is refused where keys are enforced
         "setup": _setup(cluster),
         # Since 22.05 srun no longer takes the CPUs of a process from sbatch.
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={wanted.cpus_per_task}", *cluster.srun],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={needed.cpus_per_task}", *cluster.srun],
         "additional_parameters": {"requeue": True, "open-mode": "append", "kill-on-invalid-dep": "yes", **flags},
     }
 
 
 def _setup(cluster: ClusterConfig) -> list[str]:
     """Lines of the batch script: a job whose environment cannot be set up fails here, and says which line."""
-    lines = [f"module load {' '.join(cluster.modules)}"] if cluster.modules else []
-    if lines:  # batch shells do not always know it
-        lines.insert(0, "command -v module > /dev/null || . /etc/profile")
-        lines[-1] += " || exit 1"
+    lines = []
+    if cluster.modules:  # batch shells do not always know the command
+        load = f"module load {' '.join(cluster.modules)} || exit 1"
+        lines = ["command -v module > /dev/null || . /etc/profile", load]
     return [*lines, "set -e", *cluster.setup, "set +e"] if cluster.setup else lines

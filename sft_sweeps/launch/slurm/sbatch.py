@@ -2,7 +2,7 @@
 
 submitit numbers the elements of an array from 0 and has no gaps; where some are left out, `--array` names those that
 are there and the others' functions never run. Its own handling of signals and results is not used: a job's tasks run
-`slurm_job.run`, and done is what a record says.
+`slurm_task.run`, and a record says what is done.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
-from sft_sweeps.config.schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
@@ -48,13 +48,13 @@ class SbatchOptions:
     code: Path
     cluster: ClusterConfig
 
-    def submit(self, name: str, jobs: Mapping[int, Job], wanted: Resources, warning: int, dependency: str) -> str:
-        """The number of the array of these jobs by index; of a plain job where the only index is -1.
+    def submit(self, name: str, jobs: Mapping[int, Job], needed: Resources, warning: int, dependency: str) -> str:
+        """Submit jobs as an array, by their index in it, or as a plain job under the only index -1: Slurm's number.
 
         Raises what submitit raises: FailedJobError with Slurm's words, or OSError.
         """
         executor = SlurmExecutor(folder=self.sweep / "slurm", python=self._python())
-        executor.update_parameters(**self._parameters(name, jobs, wanted, warning, dependency))
+        executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
         functions = {index: self._function(job) for index, job in jobs.items()}
         filler = next(iter(functions.values()))
         with _outside_of_jobs():
@@ -64,23 +64,24 @@ class SbatchOptions:
         return str(submitted[0].job_id).partition("_")[0]
 
     def _parameters(
-        self, name: str, jobs: Mapping[int, Job], wanted: Resources, warning: int, dependency: str
+        self, name: str, jobs: Mapping[int, Job], needed: Resources, warning: int, dependency: str
     ) -> dict[str, Any]:
-        found = sbatch_parameters(wanted, self.cluster)
-        extra = {**found.get("additional_parameters", {})}
+        """Keyword arguments of submitit's `update_parameters`."""
+        common = sbatch_parameters(needed, self.cluster)
+        extra = {**common.get("additional_parameters", {})}
         if dependency:
             extra["dependency"] = dependency
         if -1 not in jobs:
             extra["array"] = f"{ranges(list(jobs))}%{self.cluster.max_running}"
-        setup = [*found.get("setup", []), *self._setup(wanted)]
-        return {**found, "job_name": name, "signal_delay_s": warning, "setup": setup, "additional_parameters": extra}
+        setup = [*common.get("setup", []), *self._setup(needed)]
+        return {**common, "job_name": name, "signal_delay_s": warning, "setup": setup, "additional_parameters": extra}
 
     def _python(self) -> str:
         """The command that starts Python on the node, in a container where one is named."""
         interpreter = self.cluster.python or shlex.quote(sys.executable)
         return f"{self.cluster.container} {interpreter}".strip()
 
-    def _setup(self, wanted: Resources) -> list[str]:
+    def _setup(self, needed: Resources) -> list[str]:
         """Lines of the batch script before `srun`."""
         values = {
             "PYTHONPATH": str(self.code.absolute()),
@@ -90,12 +91,12 @@ class SbatchOptions:
             "HF_HUB_OFFLINE": "1",
             slurm_task.MARKS: str(self.sweep.absolute() / "requeue"),
         }
-        if not wanted.gpus_per_node:
+        if not needed.gpus_per_node:
             values["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed looks for one, and says so
         return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP]
 
     def _function(self, job: Job) -> Callable[[], None]:
-        """What every task of a job runs. Its file is named by its digest: a queued job's is never written anew."""
+        """What every task of a job runs. The job's file is named by its digest, so a queued job's is never changed."""
         content = json.dumps(plain(job)).encode()
         digest = hashlib.sha256(content).hexdigest()
         path = self.sweep.absolute() / "jobs" / f"{job.id}-{digest[:8]}.json"
@@ -120,11 +121,11 @@ def ranges(indices: Sequence[int]) -> str:
 
 @contextlib.contextmanager
 def _outside_of_jobs() -> Iterator[None]:
-    """As if no job were around: one submitted from inside an allocation would inherit its SLURM_* settings."""
-    kept = {key: value for key, value in os.environ.items() if key.startswith("SLURM_") and key != "SLURM_CONF"}
-    for key in kept:
+    """Hide this process's SLURM_* variables: a job submitted from inside an allocation would inherit its settings."""
+    hidden = {key: value for key, value in os.environ.items() if key.startswith("SLURM_") and key != "SLURM_CONF"}
+    for key in hidden:
         del os.environ[key]
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(hidden)

@@ -20,7 +20,7 @@ DIFF = "dirty.diff"
 
 
 def take(sweep: Path) -> Path:
-    """The folder that holds this package's code now, made where it is not there yet."""
+    """The folder in the sweep's `code/` that holds the package as it is now; copied there unless it already is."""
     files = sorted(path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     digest = hashlib.sha256()
     for path in files:
@@ -33,6 +33,7 @@ def take(sweep: Path) -> Path:
 
 
 def _write(files: list[Path], target: Path) -> None:
+    """Copy the files into a folder beside `target`, and rename that: the target appears whole."""
     writing = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     for path in files:
         copy = writing / PACKAGE.name / path.relative_to(PACKAGE)
@@ -52,7 +53,7 @@ def _write(files: list[Path], target: Path) -> None:
 
 
 def _git(*arguments: str) -> str:
-    """What git says of the package's folder; empty where it is no checkout of this project's or there is no git."""
+    """A git command's output about the package's folder; empty where that is not a checkout of this project."""
     environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(

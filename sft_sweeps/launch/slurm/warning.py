@@ -6,37 +6,36 @@ something was measured it is estimated from the state's size.
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Plan, State
-from sft_sweeps.spec import Stage
 from sft_sweeps.store.resume_states import save_seconds
-from sft_sweeps.store.store import RecordError, Store
+from sft_sweeps.store.store import RecordError
+from sft_sweeps.store.survey import Survey
 
 
-def warnings(jobs: Sequence[Job], plan: Plan, states: Mapping[str, State], store: Store, least: int) -> dict[str, int]:
-    """Seconds of warning for each training job, by its id."""
-    measured = _measured(plan, states, store)
-    found = {}
+def warning_seconds(jobs: Sequence[Job], survey: Survey, least: int) -> dict[str, int]:
+    """Seconds of warning for each training job, at least `least`, by its id."""
+    by_model = _measured(survey)
+    seconds = {}
     for job in jobs:
-        if job.kind == "train" and isinstance(job.subject, Stage):
-            own = save_seconds(store.folder(job.subject))
-            takes = own or measured.get(job.subject.model.id, 0.0) or cost.save_seconds(job.subject.model.shape)
-            found[job.id] = max(least, math.ceil(2 * takes))
-    return found
+        if job.stage:
+            model, own = job.stage.model, save_seconds(survey.store.folder(job.stage))
+            to_save = own or by_model.get(model.id, 0.0) or cost.save_seconds(model.shape)
+            seconds[job.id] = max(least, math.ceil(2 * to_save))
+    return seconds
 
 
-def _measured(plan: Plan, states: Mapping[str, State], store: Store) -> dict[str, float]:
-    """The longest save of finished stages, by model."""
-    found: dict[str, float] = {}
-    for stage in plan.stages:
+def _measured(survey: Survey) -> dict[str, float]:
+    """Seconds that the longest save of a finished stage took, by its model's id; 0 where none is recorded."""
+    longest: dict[str, float] = {}
+    for stage in survey.plan.stages:
         record: dict[str, Any] | None = None
-        if states[stage.id].state == "done":
+        if survey.states[stage.id].state == "done":
             with contextlib.suppress(RecordError):
-                record = store.record(stage)
-        takes = float((record or {}).get("save_seconds", 0.0))
-        found[stage.model.id] = max(found.get(stage.model.id, 0.0), takes)
-    return found
+                record = survey.store.record(stage)
+        seconds = float((record or {}).get("save_seconds", 0.0))
+        longest[stage.model.id] = max(longest.get(stage.model.id, 0.0), seconds)
+    return longest

@@ -1,6 +1,5 @@
-"""Encoding: what is given and what is learnt, for tokenizers of both families, and FastChat as the oracle."""
+"""Encoding: what is given and what is learnt, for tokenizers of both families."""
 
-import gzip
 import json
 from collections.abc import Callable
 from functools import cache
@@ -9,23 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from common import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_tokenizers import TEXT, llama_like, spellers
+from made_tokenizers import TEXT, encoders, llama_like
 from tokenizers import Tokenizer, models, normalizers, processors
 
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.encode.token_cache import PlainEncoder, text_encoder
+from sft_sweeps.data.encode.text_encoder import PlainEncoder
+from sft_sweeps.data.encode.token_cache import text_encoder
 from sft_sweeps.data.example import Example
-from sft_sweeps.data.read import read
 from sft_sweeps.data.template import segments
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models import train_tokenizer as bpe
-
-SHARED = ROOT.parent / "shared"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="NOT RUN: the FastChat oracle of ../shared is absent")
 
 CORPUS = ["USER: Tom has 3 apples. ASSISTANT: 3 and 4 is 7.", "USER: def f(x): ASSISTANT: \n    return x\n"] * 20
 ROUNDS = (("What is 2 + 2?", "4 apples"), ("And </s> now?", "\n  the end</s> "), ("?", "x"))
@@ -199,84 +194,11 @@ def test_unusable_folder_is_refused(tmp_path: Path) -> None:
         Encoder(broken(tmp_path), "llama3", 9)
 
 
-def oracle_rows() -> list[dict[str, Any]]:
-    with gzip.open(SHARED / "data/oracles/fastchat_vicuna.jsonl.gz", "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
-
-
-# FastChat parses a typed "<s>" as the token; and it puts the boundary of a prompt that ends in "ASSISTANT:" too early.
-FASTCHAT_DIFFERS = {"awkward_bos_text_1", "awkward_sep_text_no_trailing_space_1"}
-
-
-@needs_shared
-def test_fastchat_oracle(tmp_path: Path) -> None:
-    rows = {row["id"]: row for row in oracle_rows()}
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
-    table = read(path, "oracle", max_bad_fraction=0.01, format="sharegpt")
-    encoder = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048)
-    encoded, dropped = encoder.encode_all(table.examples)
-    expected = list(rows.values())
-    got = {expected[int(e.id.rpartition("/")[2])]["id"]: e for e in encoded}
-    supervised = {row_id for row_id, row in rows.items() if row["reason"] == "ok"}
-    same = {
-        row_id
-        for row_id in supervised & got.keys()
-        if got[row_id].input_ids.tolist() == rows[row_id]["input_ids"]
-        and spans(got[row_id].supervised) == rows[row_id]["supervised_spans"]
-    }
-    assert (len(rows), len(supervised), len(same)) == (633, 618, 616)
-    assert supervised - same == FASTCHAT_DIFFERS
-    assert dropped == {"no_answer_before_cut": sum(row["reason"] == "no_answer_before_cut" for row in expected)}
-
-
-@needs_shared
-@pytest.mark.parametrize(
-    ("name", "file", "examples"),
-    [
-        ("gsm8k", "gsm8k_train", 7473),
-        ("code_alpaca", "code_alpaca_20k", 20016),
-    ],
-)
-def test_lengths_of_whole_sources_are_fastchats(name: str, file: str, examples: int) -> None:
-    table = read(SHARED / f"data/train/{file}.jsonl.gz", name, max_bad_fraction=0.01)
-    encoded, dropped = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048).encode_all(table.examples)
-    assert (len(encoded), dropped) == (examples, {})
-    rows = [int(e.id.rpartition("/")[2]) for e in encoded]
-    for kind, ours in (
-        ("cut2048", [len(e.input_ids) for e in encoded]),
-        ("supervised", [int(e.supervised.sum()) for e in encoded]),
-    ):
-        with gzip.open(SHARED / f"data/oracles/lengths_{name}_{kind}.npy.gz") as stored:
-            assert np.load(stored)[rows].tolist() == ours
-
-
-def rounds_of(row: dict[str, Any]) -> Example:
-    """An oracle row as FastChat's trainer takes it: one leading turn that is not human's is dropped."""
-    turns = [turn["value"] for turn in row["conversations"]]
-    turns = turns if row["conversations"][0]["from"] == "human" else turns[1:]
-    dangling = turns.pop() if len(turns) % 2 else None
-    return Example(f"oracle/{row['id']}", tuple(zip(turns[::2], turns[1::2], strict=True)), dangling=dangling)
-
-
-@needs_shared
-def test_bug_compatible_is_fastchat_on_every_row() -> None:
-    encoder = Encoder(SHARED / "data/llama_tokenizer", "vicuna_v1.1", 2048, bug_compatible=True)
-    rows = oracle_rows()
-    for row, encoded in zip(rows, encoder.encoded(map(rounds_of, rows)), strict=True):
-        assert encoded.input_ids.tolist() == row["input_ids"], row["id"]
-        assert spans(encoded.supervised) == row["supervised_spans"], row["id"]
-        assert (encoded.reason or "ok", encoded.truncated) == (row["reason"], row["truncated"]), row["id"]
-    assert len(rows) == 633
-    kept, dropped = encoder.encode_all([rounds_of(row) for row in rows])
-    assert (len(kept), dropped) == (633, {})
-
-
 @pytest.mark.parametrize("made", ["prepend", "metaspace", "metaspace_5_24"])
 @settings(max_examples=150, deadline=None)
 @given(text=TEXT, again=TEXT)
-def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
-    tokenizer, words = spellers(made)
+def test_remembered_words_are_encoded_as_the_tokenizer_does(made: str, text: str, again: str) -> None:
+    tokenizer, words = encoders(made)
     plain = PlainEncoder(tokenizer)
     for one in (text, again, f"{text} {again}", f"{text}\n{again}", f"  {text}"):
         assert words.ids(one).tolist() == plain.ids(one).tolist()
@@ -285,7 +207,7 @@ def test_remembered_words_are_spelt_as_the_tokenizer_does(made: str, text: str, 
         assert (ids.tolist(), first) == (other.tolist(), place)
 
 
-def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
+def test_a_vocabulary_with_a_piece_over_a_cut_is_left_to_the_tokenizer() -> None:
     for piece in ("a\u2581", "a\u2581b", "\nx", "\n\n"):
         content = json.loads(llama_like().to_str())
         content["model"]["vocab"][piece] = len(content["model"]["vocab"])
@@ -294,7 +216,7 @@ def test_a_vocabulary_with_a_piece_over_a_cut_is_spelt_plainly() -> None:
 
 
 def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer, words = spellers("prepend")
+    tokenizer, words = encoders("prepend")
     monkeypatch.setattr("sft_sweeps.data.encode.token_cache.REMEMBERED", 3)
     text = " ".join(f"w{n}" for n in range(50))
     assert words.ids(text).tolist() == PlainEncoder(tokenizer).ids(text).tolist()

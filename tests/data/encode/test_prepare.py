@@ -1,4 +1,4 @@
-"""Encoding once: what lies on the shelf is what the encoder gives, whoever makes it, however many at once."""
+"""Encoding once: what lies in the store is what the encoder gives, whoever makes it, however many at once."""
 
 import json
 import os
@@ -15,12 +15,14 @@ from common import ROOT
 
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.data.encode.encoded_source import FOLDER, EncodedSource
+from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.data.encode.encoder import Encoder
-from sft_sweeps.data.read import RowFilter, stream
+from sft_sweeps.data.read import stream
+from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.select import order
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.files.content import content_of
+from sft_sweeps.files.content import content_pin
+from sft_sweeps.files.encoded import ENCODED
 from sft_sweeps.identity import VERSIONS, plain
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.spec import Cleaning, Source
@@ -36,7 +38,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def get(source: Source, words: Path, root: Path, **options: Any) -> EncodedSource:
-    return prepare.get(prepare.wanted(source, words, TEMPLATE, LENGTH), words, [root], **options)
+    return prepare.get(prepare.encoded_key(source, words, TEMPLATE, LENGTH), words, [root], **options)
 
 
 def contents(found: EncodedSource) -> list[tuple[Any, ...]]:
@@ -44,11 +46,11 @@ def contents(found: EncodedSource) -> list[tuple[Any, ...]]:
     return [(e.id, e.input_ids.tolist(), e.supervised.tolist(), e.truncated, e.reason) for e in encoded]
 
 
-def test_the_shelf_holds_what_the_encoder_gives(words: Path, tmp_path: Path) -> None:
+def test_the_store_holds_what_the_encoder_gives(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 700)
     found = get(source, words, tmp_path)
-    sieve = RowFilter()
-    examples = list(stream(Path(source.path), source, sieve))
+    row_filter = RowFilter()
+    examples = list(stream(Path(source.path), source, row_filter))
     encoder = Encoder(words, TEMPLATE, LENGTH)
     expected = [
         (e.id, e.input_ids.tolist(), e.supervised.tolist(), e.truncated, e.reason) for e in encoder.encoded(examples)
@@ -56,7 +58,7 @@ def test_the_shelf_holds_what_the_encoder_gives(words: Path, tmp_path: Path) -> 
     assert contents(found) == expected
     assert found.order(3) == order(examples, 3, "chat")
     account = found.account
-    assert account["dropped"] == dict(sieve.tally.dropped) == {"unknown_fields": 100}
+    assert account["dropped"] == dict(row_filter.tally.dropped) == {"unknown_fields": 100}
     assert (account["rows"], account["examples"]) == (700, len(expected))
     assert account["tokens"] == sum(len(ids) for _, ids, *_ in expected) == sum(found.offsets[-1:])
     assert account["supervised_tokens"] == sum(sum(learnt) for _, _, learnt, *_ in expected)
@@ -69,7 +71,7 @@ def test_splitting_and_duplicates(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 60, cleaning=rules)
     path = Path(source.path)
     path.write_text(path.read_text() + path.read_text().splitlines(keepends=True)[1])
-    source = replace(source, content=content_of(path)[0])
+    source = replace(source, content=content_pin(path)[0])
     found = get(source, words, tmp_path)
     assert found.dropped["duplicate_id"] == 1
     ids = [found.example_id(place) for place in range(len(found))]
@@ -96,21 +98,24 @@ def test_the_second_use_reads_no_source_and_any_store_serves(words: Path, tmp_pa
     first = get(source, words, tmp_path / "one")
     Path(source.path).unlink()
     assert contents(get(source, words, tmp_path / "one")) == contents(first)
-    wish = prepare.wanted(source, words, TEMPLATE, LENGTH)
-    assert prepare.get(wish, words, [tmp_path / "new", tmp_path / "one"]).folder == first.folder
+    key = prepare.encoded_key(source, words, TEMPLATE, LENGTH)
+    assert prepare.get(key, words, [tmp_path / "new", tmp_path / "one"]).folder == first.folder
     assert not (tmp_path / "new").exists()
 
 
 def test_the_key_is_content_and_not_names(words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = chats(tmp_path / "a.jsonl", 5)
-    key = prepare.wanted(source, words, TEMPLATE, LENGTH).key
+    key = prepare.encoded_key(source, words, TEMPLATE, LENGTH).key
     same = [replace(source, name="other"), replace(source, path="/elsewhere"), replace(source, ability="law")]
-    assert {prepare.wanted(one, words, TEMPLATE, LENGTH).key for one in same} == {key}
+    assert {prepare.encoded_key(one, words, TEMPLATE, LENGTH).key for one in same} == {key}
     others = [replace(source, **change) for change in ({"content": "sha256:1"}, {"bug_compatible": True})]
-    keys = {prepare.wanted(one, words, TEMPLATE, LENGTH).key for one in others}
-    keys |= {prepare.wanted(source, words, "alpaca", LENGTH).key, prepare.wanted(source, words, TEMPLATE, 61).key}
+    keys = {prepare.encoded_key(one, words, TEMPLATE, LENGTH).key for one in others}
+    keys |= {
+        prepare.encoded_key(source, words, "alpaca", LENGTH).key,
+        prepare.encoded_key(source, words, TEMPLATE, 61).key,
+    }
     monkeypatch.setitem(VERSIONS, "cleaning", 99)
-    keys.add(prepare.wanted(source, words, TEMPLATE, LENGTH).key)
+    keys.add(prepare.encoded_key(source, words, TEMPLATE, LENGTH).key)
     assert len(keys | {key}) == 6
 
 
@@ -123,7 +128,7 @@ from sft_sweeps.spec import Source
 import json
 source = revive(Source, json.loads(Path(sys.argv[1]).read_text()))
 words, store = map(Path, sys.argv[2:])
-found = prepare.get(prepare.wanted(source, words, "vicuna_bare", 60), words, [store])
+found = prepare.get(prepare.encoded_key(source, words, "vicuna_bare", 60), words, [store])
 print(len(found), int(found.offsets[-1]))
 """
 
@@ -137,17 +142,17 @@ def test_many_processes_at_once_make_one(words: Path, tmp_path: Path) -> None:
     said = {process.communicate(timeout=120)[0] for process in started}
     assert [process.returncode for process in started] == [0, 0, 0]
     assert len(said) == 1
-    left = sorted(path.name for path in (tmp_path / "store" / FOLDER).iterdir())
+    left = sorted(path.name for path in (tmp_path / "store" / ENCODED).iterdir())
     assert [name.startswith(".") for name in left] == [True, False]  # the lock, and what was made
 
 
 def test_a_killed_process_leaves_nothing_that_counts(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 50)
-    wish = prepare.wanted(source, words, TEMPLATE, LENGTH)
-    half = tmp_path / FOLDER / ".writing-dead"
+    key = prepare.encoded_key(source, words, TEMPLATE, LENGTH)
+    half = tmp_path / ENCODED / ".writing-dead"
     half.mkdir(parents=True)
     (half / "ids.bin").write_bytes(b"123")
-    assert wish.find([tmp_path]) is None
+    assert key.find([tmp_path]) is None
     assert len(get(source, words, tmp_path)) > 0
     os.utime(half, (0, 0))
     get(replace(source, bug_compatible=True), words, tmp_path)
@@ -172,14 +177,14 @@ def test_a_file_that_changes_while_it_is_read_is_refused(words: Path, tmp_path: 
 
     with pytest.raises(RunError, match="changed while it was read"):
         get(source, words, tmp_path, progress=touch)
-    assert [path.name[0] for path in (tmp_path / FOLDER).iterdir()] == ["."]
+    assert [path.name[0] for path in (tmp_path / ENCODED).iterdir()] == ["."]
 
 
 def test_too_many_bad_rows_stop_with_examples(words: Path, tmp_path: Path) -> None:
     source = chats(tmp_path / "a.jsonl", 70, max_bad_fraction=0.1)
     with pytest.raises(RequestError, match=r"10 of the 70 rows (?s:.*) 10 unknown_fields, e\.g\. line 1"):
         get(source, words, tmp_path)
-    assert [path.name[0] for path in (tmp_path / FOLDER).iterdir()] == ["."]
+    assert [path.name[0] for path in (tmp_path / ENCODED).iterdir()] == ["."]
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(words: Path, tmp_path: Path) -> None:
@@ -191,7 +196,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(words: Path, tmp_path: Path) -> 
             get(source, words, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.name for path in (tmp_path / FOLDER).iterdir() if not path.name.endswith(".lock")] == []
+    assert [path.name for path in (tmp_path / ENCODED).iterdir() if not path.name.endswith(".lock")] == []
     assert len(get(source, words, tmp_path)) > 0
 
 
@@ -207,7 +212,7 @@ def test_an_empty_result_can_be_opened(words: Path, tmp_path: Path) -> None:
     """Every response lies behind the cut: there are examples, and nothing is learnt of any."""
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"question": "word " * 80, "answer": "a"}) + "\n")
-    source = Source("own", content_of(path)[0], "auto", "math", "specialized", 1, "counted", str(path))
+    source = Source("own", content_pin(path)[0], "auto", "math", "specialized", 1, "counted", str(path))
     found = get(source, words, tmp_path)
     assert (len(found), found.encoded(0).reason, found.account["masked"]) == (
         1,
@@ -227,7 +232,7 @@ def test_memory_does_not_grow_with_the_file(words: Path, tmp_path: Path) -> None
         source = chats(tmp_path / f"{times}.jsonl", 3_000)
         path = Path(source.path)
         path.write_text(path.read_text() * times)
-        source = replace(source, content=content_of(path)[0], rows=3_000 * times)
+        source = replace(source, content=content_pin(path)[0], rows=3_000 * times)
         (tmp_path / "source.json").write_text(json.dumps(plain(source)))
         program = PROGRAM + "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
         command = [sys.executable, "-c", program, str(tmp_path / "source.json"), str(words), str(tmp_path / "store")]

@@ -7,11 +7,11 @@ import values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.execution import Execution
+from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
 
-BASE = Job("train", "/store", values.stage(), Execution())
+BASE = Job("train", "/store", values.stage(), TrainExecution())
 
 
 def job(n: int, parent: str = "") -> Job:
@@ -77,10 +77,12 @@ def test_a_thousand_roots_are_split_at_the_largest_array() -> None:
 
 
 def test_levels_put_parents_first() -> None:
-    model = replace(BASE, kind="prepare", subject=values.model(gpus=0))
+    model = replace(BASE, kind="prepare", execution=None, subject=values.model(gpus=0))
     stage = replace(BASE, parent=model.id)
-    scores = replace(BASE, kind="score", parent=stage.id)
-    found = levels([model, stage, scores, replace(stage, kind="generate", parent="done elsewhere")])
+    scores = replace(BASE, kind="score", execution=Isolation(), parent=stage.id)
+    found = levels(
+        [model, stage, scores, replace(stage, kind="generate", execution=AnswerExecution(), parent="done elsewhere")]
+    )
     assert [Counter(made.kind for made in level) for level in found] == [
         {"prepare": 1, "generate": 1},
         {"train": 1},

@@ -16,7 +16,7 @@ from slurm_cluster import Cluster
 
 from sft_sweeps.jobs import submissions
 from sft_sweeps.launch import preflight
-from sft_sweeps.launch import run as submit
+from sft_sweeps.launch.run import run
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, sweeps
@@ -44,13 +44,13 @@ def store(tmp_path: Path) -> Store:
 def said(points: Points, here: Cluster, store: Store, capsys: pytest.CaptureFixture[str]) -> Said:  # noqa: ARG001
     """What `launch.py` says to a command line, run in this process; lines are joined."""
 
-    def run(status: int, *overrides: str) -> str:
+    def command_line(status: int, *overrides: str) -> str:
         capsys.readouterr()
-        assert submit.run(points(*overrides, f"output_dir={store.root}")) == status
+        assert run(points(*overrides, f"output_dir={store.root}")) == status
         found = capsys.readouterr()
         return " ".join((found.err if status else found.out).split())
 
-    return run
+    return command_line
 
 
 def command(cluster: Cluster, store: Store, *overrides: str, path: Path | None = None) -> subprocess.Popen[str]:
@@ -109,7 +109,7 @@ def test_the_same_again_submits_nothing(said: Said, store: Store, here: Cluster)
     said(0, *STUDY)
     before = alive(here)
     again = said(0, *STUDY)
-    assert "11 jobs are on their way already" in again
+    assert "11 jobs are already queued or running" in again
     assert "submitted" not in again
     assert alive(here) == before
     last = next(one for one in submissions.read(the_sweep(store).folder) if one.number == max(before))
@@ -224,7 +224,7 @@ def test_a_launch_that_dies_half_way_leaves_nothing_twice_and_nothing_alone(
     assert process.returncode == (-signal.SIGKILL if killed else 1), out
     if not killed:
         assert "sbatch refused 5 jobs" in out
-        assert "1 of 11 jobs are submitted and go on" in out
+        assert "1 of 11 jobs are submitted and stay so" in out
         assert "Traceback" not in out
     there = alive(here)
     assert len(there) == (6 if act == KILLED_AFTER else 1)
@@ -242,7 +242,7 @@ def test_arrays_are_split_where_they_are_too_large(
         monkeypatch.setenv("SLURM_CONF", str(small.conf))
         line = ("model=mini", "data=mini", "train=mini", "evaluate=none", "tracking=none", "cluster=slurm", HELD)
         wanted = points(*line, "train.seed=0,1,2,3,4,5,6,7,8,9", f"output_dir={store.root}")
-        assert submit.run(wanted) == 0
+        assert run(wanted) == 0
         found = [one.number for one in submissions.read(the_sweep(store).folder) if one.job.startswith("train")]
         assert len(found) == len(set(found)) == 10
         assert {int(number.partition("_")[2] or 0) for number in found} == {0, 1, 2}

@@ -1,24 +1,18 @@
 """What a cluster's nodes cannot do for a sweep: said before it is submitted, each with what to type."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import values
-from outcomes import finish
 
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
-from sft_sweeps.execution import Execution
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch.slurm import warning as lead
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.preflight import needed_seconds, problems
-from sft_sweeps.plan.build import build
 from sft_sweeps.slurm.cluster import NodeKind, Partition
 from sft_sweeps.spec import Shape
-from sft_sweeps.store import resume_states
-from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import survey
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 NODE = NodeKind(4, 0, 64, 500_000, 8, "a100", ("ib",))
@@ -29,7 +23,8 @@ CPUS = Partition("cpu", False, True, None, (replace(NODE, gpus=0, gpu_type="", c
 def job(kind: Any = "train", gpus: int = 8, **model: Any) -> Job:
     base = values.model(weights="hub:org/name@1", gpus=gpus, name="big", **model)
     asked = (values.generation(values.stage(base)),) if kind == "generate" else ()
-    return Job(kind, "/store", values.stage(base), Execution(processes=max(1, gpus)), asked)
+    execution = TrainExecution(processes=max(1, gpus)) if kind == "train" else KINDS[kind].execution()
+    return Job(kind, "/store", values.stage(base), execution, asked)
 
 
 def said(wanted: Job, partitions: list[Partition], warning: float = 60.0, **cluster: Any) -> list[str]:
@@ -129,26 +124,3 @@ def test_a_limit_that_leaves_no_time_to_train() -> None:
 def test_equal_problems_are_said_once() -> None:
     jobs = [replace(job(), subject=values.stage(job().subject.model, seed=n)) for n in range(5)]  # type: ignore[union-attr]
     assert len(list(problems(jobs, ClusterConfig(name="slurm", partition="x"), [GPUS], {}))) == 1
-
-
-def test_the_warning_follows_what_saving_took(tmp_path: Path) -> None:
-    """Estimated, then from a finished stage of the model, then from the stage's own states; never below the setting."""
-    store = Store(tmp_path / "store")
-    base = values.model("33b", weights="hub:org/name@1", shape=LLAMA33B)
-    plan = build([(str(n), values.request(base=base, recipe=replace(values.RECIPE, seed=n))) for n in (0, 1)])
-    jobs = [Job("train", "/s", stage, Execution()) for stage in plan.stages]
-    estimate = lead.warnings(jobs, plan, survey(plan, store), store, 120)
-    assert set(estimate.values()) == {781}  # 390 GB at 1 GB/s, twice
-    finish(store, plan.stages[0], save_seconds=100.0)
-    fresh = Store(store.root)
-    measured = lead.warnings(jobs, plan, survey(plan, fresh), fresh, 120)
-    assert measured[jobs[1].id] == 200
-    state = store.folder(plan.stages[1]) / resume_states.FOLDER / resume_states.name(7)
-    state.mkdir(parents=True)
-    text = (
-        '{"step": 7, "processes": 8, "zero_stage": 3, "token_budget": 1, "batches": 1, "files": {}, "seconds": 300.5}'
-    )
-    (state / resume_states.STATE).write_text(text)
-    own = lead.warnings(jobs, plan, survey(plan, fresh), fresh, 120)
-    assert (own[jobs[0].id], own[jobs[1].id]) == (200, 601)
-    assert lead.warnings(jobs, plan, survey(plan, fresh), fresh, 3600)[jobs[1].id] == 3600

@@ -6,15 +6,16 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import goldens
 import pytest
 from common import Points
 from submitit import SlurmExecutor
 from values import benchmark, model, stage
 
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.config.resolve import request
-from sft_sweeps.config.schema import ClusterConfig, KindConfig
-from sft_sweeps.execution import Execution
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import (
     Resources,
     held,
@@ -45,7 +46,10 @@ def job(kind: Any, base: Model, dtype: str = "bf16", processes: int = 1, backend
     made = stage(base)
     subject = base if kind == "prepare" else made
     asked = (Generation(made, benchmark(), Engine(backend, "5", dtype)),) if kind in ("generate", "score") else ()
-    return Job(kind, "/store", subject, Execution(processes=max(base.gpus, processes)), asked)
+    execution = KINDS[kind].execution()
+    if kind == "train":
+        execution = replace(execution, processes=max(base.gpus, processes))
+    return Job(kind, "/store", subject, execution, asked)
 
 
 @pytest.mark.parametrize(
@@ -227,14 +231,12 @@ def script(wanted: Resources, cluster: ClusterConfig, monkeypatch: pytest.Monkey
 def test_batch_scripts(
     name: str, points: Points, models: dict[str, Model], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Compared whole. `GOLDEN=write pytest tests/test_resources.py` writes them anew: look at the difference."""
+    """Compared whole."""
     kind, base, overrides = SCRIPTS[name]
     cluster = composed(points, *overrides)
     text = script(resources(job(kind, models[base]), cluster), cluster, monkeypatch, tmp_path)
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
-    if os.environ.get("GOLDEN") == "write":
-        (GOLDEN / f"{name}.sbatch").write_text(text)
-    assert text == (GOLDEN / f"{name}.sbatch").read_text()
+    goldens.compare(GOLDEN / f"{name}.sbatch", text)
 
 
 def test_every_golden_script_is_compared() -> None:

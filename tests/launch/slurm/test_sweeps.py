@@ -104,8 +104,8 @@ def test_a_stage_survives_what_clusters_do(site: Site, undisturbed: Site, tmp_pa
     shutil.copy(ROOT / "launch.py", checkout)
     on = (*CHAIN, "name=chain", "cluster=slurm", "cluster.nodes=2", "cluster.partition=low", "cluster.time=120")
     Site(site.cluster, site.store, checkout).launch(*on)
-    for module in ("slurm_job", "work", "worker"):
-        (checkout / "sft_sweeps" / f"{module}.py").write_text("raise SystemExit('the checkout has moved on')")
+    for module in ("slurm_task", "dispatch", "process"):
+        (checkout / "sft_sweeps" / "worker" / f"{module}.py").write_text("raise SystemExit('the checkout has changed')")
     plan = site.sweep("chain").plan()
     long, short = plan.stages
     job, cluster = site.number("chain", long), site.cluster

@@ -8,7 +8,7 @@ import pytest
 from common import Points
 from values import generation
 
-from sft_sweeps.benchmarks import catalog
+from sft_sweeps.benchmarks.registry import items_of
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import build, score_of
@@ -53,18 +53,18 @@ def test_a_file_of_ones_own_is_known_by_its_content(points: Points, tmp_path: Pa
     path.write_text("".join(json.dumps({"question": f"{n}?", "answer": f"#### {n}"}) + "\n" for n in range(5)))
     found = benchmarks(points, f"evaluate.gsm8k.path={path}", "evaluate.benchmarks=[gsm8k]")["gsm8k"]
     assert (found.examples, found.content) == (5, f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
-    assert [(item.turns, item.gold) for item in catalog.items(found)][4] == (("4?",), {"answer": "4"})
+    assert [(item.turns, item.gold) for item in items_of(found)][4] == (("4?",), {"answer": "4"})
     path.write_text(path.read_text().replace("4?", "5?"))
     with pytest.raises(RequestError, match=r"evaluate\.gsm8k: .* is not the planned sha256"):
-        catalog.items(found)
+        items_of(found)
     path.unlink()
     with pytest.raises(RequestError, match=r"Place the file there, or set evaluate\.gsm8k\.path=FILE"):
-        catalog.items(found)
+        items_of(found)
 
 
 def test_humaneval_needs_no_file_and_asks_in_styles(points: Points) -> None:
     line = ("evaluate.benchmarks=[humaneval]", "evaluate.humaneval.style=prefill", "evaluate.examples=2")
-    items = catalog.items(benchmarks(points, *line)["humaneval"])
+    items = items_of(benchmarks(points, *line)["humaneval"])
     assert [item.id for item in items] == ["HumanEval/0", "HumanEval/1"]
     assert items[0].opening.startswith("```python\nfrom typing import List")
 
@@ -75,7 +75,7 @@ def test_temperatures_are_the_categories(points: Points, tmp_path: Path) -> None
     rows = [{"question_id": n, "category": name, "turns": ["a", "b"]} for n, name in enumerate(categories)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = benchmarks(points, "evaluate.benchmarks=[mt_bench]", f"evaluate.mt_bench.path={path}")["mt_bench"]
-    assert [item.temperature for item in catalog.items(found)] == [0.7, 0.0, 0.1, 0.7]
+    assert [item.temperature for item in items_of(found)] == [0.7, 0.0, 0.1, 0.7]
 
 
 @pytest.mark.parametrize("text", ["{}\n", '{"question": 1, "answer": "#### 2"}\n', "[]\n", "{\n"])
@@ -84,4 +84,4 @@ def test_files_in_another_layout_are_refused(text: str, points: Points, tmp_path
     path.write_text(text)
     found = benchmarks(points, "evaluate.benchmarks=[gsm8k]", f"evaluate.gsm8k.path={path}")["gsm8k"]
     with pytest.raises(RequestError, match=r"row 1 of|line 1 of"):
-        catalog.items(found)
+        items_of(found)

@@ -1,9 +1,8 @@
-"""From text to exact values: what a user's own files, weights and tokenizers make of an identity."""
+"""What a user's own file makes of a source, and what its fraction takes of it."""
 
 import copy
 import gzip
 import hashlib
-import json
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -12,27 +11,25 @@ from typing import Any
 import pytest
 from common import Points
 
-from sft_sweeps.config.resolve import model, request, source
-from sft_sweeps.config.schema import Config, ModelConfig, ShapeConfig
+from sft_sweeps.config.resolve import request
+from sft_sweeps.config.resolve_sources import source
+from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.models.pins import tokenizer_of
 from sft_sweeps.spec import Source
 
 ROWS = b'{"question": "1+1?", "answer": "2"}\n' * 3
 SHA256 = f"sha256:{hashlib.sha256(ROWS).hexdigest()}"
 BLOB = "git-blob:" + hashlib.sha1(b"blob %d\0" % len(ROWS) + ROWS).hexdigest()
-SHAPE = ShapeConfig(64, 176, 2, 4, 4, 0, 2048)
-TOKENIZER = {"added_tokens": [{"id": 2, "content": "</s>"}], "model": {"vocab": {"a": 0, "b": 1}}}
 
 
 def entry(**changes: Any) -> SourceConfig:
     return SourceConfig(**{"name": "own", "ability": "math", "role": "specialized", "rows": 1000, **changes})
 
 
-def found(folder: Path, **changes: Any) -> tuple[Source, str]:
+def resolved(folder: Path, **changes: Any) -> tuple[Source, str]:
     return source(entry(**changes), folder, "math")
 
 
@@ -51,15 +48,15 @@ def files(tmp_path: Path) -> dict[str, str]:
 def test_an_own_file_that_matches_the_pin_is_the_pinned_source(
     pin: str, name: str, files: dict[str, str], tmp_path: Path
 ) -> None:
-    pinned, _ = found(tmp_path, content=pin, file="absent.jsonl")
-    own, note = found(tmp_path, content=pin, path=files[name])
+    pinned, _ = resolved(tmp_path, content=pin, file="absent.jsonl")
+    own, note = resolved(tmp_path, content=pin, path=files[name])
     assert (own.content, own.rows, own.rows_from, note) == (pin, 1000, "declared", "")
     assert own.path == files[name]
     assert (own.content, own.name, own.format) == (pinned.content, pinned.name, pinned.format)
 
 
-def test_another_file_takes_the_pins_place_under_its_own_hash(files: dict[str, str], tmp_path: Path) -> None:
-    own, note = found(tmp_path, content=SHA256, path=files["other.jsonl"])
+def test_another_file_replaces_the_pinned_source_under_its_own_hash(files: dict[str, str], tmp_path: Path) -> None:
+    own, note = resolved(tmp_path, content=SHA256, path=files["other.jsonl"])
     assert own.content.startswith("sha256:")
     assert own.content != SHA256
     assert (own.name, own.rows, own.rows_from) == (
@@ -71,19 +68,19 @@ def test_another_file_takes_the_pins_place_under_its_own_hash(files: dict[str, s
     assert "1,000 rows" in note
 
 
-def test_without_a_pin_the_content_counts_and_not_the_place(files: dict[str, str], tmp_path: Path) -> None:
+def test_without_a_pin_the_content_counts_and_not_the_path(files: dict[str, str], tmp_path: Path) -> None:
     ways = [{"path": files["own.jsonl"]}, {"path": files["packed.jsonl"]}, {"file": "own.jsonl"}]
-    sources = [found(tmp_path, **way)[0] for way in ways]
+    sources = [resolved(tmp_path, **way)[0] for way in ways]
     assert {(s.content, s.rows) for s in sources} == {(SHA256, 3)}
     assert not any(s.provisional for s in sources)
 
 
 def test_neither_pinned_nor_present_is_provisional(tmp_path: Path) -> None:
-    missing = [found(tmp_path, file="a.jsonl")[0], found(tmp_path, file="b.jsonl")[0]]
-    missing += [found(tmp_path, path="c.jsonl")[0], found(tmp_path, path="d.jsonl", content=SHA256)[0]]
+    missing = [resolved(tmp_path, file="a.jsonl")[0], resolved(tmp_path, file="b.jsonl")[0]]
+    missing += [resolved(tmp_path, path="c.jsonl")[0], resolved(tmp_path, path="d.jsonl", content=SHA256)[0]]
     assert all(s.provisional for s in missing)
     assert len({s.content for s in missing}) == 4
-    assert not found(tmp_path, file="a.jsonl", content=SHA256)[0].provisional
+    assert not resolved(tmp_path, file="a.jsonl", content=SHA256)[0].provisional
     assert list(tmp_path.iterdir()) == []
 
 
@@ -104,7 +101,7 @@ def test_neither_pinned_nor_present_is_provisional(tmp_path: Path) -> None:
 def test_rows_are_counted(content: bytes, rows: int, tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_bytes(content)
-    assert found(tmp_path, path=str(path))[0].rows == rows
+    assert resolved(tmp_path, path=str(path))[0].rows == rows
     if content and content != b"[broken":
         assert len(list(read_rows(path, "own"))) == rows  # the reader's own count
 
@@ -115,7 +112,7 @@ def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     for n, text in enumerate(("{}\n", "{ }", "[1]")):
         path.write_text(text)
         os.utime(path, ns=(n, n))
-        contents.add(found(tmp_path, path=str(path))[0].content)
+        contents.add(resolved(tmp_path, path=str(path))[0].content)
     assert len(contents) == 3
 
 
@@ -126,16 +123,16 @@ def test_a_broken_file_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl.gz"
     path.write_bytes(content)
     with pytest.raises(RequestError, match=r"own\.jsonl\.gz of source own cannot be read"):
-        found(tmp_path, path=str(path))
+        resolved(tmp_path, path=str(path))
 
 
 def test_a_generated_source_is_name_rows_seed_and_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ways: list[dict[str, Any]] = [{}, {"name": "mini_code"}, {"rows": 7}, {"seed": 1}]
-    made = [found(tmp_path, generated=True, **way)[0] for way in ways]
+    made = [resolved(tmp_path, generated=True, **way)[0] for way in ways]
     assert len({s.content for s in made}) == len(ways)
     assert {(s.rows_from, s.path) for s in made} == {("generated", "")}
     monkeypatch.setitem(VERSIONS, "mini", 2)
-    assert found(tmp_path, generated=True)[0].content != made[0].content
+    assert resolved(tmp_path, generated=True)[0].content != made[0].content
 
 
 @pytest.fixture
@@ -158,62 +155,3 @@ def test_fractions_of_one_source_override_the_common_one(points: Points) -> None
         "math": Fraction(1, 16),
         "general": Fraction(1, 4),
     }
-
-
-def base(**changes: Any) -> ModelConfig:
-    return ModelConfig(**{"name": "mini", "weights": "init", "gpus": 0, "shape": SHAPE, **changes})
-
-
-def tokenizer(folder: Path, content: Any = TOKENIZER, indent: int | None = None, **ends: Any) -> str:
-    folder.mkdir(exist_ok=True)
-    (folder / "tokenizer.json").write_text(json.dumps(content, indent=indent))
-    named = {"bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": False}, **ends}
-    (folder / "tokenizer_config.json").write_text(json.dumps(named))
-    return str(folder)
-
-
-def test_a_tokenizer_is_its_content_wherever_it_lies_and_however_it_is_written(tmp_path: Path) -> None:
-    one, other = tokenizer(tmp_path / "a"), tokenizer(tmp_path / "b", dict(reversed(TOKENIZER.items())), indent=2)
-    assert model(base(tokenizer=one)).id == model(base(tokenizer=other)).id
-    assert tokenizer_of(one + "/tokenizer.json") == tokenizer_of(one)
-    assert model(base(tokenizer=one)).shape.vocab_size == 3
-    changed = {**TOKENIZER, "model": {"vocab": {"a": 1, "b": 0}}}
-    assert model(base(tokenizer=tokenizer(tmp_path / "c", changed))).id != model(base(tokenizer=one)).id
-    ends = model(base(tokenizer=tokenizer(tmp_path / "d", eos_token="<|im_end|>")))  # an answer ends otherwise
-    assert ends.id != model(base(tokenizer=one)).id
-
-
-@pytest.mark.parametrize("content", [{}, [], {"added_tokens": [], "model": {"vocab": []}}, {"added_tokens": 1}])
-def test_a_tokenizer_that_cannot_be_read_is_provisional(content: Any, tmp_path: Path) -> None:
-    assert model(base(tokenizer=tokenizer(tmp_path / "a", content))).provisional
-    assert model(base(tokenizer=str(tmp_path / "absent"))).provisional
-    assert model(base(tokenizer=tokenizer(tmp_path / "b", bos_token=None))).provisional
-    (tmp_path / "b" / "tokenizer_config.json").unlink()
-    assert model(base(tokenizer=str(tmp_path / "b"))).provisional
-
-
-def test_weights_in_a_folder_are_their_bytes(tmp_path: Path) -> None:
-    folders = [Path(tokenizer(tmp_path / name)) for name in "abc"]
-    for folder, content in zip(folders, (b"1", b"1", b"2"), strict=True):
-        (folder / "model.safetensors").write_bytes(content)
-    one, same, other = (model(base(folder=str(folder))) for folder in folders)
-    assert one.id == same.id != other.id
-    assert one.path != same.path
-    assert model(base(folder=str(tmp_path / "absent"))).provisional
-
-
-def test_hub_weights_are_their_pin() -> None:
-    ways: list[dict[str, Any]] = [{}, {"weights": "a/c"}, {"revision": "2"}]
-    assert len({model(base(**{"weights": "a/b", "revision": "1", **way})).id for way in ways}) == 3
-    assert len({model(base(seed=seed)).id for seed in (0, 1)}) == 2
-
-
-def test_virtual_devices_are_the_models_and_no_other_reductions(points: Points) -> None:
-    """33B was fine-tuned on 16 devices; how many GPUs a user has does not enter, nor what no token's weight needs."""
-    line = ("data=math", "model=llama7b,llama33b", "model.gpus=4")
-    assert [request(p.config).recipe.virtual_devices for p in points(*line)] == [8, 16]
-    assert [request(p.config).recipe.virtual_devices for p in points(*line, "train.virtual_devices=2")] == [2, 2]
-    others = points("data=math", "train.loss_reduction=token_mean,example_mean", "train.virtual_devices=2,4")
-    recipes = [request(point.config).recipe for point in others]
-    assert [recipe.virtual_devices for recipe in recipes] == [0] * 4
-    assert len(set(recipes)) == 2

@@ -1,0 +1,59 @@
+"""The benchmarks by name: those of this package's modules, and those that other distributions announce."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import cast
+
+from sft_sweeps.benchmarks.base import BenchmarkDefinition
+from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
+from sft_sweeps.errors import RequestError
+from sft_sweeps.registry import Registry, attributes
+from sft_sweeps.spec import Benchmark
+
+PACKAGE = "sft_sweeps.benchmarks"
+
+
+def _own() -> dict[str, BenchmarkDefinition]:
+    tuples = cast(list[tuple[BenchmarkDefinition, ...]], attributes(PACKAGE, "DEFINITIONS"))
+    return {definition.name: definition for definitions in tuples for definition in definitions}
+
+
+BENCHMARKS: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, _own)
+
+
+def definitions() -> dict[str, BenchmarkDefinition]:
+    """Every benchmark by name; RequestError where another distribution's cannot be used."""
+    taken = {field.name for field in fields(EvaluateConfig)}
+    for name, definition in BENCHMARKS.all.items():
+        if not isinstance(definition, BenchmarkDefinition) or definition.name != name:
+            raise RequestError(
+                f"the benchmark {name} of the entry points {PACKAGE} is not a BenchmarkDefinition of that name; "
+                "correct or uninstall the distribution"
+            )
+        if not name.isidentifier() or name in taken:
+            raise RequestError(f"the benchmark {name} cannot be a key evaluate.{name}; rename it in its distribution")
+    return BENCHMARKS.all
+
+
+def definition_of(benchmark: Benchmark | str) -> BenchmarkDefinition:
+    """Of a planned benchmark, or by name; RequestError where its distribution is not installed (any more)."""
+    name = benchmark if isinstance(benchmark, str) else benchmark.name
+    definitions()
+    return BENCHMARKS.get(name.partition(":")[0])
+
+
+def resolve(name: str, point: EvaluatedPoint) -> Iterable[Benchmark]:
+    """What a point asks of a benchmark, exactly."""
+    definition = definition_of(name)
+    for benchmark in definition.resolve(name, getattr(point.evaluate, name, None), point):
+        ability = benchmark.ability or definition.ability
+        yield replace(benchmark, ability=ability, scorer_version=definition.version)
+
+
+def items_of(benchmark: Benchmark) -> Sequence[Item]:
+    """The first `benchmark.examples` items, in the benchmark's order; RequestError where they cannot be had."""
+    items = definition_of(benchmark).items(benchmark)
+    if len(items) < benchmark.examples:
+        raise RequestError(f"{benchmark.name} has {len(items)} items, {benchmark.examples} were planned; plan again")
+    return items[: benchmark.examples]

@@ -1,0 +1,154 @@
+"""From `data.*` to exact sources with their fractions: by pin, by the content of the user's file, or as generated."""
+
+import json
+import re
+from dataclasses import fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from sft_sweeps.config.fractions import fraction_of, parse_fraction
+from sft_sweeps.config.schema import Config
+from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.errors import RequestError
+from sft_sweeps.files import packing
+from sft_sweeps.files.content import content_pin
+from sft_sweeps.files.encoded import ACCOUNT, ENCODED
+from sft_sweeps.identity import VERSIONS, canonical
+from sft_sweeps.spec import Cleaning, Component, Recipe, Source
+
+
+def data_folder(config: Config) -> Path:
+    """Where the files of sources and benchmarks lie."""
+    return Path(config.data.folder or Path(config.output_dir) / "data")
+
+
+def components(config: Config, recipe: Recipe, tokenizer: str) -> tuple[list[Component], list[str]]:
+    """Every source with its fraction, and notes on files that take the place of pinned ones."""
+    parts, notes = [], []
+    for slot in config.data.sources:
+        part, note = _component(config, slot, recipe, tokenizer)
+        parts.append(part)
+        notes += [f"data.sources.{slot}: {note}"] if note else []
+    names = [part.source.name for part in parts]
+    if len(set(names)) < len(names):
+        raise RequestError(f"two sources would be called {max(names, key=names.count)}; rename one of the files")
+    return parts, notes
+
+
+def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tuple[Component, str]:
+    """One source with its fraction, and a note or ""; RequestError where the fraction takes no example."""
+    key, text = fraction_of(config.data, slot)
+    exact, note = source(config.data.sources[slot], data_folder(config), slot, config.data.bug_compatible)
+    if account := account_of(exact, recipe, tokenizer, Path(config.output_dir)):
+        exact, counted = _as_prepared(exact, account)
+        note = "; ".join(filter(None, (note, counted)))
+    component = Component(exact, parse_fraction(text, key), config.data.seed, config.data.heldout)
+    if not component.examples:
+        raise RequestError(f"{key}={text} takes no example of {exact.path}, which has {exact.rows:,} rows")
+    return component, note
+
+
+def _as_prepared(exact: Source, account: dict[str, Any]) -> tuple[Source, str]:
+    """The source with the counts of its encoding, and a note or "" where the examples are not as many as the rows."""
+    examples = account["examples"]
+    note = f"{examples:,} examples, as prepared ({exact.rows_from}: {exact.rows:,} rows)"
+    mean_tokens = account["tokens"] / max(examples, 1)
+    prepared = replace(exact, rows=examples, rows_from="prepared", mean_tokens=mean_tokens)
+    return prepared, note if examples != exact.rows else ""
+
+
+def account_of(exact: Source, recipe: Recipe, tokenizer: str, root: Path) -> dict[str, Any] | None:
+    """The account of a source that was encoded before, for this tokenizer if there is one of it."""
+    identity = {name: value for name, value in canonical(exact).items() if name != "name"}
+    if exact.rows_from == "generated":
+        return None
+    best = None
+    for path in sorted((root / ENCODED).glob(f"*/{ACCOUNT}")):
+        try:
+            account = _account(str(path), path.stat().st_mtime_ns)
+            of = {name: value for name, value in account["identity"].items() if name != "name"}
+            fits = (account["template"], account["max_length"]) == (recipe.template, recipe.max_length)
+        except (OSError, ValueError, KeyError):
+            continue
+        if of == identity and fits and (best is None or account["tokenizer"] == tokenizer):
+            best = account
+    return best
+
+
+@lru_cache(maxsize=256)
+def _account(name: str, mtime: int) -> dict[str, Any]:  # noqa: ARG001
+    account: dict[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
+    return account
+
+
+def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:
+    """The exact source, and a note or "" where a file takes the place of the declared one, under its own name."""
+    pin = hub_pin(entry) if entry.hub else entry.content
+    declared = Source(
+        name=entry.name,
+        content=pin,
+        format=entry.format,
+        ability=entry.ability,
+        role=cast(Literal["specialized", "general"], entry.role),
+        rows=entry.rows,
+        path=str(_path(entry, folder)),
+        mean_tokens=entry.mean_tokens,
+        max_bad_fraction=entry.max_bad_fraction,
+        slot=slot,
+        cleaning=cleaning(entry.clean),
+        bug_compatible=bug_compatible,
+    )
+    if entry.generated:
+        content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
+        return replace(declared, content=content, path="", rows_from="generated", seed=entry.seed), ""
+    if pin and not entry.path:
+        return declared, ""
+    if not Path(declared.path).is_file():
+        return replace(declared, content=f"provisional:{entry.path or entry.file}"), ""
+    return _of_file(declared)
+
+
+def _of_file(declared: Source) -> tuple[Source, str]:
+    """The source that the file at its path is: the pinned one where the contents agree."""
+    path, pin = Path(declared.path), declared.content
+    try:
+        content, rows = content_pin(path, pin)
+    except (OSError, ValueError, *packing.DAMAGED) as error:
+        raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
+    if content == pin:
+        return declared, ""
+    counted = replace(declared, content=content, rows=rows, rows_from="counted")
+    if not pin:
+        return counted, f"{path.name} with {rows:,} rows is used"
+    name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
+    pinned = f"the pinned {declared.name} ({declared.rows:,} rows)"
+    return replace(counted, name=name), f"{path.name} with {rows:,} rows is used in place of {pinned}"
+
+
+def file_of(entry: SourceConfig, config: Config) -> Path:
+    """Where a source's file lies, or is fetched to."""
+    return _path(entry, data_folder(config))
+
+
+def _path(entry: SourceConfig, folder: Path) -> Path:
+    if entry.path:
+        return Path(entry.path)
+    revision, subset = entry.revision[:12], entry.subset or "default"
+    return folder / (entry.file or f"hub/{entry.hub.replace('/', '--')}-{revision}-{subset}-{entry.split}.parquet")
+
+
+def hub_pin(entry: SourceConfig) -> str:
+    """What a data set of the hub is, exactly."""
+    return f"hub:{entry.hub}@{entry.revision}:{entry.subset}:{entry.split}"
+
+
+def cleaning(entry: CleanConfig) -> Cleaning | None:
+    """The exact rules, the tags by the content of their file; None where no rule is on."""
+    values = {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "tags_file"}
+    rules: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    tags, path = "", entry.tags_file or ""
+    if path:
+        tags = content_pin(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
+    exact = Cleaning(**rules, tags=tags, tags_path=path)
+    return None if exact == Cleaning() else exact

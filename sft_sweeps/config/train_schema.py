@@ -1,0 +1,106 @@
+"""The text schema of `conf/model`, `conf/strategy`, `conf/train` and `conf/deepspeed`: what is trained, and how."""
+
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from sft_sweeps.config.fractions import fraction_text
+from sft_sweeps.data.template import valid_names as valid_templates
+from sft_sweeps.ranges import above, at_least, below, between, checked, folder_name, literals, one_known, one_of
+from sft_sweeps.spec import Recipe
+from sft_sweeps.strategies import STRATEGIES
+
+LARGEST_SEED = 2**32 - 1  # of the generator that draws initial weights
+
+
+@dataclass
+class ShapeConfig:
+    """Dimensions of the LLaMA architecture."""
+
+    hidden_size: int = at_least(1)
+    intermediate_size: int = at_least(1)
+    layers: int = at_least(1)
+    heads: int = at_least(1)
+    kv_heads: int = at_least(1)
+    vocab_size: int = MISSING
+    """Rows of the embedding; 0: as many as the tokenizer has tokens."""
+    max_positions: int = at_least(1)
+
+
+@dataclass
+class ModelConfig:
+    """A base model: published weights, or new ones."""
+
+    name: str = folder_name()
+    weights: str = MISSING
+    """A repository of the Hugging Face hub, or `init`: drawn from `seed`, normal with `init_std`."""
+    revision: str = ""
+    """The commit of the repository."""
+    seed: int = between(0, LARGEST_SEED, default=0)
+    init_std: float = above(0, default=0.02, example="0.02")
+    folder: str | None = None
+    """The user's own copy of the weights, in place of the Hugging Face cache; it is known by its content."""
+    tokenizer: str | None = None
+    """A folder with another tokenizer than the model's."""
+    gpus: int = at_least(0)
+    """Of one training stage; 0: it runs on CPUs."""
+    virtual_devices: int = 8
+    """Devices over which its published fine-tuning took the mean (`train.loss_reduction=device_mean`)."""
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+
+
+@dataclass
+class StrategyConfig:
+    """How the sources become stages."""
+
+    name: str = one_known(lambda: STRATEGIES.names)
+    k: str | None = checked(fraction_text, default=None)
+    """DMT's replayed share of the first stage's specialized examples, a fraction."""
+
+
+@dataclass
+class TrainConfig:
+    """The recipe: all of it changes the weights."""
+
+    epochs: int = at_least(1)
+    batch_size: int = at_least(1)
+    """Examples of one optimizer step, whatever the number of GPUs."""
+    learning_rate: float = above(0, example="2e-5")
+    """The highest, at the end of the warm-up."""
+    warmup_fraction: float = below(1, example="0.03")
+    """The share of the steps in which the learning rate rises from 0."""
+    schedule: str = one_of(*literals(Recipe, "schedule"), default="cosine")
+    weight_decay: float = at_least(0, default=0.0)
+    adam_beta1: float = below(1, default=0.9, example="0.9")
+    adam_beta2: float = below(1, default=0.999, example="0.999")
+    adam_epsilon: float = at_least(0, default=1e-8)
+    max_grad_norm: float = at_least(0, default=1.0)
+    """Gradients are scaled down to this norm; 0: they never are."""
+    max_length: int = at_least(1)
+    """Tokens of an example; longer ones are cut on the right."""
+    template: str = one_known(valid_templates)
+    """How a conversation is written as text (data/template.py); `chat_template` is the tokenizer's own."""
+    loss_reduction: str = one_of(*literals(Recipe, "loss_reduction"), default="token_mean")
+    """What is averaged: all tokens of a step, its examples, or `virtual_devices` of it apart."""
+    virtual_devices: int = 8
+    """Parts of a step's examples whose means are averaged by `device_mean`; never the number of real GPUs."""
+    precision: str = one_of(*literals(Recipe, "precision"))
+    """Of the computation; the optimizer's copy of the weights is fp32."""
+    model_dtype: str = one_of(*literals(Recipe, "model_dtype"))
+    """Of the finished model, so of what the next stage starts from."""
+    seed: int = 0
+    """Of the order of the examples."""
+
+
+@dataclass
+class DeepspeedConfig:
+    """How DeepSpeed runs a stage; never what it computes."""
+
+    zero_stage: int = one_of(2, 3, default=3)
+    """2 partitions gradients and optimizer states over the processes, 3 the weights as well."""
+    offload: bool = False
+    """Keeps the optimizer's states in the host's memory."""
+    token_budget: int = at_least(0, default=0)
+    """The most tokens of one forward pass; 0: what the device holds, found by a probe."""
+    recompute: bool | None = None
+    """Makes activations a second time in the backward pass; null: where the estimate of memory asks for it."""

@@ -1,0 +1,110 @@
+"""The formats of source files: how one is recognised, and what a row of it says.
+
+    question_answer   {question, answer}
+    query_response    {query, response}
+    alpaca            {instruction, input, output}      prompt: the instruction, "\\nInput:\\n", the input
+    sharegpt          {id, conversations: [{from, value}]}
+    messages          {messages: [{role, content}]}     a system message is left out: the template has its own
+
+To add a format: a function here and its entry in `FORMATS`. Another distribution adds one by an entry point of the
+group `sft_sweeps.formats` (registry.py) that leads to a `Format`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sft_sweeps.data.example import DropError
+from sft_sweeps.registry import Registry
+
+Row = Mapping[str, Any]
+Turn = tuple[str, str]  # role, text
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A row that is one prompt and one response, taken as they are; the reader drops what is no text, or empty."""
+
+    prompt: Any
+    response: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A row that is the turns of a conversation, to be cleaned.
+
+    `id` is the row's own; the parts of one conversation share it but for a last `_` and number. `plugins`: whether
+    the assistant used any.
+    """
+
+    turns: list[Turn]
+    id: str = ""
+    plugins: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """How rows are read. `auto` takes the first format whose `fields` a row has, and what most rows have.
+
+    `read` raises DropError (the reason, one word) for a row it cannot use; a KeyError is a row without a needed field.
+    """
+
+    fields: frozenset[str]
+    read: Callable[[Row], Pair | Conversation]
+
+
+def question_answer(row: Row) -> Pair:
+    """GSM8K's."""
+    return Pair(row["question"], row["answer"])
+
+
+def query_response(row: Row) -> Pair:
+    """That of gsm8k-ScRel."""
+    return Pair(row["query"], row["response"])
+
+
+def alpaca(row: Row) -> Pair:
+    """Stanford Alpaca's, as FastChat converts it: an input of one character counts as none."""
+    prompt, response = row["instruction"], row["output"]
+    context = row.get("input") or ""
+    if not isinstance(prompt, str) or not isinstance(context, str):
+        raise DropError("not_text")
+    with_input = bool(prompt) and len(context.strip()) > 1
+    return Pair(f"{prompt}\nInput:\n{context}" if with_input else prompt, response)
+
+
+def conversation(row: Row) -> Conversation:
+    """ShareGPT's, and OpenAI's messages."""
+    turns = row["conversations"] if "conversations" in row else row["messages"]
+    if not isinstance(turns, list):
+        raise DropError("not_text")
+    return Conversation([_turn(turn) for turn in turns], str(row.get("id") or ""), row.get("plugins") is not None)
+
+
+def _turn(turn: Any) -> Turn:
+    if not isinstance(turn, dict):
+        raise DropError("not_text")
+    role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+    if not isinstance(role, str) or not isinstance(text, str):
+        raise DropError("not_text")
+    return role, text
+
+
+# In this order: a row that has the fields of two is of the first.
+FORMATS: Registry[Format] = Registry(
+    "format",
+    "sft_sweeps.formats",
+    lambda: {
+        "question_answer": Format(frozenset({"question", "answer"}), question_answer),
+        "query_response": Format(frozenset({"query", "response"}), query_response),
+        "alpaca": Format(frozenset({"instruction", "output"}), alpaca),
+        "sharegpt": Format(frozenset({"conversations"}), conversation),
+        "messages": Format(frozenset({"messages"}), conversation),
+    },
+)
+AUTO = "auto"  # the format that most of a file's first rows have
+
+
+def valid_names() -> tuple[str, ...]:
+    """What `data.sources.<name>.format` may be."""
+    return (AUTO, *FORMATS.names)

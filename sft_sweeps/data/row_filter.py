@@ -1,0 +1,92 @@
+"""What became of a source's rows: counted by reason, duplicates dropped, a file with too many bad rows refused."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from sft_sweeps.data import clean
+from sft_sweeps.data.example import Dropped
+from sft_sweeps.data.formats import FORMATS
+from sft_sweeps.errors import RequestError
+from sft_sweeps.spec import Source
+
+# Rows that a rule of the user's own drops are no bad ones.
+DROPPED_BY_RULE = (
+    "duplicate_",
+    "tag_",
+    "word_",
+    "code_fence",
+    "language",
+    "blocked_word",
+    "plugin",
+    "lost_",
+    "wrong_list",
+)
+
+
+class RowCount(NamedTuple):
+    """How many examples one row became, and why it or parts of it were dropped; `keys` tell duplicates."""
+
+    examples: int
+    dropped: tuple[Dropped, ...] = ()
+    keys: clean.Keys | None = None
+
+
+@dataclass
+class Tally:
+    """What became of the rows so far: how many, and how many dropped for each reason, with a sample of each."""
+
+    rows: int = 0
+    examples: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, str] = field(default_factory=dict)
+    dropped_rows: Counter[str] = field(default_factory=Counter)  # without any example, each for one reason
+
+    def drop(self, dropped: Dropped) -> None:
+        """Count a dropped row, or a part of one."""
+        self.dropped[dropped.reason] += 1
+        self.samples.setdefault(dropped.reason, dropped.sample)
+
+
+class RowFilter:
+    """Counts what became of the rows, and drops duplicates of earlier ones."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._unique = clean.Unique()
+
+    def keeps(self, row: RowCount) -> bool:
+        """Whether the examples of the next row stay."""
+        tally = self.tally
+        tally.rows += 1
+        if row.keys and (reason := self._unique.repeats(row.keys)):
+            tally.drop(Dropped(reason, f"row {tally.rows - 1}"))
+            tally.dropped_rows[reason] += 1
+            return False
+        for dropped in row.dropped:
+            tally.drop(dropped)
+        if row.dropped and not row.examples:
+            tally.dropped_rows[row.dropped[0].reason] += 1
+        tally.examples += row.examples
+        return bool(row.examples)
+
+
+def check_bad_rows(tally: Tally, path: Path, source: Source, key: str) -> None:
+    """RequestError when more than `max_bad_fraction` of the rows cannot be used, or none can.
+
+    `key` is what the user types to raise that limit.
+    """
+    limit = source.max_bad_fraction
+    bad = sum(count for reason, count in tally.dropped.items() if not reason.startswith(DROPPED_BY_RULE))
+    if bad <= limit * tally.rows and tally.examples:
+        return
+    lines = [
+        f"source {source.name}: {bad:,} of the {tally.rows:,} rows of {path} cannot be used ({bad / tally.rows:.1%}).",
+        *(f"    {count:,} {reason}, e.g. {tally.samples[reason]}" for reason, count in sorted(tally.dropped.items())),
+    ]
+    if "unknown_fields" in tally.dropped:
+        shapes = ", ".join("{" + ", ".join(sorted(format_.fields)) + "}" for format_ in FORMATS.all.values())
+        lines.append(f"    A row needs the fields of one format: {shapes}.")
+    raised = f", or raise {key} (now {limit:g})" if tally.examples else ""
+    raise RequestError("\n".join([*lines, f"Fix the file{raised}."]))

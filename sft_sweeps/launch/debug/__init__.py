@@ -1,0 +1,1 @@
+"""cluster.name=debug: jobs run in the launching process itself, where a debugger reaches them."""

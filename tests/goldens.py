@@ -1,0 +1,25 @@
+"""Files that hold what a test expects, whole: `make goldens` writes them anew and shows the difference.
+
+Three kinds of truth are never written by it. Ids (tests/test_golden_ids.py) are identity: one that moves orphans
+everybody's finished stages. What another program answered (tests/data/golden_cleaning.json) is not ours to change. A
+number that a test states itself is changed by hand, where it stands.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def compare(path: Path, text: str) -> None:
+    """The text must be the file's; with GOLDENS=write it becomes the file's."""
+    if os.environ.get("GOLDENS") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), f"{path} differs; where it should, run `make goldens`"
+
+
+def entries(values: Mapping[str, Any]) -> str:
+    """A JSON object with one line for each of its values, so that a difference is a line's."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in values.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
