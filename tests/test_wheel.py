@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from collections.abc import Callable
@@ -110,6 +112,18 @@ def test_conf_is_in_the_wheel_as_in_the_checkout(built: Path) -> None:
         inside = {name.partition("/conf/")[2] for name in archive.getnames()}
     assert inside >= set(configuration())
     assert "local/default.yaml" not in inside
+
+
+def test_the_lock_file_pins_everything_but_torch() -> None:
+    """`make install` uses it; what is not in it would be whatever is newest. It names no address."""
+    text = (ROOT / "requirements.lock").read_text()
+    pinned = {line.partition("==")[0] for line in text.splitlines()}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    lists = [project["project"]["dependencies"], *extras.values(), *groups.values()]
+    wanted = {re.match(r"[\w-]+", requirement)[0] for requirements in lists for requirement in requirements}
+    assert wanted - pinned == {"torch"}, "make lock"
+    assert "://" not in text
 
 
 def test_a_user_starts_from_nothing(command: Command, bin_folder: Path, tmp_path: Path) -> None:
