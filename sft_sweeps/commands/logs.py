@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +147,9 @@ class Tail:
                 text += self.file.readall()
         return text
 
+    def close(self) -> None:
+        self.file.close()
+
 
 def show(log: Log, lines: int, follow: bool) -> None:
     """Print a log to standard output, and its name to standard error; `lines`: only the last ones (0: all).
@@ -154,13 +157,12 @@ def show(log: Log, lines: int, follow: bool) -> None:
     `follow` goes on until the job has ended, from Slurm's log to the worker's. RunError where there is no log, and none
     to come.
     """
-    printer = Printer(log, lines)
     coming = log.coming() if follow or not log.files() else ""
     if not log.files():
         if not (follow and coming):
             raise log.absent(coming)
         print(log.absent(coming), file=sys.stderr, flush=True)
-    with suppress(KeyboardInterrupt):
+    with closing(Printer(log, lines)) as printer, suppress(KeyboardInterrupt):
         while coming and follow:
             until = time.monotonic() + QUEUE_SECONDS
             while time.monotonic() < until:
@@ -191,6 +193,10 @@ class Printer:
                 sys.stdout.buffer.write(text)
                 sys.stdout.buffer.flush()
         self.lines = 0  # what appears later is printed whole
+
+    def close(self) -> None:
+        for tail in self.tails.values():
+            tail.close()
 
 
 def _start(path: Path, lines: int) -> int:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,7 +96,8 @@ def show(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended, capsys: pytes
 def test_the_last_lines(text: str, lines: int, shown: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(text.encode())
-    assert logs.Tail(path, lines).news() == shown.encode()
+    with closing(logs.Tail(path, lines)) as tail:
+        assert tail.news() == shown.encode()
 
 
 def test_the_worker_s_log(show: Show, plan: Plan, store: Store) -> None:

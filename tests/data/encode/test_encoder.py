@@ -165,13 +165,13 @@ def test_missing_or_unknown_token_is_refused(tmp_path: Path, key: str) -> None:
         Encoder(broken(tmp_path, **{key: "e"}), "vicuna_bare", 9)
 
 
-def test_a_tokenizer_that_cannot_spell_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_encode_a_template_is_refused(tmp_path: Path) -> None:
     empty = Tokenizer(models.BPE())
     empty.add_special_tokens(["<unk>", "<s>", "</s>"])
     lower = byte_level()
     lower.normalizer = normalizers.Lowercase()
     for name, made in (("empty", empty), ("lower", lower)):
-        with pytest.raises(RequestError, match="cannot spell 'USER"):
+        with pytest.raises(RequestError, match="cannot encode 'USER"):
             Encoder(broken(tmp_path / name, made), "vicuna_bare", 9)
 
 

@@ -1,0 +1,156 @@
+"""README and docs are true: their commands are run as they stand, or say there what they need that a test has not."""
+
+import gzip
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from common import ROOT, Points
+
+from sft_sweeps.config.checks import problems
+from sft_sweeps.data.mini import TOKENIZER
+from sft_sweeps.models import train_tokenizer
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NEEDS = re.compile(r"needs (?:a cluster|a GPU|GPUs|a network)")
+OURS = ("python launch.py", "sft-sweeps ")
+# What stands for the reader's own names, and which of the optional parts is tried.
+NAMES = {
+    "[SWEEP]": "quickstart",
+    "SWEEP": "quickstart",
+    "STAGE": "mini--math",
+    "BENCHMARK FILE.jsonl --out OUT": "gsm8k answers.jsonl --out out.json --partial",
+    "[--watch | --json]": "--json",
+    "[--partial]": "--partial",
+    "[--json] [--out DIR]": "--json --out report",
+    "FILE ... --out FOLDER": "code_alpaca.jsonl.gz --out words",
+    "sft-sweeps init FOLDER": "sft-sweeps init mine",
+    "--vocab-size 2048 --out FOLDER": "--vocab-size 600 --out words",
+    "tokenizer=FOLDER": "tokenizer=tokenizer",
+    "folder=FOLDER": "folder=model",
+    "ROWS.jsonl": "rows.jsonl",
+    "IDS.jsonl": "ids.jsonl",
+}
+
+
+class Command(NamedTuple):
+    """A line of a code block; `needs` is what it says that it needs."""
+
+    page: str
+    line: str
+    needs: str
+
+
+def commands() -> Iterator[Command]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^ {4}(?:\$ )?(.+)$", text, flags=re.MULTILINE):
+            if line.startswith(OURS):
+                need = NEEDS.search(line)
+                yield Command(page.name, line.partition("   #")[0].strip(), need.group() if need else "")
+
+
+def test_every_launch_composes(points: Points) -> None:
+    seen = 0
+    for command in commands():
+        if command.line.startswith("python launch.py") and "--help" not in command.line:
+            overrides = shlex.split(command.line, comments=True)[2:]
+            for point in points(*(override for override in overrides if override != "-m")):
+                assert problems(point.config) == [], command
+            seen += 1
+    assert seen >= 15
+
+
+def test_links_lead_somewhere() -> None:
+    seen = 0
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), (page.name, target)
+                seen += 1
+    assert seen >= 15
+
+
+def test_paths_in_code_are_there() -> None:
+    pattern = re.compile(r"`((?:conf|sft_sweeps|tests|bench|docs|hydra_plugins)/[\w/.-]+)`")
+    own = {"conf/local/default.yaml"}  # the user's
+    named = {(page.name, name) for page in PAGES for name in pattern.findall(page.read_text(encoding="utf-8"))}
+    assert [one for one in named if one[1] not in own and not (ROOT / one[1]).exists()] == []
+    assert len(named) >= 20
+
+
+def filled(line: str) -> list[str]:
+    """The command with names in place of placeholders, without the optional parts that are not tried."""
+    for name, value in NAMES.items():
+        line = line.replace(name, value)
+    line = re.sub(r" \[[^\]]*\]", "", line)
+    return shlex.split(line, comments=True)
+
+
+def files(folder: Path) -> None:
+    """What the commands name: small files in the formats that they stand for."""
+    pairs = [
+        {"question": f"How much is {n} + {n}?", "answer": f"{n} + {n} = {2 * n}\n#### {2 * n}"} for n in range(900)
+    ]
+    code = [{"instruction": f"Write {n}.", "input": "", "output": f"print({n})"} for n in range(900)]
+    turns = [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi, what can I do?"}]
+    for name, rows in (("gsm8k_train", pairs), ("code_alpaca", code)):
+        (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+    chats = [{"id": f"c{n}", "conversations": turns} for n in range(900)]
+    (folder / "sharegpt.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    (folder / "rows.jsonl").write_text(json.dumps({"id": "1", "conversations": turns}) + "\n")
+    answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]
+    (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
+    samples = [{"task_id": "HumanEval/0", "completion": "    return False\n"}]
+    (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
+    train_tokenizer.copy(TOKENIZER, folder / "tokenizer")
+
+
+def mt_bench_files(folder: Path) -> None:
+    """FastChat's layouts, one question for each of the 80."""
+    questions = [{"question_id": n, "category": "writing", "turns": ["Write.", "Again."]} for n in range(81, 161)]
+    answers = [
+        {"question_id": q["question_id"], "model_id": "m", "choices": [{"index": 0, "turns": ["a", "b"]}]}
+        for q in questions
+    ]
+    template = "[Question]\n{question}\n\n[Answer]\n{answer}\n"
+    names = ("single-v1", "single-math-v1", "single-v1-multi-turn", "single-math-v1-multi-turn")
+    prompts = [
+        {"name": name, "type": "single", "system_prompt": "You judge.", "prompt_template": template} for name in names
+    ]
+    for name, rows in (("question", questions), ("model_answer", answers), ("judge_prompts", prompts), ("gpt-4", [])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.slow
+def test_every_command_runs(tmp_path: Path) -> None:
+    """In one folder, in the order of the pages, as a reader who has a checkout would."""
+    files(tmp_path)
+    for name in ("launch.py", "conf", "sft_sweeps", "hydra_plugins"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HYDRA_", "SLURM_"))}
+    environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
+    seen, failed = 0, []
+    first = Command("README.md", "python launch.py study=quickstart", "")  # the sweep that others look at
+    for command in dict.fromkeys([first, *commands()]):
+        if command.needs:
+            continue
+        line = filled(command.line)
+        shutil.rmtree(tmp_path / "words", ignore_errors=True)
+        done = subprocess.run(
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400, check=False
+        )
+        seen += 1
+        if done.returncode:
+            failed.append(f"{command.page}: {shlex.join(line)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    assert failed == []
+    assert seen >= 25
