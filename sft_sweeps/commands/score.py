@@ -88,7 +88,7 @@ def _show(result: Row) -> None:
             share = f" ({value['k']}/{value['n']})" if value.get("k") is not None else ""
             print(f"{name:24} {value['value']:.4f}{share} [{value['low']:.4f}, {value['high']:.4f}]")
         elif isinstance(value, int | float) or value is None:
-            print(f"{name:24} {'not told: too many are missing' if value is None and name == 'score' else value}")
+            print(f"{name:24} {'none: too many judgments are missing' if value is None and name == 'score' else value}")
 
 
 COMMAND = Command("score", "score existing generations, without a model", run, _add_arguments)

@@ -50,24 +50,24 @@ def comparisons(plan: Plan, store: Store) -> Iterator[Comparison]:
     scores = {(s.generation.benchmark.name, s.generation.subject.id): s for s in plan.scores}
     all_points = points(plan)
     for benchmark in dict.fromkeys(name for name, _ in scores):
-        found = []
+        compared: list[Comparison] = []
         for model in dict.fromkeys(run.model.id for run in plan.runs):
             of = [point for point in all_points if point.runs[0].model.id == model]
             kept = {point.label: _kept(point, benchmark, scores, store) for point in of}
             reference = _reference([point for point in of if kept[point.label]])
-            found += [
+            compared += [
                 _compared(benchmark, point, reference, kept)
                 for point in of
                 if reference and point != reference and _alike(kept[point.label], kept[reference.label])
             ]
-        adjusted = iter(holm([one.p for one in found if one.p is not None]))
-        yield from (one if one.p is None else replace(one, adjusted=next(adjusted)) for one in found)
+        adjusted = iter(holm([one.p for one in compared if one.p is not None]))
+        yield from (one if one.p is None else replace(one, adjusted=next(adjusted)) for one in compared)
 
 
 def _kept(point: Replicates, benchmark: str, scores: Mapping[tuple[str, str], Score], store: Store) -> list[Values]:
     """Of the seeds that are scored on the same items as the first one."""
-    found = [given for run in point.runs if (given := values(store, scores.get((benchmark, run.id))))]
-    return [given for given in found if given.keys() == found[0].keys()]
+    by_seed = [of_run for run in point.runs if (of_run := values(store, scores.get((benchmark, run.id))))]
+    return [of_run for of_run in by_seed if of_run.keys() == by_seed[0].keys()]
 
 
 def _alike(ours: list[Values], theirs: list[Values]) -> bool:
@@ -87,14 +87,14 @@ def _compared(benchmark: str, point: Replicates, reference: Replicates, kept: Ke
     ours, theirs = kept[point.label], kept[reference.label]
     share = all(isinstance(value, bool) for given in (*ours, *theirs) for value in given.values())
     a, b = rows(ours), rows(theirs)
-    made = Comparison(benchmark, point.label, reference.label, Interval(0, 0, 0), len(a[0]), share=share)
+    comparison = Comparison(benchmark, point.label, reference.label, Interval(0, 0, 0), len(a[0]), share=share)
     if len(a) > 1 or len(b) > 1:
-        return replace(made, difference=two_level_difference(a, b), seeds=(len(a), len(b)))
+        return replace(comparison, difference=two_level_difference(a, b), seeds=(len(a), len(b)))
     if share:
-        found = paired_proportions([bool(x) for x in a[0]], [bool(x) for x in b[0]])
-        discordant = ((found.only_a or 0) + (found.only_b or 0)) / found.n
-        least = detectable(found.n, discordant) if discordant else None
-        return replace(made, difference=found.interval, p=found.p, detectable=least)
+        paired = paired_proportions([bool(x) for x in a[0]], [bool(x) for x in b[0]])
+        discordant = ((paired.only_a or 0) + (paired.only_b or 0)) / paired.n
+        least = detectable(paired.n, discordant) if discordant else None
+        return replace(comparison, difference=paired.interval, p=paired.p, detectable=least)
     apart = [x - y for x, y in zip(a[0], b[0], strict=True)]
     least = detectable_mean(len(apart), spread(apart)) if len(set(apart)) > 1 else None
-    return replace(made, difference=paired_means(a[0], b[0]).interval, detectable=least)
+    return replace(comparison, difference=paired_means(a[0], b[0]).interval, detectable=least)

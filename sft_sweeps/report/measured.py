@@ -14,14 +14,14 @@ def lines(survey: Survey) -> Iterator[str]:
     states = survey.states
     for model in survey.plan.models:
         stages = [stage for stage in survey.plan.stages if stage.model == model]
-        found = [(stage, *measured) for stage in stages if (measured := _measured(stage, survey))]
-        if not found:
+        finished = [(stage, *measured) for stage in stages if (measured := _measured(stage, survey))]
+        if not finished:
             continue
-        mfu = statistics.median(share for _, share, _ in found)
-        planned, taken = sum(cost.gpu_hours(stage) for stage, _, _ in found), sum(hours for *_, hours in found)
+        mfu = statistics.median(share for _, share, _ in finished)
+        planned, taken = sum(cost.gpu_hours(stage) for stage, _, _ in finished), sum(hours for *_, hours in finished)
         left = sum(cost.gpu_hours(stage) for stage in stages if states[stage.id].state != "done")
         yield (
-            f"{model.name}: {len(found)} finished stages took {taken:,.1f} GPU-hours (planned {planned:,.1f}), MFU "
+            f"{model.name}: {len(finished)} finished stages took {taken:,.1f} GPU-hours (planned {planned:,.1f}), MFU "
             f"{mfu:.0%} (assumed {cost.ASSUMED_UTILIZATION:.0%}); at that rate the rest takes "
             f"{left * taken / planned if planned else 0.0:,.1f} GPU-hours (planned {left:,.1f})"
         )

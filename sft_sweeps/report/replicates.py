@@ -43,11 +43,11 @@ class Replicated:
 
 def points(plan: Plan) -> list[Replicates]:
     """The runs of a plan by what they are but for their seed, in order."""
-    found: dict[Any, list[Run]] = {}
+    runs_by_point: dict[Any, list[Run]] = {}
     for run in plan.runs:
         stages = tuple((stage.mixture, replace(stage.recipe, seed=0)) for stage in run.stages)
-        found.setdefault((run.model.id, run.strategy, run.k, stages), []).append(run)
-    return [Replicates(_label(runs), tuple(sorted(runs, key=seed_of))) for runs in found.values()]
+        runs_by_point.setdefault((run.model.id, run.strategy, run.k, stages), []).append(run)
+    return [Replicates(_label(runs), tuple(sorted(runs, key=seed_of))) for runs in runs_by_point.values()]
 
 
 def seed_of(run: Run) -> int:
@@ -68,12 +68,12 @@ def replicated(plan: Plan, store: Store) -> Iterator[Replicated]:
     for benchmark in dict.fromkeys(name for name, _ in scores) if several else ():
         for point in several:
             kept = [(seed_of(run), values(store, scores.get((benchmark, run.id)))) for run in point.runs]
-            kept = [(seed, found) for seed, found in kept if found and found.keys() == kept[0][1].keys()]
+            kept = [(seed, items) for seed, items in kept if items and items.keys() == kept[0][1].keys()]
             if len(kept) < 2:
                 continue
-            table = rows([found for _, found in kept])
+            table = rows([items for _, items in kept])
             means = tuple(sum(row) / len(row) for row in table)
-            share = all(isinstance(value, bool) for _, found in kept for value in found.values())
+            share = all(isinstance(value, bool) for _, items in kept for value in items.values())
             seeds = tuple(seed for seed, _ in kept)
             mean = _interval(table, share)
             yield Replicated(benchmark, point.label, seeds, means, mean, spread(means), len(table[0]), share)
@@ -81,14 +81,14 @@ def replicated(plan: Plan, store: Store) -> Iterator[Replicated]:
 
 def _interval(table: list[list[float]], share: bool) -> Interval:
     """Over seeds and items. Where all are right or all wrong, resampling sees no noise: Wilson's, over items, does."""
-    found, n = two_level(table), len(table[0])
-    return proportion(round(found.value * n), n) if share and found.value in (0.0, 1.0) else found
+    interval, n = two_level(table), len(table[0])
+    return proportion(round(interval.value * n), n) if share and interval.value in (0.0, 1.0) else interval
 
 
 def rows(kept: list[Values]) -> list[list[float]]:
     """A table of seeds by items, which are the same for all."""
     items = sorted(kept[0])
-    return [[float(found[item]) for item in items] for found in kept]
+    return [[float(of_seed[item]) for item in items] for of_seed in kept]
 
 
 def values(store: Store, score: Score | None) -> Values:

@@ -28,7 +28,7 @@ DIFFERENCES = (
 
 SEEDS = (
     "Mean over training seeds on the same data, with a 95 % bootstrap interval over seeds and items together; SD is "
-    "the standard deviation between seeds. Few seeds tell little: of three, the true SD may be 0.5 to 6 times "
+    "the standard deviation between seeds. Few seeds show little: of three, the true SD may be 0.5 to 6 times "
     "the one seen, and the bootstrap is too narrow."
 )
 
@@ -47,9 +47,9 @@ def stages(results: Results) -> tuple[list[str], Cells]:
     cells = []
     for row in results.rows:
         if len(row.after) > 1 and any(after.scores for after in row.after[:-1]):
-            for place, after in enumerate(row.after):
-                name = row.run.label if place == 0 else ""
-                cells.append([name, f"{place + 1} {after.label}", *_cells(row, place, results.benchmarks)])
+            for index, after in enumerate(row.after):
+                name = row.run.label if index == 0 else ""
+                cells.append([name, f"{index + 1} {after.label}", *_cells(row, index, results.benchmarks)])
     return header, cells
 
 
@@ -59,8 +59,8 @@ def differences(results: Results) -> tuple[list[str], Cells]:
     cells = []
     for one in results.comparisons:
         scale, unit = (100, " points") if one.share else (1, "")
-        found = one.difference
-        text = f"{scale * found.value:+.2f}{unit} [{scale * found.low:+.2f}, {scale * found.high:+.2f}]"
+        difference = one.difference
+        text = f"{scale * difference.value:+.2f}{unit} [{scale * difference.low:+.2f}, {scale * difference.high:+.2f}]"
         p = "-" if one.p is None or one.adjusted is None else f"{one.p:.3g} ({one.adjusted:.3g})"
         least = "-" if one.detectable is None else f"{100 * one.detectable:.1f} points"
         least = least if one.share or one.detectable is None else f"{one.detectable:.2f}"
@@ -89,13 +89,13 @@ def _title(benchmark: str) -> str:
     return benchmark.replace("heldout_loss:", "held-out loss, ")
 
 
-def _cells(row: ResultRow, place: int, benchmarks: Sequence[str]) -> list[str]:
-    scores = row.after[place].scores
+def _cells(row: ResultRow, index: int, benchmarks: Sequence[str]) -> list[str]:
+    scores = row.after[index].scores
     return [scores[name].text() if name in scores else "-" for name in benchmarks]
 
 
 def show(results: Results, out: Console) -> None:
-    """Both tables on a terminal."""
+    """The tables of scores on a terminal; what is missing."""
     if not results.benchmarks:
         out.print(
             "nothing is scored: no benchmark is named (evaluate=none), or no held-out examples are left (data.heldout)"
@@ -121,7 +121,7 @@ def _rich(title: str, header: list[str], rows: Cells) -> Table:
 
 
 def markdown(results: Results) -> str:
-    """Both tables as a Markdown page."""
+    """All tables as a Markdown page."""
     parts = [f"# {results.sweep}", results.question, _markdown(*final(results))]
     header, rows = stages(results)
     if rows:
@@ -160,9 +160,9 @@ def lines(results: Results) -> Iterator[list[Any]]:
     for row in results.rows:
         run = row.run
         named = [run.label, run.id, run.model.name, run.strategy, "" if run.k is None else str(run.k), seed_of(run)]
-        for place, after in enumerate(row.after, 1):
+        for number, after in enumerate(row.after, 1):
             for name, value in after.scores.items():
-                yield [*named, place, after.label, name, *(getattr(value, key) for key in NUMBERS), 1, ""]
+                yield [*named, number, after.label, name, *(getattr(value, key) for key in NUMBERS), 1, ""]
     for one in results.replicated:
         named = [one.point, "", "", "", "", "mean", "", "", one.benchmark, "mean over seeds"]
         yield [*named, one.mean.value, one.mean.low, one.mean.high, one.n, "", "", len(one.seeds), one.sd]

@@ -8,9 +8,11 @@ import pytest
 from common import Points
 from values import generation
 
-from sft_sweeps.benchmarks.registry import items_of
+from sft_sweeps.benchmarks.registry import definition_of, items_of
+from sft_sweeps.config.checks import problems
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError
+from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan.build import build, score_of
 from sft_sweeps.spec import Benchmark
 
@@ -85,3 +87,28 @@ def test_files_in_another_layout_are_refused(text: str, points: Points, tmp_path
     found = benchmarks(points, "evaluate.benchmarks=[gsm8k]", f"evaluate.gsm8k.path={path}")["gsm8k"]
     with pytest.raises(RequestError, match=r"row 1 of|line 1 of"):
         items_of(found)
+
+
+def test_a_new_scorer_scores_kept_answers_again() -> None:
+    """Its version is in the score's identity and in no other; a plan without it is one of version 1."""
+    first, second = generation(name="gsm8k"), generation(name="gsm8k", scorer_version=2)
+    assert first.id == second.id
+    assert score_of(first).id != score_of(second).id
+    assert plain(second.benchmark) == plain(first.benchmark) | {"scorer_version": 2}
+    assert [revive(Benchmark, plain(one.benchmark)) for one in (first, second)] == [first.benchmark, second.benchmark]
+
+
+def test_every_benchmark_is_planned_with_its_own_version(points: Points) -> None:
+    (point,) = points("model=mini", "data=mini", "train=mini", "evaluate=mini")
+    planned = list(request(point.config).benchmarks)
+    assert len(planned) == 3
+    assert all(one.scorer_version == definition_of(one).version for one in planned)
+
+
+def test_an_unknown_benchmark_is_named_with_the_nearest(points: Points) -> None:
+    (point,) = points("model=mini", "data=mini", "train=mini", "evaluate=mini", "evaluate.benchmarks=[mini_maths]")
+    (text,) = problems(point.config)
+    assert text.startswith("evaluate.benchmarks=mini_maths is unknown; valid: gsm8k, ")
+    assert text.endswith("did you mean evaluate.benchmarks=mini_math?")
+    with pytest.raises(RequestError, match="benchmark mini_maths is unknown"):
+        definition_of("mini_maths")

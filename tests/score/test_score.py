@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,13 @@ def repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def more(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*rows, rows[0]]
+
+
+def test_another_scorer_than_the_planned_one_scores_nothing(answered: Generation, store: Store) -> None:
+    later = replace(answered, benchmark=replace(answered.benchmark, scorer_version=2))
+    with pytest.raises(RunError, match="version 2 of the scorer of mini_math was planned, 1 is installed"):
+        score.score(later, store)
+    assert store.record(score_of(later)) is None
 
 
 @pytest.mark.parametrize("change", [fewer, repeated, more])
