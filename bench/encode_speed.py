@@ -23,12 +23,15 @@ from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
+from sft_sweeps.data.encode import encoder as encoder_module
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import opened
 from sft_sweeps.data.encode.encoder import Encoder
+from sft_sweeps.data.encode.text_encoder import PlainEncoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import stream
 from sft_sweeps.data.row_filter import RowFilter
@@ -172,6 +175,12 @@ def ours(source: Source, tokenizer: Path, processes: int = 1) -> dict[str, float
     }
 
 
+def without_cache(source: Source, tokenizer: Path) -> dict[str, float]:
+    """The same with the tokenizer asked for every text: what the cache of token ids is worth."""
+    with patch.object(encoder_module, "text_encoder", PlainEncoder):
+        return ours(source, tokenizer)
+
+
 def agree(source: Source, tokenizer: Path, examples: list[Example], made: list[tuple[Ids, Ids]]) -> float:
     """The share of the rows of which our ids and mask are the same."""
     faithful = replace(source, bug_compatible=True)
@@ -191,10 +200,13 @@ def measure(data: Path, tokenizer_folder: Path, sharegpt: Path | None, rows: int
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, **names)
     ways = {"fastchat": fastchat_way(tokenizer), "trl": trl_way(tokenizer)}
     report: dict[str, Any] = {}
-    totals: dict[str, float] = {"tokens": 0.0, "cpu": 0.0, "seconds": 0.0, "two": 0.0, "fastchat": 0.0, "trl": 0.0}
+    totals: dict[str, float] = dict.fromkeys(
+        ("tokens", "cpu", "seconds", "two", "without_cache", "fastchat", "trl"), 0.0
+    )
     for source in sources(data, sharegpt):
         entry: dict[str, Any] = ours(source, tokenizer_folder)
         entry["two_processes_seconds"] = ours(source, tokenizer_folder, 2)["seconds"]
+        totals["without_cache"] += without_cache(source, tokenizer_folder)["cpu"]
         examples = list(islice(spread(source, rows), rows))
         for name, way in ways.items():
             entry[name], entry[f"{name}_rows"], made = timed(way, examples)
@@ -214,6 +226,7 @@ def measure(data: Path, tokenizer_folder: Path, sharegpt: Path | None, rows: int
         "tokens_per_second": totals["tokens"] / totals["cpu"],
         "times_fastchat": totals["fastchat"] / totals["cpu"],
         "times_trl": totals["trl"] / totals["cpu"],
+        "times_without_cache": totals["without_cache"] / totals["cpu"],
         **({"times_trl_itself": totals["trl_itself"] / totals["cpu"]} if "trl_itself" in totals else {}),
         "two_processes": totals["seconds"] / totals["two"],
         "second_use": max(entry["second_use"] for entry in report.values()),
@@ -241,7 +254,8 @@ def main() -> None:
                 print(f"    {way:12s} {entry[key] / 1e3:8,.0f}k tokens/s, equal {entry[f'{key}_agrees']:.1%}")
     times = [("FastChat's way", "times_fastchat"), ("TRL's", "times_trl"), ("TRL itself", "times_trl_itself")]
     print(
-        f"all: {', '.join(f'{found[key]:.1f} x {way}' for way, key in times if key in found)}; two processes "
+        f"all: {', '.join(f'{found[key]:.1f} x {way}' for way, key in times if key in found)}; "
+        f"{found['times_without_cache']:.2f} x without the cache of token ids; two processes "
         f"{found['two_processes']:.2f} x one (wall); second use {found['second_use']:.2f} s"
     )
 

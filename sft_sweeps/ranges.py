@@ -36,7 +36,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Interval:
+class NumberRange:
     """A finite number from `low` (or just above it, if `low_open`) to `high` (or just below it, if `high_open`)."""
 
     low: float
@@ -87,22 +87,22 @@ def one_known(valid: Callable[[], tuple[Any, ...]], default: Any = MISSING) -> A
 
 def at_least(low: float, default: Any = MISSING) -> Any:
     """A number of at least `low`."""
-    return checked(Interval(low), default)
+    return checked(NumberRange(low), default)
 
 
 def above(low: float, default: Any = MISSING, *, example: str) -> Any:
     """A number above `low`."""
-    return checked(Interval(low, low_open=True, example=example), default)
+    return checked(NumberRange(low, low_open=True, example=example), default)
 
 
 def below(high: float, default: Any = MISSING, *, low: float = 0, example: str) -> Any:
     """A number from `low` to below `high`."""
-    return checked(Interval(low, high, example=example), default)
+    return checked(NumberRange(low, high, example=example), default)
 
 
 def between(low: float, high: float, default: Any = MISSING) -> Any:
     """A number from `low` to `high`, both valid."""
-    return checked(Interval(low, high, high_open=False), default)
+    return checked(NumberRange(low, high, high_open=False), default)
 
 
 def folder_name(default: Any = MISSING) -> Any:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.ranges import (
-    Interval,
+    NumberRange,
     above,
     at_least,
     below,
@@ -28,7 +28,7 @@ NUMBERS = st.integers() | st.floats()
 def test_an_interval_takes_its_numbers_and_names_its_example(
     value: float, low: int, high: int, low_open: bool, high_open: bool
 ) -> None:
-    texts = list(Interval(low, high, low_open, high_open, example="10")("a.b", value))
+    texts = list(NumberRange(low, high, low_open, high_open, example="10")("a.b", value))
     inside = (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
     assert len(texts) == (not inside)
     assert all(text.startswith(f"a.b={value} must be ") and text.endswith("e.g. a.b=10") for text in texts)
@@ -37,13 +37,13 @@ def test_an_interval_takes_its_numbers_and_names_its_example(
 @pytest.mark.parametrize(
     ("interval", "words"),
     [
-        (Interval(1), "a number of at least 1"),
-        (Interval(0, low_open=True), "above 0"),
-        (Interval(0, 1), "in [0, 1)"),
-        (Interval(0, 7, high_open=False), "in 0 ... 7"),
+        (NumberRange(1), "a number of at least 1"),
+        (NumberRange(0, low_open=True), "above 0"),
+        (NumberRange(0, 1), "in [0, 1)"),
+        (NumberRange(0, 7, high_open=False), "in 0 ... 7"),
     ],
 )
-def test_an_interval_says_what_it_takes(interval: Interval, words: str) -> None:
+def test_an_interval_says_what_it_takes(interval: NumberRange, words: str) -> None:
     assert list(interval("a", math.nan)) == [f"a=nan must be {words}"]
 
 

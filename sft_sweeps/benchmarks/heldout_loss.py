@@ -7,14 +7,14 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, weighted
 from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
 from sft_sweeps.plan.engines import ENGINES
-from sft_sweeps.ranges import Interval
+from sft_sweeps.ranges import NumberRange
 from sft_sweeps.spec import Benchmark
 
 
 def problems(name: str, settings: None, evaluate: EvaluateConfig) -> Iterator[str]:
     """What is wrong with the keys of `evaluate` that it reads."""
     del settings
-    yield from Interval(1)("evaluate.examples", evaluate.examples)
+    yield from NumberRange(1)("evaluate.examples", evaluate.examples)
     if evaluate.engine in ENGINES.names and not ENGINES.get(evaluate.engine).takes_losses:
         yield f"evaluate.engine={evaluate.engine} takes no losses; leave {name} out, or set evaluate.engine=hf"
 

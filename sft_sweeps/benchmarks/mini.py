@@ -17,7 +17,7 @@ from sft_sweeps.data.mini import INPUTS, SOURCES, Stream, draw
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.ranges import Interval
+from sft_sweeps.ranges import NumberRange
 from sft_sweeps.sandbox import run
 from sft_sweeps.spec import Benchmark
 
@@ -28,8 +28,8 @@ _FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used
 def problems(name: str, settings: None, evaluate: EvaluateConfig) -> Iterator[str]:
     """What is wrong with the keys of `evaluate` that the minis share."""
     del name, settings
-    yield from Interval(1)("evaluate.examples", evaluate.examples)
-    yield from Interval(1)("evaluate.max_new_tokens", evaluate.max_new_tokens)
+    yield from NumberRange(1)("evaluate.examples", evaluate.examples)
+    yield from NumberRange(1)("evaluate.max_new_tokens", evaluate.max_new_tokens)
 
 
 def resolve(name: str, settings: None, point: EvaluatedPoint) -> Iterator[Benchmark]:

@@ -14,7 +14,7 @@ from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, Eval
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.ranges import Interval
+from sft_sweeps.ranges import NumberRange
 from sft_sweeps.spec import Benchmark
 
 Rows = list[dict[str, Any]]
@@ -23,7 +23,7 @@ Rows = list[dict[str, Any]]
 def problems(name: str, settings: BenchmarkConfig, evaluate: EvaluateConfig) -> Iterator[str]:
     """What the fields of a published benchmark's settings do not check by themselves."""
     del name, settings
-    yield from Interval(0)("evaluate.examples", evaluate.examples)
+    yield from NumberRange(0)("evaluate.examples", evaluate.examples)
 
 
 def resolve(name: str, settings: BenchmarkConfig, point: EvaluatedPoint) -> Iterator[Benchmark]:

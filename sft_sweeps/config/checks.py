@@ -24,7 +24,7 @@ from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.engines import ENGINES
-from sft_sweeps.ranges import Interval, OneOf
+from sft_sweeps.ranges import NumberRange, OneOf
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
 
@@ -71,7 +71,7 @@ def _sources(c: Config) -> Iterator[str]:
 
 
 def _source(key: str, source: SourceConfig) -> Iterator[str]:
-    yield from Interval(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
+    yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
     if source.generated and source.path:
         yield (f"{key}.path={source.path} is not read: {source.name} is generated; also type {key}.generated=false")
     if source.generated and source.name not in mini.SOURCES:

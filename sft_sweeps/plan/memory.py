@@ -9,8 +9,9 @@
 
 Activations of one layer, numbers held of each token (H hidden, I intermediate): the inputs of both norms and what comes
 of them, 4H, queries, keys and values (repeated where heads share them), 3H, attention's result, H (on a CPU 2H: its
-pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/test_memory.py holds this to what torch
-saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which RESERVED stands.
+pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds this to what
+torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which RESERVED
+stands.
 """
 
 from dataclasses import dataclass, replace

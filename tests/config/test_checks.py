@@ -15,7 +15,7 @@ from sft_sweeps.config.checks import problems, unknown_keys
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
-from sft_sweeps.ranges import CHECK, Interval, OneOf
+from sft_sweeps.ranges import CHECK, NumberRange, OneOf
 from sft_sweeps.spec import Recipe
 
 # What is set, and what the message must say. `data=mixed model=llama7b` is the start.
@@ -265,7 +265,7 @@ def edges(key: str, check: Any, kind: Any) -> tuple[list[Any], list[Any]]:
         valid = check.valid()
         inside, outside = list(valid), [max(valid) + 1 if isinstance(valid[0], int) else f"{valid[0]}x"]
         return ([[value] for value in inside], [outside]) if kind == list[str] else (inside, outside)
-    if isinstance(check, Interval):
+    if isinstance(check, NumberRange):
         step = math.nextafter if kind is float else (lambda x, to: x + (1 if to > x else -1))
         low, high = (float(check.low), float(check.high)) if kind is float else (check.low, check.high)
         inside = [step(low, math.inf) if check.low_open else low]

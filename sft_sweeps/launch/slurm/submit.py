@@ -62,7 +62,6 @@ class Submitter:
         self.jobs, self.store, self.sweep, self.cluster = list(jobs), store, sweep, cluster
         self.warnings, self.urgency = warnings, urgency(list(jobs))
         self.largest = limits().max_array_size
-        self.queue = queue.Queue()
         self.after: dict[str, Dependency | None] = {}  # what a child of each job waits for
         self.done = Submission()
 
@@ -114,7 +113,8 @@ class Submitter:
         claimed.mkdir(parents=True, exist_ok=True)
         if job.makes_model:
             check_identity(folder, job.subject.payload, write=False)  # the job writes it when it starts
-        claim = claims.take(claimed, self.sweep.name, call, index, self.queue)
+        # Asked for each claim: an answer from before another launch submitted lacks its job, which would look dead.
+        claim = claims.take(claimed, self.sweep.name, call, index, queue.Queue())
         if claim:
             (claimed / "failure.json").unlink(missing_ok=True)
         return claim
