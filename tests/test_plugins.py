@@ -96,9 +96,11 @@ def test_what_it_adds_is_checked_like_our_own(override: str, problem: str, tmp_p
         ("sums = outside_benchmark:ABSENT", "cannot be loaded"),
         ("sums = outside_benchmark:items", "is not a BenchmarkDefinition of that name"),
         ("other = outside_benchmark:SUMS", "is not a BenchmarkDefinition of that name"),
-        ("gsm8k = outside_benchmark:SUMS", "is called like another benchmark"),
+        ("gsm8k = outside_benchmark:SUMS", "has the name of another benchmark"),
     ],
 )
 def test_a_distribution_that_is_wrong_is_named(entry: str, problem: str, tmp_path: Path) -> None:
     distribution = announced(tmp_path / "site", f"[sft_sweeps.benchmarks]\n{entry}\n")
-    assert problem in launch(distribution, "action=plan", status=2)
+    text = launch(distribution, "action=plan", status=2)
+    assert problem in text
+    assert len(text.splitlines()) == 1

@@ -135,6 +135,7 @@ def register() -> None:
     """Make the schema known to Hydra (`- schema` in conf/config.yaml)."""
     from hydra.core.config_store import ConfigStore
 
+    evaluate_config()  # here first: OmegaConf would add lines of its own to what a distribution's benchmark raises
     ConfigStore.instance().store(name="schema", node=Config)
     # Hydra copies its sources, and with them this singleton, for every line of --help: a second in all. What it loads
     # from the store it copies anyway.
