@@ -108,10 +108,20 @@ class Reader:
         if isinstance(content, Conversation):
             example = self._conversation(content, example_id)
         else:
-            example = Example(example_id, (self._pair(content),))
+            example = Example(example_id, (*self._earlier(content), self._pair(content)))
         if any(BAD_CHARACTERS.search(text) for text in (example.group, *example.messages)):
             raise DropError("bad_characters")
         return example
+
+    def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
+        if self.bug_compatible:
+            return []
+        rounds = pair.earlier
+        if not isinstance(rounds, list | tuple) or not all(
+            isinstance(both, list) and len(both) == 2 for both in rounds
+        ):
+            raise DropError("history")
+        return [self._pair(Pair(*both)) for both in rounds]
 
     def _pair(self, pair: Pair) -> tuple[str, str]:
         prompt, response = pair.prompt, pair.response

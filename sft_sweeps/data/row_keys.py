@@ -30,9 +30,11 @@ ROW_REASONS = {
     **dict.fromkeys(("rejected", "rejected_response", "non_preferred_output"), "rejected"),
     **dict.fromkeys(("images", "videos", "audios", "image", "video", "audio"), "media"),
 }
+ALPACA = ("instruction", "output")
 FALSE = (*TURN_TRAINED, *ROW_FALSE)
-FILLED = (*TURN_REASONS, *ROW_REASONS)
-# Whatever `reason` refuses matches; some that it takes match too. A quote inside a text is escaped and does not.
+FILLED = (*TURN_REASONS, *ROW_REASONS, "system", "history")  # the history is not refused, but read
+# Whatever `reason` refuses matches, and Alpaca's history; some that it takes match too. A quote inside a text is
+# escaped and does not.
 IN_JSON = re.compile(
     (
         rf'"(?:{"|".join(FALSE)})"\s*+:\s*+false'
@@ -61,6 +63,8 @@ def reason(row: Mapping[str, Any]) -> str:
 def _row_reasons(row: Mapping[str, Any]) -> Iterator[str]:
     yield from ("label_false" for key in ROW_FALSE if row.get(key) is False)
     yield from (text for key, text in ROW_REASONS.items() if _says_something(row.get(key)))
+    if all(key in row for key in ALPACA) and _says_something(row.get("system")):
+        yield "system"  # the template has its own
 
 
 def _turn_reason(turn: Mapping[str, Any]) -> str:

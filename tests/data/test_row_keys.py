@@ -15,10 +15,13 @@ from pyarrow import parquet
 from sft_sweeps.config.resolve_sources import source as resolve_source
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import row_keys
-from sft_sweeps.data.read import SourceExamples, read
+from sft_sweeps.data.example import Dropped, Example
+from sft_sweeps.data.read import Reader, SourceExamples, read
+from sft_sweeps.files.rows import FileRow
 from sft_sweeps.identity import canonical
 from sft_sweeps.spec import Source
 
+ROUND = "ab \n"
 NOTHING = [None, "", " ", [], {}, [None], {"bytes": None}, float("nan")]
 TURN_VALUES = {
     "weight": [*NOTHING, 0, 1, 1.0, 0.5, 2, "0", "1", False, True, -1],
@@ -65,6 +68,22 @@ def test_a_row_that_speaks_against_itself_is_refused(row: Any, reason: str, tmp_
     found = table(tmp_path / "a.jsonl", [row, *[{"messages": turns()}] * 2])
     assert len(found.examples) == 2
     assert found.dropped == {reason: 1}
+
+
+@given(st.lists(st.tuples(st.text(ROUND, min_size=1), st.text(ROUND, min_size=1)), max_size=4))
+def test_alpacas_history_is_the_rounds_before(history: list[tuple[str, str]]) -> None:
+    row = {"instruction": "Q?", "output": "A", "history": history, "system": ""}
+    value = json.loads(json.dumps(row))
+    example = Reader("s", "alpaca").cleaned(FileRow(value, "line 1"), 0)
+    assert isinstance(example, Example)
+    assert example.rounds == (*history, ("Q?", "A"))
+    assert not history or row_keys.IN_JSON.search(json.dumps(row).encode())
+    faithful = Reader("s", "alpaca", bug_compatible=True).cleaned(FileRow(value, "line 1"), 0)
+    assert isinstance(faithful, Example)
+    assert faithful.rounds == (("Q?", "A"),)
+    refused = Reader("s", "alpaca").cleaned(FileRow({**value, "system": "Be terse."}, "line 1"), 0)
+    assert isinstance(refused, Dropped)
+    assert refused.reason == "system"
 
 
 def test_fastchat_knows_no_such_key(tmp_path: Path) -> None:
