@@ -19,10 +19,12 @@ PIP := $(BIN)/pip install -qq
 TRY := try() { for pause in 5 30 ""; do "$$@" && return; [ "$$pause" ] && sleep $$pause; done; return 1; }; try
 
 # What `make fast` runs, but for what tests/conftest.py marks heavy.
-FAST := $(addprefix tests/,benchmarks/test_catalog.py benchmarks/test_gsm8k.py config data/test_clean.py data/test_read.py \
+FAST := $(addprefix tests/,benchmarks/test_gsm8k.py data/test_clean.py data/test_read.py \
 	data/test_select.py data/encode/test_batches.py jobs/test_job.py plan/test_build.py report slurm/test_texts.py \
-	store/test_store.py tracking/test_metrics.py test_identity.py test_registry.py test_spec.py test_stats.py test_strategies.py)
-PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not heavy" $(FAST)
+	store/test_store.py tracking/test_metrics.py test_identity.py test_registry.py test_spec.py test_stats.py test_strategies.py) \
+	$(filter-out %/test_sweeper.py,$(wildcard tests/config/test_*.py))
+PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=fast -m "not slow and not heavy" \
+	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
 GOLDENS := tests/fixtures tests/launch/slurm/golden
 
 .PHONY: quickstart install torch lock test fast slow coverage goldens lint format bench clean

@@ -16,12 +16,13 @@ from typing import Any, TypeVar, cast
 
 ID_LENGTH = 12
 EXECUTION = {"identity": False}
-WHERE_CHANGED = {"where_changed": True}  # `plain` leaves the field out where it has its default
+WHERE_CHANGED = {"where_changed": True}  # the field is left out, also of identities, where it has its default
 T = TypeVar("T")
 
 # Raised when the meaning of a component changes; the comment is the changelog.
 VERSIONS: dict[str, int] = {
     "cleaning": 1,  # 1: rounds from the first prompt on, cut at the first break of roles, empty turns end it
+    "row_keys": 1,  # 1: rows whose keys speak against training them are refused; of sources that may have such
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start
@@ -52,7 +53,9 @@ def canonical(value: Any) -> Any:
             raise TypeError("the keys of a mapping must be text")
         return {key: canonical(value[key]) for key in sorted(value)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: canonical(getattr(value, f.name)) for f in fields(value) if f.metadata.get("identity", True)}
+        hashed = (f for f in fields(value) if f.metadata.get("identity", True))
+        values = ((f, getattr(value, f.name)) for f in hashed)
+        return {f.name: canonical(v) for f, v in values if "where_changed" not in f.metadata or v != f.default}
     raise TypeError(f"{type(value).__name__} has no canonical form")
 
 

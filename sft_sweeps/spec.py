@@ -68,6 +68,8 @@ class Source:
     slot: str = field(default="", metadata=EXECUTION)  # its key in data.sources, for messages
     cleaning: Cleaning | None = None  # None: none of its rules is on
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
+    # The version of data/row_keys.py where its file may have rows that are refused there, 0 where it has none.
+    row_keys: int = field(default=0, metadata=WHERE_CHANGED)
 
     @property
     def provisional(self) -> bool:

@@ -6,7 +6,7 @@ The same answers are scored by every rule that is in use, because they disagree 
 - `lm_eval_strict`: lm-evaluation-harness 0.4's strict-match: the same match, compared as text.
 - `lm_eval_flexible`: its flexible-extract: the last thing that looks like a number, compared as text.
 - `hierarchical`, the headline: the first marker that yields a number (`####`, `\\boxed{}`, "the answer is"), else the
-  last number, read as a value: `$1,000.00`, `1/2`, `.5` and a unicode minus are numbers.
+  last number, read as a value: `$1,000.00`, `1/2`, `.5` and a unicode minus are numbers (`marked_number`).
 
 `format_rate` is the share of answers that write `####`: forgetting the format and forgetting the ability are different
 findings. Nothing here is quadratic in an answer's length.
@@ -16,13 +16,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, DecimalException
+from decimal import Decimal
 from pathlib import Path
 
 from sft_sweeps.benchmarks import published
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
 from sft_sweeps.benchmarks.from_file import read, require_complete, require_unique
 from sft_sweeps.benchmarks.item import Item, Verdict
+from sft_sweeps.benchmarks.marked_number import extract, value
 from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, from_verdicts
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
@@ -31,19 +32,9 @@ from sft_sweeps.spec import Benchmark
 ITEMS = 1319
 HEADLINE = "hierarchical"
 TOLERANCE = 1e-4
-_DIGITS = 40  # beyond which a number is none: no answer is, and arithmetic on a megabyte of digits is an attack
 
 _STRICT = re.compile(r"#### (-?[0-9.,]+)")
 _FLEXIBLE = re.compile(r"(-?[$0-9.,]{2,})|(-?[0-9]+)")
-_STOPS = re.compile(r"USER:|</s>")
-_HASHES = re.compile(r"####\s*([^\n]*)")
-_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-_ANSWER = re.compile(r"(?i)\b(?:final\s+)?answer\s*(?:is|:)\s*:?\s*([^\n]*)")
-# No digit run is entered in its middle and each is read once, so that a megabyte of digits costs one pass.
-_NUMBER = re.compile(
-    r"(?<![\w.])(?P<open>\(?)(?P<sign>[-−]?)\s?\$?\s?(?P<number>\d[\d,]*+(?:\.\d++)?|\.\d++)"
-    r"(?P<exponent>[eE][-+]?\d++)?(?:\s?/\s?(?P<divisor>\d++))?"
-)
 
 
 def screl_strict(completion: str, gold: str) -> bool:
@@ -79,38 +70,6 @@ def hierarchical(completion: str, gold: str) -> bool:
     """The number that the answer marks as its own, else its last one, near the gold value."""
     number, wanted = extract(completion), value(gold)
     return number is not None and wanted is not None and abs(number - wanted) < Decimal(str(TOLERANCE))
-
-
-def extract(completion: str) -> Decimal | None:
-    """The answer's number; None where it has none."""
-    text = completion[: stop.start()] if (stop := _STOPS.search(completion)) else completion
-    for match in _HASHES.finditer(text):
-        if (number := value(match[1])) is not None:
-            return number
-    for marker in (_BOXED, _ANSWER):
-        numbers = [value(match[1]) for match in marker.finditer(text)]
-        if marked := [number for number in numbers if number is not None]:
-            return marked[-1]
-    last = None
-    for match in _NUMBER.finditer(text):
-        last = match
-    return None if last is None else _number(last)
-
-
-def value(text: str) -> Decimal | None:
-    """The first number in a text, as a value."""
-    match = _NUMBER.search(text)
-    return None if match is None else _number(match)
-
-
-def _number(match: "re.Match[str]") -> Decimal | None:
-    number, exponent, divisor = match["number"].replace(",", ""), match["exponent"] or "", match["divisor"] or "1"
-    if max(len(number), len(divisor)) > _DIGITS or len(exponent) > 6:
-        return None
-    try:
-        return Decimal(f"{'-' if match['sign'] else ''}{number}{exponent}") / Decimal(divisor)
-    except DecimalException:  # a division by zero, or beyond every exponent
-        return None
 
 
 RULES: dict[str, Callable[[str, str], bool]] = {
@@ -236,7 +195,9 @@ def _gold(value: object, number: int, path: Path) -> str:
 DEFINITIONS = (
     BenchmarkDefinition(
         name="gsm8k",
-        version=1,  # 1: the hierarchical rule; ScRel's and lm-eval's two beside it
+        # 1: the hierarchical rule; ScRel's and lm-eval's two beside it
+        # 2: the hierarchical rule reads calculations after a marker, nested braces, and numbers behind `_`, Rs. and 是
+        version=2,
         ability="math",
         settings=Gsm8kConfig,
         problems=problems,

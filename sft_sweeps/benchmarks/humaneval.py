@@ -255,7 +255,9 @@ def _program(row: Row, problem: Problem, extracted: bool) -> str:
 DEFINITIONS = (
     BenchmarkDefinition(
         name="humaneval",
-        version=1,  # 1: extracted, compiled, run for 10 s at most; unbiased pass@1
+        # 1: extracted, compiled, run for 10 s at most; unbiased pass@1
+        # 2: a body ends where the function does; no reasoning, tokens or demonstrations; helpers and methods are found
+        version=2,
         ability="code",
         settings=HumanevalConfig,
         runs_code=True,

@@ -2,20 +2,27 @@
 
 A model's answer may be a continuation, a fenced block, prose with a function in it, or a body that lost its first
 indent. `extract` makes one program of any of them: candidates are the fenced blocks, then the whole text; one that
-defines the function wins over one that is its body; and what does not compile is cut back until it does. `compile` is
-the judge of that, not `ast.parse`, which accepts a `return` outside a function.
+defines the function wins over one that is its body; a body ends at the first line that cannot belong to it; and what
+does not compile is cut back until it does. `compile` is the judge of that, not `ast.parse`, which accepts a `return`
+outside a function.
 """
 
-import ast
 import re
 import textwrap
-import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+
+from sft_sweeps.benchmarks import syntax
+from sft_sweeps.benchmarks.answer_text import cleaned, continues, cuts
+from sft_sweeps.benchmarks.syntax import answers, compiles
 
 LIMIT = 1 << 16  # characters of an answer that are looked at
 CUTS = 200  # attempts at cutting a text back until it compiles
-_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[ \t]*\r?\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
-_STOPS = re.compile(r"\n(?:class |def |# |#\n|if |print\(|assert |@|```)|USER:|</s>")
+BODY_CUTS = 20  # lines left of a body at which it may end, tried from the first: one in a string or bracket is none
+STARTS = 20  # lines that begin like code, tried as the program's first: prose may begin so, too
+_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_STOPS = re.compile(r"\n(?:class |def |# |#\n|if __name__|print\(|assert |@|```)")
 _STARTS = re.compile(r"^(?:from|import|def|class|@|async )", re.MULTILINE)
 _HARMLESS = "def unanswered_():\n    pass\n"
 
@@ -43,60 +50,114 @@ class Problem:
 
 def extract(answer: str, problem: Problem) -> str:
     """The program that an answer means: it compiles, and defines the function if the answer gives any reason to."""
-    text = answer[:LIMIT].replace("\r\n", "\n").replace("\0", "")
+    text = cleaned(answer[:LIMIT])
     blocks = [fence[2] for fence in _FENCE.finditer(text)]
-    if not blocks and _continues(text) and (program := _as_body(text, problem)):
-        return program
+    return syntax.with_helpers(
+        _program(text, blocks, problem), [_longest("", block) for block in blocks or _later(text)]
+    )
+
+
+def _program(text: str, blocks: list[str], problem: Problem) -> str:
     second = ""
-    for candidate in [*blocks, text]:
-        fenced = candidate is not text
-        for program in (_as_definition(candidate, problem), _as_body(candidate, problem, fenced=fenced)):
-            if program and _answers(program, problem.entry_point):
-                return program
-            second = second or program
+    for program in _programs(text, blocks, problem):
+        if program and answers(program, problem.entry_point):
+            return program
+        second = second or program
     return second or _HARMLESS
 
 
-def _continues(text: str) -> bool:
-    """Whether the answer goes on where the prompt ends: its first line is indented."""
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    return first[:1] in (" ", "\t")
+def _programs(text: str, blocks: list[str], problem: Problem) -> Iterator[str]:
+    """What the answer may mean, the likeliest first."""
+    if continues(text):
+        program = _as_body(text, problem)
+        # A fence that closes what the prompt opened looks like one that opens: the body before it counts if it returns.
+        yield program if not blocks or syntax.returns(program, problem.entry_point) else ""
+    candidates = [*blocks, text]
+    yield from (_as_definition(candidate, problem) for candidate in candidates)
+    bodies = [_as_body(candidate, problem, candidate in blocks) for candidate in candidates]
+    yield from (body for body in bodies if syntax.returns(body, problem.entry_point))
+    yield from (_as_method(candidate, problem) for candidate in candidates)
+    yield from bodies
+
+
+def _as_method(text: str, problem: Problem) -> str:
+    """The text as a program whose class has the function as a method."""
+    start = re.search(r"^class ", text, re.MULTILINE)
+    if not start:
+        return ""
+    return syntax.with_method(_longest(problem.preamble + "\n", text[start.start() :]), problem.entry_point)
 
 
 def _as_definition(text: str, problem: Problem) -> str:
     """The text as a program that defines the function, with the prompt's imports and helpers before it."""
-    if not re.search(rf"^[ \t]*def {re.escape(problem.entry_point)}\(", text, re.MULTILINE):
+    definition = re.search(rf"^[ \t]*def {re.escape(problem.entry_point)}\(", text, re.MULTILINE)
+    if not definition:
         return ""
-    dedented = textwrap.dedent(text)
-    if compiles(program := f"{problem.preamble}\n{dedented}"):
-        return program
-    start = _STARTS.search(dedented) or re.search(r"^[ \t]*def ", dedented, re.MULTILINE)
-    if start is None:
+    program = ""
+    for part in _parts(text, definition.start()):
+        program = _longest(problem.preamble + "\n", part)
+        if answers(program, problem.entry_point):
+            return syntax.definitions_only(program, problem.entry_point)
+    return program
+
+
+def _parts(text: str, definition: int) -> Iterator[str]:
+    """The text as it is, and from each line on that may be the program's first, the definition's at the latest."""
+    yield textwrap.dedent(text)
+    for start in islice(_STARTS.finditer(text, 0, definition), STARTS):
+        yield text[start.start() :]
+    if not re.search(r"^[ \t]*class ", text[:definition], re.MULTILINE):  # whose method it would be
+        yield textwrap.dedent(text[definition:])
+
+
+def _later(text: str) -> list[str]:
+    """What may be helpers behind a body."""
+    return [text[start.start() :]] if (start := _STARTS.search(text)) else []
+
+
+def _as_body(text: str, problem: Problem, fenced: bool = False) -> str:
+    """The text as the function's body after the prompt, up to the first line that cannot belong to it."""
+    if not text.strip():
         return ""
-    return _longest(problem.preamble + "\n", textwrap.dedent(dedented[start.start() :]))
+    if continues(text):
+        ended = _ended_body(text, problem, _reindented)
+        return ended or _longest(problem.prompt, _indented(next(cuts(text))))
+    # Either every line lost the indentation, or `.strip()` took the first one's: what makes more of the text counts.
+    found = (_dedented_body(text, problem, fenced), _ended_body(text, problem, _first_indented))
+    return max(found, key=lambda program: program.count("\n"))
 
 
-def _as_body(text: str, problem: Problem, *, fenced: bool = False) -> str:
-    """The text as the function's body after the prompt, cut where something else begins.
+def _ended_body(text: str, problem: Problem, forms: Callable[[str], Iterator[str]]) -> str:
+    for body in (*islice(cuts(text), BODY_CUTS), text):
+        for form in forms(body):
+            program = f"{problem.prompt}{form}\n"
+            if compiles(program) and answers(program, problem.entry_point):
+                return syntax.without_rest(program, problem.entry_point)
+    return ""
 
-    Inside a fence the whole block is tried first: an `if` at the start of a line may belong to a body that lost its
-    indentation.
-    """
-    body = text[: stop.start()] if (stop := _STOPS.search(text)) else text
-    for whole in filter(str.strip, [text, body] if fenced else [body]):
-        for form in (whole, _indent_first(whole), _indented(whole)):
-            if compiles(program := f"{problem.prompt}{form}\n") and _answers(program, problem.entry_point):
-                return program
-    return _longest(problem.prompt, _indented(body)) if body.strip() else ""
+
+def _dedented_body(text: str, problem: Problem, fenced: bool) -> str:
+    """Inside a fence an `if` at the start of a line may belong to the body: nothing but what fails ends it."""
+    stop = None if fenced else _STOPS.search(text)
+    program = _longest(problem.prompt, _indented(text[: stop.start()] if stop else text))
+    return syntax.without_rest(program, problem.entry_point) if program else ""
+
+
+def _reindented(body: str) -> Iterator[str]:
+    yield body
+    yield _indented(body)
+    yield _indented(body.expandtabs(4))
+
+
+def _first_indented(body: str) -> Iterator[str]:
+    """`.strip()` took the first line's indentation; the others have theirs."""
+    yield f"    {body.lstrip()}"
+    yield f"\t{body.lstrip()}".expandtabs(4)
+    yield f"\t{body.lstrip()}".expandtabs(8)
 
 
 def _indented(body: str) -> str:
     return textwrap.indent(textwrap.dedent(body), "    ")
-
-
-def _indent_first(body: str) -> str:
-    """`.strip()` took the first line's indentation; the others have theirs."""
-    return "    " + body.lstrip()
 
 
 def _longest(before: str, text: str) -> str:
@@ -108,45 +169,11 @@ def _longest(before: str, text: str) -> str:
         if count == 0:
             return ""
         program = before + "\n".join(lines[:count]) + "\n"
-        error_line = _error_line(program)
+        error_line = syntax.error_line(program)
         if error_line is None:
             return program
         count = max(min(count - 1, error_line - offset - 1), 0)
     return ""
-
-
-def compiles(program: str) -> bool:
-    """Whether Python accepts it."""
-    return _error_line(program) is None
-
-
-def _error_line(program: str) -> int | None:
-    """None for a program that compiles, else the line of its first error."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(program, "<answer>", "exec")
-    except SyntaxError as error:
-        return error.lineno or 1
-    except (ValueError, MemoryError, RecursionError, OverflowError):
-        return 1
-    return None
-
-
-def _answers(program: str, entry_point: str) -> bool:
-    """Whether it defines the function with more than a docstring."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(program)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return False
-    bodies = [node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == entry_point]
-    return bool(bodies) and any(not _is_text(statement) for statement in bodies[-1])
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 # HumanEval+ compares floats with numpy, which no sandboxed program sees.

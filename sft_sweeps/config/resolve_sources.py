@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.data import row_keys
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
@@ -98,10 +99,11 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         slot=slot,
         cleaning=cleaning(entry.clean),
         bug_compatible=bug_compatible,
+        row_keys=_row_keys(bug_compatible, bool(pin) and pin not in row_keys.WITHOUT),
     )
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
-        return replace(declared, content=content, path="", rows_from="generated", seed=entry.seed), ""
+        return replace(declared, content=content, path="", rows_from="generated", seed=entry.seed, row_keys=0), ""
     if pin and not entry.path:
         return declared, ""
     if not Path(declared.path).is_file():
@@ -114,16 +116,23 @@ def _of_file(declared: Source) -> tuple[Source, str]:
     path, pin = Path(declared.path), declared.content
     try:
         content, rows = content_pin(path, pin)
+        may_refuse = content != pin and row_keys.may_refuse(path)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     if content == pin:
         return declared, ""
-    counted = replace(declared, content=content, rows=rows, rows_from="counted")
+    rule = _row_keys(declared.bug_compatible, may_refuse)
+    counted = replace(declared, content=content, rows=rows, rows_from="counted", row_keys=rule)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
     pinned = f"the pinned {declared.name} ({declared.rows:,} rows)"
     return replace(counted, name=name), f"{path.name} with {rows:,} rows is used in place of {pinned}"
+
+
+def _row_keys(bug_compatible: bool, may_refuse: bool) -> int:
+    """The version of the rule by which rows are refused for their keys, 0 for a source that it leaves as it is."""
+    return VERSIONS["row_keys"] if may_refuse and not bug_compatible else 0
 
 
 def file_of(entry: SourceConfig, config: Config) -> Path:

@@ -2,7 +2,8 @@
 
     question_answer   {question, answer}
     query_response    {query, response}
-    alpaca            {instruction, input, output}      prompt: the instruction, "\\nInput:\\n", the input
+    alpaca            {instruction, input, output}      prompt: the instruction, "\\nInput:\\n", the input;
+                                                        history: [[prompt, response], ...] are rounds before it
     sharegpt          {id, conversations: [{from, value}]}
     messages          {messages: [{role, content}]}     a system message is left out: the template has its own
 
@@ -23,10 +24,14 @@ Turn = tuple[str, str]  # role, text
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A row that is one prompt and one response, taken as they are; the reader drops what is no text, or empty."""
+    """A row that is one prompt and one response, taken as they are; the reader drops what is no text, or empty.
+
+    `earlier` lists the rounds before it, which FastChat does not read.
+    """
 
     prompt: Any
     response: Any
+    earlier: Any = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ def alpaca(row: Row) -> Pair:
     if not isinstance(prompt, str) or not isinstance(context, str):
         raise DropError("not_text")
     with_input = bool(prompt) and len(context.strip()) > 1
-    return Pair(f"{prompt}\nInput:\n{context}" if with_input else prompt, response)
+    return Pair(f"{prompt}\nInput:\n{context}" if with_input else prompt, response, row.get("history") or ())
 
 
 def conversation(row: Row) -> Conversation:

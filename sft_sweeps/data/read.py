@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
-from sft_sweeps.data import clean, tags
+from sft_sweeps.data import clean, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
 from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, valid_names
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
@@ -97,6 +97,8 @@ class Reader:
             raise DropError("broken_json")
         if not isinstance(row.value, dict):
             raise DropError("not_an_object")
+        if not self.bug_compatible and (reason := row_keys.reason(row.value)):
+            raise DropError(reason)
         try:
             content = FORMATS.get(self.format).read(row.value) if self.format else None
         except KeyError:
@@ -106,10 +108,20 @@ class Reader:
         if isinstance(content, Conversation):
             example = self._conversation(content, example_id)
         else:
-            example = Example(example_id, (self._pair(content),))
+            example = Example(example_id, (*self._earlier(content), self._pair(content)))
         if any(BAD_CHARACTERS.search(text) for text in (example.group, *example.messages)):
             raise DropError("bad_characters")
         return example
+
+    def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
+        if self.bug_compatible:
+            return []
+        rounds = pair.earlier
+        if not isinstance(rounds, list | tuple) or not all(
+            isinstance(both, list) and len(both) == 2 for both in rounds
+        ):
+            raise DropError("history")
+        return [self._pair(Pair(*both)) for both in rounds]
 
     def _pair(self, pair: Pair) -> tuple[str, str]:
         prompt, response = pair.prompt, pair.response

@@ -1,9 +1,10 @@
 """What became of a source's rows: counted by reason, duplicates dropped, a file with too many bad rows refused."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sft_sweeps.data import clean
 from sft_sweeps.data.example import Dropped
@@ -70,6 +71,24 @@ class RowFilter:
             tally.dropped_rows[row.dropped[0].reason] += 1
         tally.examples += row.examples
         return bool(row.examples)
+
+
+def limit_key(source: Source) -> str:
+    """What the user types to raise the limit of a source."""
+    return f"data.sources.{source.slot or source.name}.max_bad_fraction"
+
+
+def check_account(account: Mapping[str, Any], source: Source) -> None:
+    """As `check_bad_rows`, of a source that was encoded before, perhaps under another limit.
+
+    The limit belongs to whoever asks for the source. It is no part of the source's identity, so a store that has the
+    source says nothing of it.
+    """
+    if source.rows_from == "generated":
+        return
+    samples = dict.fromkeys(account["dropped"], "(no example was kept)") | account.get("samples", {})
+    tally = Tally(account["rows"], account["examples"], Counter(account["dropped"]), samples)
+    check_bad_rows(tally, Path(source.path), source, limit_key(source))
 
 
 def check_bad_rows(tally: Tally, path: Path, source: Source, key: str) -> None:

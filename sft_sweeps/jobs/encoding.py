@@ -14,6 +14,7 @@ from typing import Any
 
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedSource
+from sft_sweeps.data.row_filter import check_account
 from sft_sweeps.errors import Interrupted, RequestError, RunError, SweepError
 from sft_sweeps.files.encoded import ACCOUNT, encoded_folder
 from sft_sweeps.files.json_files import read_json, write_json
@@ -149,8 +150,23 @@ def summary(encoded: EncodedSource) -> str:
 
 def notes(plan: Plan, store: Store) -> list[str]:
     """What was dropped of each source that a plan needs and that is encoded already."""
-    distinct = {_alike(use): use for use in uses([*plan.stages, *plan.generations])}.values()
-    return notes_of([(use[0].name, _key(use, store)) for use in distinct], store)
+    return notes_of([(use[0].name, _key(use, store)) for use in _distinct(plan)], store)
+
+
+def _distinct(plan: Plan) -> Iterable[Use]:
+    return {_alike(use): use for use in uses([*plan.stages, *plan.generations])}.values()
+
+
+def too_many_bad_rows(plan: Plan, store: Store) -> list[str]:
+    """What is wrong with sources of a plan that were encoded when more bad rows were allowed than now."""
+    texts = []
+    for use in _distinct(plan):
+        if folder := encoded_folder(_key(use, store), store.roots):
+            try:
+                check_account(read_json(folder / ACCOUNT), use[0])
+            except RequestError as error:
+                texts.append(str(error))
+    return texts
 
 
 def notes_of(keys: Iterable[tuple[str, str]], store: Store) -> list[str]:

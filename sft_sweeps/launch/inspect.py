@@ -165,7 +165,7 @@ def _absent(source: Source) -> str:
 
 def encode_with_progress(key: EncodedKey, tokenizer_folder: Path, store: Store, out: Console) -> EncodedSource:
     """The encoded source of a key: from the store, or made with a progress bar."""
-    if encoded := key.find(store.roots):
+    if encoded := prepare.stored(key, store.roots):
         return encoded
     with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task(f"encoding {key.source.name}", total=key.source.rows or None)

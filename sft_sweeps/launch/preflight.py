@@ -48,14 +48,16 @@ def problems(
     `failed_downloads` has the reason for each file that could not be downloaded; an empty one where that is still to
     be tried.
     """
-    return [
+    texts = [
         *_records(survey),
         *_output(survey, jobs, policy),
         *(text for other in survey.store.others for text in _other_store(other.root)),
         *_benchmarks(jobs),
         *(text for model in _models(jobs) for text in _weights(model, survey.store)),
+        *_bad_rows(survey),
         *_sources(jobs, survey.store, failed_downloads),
     ]
+    return list(dict.fromkeys(texts))  # a file that is read again for a held-out loss says the same
 
 
 def _records(survey: Survey) -> Iterator[str]:
@@ -65,6 +67,15 @@ def _records(survey: Survey) -> Iterator[str]:
         state = survey.states[item.id]
         if state.state == "corrupted":
             yield f"{state.why}; if it cannot be repaired, delete that file to have the work done again, then launch"
+
+
+def _bad_rows(survey: Survey) -> list[str]:
+    """Encoded sources with more bad rows than are allowed now, of finished stages too: the limit is the request's."""
+    if not any(c.source.rows_from != "generated" for stage in survey.plan.stages for c in stage.mixture.components):
+        return []
+    from sft_sweeps.jobs import encoding  # tokenizers and NumPy, which the miniature is planned without
+
+    return encoding.too_many_bad_rows(survey.plan, survey.store)
 
 
 def _output(survey: Survey, jobs: Sequence[Job], policy: DiskPolicy) -> Iterator[str]:
@@ -186,7 +197,7 @@ def _key(source: Source) -> str:
 
 def _encoded(source: Source, users: Sequence[Job], store: Store) -> "EncodedSource | None":
     """The source as an earlier launch encoded it, for the first job that trains on it."""
-    from sft_sweeps.data.encode import prepare  # tokenizers and NumPy, which the miniature is planned without
+    from sft_sweeps.data.encode import prepare  # as above
 
     for job in users:
         if isinstance(job.subject, Stage) and (tokenizer := job.subject.model.tokenizer_path):

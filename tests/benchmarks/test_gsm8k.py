@@ -176,13 +176,103 @@ def test_the_format_is_right_by_every_rule(number, before):
 
 
 @pytest.mark.parametrize(
-    "piece", ["1", "1,", "#### ", "answer ", "answer is", "\\boxed{", "-", "$ ", "1/", "1e", " ", "1.", "( ", "{", ",."]
+    "piece",
+    [
+        "1",
+        "1,",
+        "#### ",
+        "answer ",
+        "answer is",
+        "\\boxed{",
+        "-",
+        "$ ",
+        "1/",
+        "1e",
+        " ",
+        "1.",
+        "( ",
+        "{",
+        ",.",
+        "\\boxed{}",
+        "answer: =",
+        "=",
+        "_",
+        "\\frac{",
+        "answer: a\n",
+    ],
 )
 def test_a_megabyte_takes_no_longer_than_it_must(piece):
     """A pattern that backtracks quadratically would take hours here."""
     started = time.perf_counter()
     gsm8k.verdicts(piece * (10**6 // len(piece)), "18")
     assert time.perf_counter() - started < 10
+
+
+CALCULATIONS = ["{n}", "20 + 3 = {n}", "she has 20 and 3, 20 + 3 = {n}", "9 hens * $2 = {n}", "x = y = {n}", "20 ≈ {n}"]
+WRAPPERS = [
+    "{n}",
+    "${n}",
+    "**{n}**",
+    "_{n}_",
+    "__{n}__",
+    "*{n}*",
+    "`{n}`",
+    "Rs.{n}",
+    "Rs. {n}",
+    "是{n}",
+    "는{n}",
+    "{n}個",
+]
+MARKERS = ["Answer: {c}", "**Answer:** {c}", "The answer is {c}.", "the final answer: {c}", "answer = {c}", "#### {c}"]
+
+
+@given(
+    st.integers(-(10**6), 10**6),
+    st.sampled_from(MARKERS),
+    st.sampled_from(CALCULATIONS),
+    st.sampled_from(WRAPPERS),
+    st.sampled_from(["", "\n\nI sold 5 of them in 3 days."]),
+)
+def test_a_markers_line_may_calculate(number, marker, calculation, wrapper, after):
+    """However the number is written, it is the one after the last `=` of the marker's line."""
+    text = marker.format(c=calculation.format(n=wrapper.format(n=f"{number:,}"))) + after
+    assert gsm8k.extract(text) == number, text
+
+
+@given(
+    st.integers(0, 10**9),
+    st.sampled_from(
+        ["{n}", r"\text{{{n}}}", r"{n}\text{{ dollars}}", r"\$ {n}", r"\mathbf{{\text{{{n}}}}}", "3 * x = {n}"]
+    ),
+    st.sampled_from([",", "{,}", r"\,", r",\!", ""]),
+    st.sampled_from(["", " over 7 days", r" and \{5\}", "\nThe answer is 5"]),
+)
+def test_a_box_is_read_to_its_own_end(number, inside, separator, after):
+    inner = inside.format(n=f"{number:,}".replace(",", separator))
+    assert gsm8k.extract(rf"so \boxed{{3}}, or \boxed{{{inner}}}{after}") == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Answer: She eats 3.\nShe bakes with 4.\n16-3-4=9.\n9*2=$18", 18),
+        ("Answer: She eats 3.\n16-3-4=9.\nSo she makes 18 dollars.\n\nOf 5 days", 18),
+        ("Answer: Janet makes 18 dollars.\n\nThat is 9 * 2 = 18, for 7 days", 18),
+        ("The answer is 18 because 3 + 4 = 7", 18),
+        ("The answer is 18 eggs (x = 3)", 18),
+        ("Answer: the total of 3 days. The answer is 18.", 18),
+        (r"\boxed{\frac{1}{2}}", 0.5),
+        (r"\boxed{-\dfrac{3}{4}}", -0.75),
+        (r"\boxed{\boxed{18}} of 20", 18),
+        (r"\boxed{ and then \boxed{18} of 20", 18),
+        ("It takes No.18 then", 18),
+        ("답은18입니다", 18),
+        ("version 1.2.18 x18 x_18", 1.2),
+        ("so ...18", 18),
+    ],
+)
+def test_which_number_an_answer_means(text, number):
+    assert float(gsm8k.extract(text)) == number
 
 
 @pytest.mark.parametrize(("answer", "gold"), [("so\n#### 1,200", "1200"), ("18", "18"), ("#### -3", "-3")])

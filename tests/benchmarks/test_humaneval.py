@@ -1,5 +1,6 @@
 """HumanEval: answers in every style that models use, the estimator, and recorded verdicts."""
 
+import ast
 import gzip
 import json
 import textwrap
@@ -95,6 +96,118 @@ def test_no_answer_breaks_the_extractor(answer):
     program = extract(answer, PROBLEMS["HumanEval/0"])
     assert compiles(program)
     assert not passes(("HumanEval/0", program))
+
+
+TRAILERS = [
+    "\nThis returns the value. It's simple: one line.",
+    "Note: join is fast.",
+    "Note: fast",
+    "Output:\n5",
+    "Explanation",
+    "<|endoftext|>",
+    "<|im_end|>\n<|im_start|>user\nMore, please: ```python\nx = 1\n```",
+    "</s>",
+    "### Instruction:\nWrite more.",
+    "# Test\nprint(1)",
+    "\nclass Solution:\n    def solve(self):\n        pass",
+    "\ndef other(x):\n    return x",
+    "x = input()",
+    "if __name__ == '__main__':\n    input()",
+    "```\nIt works.",
+    "```\nFor example:\n```python\nassert False\n```",
+    "<think>\nWas that right?\n```python\ndef f(): pass\n```",
+    "USER: and now?",
+    "  Note: indented a little",
+    "- a list\n    - of points",
+    ">>> f(1)\n1",
+]
+SHAPES = {
+    "body": body,
+    "body, first indent lost": lambda t: body(t).strip(),
+    "body, dedented": lambda t: textwrap.dedent(body(t)),
+    "full function": full,
+}
+
+
+def tree(program):
+    return ast.dump(ast.parse(program))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("trailer", TRAILERS)
+def test_what_follows_the_body_changes_nothing(shape, trailer):
+    wrong = []
+    for task_id, problem in PROBLEMS.items():
+        last = body(task_id).rstrip().split("\n")[-1]
+        if "body, " in shape and not last.startswith("    return"):
+            continue  # without its indentation, a statement behind a body that ends in a loop may be its own
+        text = SHAPES[shape](task_id).rstrip()
+        alone, followed = extract(text, problem), extract(f"{text}\n{trailer}", problem)
+        wrong += [task_id] if tree(alone) != tree(followed) else []
+    assert wrong == []
+
+
+@pytest.mark.parametrize("end", ["", *TRAILERS[:4]])
+@pytest.mark.parametrize("change", ["crlf", "tabs", "thought before", "thought opened by the prompt"])
+def test_line_ends_tabs_and_thoughts_change_nothing(change, end):
+    draft = "Maybe:\n```python\ndef f(n):\n    return [n]\n```\nNo.\n</think>\n"
+    changes = {
+        "crlf": lambda text: text.replace("\n", "\r\n"),
+        "tabs": lambda text: "\n".join(
+            "\t" * ((len(line) - len(line.lstrip())) // 4) + line.lstrip() for line in text.split("\n")
+        ),
+        "thought before": lambda text: f"<think>\n{draft}{text}",
+        "thought opened by the prompt": lambda text: draft + text,
+    }
+    wrong = []
+    for task_id in FEW:
+        if task_id == "HumanEval/80" and change == "tabs":
+            continue  # indented by two spaces
+        text = body(task_id).rstrip() + "\n" + end
+        alone, changed = (extract(given_, PROBLEMS[task_id]) for given_ in (text, changes[change](text)))
+        wrong += [task_id] if tree(alone) != tree(changed) else []
+    assert wrong == []
+
+
+def test_bodies_with_trailers_pass_behind_the_sandbox():
+    tasks = FEW[::5]
+    pairs = [
+        (task, extract(body(task).rstrip() + "\n" + trailer, PROBLEMS[task]))
+        for task, trailer in zip(tasks, TRAILERS, strict=False)
+    ]
+    assert all(count(pairs, Isolation(mode="kernel")))
+
+
+ADD = PROBLEMS["HumanEval/53"]  # add(x, y)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "class Solution:\n    def add(self, x, y):\n        return x + y\n",
+        "```python\nclass Solution:\n    @staticmethod\n    def add(x, y):\n        return x + y\n```",
+        "First:\n```python\ndef plus(a, b):\n    return a + b\n```\n"
+        "Then:\n```python\ndef add(x, y):\n    return plus(x, y)\n```",
+        "```python\ndef add(x, y):\n    return plus(x, y)\n```\n```python\ndef plus(a, b):\n    return a + b\n```",
+        "    return plus(x, y)\n\ndef plus(a, b):\n    return a + b\n\nThat is all.",
+        "```python\ndef add(x, y):\n    return x + y\n\nassert add(1, 1) == 3\nz = input()\nprint(z)\n```",
+        "```python\ndef add(x, y):\n    return x + y + zero\nzero = 0\n```",
+        "from this it follows:\ndef add(x, y):\n    return x + y\nNote: done",
+        "    text = \"\"\"\nleft of the body\n\"\"\"\n    return x + y\nNote: a string",
+        "    total = sum([\nx,\ny])\n    return total\nOutput: 5",
+        "    z = x\n# a comment\n    return z + y\n# Test",
+        "\ufeff\u00a0   return x + y",
+        "<|assistant|>\n    return x + y<|end|> more",
+        "\treturn x + y\n\nThis adds.",
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(answer):
+    assert passes(("HumanEval/53", extract(answer, ADD)), Isolation(mode="kernel"))
+
+
+@pytest.mark.parametrize("answer", ["<think>\n```python\ndef add(x, y):\n    return x + y\n```", "<think>x</think>"])
+def test_a_draft_is_no_answer(answer):
+    assert not passes(("HumanEval/53", extract(answer, ADD)), Isolation(mode="kernel"))
 
 
 @given(st.text(max_size=300))

@@ -57,3 +57,26 @@ def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> No
     assert examples > 40
     assert counts == [10, 10, examples // 4]
     assert f"{examples:,} examples, as prepared (counted: 40 rows)" in done.stdout
+
+
+def test_a_limit_raised_once_is_not_raised_for_ever(launch: Launch, tmp_path: Path) -> None:
+    """What the store has, and whether anything is left to do, says nothing about what this request allows."""
+    rows = [{"conversations": chat(f"question {n}?", f"answer {n}")} if n % 3 else {"x": n} for n in range(60)]
+    path = tmp_path / "chats.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    line = ["model=mini", "train=mini", "train.epochs=1", "data=general", f"data.sources.general.path={path}"]
+    line += ["data.fraction=1/4", "evaluate=none", "tracking=none", "cluster=local", "output_dir=out"]
+    raised, refused = "data.sources.general.max_bad_fraction=0.5", "raise data.sources.general.max_bad_fraction"
+    wanted = [
+        ("prepare", ""),
+        ("prepare", raised),
+        ("prepare", ""),
+        ("inspect", ""),
+        ("launch", ""),
+        ("launch", raised),
+    ]
+    for action, limit in [*wanted, ("launch", ""), ("inspect", "")]:
+        done = launch(f"action={action}", *line, *filter(None, [limit]))
+        assert done.returncode == (0 if limit else 2), (action, limit, done.stdout, done.stderr)
+        assert (refused in done.stderr) == (not limit)
+        assert done.stderr.count("20 of the 60 rows") == (not limit)

@@ -120,21 +120,21 @@ def test_no_seeds_no_table(tmp_path: Path) -> None:
 
 
 def test_two_level_intervals_cover_what_they_should() -> None:
-    """Simulated: 12 seeds of standard deviation 7 points, 100 items; item noise alone would cover far less."""
+    """Simulated: 12 seeds of standard deviation 11 points, 40 items; item noise alone would cover far less."""
     stream = np.random.default_rng(1)
     both = alone = apart = 0
     for _ in range(100):
-        items = stream.normal(0, 1, 100)
+        items = stream.normal(0, 1, 40)
 
         def seeds(mean: float, items: np.ndarray = items) -> np.ndarray:
-            return mean + stream.normal(0, 0.07, (12, 1)) + 0.2 * items + stream.normal(0, 0.1, (12, 100))
+            return mean + stream.normal(0, 0.11, (12, 1)) + 0.2 * items + stream.normal(0, 0.1, (12, 40))
 
         table, other = seeds(0.5), seeds(0.45)
         found, difference = two_level(table), two_level_difference(table, other)
         both += found.low <= 0.5 <= found.high
         apart += difference.low <= 0.05 <= difference.high
         means = table.mean(axis=0)
-        narrow = weighted_mean(list(means - 0.2 * items), [1.0] * 100)
+        narrow = weighted_mean(list(means - 0.2 * items), [1.0] * 40)
         alone += narrow.low <= 0.5 <= narrow.high
     assert 0.85 * 100 <= both <= 100
     assert 0.82 * 100 <= apart <= 100

@@ -21,6 +21,7 @@ from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of, side_by_side
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import Reader, reader_of
+from sft_sweeps.data.row_filter import check_account
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.lock import locked
@@ -41,6 +42,14 @@ def encoded_key(source: Source, tokenizer_folder: Path, template: str, max_lengt
     return EncodedKey(source, tokenizer_pin(str(tokenizer_folder))[0], template, max_length)
 
 
+def stored(key: EncodedKey, roots: Sequence[Path]) -> EncodedSource | None:
+    """The encoded source of a store that has it; RequestError where this request allows fewer bad rows than it has."""
+    encoded = key.find(roots)
+    if encoded:
+        check_account(encoded.account, key.source)
+    return encoded
+
+
 def get(
     key: EncodedKey,
     tokenizer_folder: Path,
@@ -54,7 +63,7 @@ def get(
     `processes: 0` takes the machine's cores, where the file is worth it. RequestError for a file that cannot be
     used, RunError when it is no longer the planned one, or there is no room.
     """
-    if encoded := key.find(roots):
+    if encoded := stored(key, roots):
         return encoded
     folder = key.folder(roots[0])
     try:
@@ -69,7 +78,7 @@ def get(
         raise RunError(f"{what}. {remedy}, then launch again.") from None
     except BrokenProcessPool:
         raise RunError(f"a process that encoded {key.source.name} was killed, perhaps for its memory") from None
-    if encoded := key.find(roots):
+    if encoded := stored(key, roots):  # another process may have made it, under a limit of its own
         return encoded
     raise RunError(f"{folder} was removed while it was needed; launch again")
 

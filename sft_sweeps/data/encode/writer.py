@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sft_sweeps.data.encode.blocks import REASONS, Block
 from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
-from sft_sweeps.data.row_filter import RowFilter, check_bad_rows
+from sft_sweeps.data.row_filter import RowFilter, check_bad_rows, limit_key
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import canonical
@@ -97,9 +97,7 @@ class Writer:
     def _finish(self) -> None:
         source, tally = self.key.source, self.row_filter.tally
         if source.rows_from != "generated":
-            check_bad_rows(
-                tally, Path(source.path), source, f"data.sources.{source.slot or source.name}.max_bad_fraction"
-            )
+            check_bad_rows(tally, Path(source.path), source, limit_key(source))
         if len(self._groups) < 2:  # each its own; or ids that all share one base, which number rows only
             (self.folder / "names.json").unlink()
         np.savez(

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from chat_files import chats
 from common import ROOT
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
@@ -185,6 +187,33 @@ def test_too_many_bad_rows_stop_with_examples(words: Path, tmp_path: Path) -> No
     with pytest.raises(RequestError, match=r"10 of the 70 rows (?s:.*) 10 unknown_fields, e\.g\. line 1"):
         get(source, words, tmp_path)
     assert [path.name[0] for path in (tmp_path / ENCODED).iterdir()] == ["."]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    good=st.integers(0, 9),
+    bad=st.integers(0, 9),
+    limits=st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), min_size=2, max_size=5),
+)
+def test_the_limit_is_that_of_the_request_whatever_the_store_has(
+    good: int, bad: int, limits: list[float], words: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In one store, whatever was asked before, a limit gives what it gives in a store of its own, text and all."""
+    assume(good + bad)
+    folder = tmp_path_factory.mktemp("limits")
+    lines = [json.dumps({"question": f"{n}?", "answer": str(n)}) for n in range(good)] + ['{"x": 0}'] * bad
+    (folder / "a.jsonl").write_text("".join(line + "\n" for line in lines))
+    content, rows = content_pin(folder / "a.jsonl")
+    source = Source("own", content, "auto", "math", "specialized", rows, "counted", str(folder / "a.jsonl"))
+
+    def outcome(limit: float, store: Path) -> Any:
+        try:
+            return contents(get(replace(source, max_bad_fraction=limit), words, store))
+        except RequestError as error:
+            return str(error)
+
+    for index, limit in enumerate(limits):
+        assert outcome(limit, folder / "one") == outcome(limit, folder / str(index))
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(words: Path, tmp_path: Path) -> None:
