@@ -69,8 +69,8 @@ def workers(output: Path) -> list[int]:
 
 def started(output: Path, overrides: Sequence[str], step: int) -> subprocess.Popen[bytes]:
     """A launch that has trained so many steps."""
-    log = (output.parent / f"{output.name}.log").open("wb")
-    process = subprocess.Popen(command(output, overrides), cwd=ROOT, stdout=log, stderr=log)
+    with (output.parent / f"{output.name}.log").open("wb") as log:
+        process = subprocess.Popen(command(output, overrides), cwd=ROOT, stdout=log, stderr=log)
     for _ in range(6000):
         for path in output.glob("stages/*/metrics.jsonl"):
             if path.read_bytes().count(b"\n") >= step:
@@ -149,9 +149,8 @@ def test_a_stage_holds_what_it_was_trained_on_and_loads(sweep: tuple[Path, str])
     data = json.loads((folder / "data.json").read_text())
     assert {name: entry["examples"] for name, entry in data["sources"].items()} == {"mini_code": 64, "mini_math": 96}
     assert len(data["sources"]["mini_math"]["ids"]) == 96
-    assert [row["step"] for row in (json.loads(line) for line in (folder / "metrics.jsonl").open())] == list(
-        range(1, 11)
-    )
+    metrics = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    assert [row["step"] for row in metrics] == list(range(1, 11))
     model, loading = AutoModelForCausalLM.from_pretrained(folder / "model", output_loading_info=True)
     assert not loading["missing_keys"]
     assert not loading["unexpected_keys"]

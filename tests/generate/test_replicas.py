@@ -110,7 +110,7 @@ def test_replicas_leave_signals_to_their_master_and_end_with_it(folder: Path) ->
     assert master.stdout.readline() == "2\n"
     assert all(map(alive, pids))
     master.kill()
-    master.wait()
+    master.communicate()
     deadline = time.monotonic() + 10
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -64,7 +64,8 @@ def test_rows_that_cannot_be_shorter_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"step 3: out of GPU memory with rows of 100 tokens.*deepspeed=zero3_offload"):
         budget.halve(tmp_path, 3, 100, 100)
     budget.halve(tmp_path, 3, 150, 100)
-    (tmp_path / budget.RECORD).open("a").write('{"to": ')
+    with (tmp_path / budget.RECORD).open("a") as file:
+        file.write('{"to": ')
     assert [line["to"] for line in budget.history(tmp_path)] == [100]
     for configured, expected in ((0, 100), (80, 80), (300, 100)):
         assert budget.at_start(configured, tmp_path) == expected
