@@ -104,7 +104,10 @@ def files(folder: Path) -> None:
     turns = [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi, what can I do?"}]
     for name, rows in (("gsm8k_train", pairs), ("code_alpaca", code)):
         (folder / f"{name}.jsonl.gz").write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
-    chats = [{"id": f"c{n}", "conversations": turns} for n in range(900)]
+    chats = [
+        {"id": f"c{n}", "conversations": [{**turn, "value": f"{turn['value']} ({n})"} for turn in turns]}
+        for n in range(900)
+    ]
     (folder / "sharegpt.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     (folder / "rows.jsonl").write_text(json.dumps({"id": "1", "conversations": turns}) + "\n")
     answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]
@@ -112,6 +115,7 @@ def files(folder: Path) -> None:
     samples = [{"task_id": "HumanEval/0", "completion": "    return False\n"}]
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
     train_tokenizer.copy(TOKENIZER, folder / "tokenizer")
+    mt_bench_files(folder)
 
 
 def mt_bench_files(folder: Path) -> None:
