@@ -148,7 +148,8 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
 
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked
-_VERSIONS = {"mini_math": 1, "mini_code": 1, "mini_general": 1}
+# code 2: an answer that calls itself calls itself, not the reference
+_VERSIONS = {"mini_math": 1, "mini_code": 2, "mini_general": 1}
 DEFINITIONS = tuple(
     BenchmarkDefinition(
         name=name,

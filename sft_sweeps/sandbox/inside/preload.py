@@ -16,7 +16,9 @@ def import_common(text: str) -> None:
     words = words_of(text)
     wanted = {name for name in COMMON.split() if name.lstrip("_") in words}
     lines = (line.strip() for line in text.splitlines())
-    wanted |= words_of("\n".join(line for line in lines if line.startswith(("import ", "from ")))) & LIBRARY
+    imports = "\n".join(line for line in lines if line.startswith(("import ", "from ")))
+    wanted |= words_of(imports) & LIBRARY
+    wanted |= {name for name in imports.replace(",", " ").split() if name.partition(".")[0] in LIBRARY}
     for name in sorted(wanted):
         try:
             __import__(name)
