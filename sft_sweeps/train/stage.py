@@ -32,7 +32,7 @@ from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
-from sft_sweeps.train import budget, layers, loop
+from sft_sweeps.train import budget, layers, loop, starts
 
 Stop = Callable[[], bool]
 
@@ -85,6 +85,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **throughput(lines),
         "execution": {**_environment(execution), "token_budget": used},
         "budgets": budget.history(folder),
+        **starts.summary(folder),
     }
     _record(folder, stage, extra, METRICS)
     shutil.rmtree(folder / "resume", ignore_errors=True)
