@@ -4,17 +4,35 @@ They are no protection against somebody who writes a file and its checksum. Comp
 they cost nothing that is noticed: docs/speed.md has the measurement.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import xxhash
 
 BLOCK = 1 << 22
+KEY = "checksum"  # of what stands beside it in an object of JSON
 
 
 def of_bytes(content: bytes) -> str:
     """The checksum of bytes."""
     return str(xxhash.xxh3_64_hexdigest(content))
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An object of JSON with a checksum of itself."""
+    return {**content, KEY: _of_content(content)}
+
+
+def is_whole(content: Mapping[str, Any]) -> bool:
+    """Whether an object of JSON is what was sealed; one without a checksum is from before there were any."""
+    rest = {key: value for key, value in content.items() if key != KEY}
+    return KEY not in content or content[KEY] == _of_content(rest)
+
+
+def _of_content(content: Mapping[str, Any]) -> str:
+    return of_bytes(json.dumps(content, sort_keys=True).encode())
 
 
 def of_file(path: Path) -> str:
@@ -27,7 +45,7 @@ def of_file(path: Path) -> str:
     return str(total.hexdigest())
 
 
-def damaged(folder: Path, checksums: dict[str, str]) -> list[str]:
+def damaged(folder: Path, checksums: Mapping[str, str]) -> list[str]:
     """The files of a folder, by name, that are missing or are not what they were."""
     return [name for name, checksum in checksums.items() if not _holds(folder / name, checksum)]
 

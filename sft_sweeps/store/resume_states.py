@@ -9,19 +9,17 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sft_sweeps.files import checksum as files_checksum
+from sft_sweeps.files import checksum
 
 log = logging.getLogger(__name__)
 
 FOLDER = "resume"
 STATE = "state.json"
 TAG = "zero"
-CHECKSUM = "checksum"
 DAMAGED = ".damaged-"  # begins the name of a state that was passed over
 WRITING = ".writing-"  # begins the name of what is being written, and of what a killed process left
 
@@ -97,30 +95,23 @@ def read(path: Path) -> tuple[ResumeState | None, str]:
 
 def _parsed(text: str) -> ResumeState:
     content = json.loads(text)
-    checksum = content.pop(CHECKSUM, "")
-    state = ResumeState(**content)
-    if state.checksums and checksum != checksum_of(content):
+    state = ResumeState(**{key: value for key, value in content.items() if key != checksum.KEY})
+    if state.checksums and not (checksum.KEY in content and checksum.is_whole(content)):
         raise ValueError("it is not what was written")
     return state
 
 
 def write(path: Path, state: ResumeState) -> None:
     """Write `state.json`, when all other files of the state are there."""
-    content = asdict(state)
     with (path / STATE).open("w", encoding="utf-8") as stream:
-        json.dump({**content, CHECKSUM: checksum_of(content)}, stream, indent=2, sort_keys=True)
+        json.dump(checksum.sealed(asdict(state)), stream, indent=2, sort_keys=True)
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def checksum_of(content: Mapping[str, Any]) -> str:
-    """The checksum of what `state.json` holds beside it."""
-    return files_checksum.of_bytes(json.dumps(content, sort_keys=True).encode())
-
-
 def damaged(path: Path, state: ResumeState, part: int = 0, parts: int = 1) -> list[str]:
     """Files of a valid state that are not what was written; of several processes, each reads its part of them."""
-    return files_checksum.damaged(path, dict(sorted(state.checksums.items())[part::parts]))
+    return checksum.damaged(path, dict(sorted(state.checksums.items())[part::parts]))
 
 
 def set_aside(path: Path) -> None:

@@ -163,8 +163,7 @@ def test_nothing_in_a_state_is_run(copied: tuple[Job, str], tmp_path: Path, proc
         content["files"] = {name: (path / name).stat().st_size for name in names}
         content["checksums"] = {name: checksum.of_file(path / name) for name in names}
         del content["checksum"]
-        content["checksum"] = resume_states.checksum_of(content)
-        (path / STATE).write_text(json.dumps(content))
+        (path / STATE).write_text(json.dumps(checksum.sealed(content)))
         assert pickle.loads(pickle.dumps(Program(tmp_path / "works"))) is None
     outcome = run(replace(job, execution=job.execution | {"whole_parameters": 0}), processes)[0]
     assert outcome.error == "RunError", outcome.log
