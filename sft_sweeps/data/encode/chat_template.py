@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from sft_sweeps.data.encode import template_trial
 from sft_sweeps.data.encode.text_encoder import Ids, TextEncoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
@@ -32,6 +33,7 @@ def template_ids(
     text = vocabulary.chat_template(folder)
     if template not in (CHAT, pin := vocabulary.chat_template_pin(text)):
         raise RequestError(f"the chat template of {folder} is not the planned one ({pin}, planned {template})")
+    template_trial.check(text, settings, str(folder))
     return ChatTemplateIds(text, settings, tokenizer, text_encoder, folder)
 
 
@@ -42,7 +44,7 @@ class ChatTemplateIds:
         self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, text_encoder: TextEncoder, folder: Path
     ) -> None:
         self._folder, self._text_encoder = folder, text_encoder
-        self._render = _renderer(text, settings)
+        self._render = renderer(text, settings)
         added = tokenizer.get_added_tokens_decoder()
         self._special = {token.content: token_id for token_id, token in added.items() if token.special}
         longest_first = sorted(self._special, key=len, reverse=True)
@@ -135,7 +137,7 @@ def _merged(pieces: Sequence[Piece]) -> list[Piece]:
     return merged
 
 
-def _renderer(text: str, settings: dict[str, Any]) -> Any:
+def renderer(text: str, settings: dict[str, Any]) -> Any:
     """As transformers renders it: a sandbox, blocks trimmed, the special tokens by name."""
     from jinja2 import nodes
     from jinja2.ext import Extension, loopcontrols
