@@ -39,5 +39,5 @@ def test_logs(text: str) -> None:
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     terminal.say_error("source \x1b]0;title\x07")
-    main(["logs", "\x1b[2J", "--dir", "absent"])
+    main(["logs", "\x1b[2J"])
     assert not ORDERS & set(capsys.readouterr().err)

@@ -32,7 +32,7 @@ def check(text: str, settings: dict[str, Any], folder: str) -> None:
 def _problem(text: str, settings: str) -> str:
     if len(text) > TEXT_LIMIT:
         return f"has {len(text):,} characters; {TEXT_LIMIT:,} are the most that is read"
-    order = json.dumps({"text": text, "settings": json.loads(settings)})
+    order = json.dumps({"text": text, "settings": json.loads(settings), "seconds": SECONDS})
     try:
         trial = subprocess.run(
             [sys.executable, "-m", __name__],
@@ -57,7 +57,7 @@ def _main() -> int:
 
     order = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (order["seconds"], order["seconds"]))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     try:
         render = renderer(order["text"], order["settings"])
