@@ -45,9 +45,16 @@ def definition_of(benchmark: Benchmark | str) -> BenchmarkDefinition:
 
 
 def resolve(name: str, point: EvaluatedPoint) -> Iterable[Benchmark]:
-    """What a point asks of a benchmark, exactly."""
+    """What a point asks of a benchmark, exactly; RequestError where that is nothing, or another benchmark's."""
     definition = definition_of(name)
-    for benchmark in definition.resolve(name, getattr(point.evaluate, name, None), point):
+    resolved = list(definition.resolve(name, getattr(point.evaluate, name, None), point))
+    if not resolved or not all(benchmark.examples for benchmark in resolved):
+        raise RequestError(f"evaluate.benchmarks={name} asks nothing: it has no items here; leave it out")
+    for benchmark in resolved:
+        if benchmark.name.partition(":")[0] != name:
+            raise RequestError(
+                f"evaluate.benchmarks={name} resolves to {benchmark.name}; a benchmark's name is NAME or NAME:PART"
+            )
         ability = benchmark.ability or definition.ability
         yield replace(benchmark, ability=ability, scorer_version=definition.version)
 

@@ -61,6 +61,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
+    not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
@@ -154,7 +155,8 @@ class _Builder:
         runs = _with_own_labels(list(self.runs.values()))
         merged = [run for run in runs if len(run.points) > 1]
         notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
-        notes += [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
+        not_scored = [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
+        notes += not_scored
         common = _common([point for run in runs for point in run.points])
         for run in merged:
             points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
@@ -176,6 +178,7 @@ class _Builder:
             notes=tuple(notes),
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
+            not_scored=tuple(not_scored),
         )
 
 
