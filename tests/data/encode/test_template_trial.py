@@ -21,7 +21,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("text", ENDLESS)
 def test_endless(text: str) -> None:
-    with pytest.raises(RequestError, match="the chat template of the-model (does not end|writes more|has 1,048,577)"):
+    with pytest.raises(RequestError, match=r"the chat template of the-model (does not end|writes more|has 1,048,577)"):
         template_trial.check(text, {}, "the-model")
 
 
