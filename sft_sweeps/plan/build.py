@@ -68,17 +68,21 @@ class Plan:
         """Everything that has weights, parents first."""
         return (*self.models, *self.stages)
 
+    def runs_through(self, stage: Stage) -> list[Run]:
+        """The runs that pass through a stage."""
+        return self._runs_by_stage.get(stage.id, [])
+
     def runs_of(self, stage: Stage) -> list[str]:
         """Labels of the runs that pass through a stage."""
-        return self._runs_by_stage[stage.id]
+        return [run.label for run in self.runs_through(stage)]
 
     @cached_property
-    def _runs_by_stage(self) -> dict[str, list[str]]:
-        labels: dict[str, list[str]] = {stage.id: [] for stage in self.stages}
+    def _runs_by_stage(self) -> dict[str, list[Run]]:
+        runs: dict[str, list[Run]] = {stage.id: [] for stage in self.stages}
         for run in self.runs:
             for stage in run.stages:
-                labels[stage.id].append(run.label)
-        return labels
+                runs[stage.id].append(run)
+        return runs
 
 
 def build(points: Sequence[tuple[str, Request]]) -> Plan:
