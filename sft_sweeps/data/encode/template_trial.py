@@ -10,6 +10,7 @@ import sys
 from functools import lru_cache
 from typing import Any
 
+from sft_sweeps.data.encode.template_renderer import renderer
 from sft_sweeps.errors import RequestError
 
 SECONDS = 10  # of CPU; the longest published templates need a hundredth
@@ -53,8 +54,6 @@ def _problem(text: str, settings: str) -> str:
 
 def _main() -> int:
     """Render the template of an order on standard input; 3 where it writes too much, a signal at a limit."""
-    from sft_sweeps.data.encode.chat_template import renderer
-
     order = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (order["seconds"], order["seconds"]))
