@@ -6,6 +6,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.files import fence
+
 
 def write_json(path: Path, value: Any, durable: bool = True, compact: bool = False) -> None:
     """Atomically: a reader sees the old file or the new one; `durable`: also after the machine's crash.
@@ -20,7 +22,7 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        fence.publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

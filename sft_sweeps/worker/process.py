@@ -21,7 +21,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.errors import Interrupted, SweepError
+from sft_sweeps.errors import Interrupted, Superseded, SweepError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
@@ -108,6 +108,8 @@ def run(job: Job, rank: Rank, stop: Stop) -> int:
     except Interrupted as error:
         print(error)
         return error.exit_status
+    except Superseded:
+        raise
     except Exception as error:
         traceback.print_exc()
         text = str(error) if isinstance(error, SweepError) else f"{type(error).__name__}: {error}"
