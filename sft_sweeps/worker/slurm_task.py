@@ -27,7 +27,7 @@ from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.plan.build import score_of
 from sft_sweeps.slurm.queue import requeue_this_job
-from sft_sweeps.store import claims
+from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import check_identity, clear_prepared, clear_unrecorded
 from sft_sweeps.store.survey import resume_step
@@ -74,7 +74,7 @@ def _work(job: Job, rank: Rank, stop: Stop, path: Path, *, changed: bool) -> int
         raise
     except SweepError as error:
         print(error)
-        process.fail(claim_folder(job, folder), job, str(error))
+        failures.write(claim_folder(job, folder), job.id, str(error))
         status = error.exit_status
     return status
 
@@ -104,12 +104,13 @@ def _first(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
     _hold(partial(claims.heartbeat, claimed, claim), f"{claim.number:04d}", leaving)
     for place in _places(job, claimed):
         clear_prepared(place, keep=Path(rank.rendezvous).name)
-    (claimed / "failure.json").unlink(missing_ok=True)
+    failures.begin(claimed)
     status = 0 if _finished(job) else _attempt(job, folder, rank, stop)
     if status == Interrupted.exit_status:
         _come_back(stop)
     else:
         leaving.set()
+        failures.end(claimed)
         fence.drop()
         claims.release(claimed, claim)
     return status
