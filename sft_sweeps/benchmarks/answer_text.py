@@ -28,7 +28,8 @@ def cleaned(answer: str) -> str:
 
 def without_reasoning(text: str) -> str:
     """What stands inside `<think>` is a draft; where a prompt opened the block, the answer has only its end."""
-    kept, end, depth = [], 0, 0
+    kept: list[str] = []
+    end = depth = 0
     for tag in _REASONING.finditer(text):
         if tag["close"]:
             kept = kept if depth else []

@@ -7,9 +7,8 @@ from rich.markup import escape
 from sft_sweeps.config.grid import Point
 from sft_sweeps.errors import Interrupted, RunError, SweepError
 from sft_sweeps.launch.launch import launch
-from sft_sweeps.launch.points import check, check_columns, requests
+from sft_sweeps.launch.points import check, planned, requests
 from sft_sweeps.launch.show import show
-from sft_sweeps.plan import build as planning
 from sft_sweeps.terminal import console, say
 
 
@@ -37,11 +36,9 @@ def _act(points: Sequence[Point]) -> int:
 
         configs = [point.config for point in points]
         return prepare.run(configs, lambda: [request for _, request in requests(points)], console())
-    named = requests(points)
     if config.action == "inspect":
         from sft_sweeps.launch import inspect  # the same
 
-        return inspect.run([request for _, request in named], config, console())
-    plan = planning.build(named)
-    check_columns(plan)
+        return inspect.run([request for _, request in requests(points)], config, console())
+    plan = planned(points)
     return show(plan, config) if config.action == "plan" else launch(plan, points)

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.plan import cost
+from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State
-from sft_sweeps.plan.serialize import detectable_differences, to_json
+from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
 from sft_sweeps.terminal import COLORS, say
@@ -80,7 +80,7 @@ def visible(plan: Plan) -> list[str]:
 
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
-    t = to_json(plan, states)["totals"]
+    t = serialize.totals(plan, states)
     lines = [
         f"{_many(t['runs'], 'row')}, {_many(t['distinct_runs'], 'distinct run')}; {_many(t['stages_naive'], 'stage')} "
         f"if each run trained its own, {t['stages']} distinct: {t['stages_done']} done, {t['stages_to_run']} to run"

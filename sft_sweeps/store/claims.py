@@ -77,6 +77,18 @@ def holder(folder: Path, queue: Queue | None = None) -> Claim | None:
     return _living(files(folder), queue or Queue())
 
 
+def certain_holder(folder: Path, queue: Queue) -> Claim | None:
+    """The same, for whoever acts on it: an answer from before the claim was written may lack its job; it is renewed."""
+    claim_files = files(folder)
+    claim = _living(claim_files, queue)
+    if claim or not claim_files or not (dead := _read(claim_files[-1])):
+        return claim
+    with contextlib.suppress(OSError):
+        if dead.job and queue.forget(dead.owner, claim_files[-1].stat().st_mtime):
+            return _living(claim_files, queue)
+    return None
+
+
 def _living(claim_files: list[Path], queue: Queue) -> Claim | None:
     """The claim in the last of a folder's claim files, if its work lives."""
     claim = _read(claim_files[-1]) if claim_files else None
@@ -134,8 +146,8 @@ def _submitted(claim: Claim, file: Path) -> Claim | None:
 
 def take(folder: Path, sweep: str, call: str = "", index: int = -1, queue: Queue | None = None) -> Claim | None:
     """Claim a folder for a sweep (first phase); None while another living claim holds it."""
-    earlier = files(folder)  # listed once: a claim made after this has the number that is tried below
-    if earlier and _living(earlier, queue or Queue()):
+    earlier = files(folder)  # listed first: a claim made after this has the number that is tried below
+    if certain_holder(folder, queue or Queue()):
         return None
     number = int(earlier[-1].stem.rpartition("-")[2]) + 1 if earlier else 1
     launcher = (socket.gethostname(), os.getpid(), process_started(os.getpid()), user())
