@@ -20,7 +20,7 @@ from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.slurm.queue import requeue_this_job
-from sft_sweeps.store import claims
+from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import check_identity, clear_unrecorded
 from sft_sweeps.store.survey import resume_step
@@ -54,7 +54,7 @@ def run(path: str, digest: str) -> None:
                 print(text, flush=True)
     except SweepError as error:
         print(error)
-        process.fail(claim_folder(job, folder), job, str(error))
+        failures.write(claim_folder(job, folder), job.id, str(error))
         status = error.exit_status
     process.leave(status)
 
@@ -80,7 +80,7 @@ def _first(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
     claimed.mkdir(parents=True, exist_ok=True)
     claim, leaving = _claim(claimed), threading.Event()
     threading.Thread(target=_beat, args=(claimed, claim, leaving), daemon=True).start()
-    (claimed / "failure.json").unlink(missing_ok=True)
+    failures.begin(claimed)
     if job.makes_model:
         check_identity(folder, job.subject.payload)
         clear_unrecorded(folder)
@@ -92,6 +92,7 @@ def _first(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
         _come_back(stop)
     else:
         leaving.set()
+        failures.end(claimed)
         claims.release(claimed, claim)
     for rendezvous in folder.glob(f"{RENDEZVOUS}*"):
         rendezvous.unlink(missing_ok=True)
