@@ -43,6 +43,15 @@ def say_error(text: object) -> None:
     print(f"error {visible(str(text))}", file=sys.stderr)
 
 
+def duration(seconds: float) -> str:
+    """A length of time as people say it: 40 s, 12 min, 3.5 h, 2.1 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
 def say(out: Console, text: str, **options: Any) -> None:
     """A line of prose: wrapped at words on a terminal, left whole in a file or a pipe."""
     out.print(text, soft_wrap=not out.is_terminal, **options)

@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.files import fence
+
 
 def write_json(path: Path, value: Any, durable: bool = True, compact: bool = False) -> None:
     """Atomically: a reader sees the old file or the new one; `durable`: also after the machine's crash.
@@ -21,7 +23,7 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        fence.publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
