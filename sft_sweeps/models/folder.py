@@ -99,7 +99,7 @@ def loadable(folder: Path) -> dict[str, weights.StoredTensor]:
     where the embeddings are tied and a head of its own is stored: what is loaded would depend on who reads it.
     """
     config = _read(folder)
-    if config.get("model_type") not in ARCHITECTURES:
+    if str(config.get("model_type")) not in ARCHITECTURES:
         raise RunError(f"{folder} is no model of: {', '.join(ARCHITECTURES)}.")
     return _select(folder, config)
 
