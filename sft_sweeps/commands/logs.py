@@ -29,7 +29,7 @@ from sft_sweeps.store.failures import reason_of
 from sft_sweeps.store.paths import slurm_log, worker_log
 from sft_sweeps.store.store import LABEL_LENGTH, RECORD
 from sft_sweeps.store.sweeps import PLAN
-from sft_sweeps.terminal import LAUNCH
+from sft_sweeps.terminal import LAUNCH, visible
 
 WHICH = ", ".join(f"{kind.name} {kind.does}" for kind in KINDS.values())
 POLL_SECONDS = 0.5
@@ -205,13 +205,19 @@ class Printer:
                     print(f"==> {path} <==", file=sys.stderr, flush=True)
                 self.named = path
                 sys.stdout.flush()
-                sys.stdout.buffer.write(text)
+                sys.stdout.buffer.write(_harmless(text) if sys.stdout.isatty() else text)
                 sys.stdout.buffer.flush()
         self.lines = 0  # what appears later is printed whole
 
     def close(self) -> None:
         for tail in self.tails.values():
             tail.close()
+
+
+def _harmless(text: bytes) -> bytes:
+    """What a job printed, its orders to a terminal written out but for returns, which draw bars of progress."""
+    parts = text.decode("utf-8", "replace").split("\r")
+    return "\r".join(map(visible, parts)).encode()
 
 
 def _start(path: Path, lines: int) -> int:
