@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import Interrupted, SweepError
+from sft_sweeps.files import private
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
@@ -79,7 +80,7 @@ def main(path: str, rank: int = 0, processes: int = 1, rendezvous: str = "") -> 
     """Entry of a worker process of this machine; leaves with its exit status."""
     stop = Stop()
     stop.listen()
-    job = read(Path(path).read_bytes())
+    job = read(private.read(Path(path)))
     this = Rank(rank, processes, rank, rendezvous)
     join(job, this)
     sys.exit(run(job, this, stop))
