@@ -21,7 +21,7 @@ from torch import distributed as dist
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import TrainExecution
-from sft_sweeps.files import checksum
+from sft_sweeps.files import checksum, fence
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import DAMAGED, FOLDER, STATE, TAG, WRITING, ResumeState
@@ -89,7 +89,7 @@ def save(engine: TrainEngine, folder: Path, step: int) -> bool:
     """Write a resume state, on every rank; False, and a report in the log, when it could not be written."""
     started = time.monotonic()
     target = folder / FOLDER / resume_states.name(step)
-    writing = target.with_name(WRITING + target.name)
+    writing = target.with_name(str(ranks.from_first(f"{WRITING}{fence.token()}-{target.name}")))
     done, checksums = ranks.agree(_attempt(engine.rank == 0, lambda: _start(writing))), dict[str, str]()
     if done:
         written = ranks.of_all(_save_ranks(engine, writing))
@@ -149,7 +149,8 @@ def _attempt(mine: bool, action: Callable[[], None]) -> bool:
 
 
 def _start(writing: Path) -> None:
-    for left in (*writing.parent.glob(f"{WRITING}*"), *writing.parent.glob(f"{DAMAGED}*")):
+    fence.check()
+    for left in (*writing.parent.glob(f"{WRITING}{fence.token()}*"), *writing.parent.glob(f"{DAMAGED}*")):
         shutil.rmtree(left)
     (writing / TAG).mkdir(parents=True)
 
@@ -171,9 +172,10 @@ def _state(engine: TrainEngine, step: int, seconds: float, writing: Path, checks
 
 def _finish(state: ResumeState, writing: Path, target: Path) -> None:
     resume_states.write(writing, state)
+    fence.check()
     if target.exists():
         _remove(target)
-    writing.rename(target)
+    fence.publish(writing, target)
 
 
 def _prune(folder: Path, keep: int) -> None:
