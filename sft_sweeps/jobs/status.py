@@ -107,7 +107,7 @@ def _gather(plan: Plan, store: Store, folder: Path) -> Evidence:
     slurm, submitted = Queue(), submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
-    return Evidence(folder, slurm, survey(plan, store, slurm, sizes=False), submitted, submissions.cancelled(folder))
+    return Evidence(folder, slurm, survey(plan, store, slurm, thorough=False), submitted, submissions.cancelled(folder))
 
 
 def _planned(evidence: Evidence) -> Iterator[PlannedJob]:

@@ -147,9 +147,10 @@ def write(results: Results, folder: Path) -> list[Path]:
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines(results))
-    return [folder / name for name in ("results.json", "results.md", "results.csv")]
+    return [folder / name for name in FILES]
 
 
+FILES = ("results.json", "results.md", "results.csv")
 COLUMNS = ("run", "id", "model", "strategy", "k", "seed", "stage", "after", "benchmark")
 NUMBERS = ("metric", "value", "low", "high", "n", "k", "total")
 

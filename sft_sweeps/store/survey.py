@@ -75,20 +75,20 @@ class States(Mapping[str, State]):
         return key in self.known or key in self.later
 
 
-def survey(plan: Plan, store: Store, queue: Queue | None = None, *, sizes: bool = True) -> Survey:
+def survey(plan: Plan, store: Store, queue: Queue | None = None, *, thorough: bool = True) -> Survey:
     """Look everything of a plan up in a store; `queue`: as it was asked before, else it is asked now.
 
-    Without `sizes`, files count as there when they are listed, whatever their size: enough for who builds nothing
-    on them.
+    Not `thorough`, a model's files count as there when they are listed, and a score as done by its record: enough for
+    who builds nothing on them.
     """
-    return _Surveyor(plan, store, queue or Queue(), sizes).survey()
+    return _Surveyor(plan, store, queue or Queue(), thorough).survey()
 
 
 class _Surveyor:
     """Looks at one thing after the other."""
 
-    def __init__(self, plan: Plan, store: Store, queue: Queue, sizes: bool) -> None:
-        self.plan, self.store, self.queue, self.sizes = plan, store, queue, sizes
+    def __init__(self, plan: Plan, store: Store, queue: Queue, thorough: bool) -> None:
+        self.plan, self.store, self.queue, self.thorough = plan, store, queue, thorough
         self.states = States()
         self.records: dict[str, Record] = {}
         self.held: dict[str, frozenset[str]] = {}
@@ -144,10 +144,16 @@ class _Surveyor:
             return None
         if isinstance(item, Subject) and FREED in here and (why := freed(folder)):
             return State("weights gone", why)
-        if lost := lost_files(folder, record) if self.sizes else lost_names(folder, here, record):
+        if lost := self.lost(item, folder, here, record):
             return State("weights gone", f"{', '.join(lost)} gone from {folder}")
         self.keep(item, record)
         return State("done")
+
+    def lost(self, item: Item, folder: Path, here: frozenset[str], record: Record) -> list[str]:
+        """Files of a record that are not there any more, as closely as is looked."""
+        if self.thorough:
+            return lost_files(folder, record)
+        return lost_names(folder, here, record) if isinstance(item, Subject) else []
 
     def listed(self, item: Item) -> frozenset[str]:
         """What the folder of an item's subject holds."""
