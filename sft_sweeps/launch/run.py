@@ -1,11 +1,13 @@
 """What `launch.py` does with the points of a sweep: check all of them, plan, then print the plan or launch it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
 from sft_sweeps.config.grid import Point
 from sft_sweeps.errors import Interrupted, RunError, SweepError
+from sft_sweeps.files import full_disk
 from sft_sweeps.launch.launch import launch
 from sft_sweeps.launch.points import check, planned, requests
 from sft_sweeps.launch.show import show
@@ -21,7 +23,8 @@ def run(points: Sequence[Point]) -> int:
         say(err, "interrupted before anything was started")
         return Interrupted.exit_status
     except OSError as error:
-        say(err, f"[red]error[/] {escape(str(error))}; finished work is kept: launch again")
+        text = full_disk.in_words(error, Path(points[0].config.output_dir))
+        say(err, f"[red]error[/] {escape(text)}; finished work is kept: launch again")
         return RunError.exit_status
     except SweepError as error:
         say(err, f"[red]error[/] {escape(str(error))}")

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files.folders import names
-from sft_sweeps.files.json_files import last_line, read_json
+from sft_sweeps.files.json_files import last_line
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.similar import PARENT, Namesakes
 from sft_sweeps.store.store import (
@@ -34,7 +35,7 @@ from sft_sweeps.store.store import (
     read_record,
 )
 
-METRICS, FAILURE, RESUME = "metrics.jsonl", "failure.json", "resume"
+METRICS, RESUME = "metrics.jsonl", "resume"
 NEW = State("missing", "new")
 Record = Mapping[str, Any]
 
@@ -172,7 +173,7 @@ class _Surveyor:
         step = last_step(folder) if METRICS in here else 0
         if _claimed(here) and (claim := holder(folder, self.queue)):
             return State("running", f"by {claim.sweep}: {claim.who}", step)
-        if FAILURE in here and (failure := failure_of(folder)):
+        if failures.FAILURE in here and (failure := failures.reason_of(folder)):
             return State("failed", failure, step)
         if RESUME in here and (resumable := resume_step(folder)):
             return State("interrupted", f"resume state at step {resumable}", resumable)
@@ -204,14 +205,6 @@ def _subject(item: Item) -> Subject:
     if isinstance(item, Stage | Model):
         return item
     return item.generation.subject if isinstance(item, Score) else item.subject
-
-
-def failure_of(folder: Path) -> str:
-    """Why the last attempt failed; empty when it did not."""
-    with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
-        failure = read_json(folder / FAILURE)
-        return str(failure["reason"]) if failure else ""
-    return "failure.json cannot be read"
 
 
 def resume_step(folder: Path) -> int:

@@ -29,6 +29,7 @@ from sft_sweeps.slurm import queue
 from sft_sweeps.slurm.cluster import limits
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.store import Store, check_identity
 from sft_sweeps.store.sweeps import Sweep
 
@@ -116,7 +117,7 @@ class Submitter:
             check_identity(folder, job.subject.payload, write=False)  # the job writes it when it starts
         claim = claims.take(claimed, self.sweep.name, call, index, self.queue)
         if claim:
-            (claimed / "failure.json").unlink(missing_ok=True)
+            (claimed / FAILURE).unlink(missing_ok=True)
         return claim
 
     def _claim_folder(self, job: Job) -> Path:
