@@ -1,8 +1,9 @@
 """One `sbatch` call, through submitit: frozen jobs, batch script, number.
 
 submitit numbers the elements of an array from 0 and has no gaps; where some are left out, `--array` names those that
-are there and the others' functions never run. Its own handling of signals and results is not used: a job's tasks run
-`slurm_task.run`, and a record says what is done.
+are there. Its own handling of signals, results and functions is not used: what a task reads is no pickle, which would
+run whatever it holds, but the JSON file of its call, by the digest in the batch script (worker/slurm_entry.py). Slurm
+keeps the script since the submission, so it is the one that was submitted. Before Python starts, it checks the code.
 """
 
 import contextlib
@@ -11,20 +12,20 @@ import json
 import os
 import shlex
 import sys
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from submitit import SlurmExecutor
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.files import private
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
-from sft_sweeps.worker import slurm_task
+from sft_sweeps.worker import slurm_entry, slurm_task
 
 # In the batch script, outside any container: `srun` has returned. A mark asks for a requeue; so does an end by USR2,
 # which came before Python listened.
@@ -55,14 +56,14 @@ class SbatchOptions:
 
         Raises what submitit raises: FailedJobError with Slurm's words, or OSError.
         """
-        executor = SlurmExecutor(folder=self.sweep / "slurm", python=self._python())
+        path, digest = self._freeze(name, jobs)
+        entry = shlex.join(["-u", "-m", slurm_entry.__name__, str(path), digest])
+        executor = _Executor(private.folder(self.sweep, "slurm"), f"{self._python()} {entry}")
         executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
-        functions = {index: self._function(job) for index, job in jobs.items()}
-        filler = next(iter(functions.values()))
-        with _outside_of_jobs():
+        with _outside_of_jobs(), private.umask():
             if -1 in jobs:
-                return str(executor.submit(filler).job_id)
-            submitted = executor.submit_array([functions.get(n, filler) for n in range(max(functions) + 1)])
+                return str(executor.submit(_nothing).job_id)
+            submitted = executor.submit_array([_nothing] * (max(jobs) + 1))
         return str(submitted[0].job_id).partition("_")[0]
 
     def _parameters(
@@ -88,6 +89,7 @@ class SbatchOptions:
         values = {
             "PYTHONPATH": str(self.code.absolute()),
             "PYTHONSAFEPATH": "1",  # the snapshot, and not the folder that sbatch was called in
+            "PYTHONDONTWRITEBYTECODE": "1",  # the snapshot stays what was submitted
             "OMP_NUM_THREADS": str(self.cluster.threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
@@ -95,19 +97,43 @@ class SbatchOptions:
         }
         if not needed.gpus_per_node:
             values["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed looks for one, and says so
-        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP]
+        if uids := self.cluster.trusted_uids:
+            values[private.TRUSTED] = " ".join(map(str, uids))
+        check = private.shell_check(self.code.absolute(), snapshot.digest_of(self.code), self.cluster.trusted_uids)
+        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
 
-    def _function(self, job: Job) -> Callable[[], None]:
-        """What every task of a job runs. The job's file is named by its digest, so a queued job's is never changed."""
-        content = json.dumps(plain(job)).encode()
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.sweep.absolute() / "jobs" / f"{job.id}-{digest[:8]}.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        return partial(slurm_task.run, str(path), digest)
+    def _freeze(self, name: str, jobs: Mapping[int, Job]) -> tuple[Path, str]:
+        """The file of the call and its digest: by index, the file of each job and its digest.
+
+        A job's file is named by its digest, so a queued job's is never changed.
+        """
+        folder = private.folder(self.sweep.absolute(), "jobs")
+        frozen: dict[str, tuple[str, str]] = {}
+        for index, job in jobs.items():
+            content = json.dumps(plain(job)).encode()
+            digest = hashlib.sha256(content).hexdigest()
+            path = folder / f"{job.id}-{digest[:8]}.json"
+            private.write(path, content)
+            frozen[str(index)] = (str(path), digest)
+        content, path = json.dumps(frozen).encode(), folder / f"{name}.call"
+        private.write(path, content)
+        return path, hashlib.sha256(content).hexdigest()
+
+
+class _Executor(SlurmExecutor):
+    """submitit's, with another command for the tasks than its own, which unpickles a function and calls it."""
+
+    def __init__(self, folder: Path, command: str) -> None:
+        super().__init__(folder=folder)
+        self._command = command
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return self._command
+
+
+def _nothing() -> None:
+    """What submitit pickles; nobody reads it."""
 
 
 def ranges(indices: Sequence[int]) -> str:
