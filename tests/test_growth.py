@@ -23,6 +23,7 @@ from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.commands import status
 from sft_sweeps.config.schema import Config
 from sft_sweeps.data.encode.batches import batch
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.job import missing
@@ -231,3 +232,33 @@ def test_why_a_stage_is_new_costs_as_much_beside_many_namesakes(tmp_path: Path) 
         assert all("recipe.seed" in text for text in why)
 
     assert growth(look, store, 16) <= MOST
+
+
+@pytest.mark.parametrize("seeds", [4, 8])
+def test_what_follows_from_one_stage_is_made_without_the_rest_of_its_plan(
+    seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is the same: that stage and those after it, with their answers and scores."""
+    plan = three_scores(seeds)
+    sweep = freeze(plan, Store(tmp_path), "mine", "", [])
+    asked = plan.stages[4]
+    wanted = [asked, *(stage for stage in plan.stages if stage.parent.id == asked.id)]
+    made: list[Any] = []
+    reviving = serialize.revive
+    monkeypatch.setattr(serialize, "revive", lambda kind, value: made.append(kind) or reviving(kind, value))
+    found = sweep.plan([asked.id])
+    assert [stage for stage in found.stages if stage != asked.parent] == wanted
+    assert list(found.scores) == [score for score in plan.scores if score.generation.subject in wanted]
+    assert [run.id for run in found.runs] == [run.id for run in plan.runs if run.subject in wanted]
+    assert len(made) == 1 + 3 + 2 * 3
+
+
+def test_a_frozen_plan_is_read_once_until_its_file_changes(tmp_path: Path) -> None:
+    plan = three_scores(2)
+    sweep = freeze(plan, Store(tmp_path), "mine", "", [])
+    first = sweep.plan()
+    assert first == replace(plan, judges=(), not_scored=first.not_scored)
+    assert sweep.plan() is first
+    (sweep.folder / "plan.json").write_text("{")
+    with pytest.raises(RequestError, match="cannot be read"):
+        sweep.plan()
