@@ -173,10 +173,10 @@ def _classifier() -> Callable[[str], str]:
 Keys = tuple[bytes, bytes]
 
 
-def keys(example: Example) -> Keys:
-    """What makes a conversation a duplicate of an earlier one: its own id, and its first prompt and response."""
-    first = example.rounds[0] if example.rounds else ("", "")
-    texts = (example.row_id, "\0".join(first))
+def keys(example: Example, rounds: int = 1) -> Keys:
+    """What makes a conversation a duplicate of an earlier one: its own id, and its system text and first rounds."""
+    first = [text for both in example.rounds[:rounds] or [("", "")] for text in both]
+    texts = (example.row_id, "\0".join([example.system, *first] if example.system else first))
     one, other = (hashlib.blake2b(text.encode(), digest_size=12).digest() for text in texts)
     return (one if example.row_id else b""), other
 

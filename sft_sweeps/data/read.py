@@ -108,7 +108,10 @@ class Reader:
 
     def parts(self, example: Example, row: FileRow, split: Split) -> RowResult:
         """What the cleaned example of a row becomes when it is split."""
-        keys = clean.keys(example) if self.cleaning and self.cleaning.drop_duplicates else None
+        keys = None
+        if self.cleaning and self.cleaning.drop_duplicates:
+            history = "history" in self._read_keys and row.value.get("history")  # rows may differ in what follows it
+            keys = clean.keys(example, len(example.rounds) if history else 1)
         parts, dropped, all_rounds = tuple(split(example)), [], len(example.rounds)
         if (rounds := sum(len(part.rounds) for part in parts)) < all_rounds:
             reason = "lost_in_splitting" if parts else "lost_whole_in_splitting"

@@ -1,9 +1,11 @@
 """What a user may type, or do, about rows that are refused for what they say."""
 
+import re
 from collections.abc import Iterator, Mapping
 
+ROLE = re.compile(r"the role '([^']+)'")
 REMEDIES: Mapping[str, str] = {
-    "unknown_role": "say what the role means: {slot}.roles={{NAME: assistant}}, or human, system, tool.",
+    "unknown_role": "say what the role means, human, assistant, system or tool: '{slot}.roles={{{role}: assistant}}'.",
     "system_turn": "this train.template has no place for a system text, or one stands behind the first prompt. Choose "
     "another template, e.g. chat_template, or leave such turns out: {slot}.system_turns=drop.",
     "tool_turn": "no template here writes calls of tools and what they answer. Leave these turns out with "
@@ -22,8 +24,12 @@ REMEDIES: Mapping[str, str] = {
 }
 
 
-def remedies(dropped: Mapping[str, int], slot: str) -> Iterator[str]:
-    """A line for each reason of dropped rows about which something can be done; `slot` is the key of the source."""
+def remedies(samples: Mapping[str, str], slot: str) -> Iterator[str]:
+    """A line for each reason of dropped rows, with a sample each, about which something can be done.
+
+    `slot` is the key of the source.
+    """
+    role = ROLE.search(samples.get("unknown_role", ""))
     for reason, remedy in REMEDIES.items():
-        if dropped.get(reason):
-            yield f"{reason}: {remedy.format(slot=slot)}"
+        if reason in samples:
+            yield f"{reason}: {remedy.format(slot=slot, role=role[1] if role else 'NAME')}"

@@ -131,6 +131,6 @@ def check_bad_rows(tally: Tally, path: Path, source: Source, key: str) -> None:
     if "unknown_fields" in tally.dropped:
         shapes = ", ".join("{" + ", ".join(sorted(format_.fields)) + "}" for format_ in FORMATS.all.values())
         lines.append(f"    A row needs the fields of one format: {shapes}.")
-    lines += [f"    {text}" for text in remedies(tally.dropped, f"data.sources.{source.slot or source.name}")]
+    lines += [f"    {text}" for text in remedies(tally.samples, f"data.sources.{source.slot or source.name}")]
     raised = f", or raise {key} (now {limit:g})" if tally.examples else ""
     raise RequestError("\n".join([*lines, f"Fix the file{raised}."]))

@@ -81,12 +81,13 @@ class AsUtf8(io.RawIOBase):
 
 def not_utf8(what: str, location: str, sample: bytes) -> RequestError:
     """What bytes that are not UTF-8 probably are, and the command that converts them."""
-    return RequestError(f"{what} is not UTF-8 ({location}). {_probably(sample)}")
+    file = what.partition(": ")[2] or "FILE"
+    return RequestError(f"{what} is not UTF-8 ({location}). {_probably(sample).replace('FILE', file)}")
 
 
 def _probably(sample: bytes) -> str:
-    valid = sample.decode("utf-8", "ignore")
-    if sum(ord(character) > 127 for character in valid) > 2 * len(HIGH.findall(sample)) // 5:
+    valid = sample.decode("utf-8", "ignore").encode()
+    if len(HIGH.findall(valid)) > 0.7 * len(HIGH.findall(sample)):
         return "The rest of it is: drop the broken bytes with iconv -c -f UTF-8 -t UTF-8 FILE > NEW."
     in_runs = sum(map(len, SEVERAL_HIGH.findall(sample)))
     if in_runs > len(HIGH.findall(sample)) / 2:
