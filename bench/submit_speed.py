@@ -18,11 +18,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 from bench.status_speed import planned
 from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.schema import Config, StudyConfig, TrackingConfig
 from sft_sweeps.execution import Executions
 from sft_sweeps.jobs.job import missing
+from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.launch.slurm.submit import Submitter
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.slurm import queue
@@ -31,6 +35,7 @@ from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import freeze
 
 TESTS = Path(__file__).parent.parent / "tests"
+CONFIG = cast(Config, SimpleNamespace(tracking=TrackingConfig(), study=StudyConfig(name="speed")))
 CLUSTER = ClusterConfig(name="slurm", sbatch={"begin": "now+1hour"}, time="10")
 
 
@@ -69,8 +74,8 @@ def submit(plan: Plan, root: Path) -> tuple[float, int, int]:
     """Seconds, jobs, calls of a first launch into an empty store; its jobs are cancelled."""
     store = Store(root)
     started = time.perf_counter()
-    jobs = missing(survey(plan, store), Executions())
     sweep = freeze(plan, store, "speed", "", [])
+    jobs = [with_tracking(job, plan, CONFIG, sweep.name) for job in missing(survey(plan, store), Executions())]
     done = Submitter(jobs, store, sweep, CLUSTER, {}).run()
     took = time.perf_counter() - started
     if len(done.numbers) != len(jobs):

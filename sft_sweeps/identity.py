@@ -25,6 +25,7 @@ VERSIONS: dict[str, int] = {
     # Of sources whose rows have such. 1: rows whose keys speak against training them are refused
     # 2: more keys do, contents of parts are text, other names of roles are known, later system turns are left out alone
     "row_keys": 2,
+    "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start

@@ -30,15 +30,22 @@ class Registry(Generic[T]):
     kind: str
     group: str
     own: Callable[[], Mapping[str, T]]
+    check: Callable[[str, object], None] | None = None  # RequestError where one cannot be used
 
     @cached_property
     def all(self) -> dict[str, T]:
-        """Every one by name, this package's first; RequestError where one of another distribution cannot be loaded."""
+        """Every one by name, this package's first; RequestError where one of another distribution cannot be used.
+
+        Loaded and checked once in a process.
+        """
         things = dict(self.own())
         for entry in sorted(entry_points(group=self.group), key=lambda entry: entry.name):
             if entry.name in things:
                 raise RequestError(f"{self._origin(entry)} has the name of another {self.kind}; rename or uninstall it")
             things[entry.name] = self._load(entry)
+        if self.check:
+            for name, thing in things.items():
+                self.check(name, thing)
         return things
 
     @property

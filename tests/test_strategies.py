@@ -77,7 +77,13 @@ def test_another_distributions_strategy_is_planned_and_checked(tmp_path: Path) -
     (tmp_path / "theirs.py").write_text(REVERSED)
 
     def plan() -> "subprocess.CompletedProcess[str]":
-        options = ("action=plan", "data=mixed", "strategy.name=reversed", f"plan.output={tmp_path / 'plan.json'}")
+        options = (
+            "action=plan",
+            "data=mixed",
+            "evaluate=none",
+            "strategy.name=reversed",
+            f"plan.output={tmp_path / 'plan.json'}",
+        )
         command = [sys.executable, str(ROOT / "launch.py"), *options, f"output_dir={tmp_path / 'out'}"]
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from sft_sweeps.benchmarks import syntax
-from sft_sweeps.benchmarks.answer_text import cleaned, continues, cuts
+from sft_sweeps.benchmarks.answer_text import after_imports, blocks, cleaned, continues, cuts, untranscribed
 from sft_sweeps.benchmarks.syntax import answers, compiles
 
 LIMIT = 1 << 16  # characters of an answer that are looked at
 CUTS = 200  # attempts at cutting a text back until it compiles
 BODY_CUTS = 20  # lines left of a body at which it may end, tried from the first: one in a string or bracket is none
 STARTS = 20  # lines that begin like code, tried as the program's first: prose may begin so, too
-_FENCE = re.compile(r"```[ \t]*([A-Za-z0-9_+-]*)[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 _STOPS = re.compile(r"\n(?:class |def |# |#\n|if __name__|print\(|assert |@|```)")
 _STARTS = re.compile(r"^(?:from|import|def|class|@|async )", re.MULTILINE)
 _HARMLESS = "def unanswered_():\n    pass\n"
@@ -51,30 +50,29 @@ class Problem:
 def extract(answer: str, problem: Problem) -> str:
     """The program that an answer means: it compiles, and defines the function if the answer gives any reason to."""
     text = cleaned(answer[:LIMIT])
-    blocks = [fence[2] for fence in _FENCE.finditer(text)]
-    return syntax.with_helpers(
-        _program(text, blocks, problem), [_longest("", block) for block in blocks or _later(text)]
-    )
+    fenced = blocks(text)
+    program = _program(untranscribed(text), fenced, problem)
+    return syntax.with_helpers(program, [_longest("", block) for block in fenced or _later(text)])
 
 
-def _program(text: str, blocks: list[str], problem: Problem) -> str:
+def _program(text: str, fenced: list[str], problem: Problem) -> str:
     second = ""
-    for program in _programs(text, blocks, problem):
+    for program in _programs(text, fenced, problem):
         if program and answers(program, problem.entry_point):
             return program
         second = second or program
     return second or _HARMLESS
 
 
-def _programs(text: str, blocks: list[str], problem: Problem) -> Iterator[str]:
+def _programs(text: str, fenced: list[str], problem: Problem) -> Iterator[str]:
     """What the answer may mean, the likeliest first."""
     if continues(text):
         program = _as_body(text, problem)
         # A fence that closes what the prompt opened looks like one that opens: the body before it counts if it returns.
-        yield program if not blocks or syntax.returns(program, problem.entry_point) else ""
-    candidates = [*blocks, text]
+        yield program if not fenced or syntax.returns(program, problem.entry_point) else ""
+    candidates = [*fenced, text]
     yield from (_as_definition(candidate, problem) for candidate in candidates)
-    bodies = [_as_body(candidate, problem, candidate in blocks) for candidate in candidates]
+    bodies = [_as_body(candidate, problem, candidate in fenced) for candidate in candidates]
     yield from (body for body in bodies if syntax.returns(body, problem.entry_point))
     yield from (_as_method(candidate, problem) for candidate in candidates)
     yield from bodies
@@ -90,7 +88,7 @@ def _as_method(text: str, problem: Problem) -> str:
 
 def _as_definition(text: str, problem: Problem) -> str:
     """The text as a program that defines the function, with the prompt's imports and helpers before it."""
-    definition = re.search(rf"^[ \t]*def {re.escape(problem.entry_point)}\(", text, re.MULTILINE)
+    definition = re.search(rf"^[ \t]*+def {re.escape(problem.entry_point)}[ \t]*+\(", text, re.MULTILINE)
     if not definition:
         return ""
     program = ""
@@ -106,7 +104,7 @@ def _parts(text: str, definition: int) -> Iterator[str]:
     yield textwrap.dedent(text)
     for start in islice(_STARTS.finditer(text, 0, definition), STARTS):
         yield text[start.start() :]
-    if not re.search(r"^[ \t]*class ", text[:definition], re.MULTILINE):  # whose method it would be
+    if not re.search(r"^[ \t]*+class ", text[:definition], re.MULTILINE):  # whose method it would be
         yield textwrap.dedent(text[definition:])
 
 
@@ -119,11 +117,16 @@ def _as_body(text: str, problem: Problem, fenced: bool = False) -> str:
     """The text as the function's body after the prompt, up to the first line that cannot belong to it."""
     if not text.strip():
         return ""
+    imports, rest = after_imports(text)
+    if imports:
+        body = _as_body(rest, problem)
+        return f"{imports}{body}" if body else ""
     if continues(text):
         ended = _ended_body(text, problem, _reindented)
         return ended or _longest(problem.prompt, _indented(next(cuts(text))))
     # Either every line lost the indentation, or `.strip()` took the first one's: what makes more of the text counts.
-    found = (_dedented_body(text, problem, fenced), _ended_body(text, problem, _first_indented))
+    ended = _ended_body(text, problem, _first_indented) or _longest(problem.prompt, f"    {text.lstrip()}")
+    found = (_dedented_body(text, problem, fenced), ended if answers(ended, problem.entry_point) else "")
     return max(found, key=lambda program: program.count("\n"))
 
 
@@ -147,11 +150,20 @@ def _reindented(body: str) -> Iterator[str]:
     yield body
     yield _indented(body)
     yield _indented(body.expandtabs(4))
+    yield _indented(_like_the_others(body))
+
+
+def _like_the_others(body: str) -> str:
+    """The first line as far in as the least indented of the others: it alone lost or won a space."""
+    body = body.strip("\n")
+    others = [line for line in body.split("\n")[1:] if line[:1].isspace() and line.strip()]
+    return min((line[: len(line) - len(line.lstrip())] for line in others), key=len, default="    ") + body.lstrip()
 
 
 def _first_indented(body: str) -> Iterator[str]:
     """`.strip()` took the first line's indentation; the others have theirs."""
     yield f"    {body.lstrip()}"
+    yield _indented(_like_the_others(body))
     yield f"\t{body.lstrip()}".expandtabs(4)
     yield f"\t{body.lstrip()}".expandtabs(8)
 

@@ -20,34 +20,42 @@ def own() -> dict[str, BenchmarkDefinition]:
     return {definition.name: definition for definitions in tuples for definition in definitions}
 
 
-BENCHMARKS: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, own)
+def check(name: str, definition: object) -> None:
+    """RequestError where a benchmark of another distribution cannot be used."""
+    if not isinstance(definition, BenchmarkDefinition) or definition.name != name:
+        raise RequestError(
+            f"the benchmark {name} of the entry points {PACKAGE} is not a BenchmarkDefinition of that name; "
+            "correct or uninstall the distribution"
+        )
+    if not name.isidentifier() or name in {field.name for field in fields(EvaluateConfig)}:
+        raise RequestError(f"the benchmark {name} cannot be a key evaluate.{name}; rename it in its distribution")
+
+
+BENCHMARKS: Registry[BenchmarkDefinition] = Registry("benchmark", PACKAGE, own, check)
 
 
 def definitions() -> dict[str, BenchmarkDefinition]:
     """Every benchmark by name; RequestError where another distribution's cannot be used."""
-    taken = {field.name for field in fields(EvaluateConfig)}
-    for name, definition in BENCHMARKS.all.items():
-        if not isinstance(definition, BenchmarkDefinition) or definition.name != name:
-            raise RequestError(
-                f"the benchmark {name} of the entry points {PACKAGE} is not a BenchmarkDefinition of that name; "
-                "correct or uninstall the distribution"
-            )
-        if not name.isidentifier() or name in taken:
-            raise RequestError(f"the benchmark {name} cannot be a key evaluate.{name}; rename it in its distribution")
     return BENCHMARKS.all
 
 
 def definition_of(benchmark: Benchmark | str) -> BenchmarkDefinition:
     """Of a planned benchmark, or by name; RequestError where its distribution is not installed (any more)."""
     name = benchmark if isinstance(benchmark, str) else benchmark.name
-    definitions()
     return BENCHMARKS.get(name.partition(":")[0])
 
 
 def resolve(name: str, point: EvaluatedPoint) -> Iterable[Benchmark]:
-    """What a point asks of a benchmark, exactly."""
+    """What a point asks of a benchmark, exactly; RequestError where that is nothing, or another benchmark's."""
     definition = definition_of(name)
-    for benchmark in definition.resolve(name, getattr(point.evaluate, name, None), point):
+    resolved = list(definition.resolve(name, getattr(point.evaluate, name, None), point))
+    if not resolved or not all(benchmark.examples for benchmark in resolved):
+        raise RequestError(f"evaluate.benchmarks={name} asks nothing: it has no items here; leave it out")
+    for benchmark in resolved:
+        if benchmark.name.partition(":")[0] != name:
+            raise RequestError(
+                f"evaluate.benchmarks={name} resolves to {benchmark.name}; a benchmark's name is NAME or NAME:PART"
+            )
         ability = benchmark.ability or definition.ability
         yield replace(benchmark, ability=ability, scorer_version=definition.version)
 

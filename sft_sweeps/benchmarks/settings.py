@@ -17,11 +17,12 @@ class EvaluateConfig:
     """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only.
 
     `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
-    limit, and 0 asks all. `engine_python` is the interpreter that has vLLM, "" this one. Every benchmark with settings
-    has a key of its own besides: `evaluate.gsm8k`.
+    limit, and 0 asks all. `unscored` says that training without any score is meant. `engine_python` is the interpreter
+    that has vLLM, "" this one. Every benchmark with settings has a key of its own besides: `evaluate.gsm8k`.
     """
 
     benchmarks: list[str] = field(default_factory=list)
+    unscored: bool = False
     examples: int = 0
     seed: int = 0
     stages: str = one_of("all", "final", default="final")

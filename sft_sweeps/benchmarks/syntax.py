@@ -28,9 +28,9 @@ def error_line(program: str) -> int | None:
 
 
 def answers(program: str, entry_point: str) -> bool:
-    """Whether it defines the function with more than a docstring."""
+    """Whether it defines the function with more than a docstring or `pass`."""
     function = _function(_tree(program), entry_point)
-    return function is not None and any(not _is_text(statement) for statement in function.body)
+    return function is not None and any(not _says_nothing(statement) for statement in function.body)
 
 
 def returns(program: str, entry_point: str) -> bool:
@@ -64,13 +64,19 @@ def _leaves(node: ast.stmt) -> bool:
 
 
 def definitions_only(program: str, entry_point: str) -> str:
-    """The program up to the function, and of what follows only what is used: no prints, asserts, `input()`."""
+    """The program up to the function, and of what follows only what is used: no prints, asserts, `input()`.
+
+    Before it, lines that only say something (`[PYTHON]`) or that read the keyboard are left out, too.
+    """
     tree = _tree(program)
     function = _function(tree, entry_point)
     if tree is None or function is None:
         return program
     lines = program.split("\n")
     end = function.end_lineno or function.lineno
+    for node in tree.body[: tree.body.index(function)]:
+        if _is_idle(node) and node.end_lineno:
+            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
     later = [node for node in tree.body[tree.body.index(function) + 1 :] if _bound(node) and node.lineno > end]
     kept: list[ast.stmt] = []
     text = "\n".join(lines[:end]) + "\n"
@@ -83,6 +89,13 @@ def definitions_only(program: str, entry_point: str) -> str:
         text = (
             "\n".join([*lines[:end], *("\n".join(lines[_start(node) - 1 : node.end_lineno]) for node in kept)]) + "\n"
         )
+
+
+def _is_idle(node: ast.stmt) -> bool:
+    """An expression that calls nothing, or what asks somebody: no definition depends on it."""
+    names = set(_names([node], ast.Load)) if not isinstance(node, _DEFINITIONS) else set()
+    says = isinstance(node, ast.Expr) and not any(isinstance(inner, ast.Call) for inner in ast.walk(node))
+    return says or bool(names & {"input", "exit", "quit"})
 
 
 def _bound(node: ast.stmt) -> set[str]:
@@ -124,7 +137,9 @@ def with_method(program: str, entry_point: str) -> str:
                 bound = method.decorator_list or (method.args.args and method.args.args[0].arg in ("self", "cls"))
                 owner = f"{node.name}()" if bound else node.name  # type: ignore[attr-defined]
                 call = f"    return {owner}.{entry_point}(*args, **kwargs)\n"
-                return f"{program.rstrip()}\n\n\ndef {entry_point}(*args, **kwargs):\n{call}"
+                lines = program.split("\n")
+                lines[node.end_lineno : node.end_lineno] = ["", f"def {entry_point}(*args, **kwargs):", call]
+                return definitions_only("\n".join(lines), entry_point)
     return program
 
 
@@ -143,8 +158,8 @@ def with_helpers(program: str, sources: Iterable[str]) -> str:
 def _definitions(source: str) -> Iterator[tuple[str, str]]:
     tree = _tree(source)
     for node in tree.body if tree else ():
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name, "\n".join(source.split("\n")[_start(node) - 1 : node.end_lineno])
+        for name in _bound(node):
+            yield name, "\n".join(source.split("\n")[_start(node) - 1 : node.end_lineno])
 
 
 def _undefined(program: str) -> set[str]:
@@ -175,5 +190,7 @@ def _function(tree: ast.Module | None, name: str) -> ast.FunctionDef | None:
     return found[-1] if found else None
 
 
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+def _says_nothing(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Pass) or (
+        isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    )

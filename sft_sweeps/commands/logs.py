@@ -11,23 +11,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sft_sweeps.commands.command import Command, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
+from sft_sweeps.plan.labels import own_words
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.claims import holder
+from sft_sweeps.store.failures import reason_of
 from sft_sweeps.store.paths import slurm_log, worker_log
-from sft_sweeps.store.store import LABEL_LENGTH
-from sft_sweeps.store.survey import failure_of
+from sft_sweeps.store.store import LABEL_LENGTH, RECORD
 from sft_sweeps.store.sweeps import PLAN
-from sft_sweeps.terminal import LAUNCH
+from sft_sweeps.terminal import LAUNCH, visible
 
 WHICH = ", ".join(f"{kind.name} {kind.does}" for kind in KINDS.values())
 POLL_SECONDS = 0.5
@@ -40,7 +42,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stage", help="the beginning of its id, or part of its label")
     parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
     parser.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
-    parser.add_argument("--kind", choices=KINDS, help=f"{WHICH}; default: the newest log's")
+    parser.add_argument(
+        "--kind", choices=KINDS, help=f"{WHICH}; default: all that wrote something, with --lines the last"
+    )
     parser.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     add_output_dir(parser)
 
@@ -50,9 +54,19 @@ def _run(options: argparse.Namespace) -> int:
         if getattr(options, name) < 0:
             raise RequestError(f"--{name} {getattr(options, name)} is negative; give 0 or more")
     root = Path(options.output_dir)
-    log = Log(root, find(root, options.stage), options.kind or "", options.rank)
-    show(log, options.lines, options.follow)
+    subject = find(root, options.stage)
+    for kind in [] if options.kind or options.lines else written(subject, options.rank)[:-1]:
+        with closing(Printer(Log(root, subject, kind, options.rank), 0)) as printer:
+            printer.print_news()
+    show(Log(root, subject, options.kind or "", options.rank), options.lines, options.follow)
     return 0
+
+
+def written(subject: "Subject", rank: int) -> list[str]:
+    """The kinds of jobs that a rank of wrote something, the last to write at the end."""
+    logs = {kind: worker_log(subject.folder, kind, rank) for kind in KINDS}
+    times = {kind: log.stat().st_mtime for kind, log in logs.items() if log.is_file() and log.stat().st_size}
+    return sorted(times, key=lambda kind: times[kind])
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ class Log:
     def files(self) -> list[Path]:
         """What there is to read now: the worker's log, and what Slurm kept of the last submission if that is newer."""
         path = worker_log(self.subject.folder, self.kind, self.rank)
-        written = path.stat().st_mtime if path.is_file() else 0.0
+        written = path.stat().st_mtime if path.is_file() and path.stat().st_size else 0.0
         logs = [
             slurm_log(sweep, submitted.number, self.rank, stream)
             for sweep, submitted in self._submitted()
@@ -103,17 +117,18 @@ class Log:
     def absent(self, coming: str) -> RunError:
         """Why there is nothing to show."""
         why = coming or "it was never started; launch its sweep again"
-        if failure := "" if coming else failure_of(self.subject.folder):
+        if failure := "" if coming else reason_of(self.subject.folder):
             why = f"it failed: {failure}"
         for _, submitted in () if coming or failure else self._submitted():
             why = f"its job {submitted.number} is not in the queue any more and wrote nothing"
+        if not coming and not failure and (self.subject.folder / RECORD).is_file():
+            why = "it is done, and wrote nothing"
         return RunError(f"no log of {self.kind} {self.subject.label} ({self.subject.id}), rank {self.rank}: {why}")
 
     def _newest(self) -> str:
         """The kind that wrote last, or else the first that was submitted."""
-        logs = {kind: worker_log(self.subject.folder, kind, self.rank) for kind in KINDS}
-        if written := [kind for kind in KINDS if logs[kind].is_file()]:
-            return max(written, key=lambda kind: logs[kind].stat().st_mtime)
+        if kinds := written(self.subject, self.rank):
+            return kinds[-1]
         for self.kind in KINDS:
             if any(self._submitted()):
                 return self.kind
@@ -190,13 +205,19 @@ class Printer:
                     print(f"==> {path} <==", file=sys.stderr, flush=True)
                 self.named = path
                 sys.stdout.flush()
-                sys.stdout.buffer.write(text)
+                sys.stdout.buffer.write(_harmless(text) if sys.stdout.isatty() else text)
                 sys.stdout.buffer.flush()
         self.lines = 0  # what appears later is printed whole
 
     def close(self) -> None:
         for tail in self.tails.values():
             tail.close()
+
+
+def _harmless(text: bytes) -> bytes:
+    """What a job printed, its orders to a terminal written out but for returns, which draw bars of progress."""
+    parts = text.decode("utf-8", "replace").split("\r")
+    return "\r".join(map(visible, parts)).encode()
 
 
 def _start(path: Path, lines: int) -> int:
@@ -217,6 +238,10 @@ def find(root: Path, text: str) -> Subject:
     by_id = [subject for subject in known.values() if text and subject.id.startswith(text)]
     same = [subject for subject in known.values() if subject.label == text]
     matching = by_id or same or [subject for subject in known.values() if text in subject.label]
+    if len(matching) != 1:  # what tells those of one label apart: a file for each
+        known = {subject.id: subject for subject in _with_own_words(list(known.values()))}
+        matching = [known[subject.id] for subject in matching]
+        matching = matching or [subject for subject in known.values() if text and text in subject.label]
     if len(matching) == 1:
         return matching[0]
     named = "".join(f"\n    {subject.id}  {subject.label}" for subject in (matching or list(known.values()))[:SHOWN])
@@ -227,6 +252,15 @@ def find(root: Path, text: str) -> Subject:
     if not matching:
         raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
     raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")
+
+
+def _with_own_words(subjects: list[Subject]) -> list[Subject]:
+    payloads = {}
+    for subject in subjects:
+        with suppress(OSError, ValueError):
+            payloads[subject.id] = (subject.label, read_json(subject.folder / "identity.json") or {})
+    words = own_words(payloads)
+    return [replace(one, label=f"{one.label} {words.get(one.id, '')}".rstrip()) for one in subjects]
 
 
 def _known(root: Path) -> Iterator[Subject]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
-from sft_sweeps.data import row_keys, row_scan
+from sft_sweeps.data import groups, row_keys, row_scan
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
@@ -98,12 +98,15 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         max_bad_fraction=entry.max_bad_fraction,
         slot=slot,
         bug_compatible=bug_compatible,
+        group_by=entry.group_by or "",
+        pre_split=entry.pre_split,
+        groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
     )
     declared = _ruled(declared, entry, row_scan.ALL if pin and pin not in row_keys.WITHOUT else row_scan.NONE)
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
         made = replace(declared, content=content, path="", rows_from="generated", seed=entry.seed)
-        return _ruled(made, entry, row_scan.NONE), ""
+        return replace(_ruled(made, entry, row_scan.NONE), groups=""), ""
     if pin and not entry.path:
         return declared, ""
     if not Path(declared.path).is_file():
@@ -117,11 +120,14 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
     try:
         content, rows = content_pin(path, pin)
         found = row_scan.traits(path, _roles(entry)) if content != pin else row_scan.NONE
+        differ = content != pin and groups.differ_from_ids(path, rows, declared)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     if content == pin:
         return declared, ""
-    counted = _ruled(replace(declared, content=content, rows=rows, rows_from="counted"), entry, found)
+    own = _groups(declared.group_by, declared.pre_split, differ)
+    counted = replace(declared, content=content, rows=rows, rows_from="counted", groups=own)
+    counted = _ruled(counted, entry, found)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
@@ -153,6 +159,14 @@ def _ruled(source: Source, entry: SourceConfig, found: row_scan.Traits) -> Sourc
 
 def _roles(entry: SourceConfig) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(entry.roles.items()))
+
+
+def _groups(group_by: str, pre_split: bool, differ: bool) -> str:
+    """The rule by which a source's rows are grouped, and its version; "" where that is no other than before."""
+    version = VERSIONS["groups"]
+    if group_by:
+        return f"{version}:group_by={group_by}"
+    return f"{version}:{'pre_split' if pre_split else 'rows'}" if differ else ""
 
 
 def file_of(entry: SourceConfig, config: Config) -> Path:

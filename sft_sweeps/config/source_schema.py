@@ -65,6 +65,11 @@ class SourceConfig:
     """Calls of tools and what they answer: the row is refused, they are left out, or the conversation ends there."""
     roles: dict[str, str] = field(default_factory=dict)
     """What other names of roles mean, e.g. {caller: human, helper: assistant}."""
+    group_by: str | None = None
+    """A column: rows that have the same value in it belong together, and a fraction takes them together."""
+    pre_split: bool = False
+    """Rows may be chunks of conversations, with ids CONVERSATION_TURN: one that continues the row before belongs to it.
+    `group_by` takes its place."""
     mean_tokens: float = 200.0
     """Of an example, for estimates before it is encoded."""
     max_bad_fraction: float = 0.05

@@ -52,8 +52,8 @@ class Pair:
 class Conversation:
     """A row that is the turns of a conversation, to be cleaned.
 
-    `id` is the row's own; the parts of one conversation share it but for a last `_` and number. `plugins`: whether
-    the assistant used any. `system` stands beside the turns, and is not read by FastChat.
+    `id` is the row's own. `plugins`: whether the assistant used any. `system` stands beside the turns, and is not read
+    by FastChat.
     """
 
     turns: list[Turn]

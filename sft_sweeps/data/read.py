@@ -17,7 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.data import clean, row_keys, tags
+from sft_sweeps.data import clean, groups, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
 from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, system_of, valid_names, with_input
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
@@ -27,7 +27,6 @@ from sft_sweeps.spec import NO_TURN_RULES, Cleaning, Source, TurnRules
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
-CHUNK = re.compile(r"_\d+$")
 DECIDING_ROWS = 100  # decide the format
 SHOWN = 160  # characters of a dropped row in a message
 
@@ -94,7 +93,7 @@ class Reader:
     def cleaned(self, row: FileRow, index: int) -> Example | Dropped:
         """A row's example before it is split, or why there is none."""
         try:
-            example = self._example(self._content(row), f"{self.name}/{index}")
+            example = self._example(self._content(row), f"{self.name}/{index}", row.group)
             if self._drop_reason and (reason := self._drop_reason(example)):
                 raise DropError(reason)
         except DropError as error:
@@ -153,19 +152,18 @@ class Reader:
             lists = [row.value[key] for key in known.fields & {*row_keys.LISTS} if isinstance(row.value[key], list)]
             return own + (sum(map(len, lists)) if lists else 2)
 
-    def _example(self, content: Pair | Conversation, example_id: str) -> Example:
-        example = (
-            self._conversation(content, example_id)
-            if isinstance(content, Conversation)
-            else self._pairs(content, example_id)
-        )
-        if any(BAD_CHARACTERS.search(text) for text in (example.group, example.system, *example.messages)):
+    def _example(self, content: Pair | Conversation, example_id: str, group: str) -> Example:
+        example = self._conversation(content) if isinstance(content, Conversation) else self._pairs(content)
+        example = replace(example, id=example_id, group=group or example_id)
+        if any(
+            BAD_CHARACTERS.search(text) for text in (example.group, example.row_id, example.system, *example.messages)
+        ):
             raise DropError("bad_characters")
         return example
 
-    def _pairs(self, pair: Pair, example_id: str) -> Example:
+    def _pairs(self, pair: Pair) -> Example:
         if self.bug_compatible:
-            return Example(example_id, (self._pair(pair),))
+            return Example("", (self._pair(pair),))
         context = pair.context
         if not isinstance(context, str):
             raise DropError("not_text")
@@ -174,10 +172,10 @@ class Reader:
         rounds = (*self._earlier(pair), self._pair(pair))
         system = _system(pair.system)
         if not system or self.turns.system == "render":
-            return Example(example_id, rounds, system=system, system_turns=bool(system))
+            return Example("", rounds, system=system, system_turns=bool(system))
         if self.turns.system == "refuse":
             raise DropError("system_turn")
-        return Example(example_id, rounds, left_out={"system_turn": 1})
+        return Example("", rounds, left_out={"system_turn": 1})
 
     def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
         rounds = pair.earlier
@@ -197,12 +195,12 @@ class Reader:
             raise DropError("empty_response")
         return prompt, response
 
-    def _conversation(self, content: Conversation, example_id: str) -> Example:
+    def _conversation(self, content: Conversation) -> Example:
         turns = content.turns
         if not self.bug_compatible and (system := _system(content.system)):
             turns = [("system", system), *turns]
         made = clean.conversation(turns, self.cleaning, self.bug_compatible, content.plugins, self.turns)
-        return replace(made, id=example_id, group=CHUNK.sub("", content.id) or example_id, row_id=content.id)
+        return replace(made, row_id=content.id)
 
 
 def _system(value: Any) -> str:
@@ -231,7 +229,7 @@ class SourceExamples:
 
 
 def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Reader, Iterator[FileRow]]:
-    """How rows are read, and the same rows: the first ones decide the format where it is `auto`."""
+    """How rows are read, and the same rows, each with its group: the first decide the format where it is `auto`."""
     if source.format not in valid_names():
         valid = ", ".join(valid_names())
         raise RequestError(f"source {source.name}: format {source.format} is not known. Choose from {valid}.")
@@ -239,8 +237,9 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
     if not head:
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")
     format_name = recognised_format(head) if source.format == AUTO else source.format
+    groups.check_column(head, source)
     reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible, source.turns)
-    return reader, chain(head, rows)
+    return reader, groups.named(chain(head, rows), source, format_name)
 
 
 def _head(rows: Iterator[FileRow]) -> list[FileRow]:
@@ -304,10 +303,11 @@ def survey(path: Path, source: Source, key: str) -> Tally:
 
 
 def regroup(examples: list[Example]) -> list[Example]:
-    """Ids that all share one base ("chat_0", "chat_1", ...) number the rows and name no conversation: no grouping."""
-    if len(examples) > 1 and len({example.group for example in examples}) == 1:
-        return [replace(example, group=example.id) for example in examples]
-    return examples
+    """The examples without the names of their groups where these say nothing."""
+    names = groups.Names()
+    for example in examples:
+        names.add("" if example.group == example.id else example.group)
+    return examples if names.say_something else [replace(example, group=example.id) for example in examples]
 
 
 def _shown(row: FileRow) -> str:

@@ -3,8 +3,11 @@
 import json
 import os
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from sft_sweeps.files import fence
 
 
 def write_json(path: Path, value: Any, durable: bool = True, compact: bool = False) -> None:
@@ -20,17 +23,36 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        fence.publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
-    """The content, or None where there is no file; ValueError where it is no JSON."""
+    """The content, or None where there is no file; ValueError where it is no JSON (`parse`)."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def parse(text: str) -> Any:
+    """The value that a text writes; ValueError where it is no JSON, nested too deeply, or names a key twice.
+
+    Of a key's two values one would be dropped without a word: the one that a person sees first.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"it names {key!r} twice")
+    return value
 
 
 def append_line(path: Path, value: Any, durable: bool = False) -> None:

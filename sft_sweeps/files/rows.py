@@ -10,7 +10,7 @@ its rows, unless they are all in one object.
 import codecs
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -20,10 +20,12 @@ from sft_sweeps.files import csv_rows, packing, text_kinds
 from sft_sweeps.files.containers import rows_in
 from sft_sweeps.files.file_row import FileRow
 
-__all__ = ["FileRow", "count_parquet", "count_rows", "is_plain_json", "read_rows"]
+__all__ = ["FileRow", "count_parquet", "count_rows", "is_plain_json", "read_column", "read_rows"]
 
 BLOCK = 1 << 20  # bytes
 BLANK = " \t\r\n"
+BROKEN_SHOWN = 200  # bytes of a row that is too long
+ROW_LIMIT = 1 << 25  # bytes of one row, the largest conversations have some hundred thousand
 PARQUET_ROWS = 1024  # at a time
 Kind = Literal["csv", "array", "objects", "lines", "cr_lines"]
 
@@ -119,8 +121,12 @@ def count_rows(path: Path) -> int:
     with packing.opened(path) as file:
         head = file.read(BLOCK)
         lines = not text_kinds.wide_encoding(head) and _kind(head, _suffix(path)) == "lines"
+    count, counted = 0, False  # lines so far, whether this one is among them
     with packing.opened(path) as file:
-        count = sum(1 for line in file if line.removeprefix(codecs.BOM_UTF8).strip())
+        for piece in iter(lambda: file.readline(BLOCK), b""):
+            text = piece.removeprefix(codecs.BOM_UTF8).strip()
+            count += bool(text) and not counted
+            counted = (counted or bool(text)) and not piece.endswith(b"\n")
     if lines and count > 1:
         return count
     try:
@@ -147,30 +153,37 @@ def _suffix(path: Path) -> str:
 def _lines(head: bytes, file: IO[bytes], what: str, end: bytes) -> Iterator[FileRow]:
     offset = 0
     # str.splitlines would also break at characters that JSON allows inside a string, such as U+2028.
-    for number, line in enumerate(_split(head, file, end), start=1):
-        try:
-            text = line.decode("utf-8-sig")  # files that were joined have the mark in their middle, too
+    for number, (line, size) in enumerate(_split(head, file, end), start=1):
+        try:  # files that were joined have the mark in their middle, too
+            text = line.decode("utf-8-sig", "strict" if size == len(line) else "replace")
         except UnicodeDecodeError as error:
             where = f"line {number}, byte {offset + error.start}"
             raise text_kinds.not_utf8(what, where, line[max(error.start - 2000, 0) : error.start + 2000]) from None
-        offset += len(line) + 1
-        if text.strip():
+        offset += size + 1
+        if size > ROW_LIMIT:
+            yield FileRow(None, f"line {number}", f"{size:,} bytes, {ROW_LIMIT:,} are the most: {text[:BROKEN_SHOWN]}")
+        elif text.strip():
             yield _row(text, f"line {number}")
 
 
-def _split(head: bytes, file: IO[bytes], end: bytes) -> Iterator[bytes]:
-    left = head
+def _split(head: bytes, file: IO[bytes], end: bytes) -> Iterator[tuple[bytes, int]]:
+    """The lines with their sizes; of one beyond ROW_LIMIT no more than its beginning is held."""
+    left, cut = head, 0  # bytes of a line's beginning, and of its middle that were let go
     while True:
-        *lines, left = left.split(end)
-        yield from lines
-        parts = [left]
+        *lines, rest = left.split(end)
+        for line in lines:
+            yield line, len(line) + cut
+            cut = 0
+        if len(rest) + cut > ROW_LIMIT and len(rest) > BROKEN_SHOWN:
+            cut, rest = cut + len(rest) - BROKEN_SHOWN, rest[:BROKEN_SHOWN]
+        parts = [rest]
         while block := file.read(BLOCK):
             parts.append(block)
-            if end in block:
+            if end in block or sum(map(len, parts)) > ROW_LIMIT:
                 break
         left = b"".join(parts)
-        if end not in left:
-            yield left
+        if not block:
+            yield left, len(left) + cut
             return
 
 
@@ -225,6 +238,8 @@ class _Array:
                 message, position = getattr(error, "msg", str(error)), getattr(error, "pos", self._at)
                 # A row that a block cut is broken at the block's end, or in a string that nothing closes.
                 unfinished = message.startswith("Unterminated string") or position >= len(self._text) - 12
+                if unfinished and len(self._text) - self._at > ROW_LIMIT:
+                    message, unfinished = f"a row of more than {ROW_LIMIT:,} bytes", False
                 if not unfinished or not self._more():
                     self._at = position
                     raise self._broken(message) from None
@@ -276,6 +291,20 @@ def _parquet(path: Path, name: str) -> Iterator[FileRow]:
                 number += 1
     except ArrowException as error:
         raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None
+
+
+def read_column(path: Path | str, column: str, beside: Collection[str] = ()) -> Iterator[Any]:
+    """The cells of a Parquet file's column; none where the file lacks it, or all columns of `beside` (if any)."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        if column in names and (not beside or not set(beside).isdisjoint(names)):
+            for batch in file.iter_batches(columns=[column]):
+                yield from batch.column(0).to_pylist()
+    except ArrowException as error:
+        raise ValueError(str(error)) from None
 
 
 def count_parquet(path: Path | str) -> int:

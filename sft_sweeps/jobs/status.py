@@ -19,6 +19,7 @@ from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Past, Queue
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.claims import holder
+from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.paths import slurm_log
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, resume_step, survey
@@ -249,7 +250,7 @@ def _ended(
 def _failure(job: PlannedJob, evidence: Evidence) -> str:
     """The reason that a job of this sweep left when it failed; empty where it left none."""
     folder = evidence.subject_folder(job)
-    for path in (folder / "failure.json", *folder.glob("*/failure.json")):
+    for path in (folder / FAILURE, *folder.glob(f"*/{FAILURE}")):
         try:
             failure = read_json(path) or {}
         except (ValueError, OSError):

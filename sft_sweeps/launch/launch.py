@@ -16,13 +16,13 @@ from sft_sweeps.launch import preflight, sources
 from sft_sweeps.launch.download import download_all
 from sft_sweeps.launch.launchers import launcher_of
 from sft_sweeps.launch.missing import MissingWork, missing_work
-from sft_sweeps.launch.points import requests
+from sft_sweeps.launch.points import planned
 from sft_sweeps.launch.results import show_results
 from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.launch.show import say_notes, write_plan
-from sft_sweeps.plan import build as planning
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.spec import Stage
 from sft_sweeps.store import sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
@@ -55,7 +55,7 @@ def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingW
     if absent:
         failures = download_all(absent, out)
         # The content of a file is part of the ids of its stages, so everything is planned again.
-        work = missing_work(planning.build(requests(points)), config)
+        work = missing_work(planned(points), config)
         _check(work, failures)
     return work
 
@@ -75,10 +75,13 @@ def _check(work: MissingWork, failed_downloads: Mapping[Path, str]) -> None:
 
 
 def _too_little_gpu_memory(work: MissingWork) -> Iterator[str]:
+    ways: dict[TrainExecution, list[Stage]] = {}
     for job in work.jobs:
         if job.stage and isinstance(job.execution, TrainExecution):
-            text = memory.problem(job.stage, job.execution, work.config.cluster.gpu_memory_gb)
-            if text:
+            ways.setdefault(job.execution, []).append(job.stage)
+    for execution, stages in ways.items():
+        for stage in memory.alike(stages):
+            if text := memory.problem(stage, execution, work.config.cluster.gpu_memory_gb):
                 yield text
 
 

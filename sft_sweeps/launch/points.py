@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.config import checks
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError, summary
 from sft_sweeps.identity import canonical, digest
 from sft_sweeps.launch import launchers
+from sft_sweeps.plan import build as planning
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.request import Request
 
@@ -39,6 +41,30 @@ def requests(points: Sequence[Point]) -> list[tuple[str, Request]]:
     if len(resolved) < len(points):
         raise RequestError(summary(by_point))
     return resolved
+
+
+def planned(points: Sequence[Point]) -> Plan:
+    """The plan of the points; RequestError where a table could not show its scores, or there are none to show."""
+    plan = planning.build(requests(points))
+    check_columns(plan)
+    check_scored(plan, points)
+    return plan
+
+
+def check_scored(plan: Plan, points: Sequence[Point]) -> None:
+    """RequestError where a benchmark that was named scores no run, or nothing is scored and nobody typed that."""
+    scored = {generation.benchmark.name.partition(":")[0] for generation in plan.generations}
+    named = dict.fromkeys(name for point in points for name in point.config.evaluate.benchmarks)
+    if useless := [name for name in named if name not in scored]:
+        out = "leave it out" if scored else "type evaluate=none to train without scores"
+        why = "; ".join(plan.not_scored)
+        raise RequestError(f"evaluate.benchmarks={','.join(useless)} scores no run of this sweep: {why}. Or {out}.")
+    if not scored and not all(point.config.evaluate.unscored for point in points):
+        valid = ", ".join(definitions())
+        raise RequestError(
+            f"evaluate.benchmarks=[] names nothing to score; name benchmarks ({valid}), or type evaluate=none to train "
+            "without scores"
+        )
 
 
 def check_columns(plan: Plan) -> None:

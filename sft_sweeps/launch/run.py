@@ -1,15 +1,16 @@
 """What `launch.py` does with the points of a sweep: check all of them, plan, then print the plan or launch it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.markup import escape
 
 from sft_sweeps.config.grid import Point
 from sft_sweeps.errors import Interrupted, RunError, SweepError
+from sft_sweeps.files import full_disk
 from sft_sweeps.launch.launch import launch
-from sft_sweeps.launch.points import check, check_columns, requests
+from sft_sweeps.launch.points import check, planned, requests
 from sft_sweeps.launch.show import show
-from sft_sweeps.plan import build as planning
 from sft_sweeps.terminal import console, say
 
 
@@ -22,7 +23,8 @@ def run(points: Sequence[Point]) -> int:
         say(err, "interrupted before anything was started")
         return Interrupted.exit_status
     except OSError as error:
-        say(err, f"[red]error[/] {escape(str(error))}; finished work is kept: launch again")
+        text = full_disk.in_words(error, Path(points[0].config.output_dir))
+        say(err, f"[red]error[/] {escape(text)}; finished work is kept: launch again")
         return RunError.exit_status
     except SweepError as error:
         say(err, f"[red]error[/] {escape(str(error))}")
@@ -37,11 +39,9 @@ def _act(points: Sequence[Point]) -> int:
 
         configs = [point.config for point in points]
         return prepare.run(configs, lambda: [request for _, request in requests(points)], console())
-    named = requests(points)
     if config.action == "inspect":
         from sft_sweeps.launch import inspect  # the same
 
-        return inspect.run([request for _, request in named], config, console())
-    plan = planning.build(named)
-    check_columns(plan)
+        return inspect.run([request for _, request in requests(points)], config, console())
+    plan = planned(points)
     return show(plan, config) if config.action == "plan" else launch(plan, points)

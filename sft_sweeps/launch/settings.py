@@ -25,7 +25,7 @@ def with_tracking(job: Job, plan: Plan, config: Config, group: str) -> Job:
     stage, tracking = job.stage, config.tracking
     if stage is None:
         return job
-    runs = [run for run in plan.runs if stage in run.stages]
+    runs = plan.runs_through(stage)
     tags = tuple(dict.fromkeys(filter(None, (config.study.name, *(run.label for run in runs)))))
     axes = tuple(_axes(stage, runs).items())
     mirror = Tracking(tracking.name, tracking.project, tracking.entity or "", tracking.mode, group, tags, axes)

@@ -61,9 +61,9 @@ def say_notes(texts: Iterable[str], out: Console) -> None:
 
 def _memory_lines(plan: Plan, config: Config) -> list[str]:
     """What a training step of each model needs of a GPU's memory, and the fastest settings that fit."""
-    gigabytes = config.cluster.gpu_memory_gb
+    gigabytes, train = config.cluster.gpu_memory_gb, executions_of(config).train
     verdicts: dict[str, None] = {}
-    for stage in plan.stages:
-        execution = memory.with_recompute(stage, executions_of(config).train, gigabytes, config.deepspeed.recompute)
+    for stage in memory.alike(plan.stages):
+        execution = memory.with_recompute(stage, train, gigabytes, config.deepspeed.recompute)
         verdicts[memory.verdict(stage, execution, gigabytes)] = None
     return [f"memory: {text}" for text in verdicts if text]

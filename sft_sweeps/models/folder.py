@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.files import foreign
 from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import ARCHITECTURES
 from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Shape
 
 DTYPES = ("F32", "F16", "BF16")
+KINDS: dict[str, Any] = {
+    "vocab_size": int,
+    "tie_word_embeddings": bool,
+    "attention_dropout": (int, float),
+    "rope_scaling": dict,
+}
+KIND_NAMES = {int: "a whole number", bool: "true or false", (int, float): "a number", dict: "an object or null"}
 
 
 def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
@@ -24,17 +32,25 @@ def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
     `tokenizer` is the tokenizer's folder or file, "" where it is the model's own.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("it is no JSON object")
+        written = foreign.read_object(folder / "config.json")
+        config = {key: value for key, value in written.items() if value is not None}  # null says nothing
     except (OSError, ValueError) as error:
         yield f"{folder / 'config.json'} cannot be read ({error}). Fetch it again."
         return
-    wrong = list(_config(folder / "config.json", config, shape))
+    wrong = list(_wrong_types(folder / "config.json", config)) or list(_config(folder / "config.json", config, shape))
     yield from wrong
     if not wrong:
         yield from _tensors(folder, config, shape)
         yield from _vocabulary(folder, config, tokenizer or str(folder))
+
+
+def _wrong_types(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
+    """Values of config.json that are read here and are not of their kind, such as a text for a number."""
+    for key, kind in KINDS.items():
+        value = config.get(key)
+        if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
+            continue
+        yield f"{path} has {key}={value!r:.60}, which is to be {KIND_NAMES[kind]}. Fetch it again."
 
 
 def _config(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
@@ -117,7 +133,7 @@ def unfinished(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, 
     lacks += [f"{name} is nobody's" for name in stored if name not in shapes]
     for name in ("config.json", "generation_config.json"):
         try:
-            json.loads((folder / name).read_text(encoding="utf-8"))
+            foreign.read_object(folder / name)
         except (OSError, ValueError) as error:
             lacks.append(f"{name} cannot be read ({error})")
     if chat_template and not (folder / weights.CHAT_TEMPLATE).is_file():

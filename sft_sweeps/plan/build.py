@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from sft_sweeps.plan import cost
+from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
 from sft_sweeps.strategies import chain, uses_k
@@ -61,23 +62,35 @@ class Plan:
     notes: tuple[str, ...] = ()
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
+    not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Of everything that has weights, by id: its label, and what tells it from others of that label."""
+        named = {subject.id: (subject.label, subject.payload) for subject in self.subjects}
+        words = own_words(named)
+        return {key: f"{label} {words[key]}".rstrip() for key, (label, _) in named.items()}
 
     @property
     def subjects(self) -> tuple[Subject, ...]:
         """Everything that has weights, parents first."""
         return (*self.models, *self.stages)
 
+    def runs_through(self, stage: Stage) -> list[Run]:
+        """The runs that pass through a stage."""
+        return self._runs_by_stage.get(stage.id, [])
+
     def runs_of(self, stage: Stage) -> list[str]:
         """Labels of the runs that pass through a stage."""
-        return self._runs_by_stage[stage.id]
+        return [run.label for run in self.runs_through(stage)]
 
     @cached_property
-    def _runs_by_stage(self) -> dict[str, list[str]]:
-        labels: dict[str, list[str]] = {stage.id: [] for stage in self.stages}
+    def _runs_by_stage(self) -> dict[str, list[Run]]:
+        runs: dict[str, list[Run]] = {stage.id: [] for stage in self.stages}
         for run in self.runs:
             for stage in run.stages:
-                labels[stage.id].append(run.label)
-        return labels
+                runs[stage.id].append(run)
+        return runs
 
 
 def build(points: Sequence[tuple[str, Request]]) -> Plan:
@@ -154,7 +167,8 @@ class _Builder:
         runs = _with_own_labels(list(self.runs.values()))
         merged = [run for run in runs if len(run.points) > 1]
         notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
-        notes += [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
+        not_scored = [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
+        notes += not_scored
         common = _common([point for run in runs for point in run.points])
         for run in merged:
             points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
@@ -176,6 +190,7 @@ class _Builder:
             notes=tuple(notes),
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
+            not_scored=tuple(not_scored),
         )
 
 

@@ -14,6 +14,7 @@ torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the
 stands.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sft_sweeps.execution import TrainExecution
@@ -118,6 +119,16 @@ def largest(shape: Shape, recipe: Recipe, execution: TrainExecution, gpu_bytes: 
         middle = (low + high + 1) // 2
         low, high = (middle, high) if of(shape, recipe, execution, middle).total <= gpu_bytes else (low, middle - 1)
     return low
+
+
+def alike(stages: Iterable[Stage]) -> list[Stage]:
+    """One stage of each model and recipe, as far as memory depends on them: in seeds and data it does not."""
+    first: dict[tuple[object, ...], Stage] = {}
+    for stage in stages:
+        model, recipe = stage.model, stage.recipe
+        sizes = (recipe.precision, recipe.batch_size, recipe.max_length)
+        first.setdefault((model.id, model.name, model.gpus, *sizes), stage)
+    return list(first.values())
 
 
 def problem(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:

@@ -16,30 +16,34 @@ Identified = TypeVar("Identified", Stage, Model, Generation, Score)
 
 def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
     """What scripts read, and (`spec`) what `from_json` makes the plan of again."""
-    stages = [_stage_json(plan, stage, states) for stage in plan.stages]
-    done = sum(stage["state"] == "done" for stage in stages)
     return {
         "runs": [_run_json(run) for run in plan.runs],
-        "stages": stages,
+        "stages": [_stage_json(plan, stage, states) for stage in plan.stages],
         "generations": [
             {"id": g.id, "subject": g.subject.id, "benchmark": g.benchmark.name, "engine": plain(g.engine)}
             for g in plan.generations
         ],
         "scores": [{"id": s.id, "generation": s.generation.id, "scorer": s.scorer} for s in plan.scores],
-        "totals": {
-            "runs": plan.rows,
-            "distinct_runs": len(plan.runs),
-            "stages_naive": plan.stages_naive,
-            "stages": len(stages),
-            "stages_done": done,
-            "stages_to_run": len(stages) - done,
-            "gpu_hours_naive": round(plan.gpu_hours_naive, 2),
-            "gpu_hours": round(sum(stage["gpu_hours"] for stage in stages), 2),
-            "disk_gb": round(sum(map(cost.model_gb, plan.stages)), 3),
-        },
+        "totals": totals(plan, states),
         "detectable": {name: value for name, (_, value, _) in detectable_differences(plan).items()},
         "notes": list(plan.notes),
         "spec": _spec_json(plan),
+    }
+
+
+def totals(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
+    """The sums of a plan, which need nothing else of its JSON."""
+    done = sum(stage.id in states and states[stage.id].state == "done" for stage in plan.stages)
+    return {
+        "runs": plan.rows,
+        "distinct_runs": len(plan.runs),
+        "stages_naive": plan.stages_naive,
+        "stages": len(plan.stages),
+        "stages_done": done,
+        "stages_to_run": len(plan.stages) - done,
+        "gpu_hours_naive": round(plan.gpu_hours_naive, 2),
+        "gpu_hours": round(sum(round(cost.gpu_hours(stage), 3) for stage in plan.stages), 2),
+        "disk_gb": round(sum(map(cost.model_gb, plan.stages)), 3),
     }
 
 

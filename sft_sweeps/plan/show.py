@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.plan import cost
+from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State
-from sft_sweeps.plan.serialize import detectable_differences, to_json
+from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
 from sft_sweeps.terminal import COLORS, say
@@ -43,7 +43,8 @@ def _stages(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) 
         state = states.get(stage.id, State("missing"))
         parent = number.get(stage.parent.id, stage.model.name)
         color = COLORS.get(state.state, "default")
-        row = (number[stage.id], stage.id, parent, mixture_text(stage), f"{stage.steps:,}", str(stage.model.gpus))
+        mixture = mixture_text(stage) + plan.labels[stage.id].removeprefix(stage.label)
+        row = (number[stage.id], stage.id, parent, escape(mixture), f"{stage.steps:,}", str(stage.model.gpus))
         hours = f"{cost.gpu_hours(stage):,.1f}" if stage.model.gpus else "-"
         table.add_row(*row, hours, str(shared[stage.id]), f"[{color}]{state.state}[/]", escape(state.why))
     return table
@@ -80,7 +81,7 @@ def visible(plan: Plan) -> list[str]:
 
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
-    t = to_json(plan, states)["totals"]
+    t = serialize.totals(plan, states)
     lines = [
         f"{_many(t['runs'], 'row')}, {_many(t['distinct_runs'], 'distinct run')}; {_many(t['stages_naive'], 'stage')} "
         f"if each run trained its own, {t['stages']} distinct: {t['stages_done']} done, {t['stages_to_run']} to run"

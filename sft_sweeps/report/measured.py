@@ -12,8 +12,11 @@ from sft_sweeps.store.survey import Survey
 def lines(survey: Survey) -> Iterator[str]:
     """For each model with finished stages that measured their MFU: what that makes of the rest."""
     states = survey.states
+    by_model: dict[str, list[Stage]] = {}
+    for stage in survey.plan.stages:
+        by_model.setdefault(stage.model.id, []).append(stage)
     for model in survey.plan.models:
-        stages = [stage for stage in survey.plan.stages if stage.model == model]
+        stages = by_model.get(model.id, [])
         finished = [(stage, *measured) for stage in stages if (measured := _measured(stage, survey))]
         if not finished:
             continue

@@ -6,6 +6,7 @@ tokens long, as recorded answers of chat models are (two of LLaMA-2's size 7B: 1
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Spending
 from sft_sweeps.benchmarks.registry import definition_of, items_of
@@ -37,7 +38,7 @@ class Bill:
         """Of the judge's settings."""
         return f"evaluate.{self.benchmark}.judge"
 
-    @property
+    @cached_property
     def total(self) -> Spending:
         """Of the whole sweep."""
         total = Spending()
@@ -84,10 +85,17 @@ class Bill:
         By what each will cost; a little for kept replies too, as some were without a rating and may be asked again.
         """
         assert self.judge is not None
+        return self.judge.max_cost_usd * self._weights[generation.id] / self._weight
+
+    @cached_property
+    def _weights(self) -> dict[str, float]:
         all_ = self.total
         price = AGAIN * (all_.cost_usd / all_.calls if all_.calls and all_.cost_usd else 1.0)
-        weights = {key: one.cost_usd + price * (one.calls + one.cached) for key, one in self.parts.items()}
-        return self.judge.max_cost_usd * weights[generation.id] / sum(weights.values())
+        return {key: one.cost_usd + price * (one.calls + one.cached) for key, one in self.parts.items()}
+
+    @cached_property
+    def _weight(self) -> float:
+        return sum(self._weights.values())
 
 
 def estimate(survey: Survey) -> Bill:

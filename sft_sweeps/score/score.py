@@ -1,5 +1,6 @@
 """Scores are made from kept answers alone: a new scorer needs no model, and nothing here needs torch."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,8 @@ from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.spec import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, VERDICTS, AnswerRow, read_rows, write_rows
 from sft_sweeps.store.store import Store, write_record
+
+log = logging.getLogger(__name__)
 
 JUDGMENTS = "judgments"  # in the store: replies that were paid for, for every stage
 Stop = Callable[[], bool]
@@ -49,6 +52,7 @@ def score(
     extra = {"score": result.scored.to_record(), **result.details}
     extra |= {"reasons": dict(reasons), "items": digest([row["id"] for row in rows])}
     write_record(folder, planned.payload, [VERDICTS], extra)
+    log.info("%s: %s", benchmark.name, result.scored.text())
 
 
 def complete(rows: Sequence[AnswerRow], benchmark: Benchmark) -> None:

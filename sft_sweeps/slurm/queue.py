@@ -8,6 +8,7 @@ import os
 import pwd
 import re
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from sft_sweeps.slurm.cluster import ask, duration, limits
 
 # A job's name may hold anything but these two; it stands last, so that even the second does no harm in it.
 RECORD, FIELD = "\x1e", "\x1f"
+CLOCK_SECONDS = 60.0  # by which the clocks of a file server and of this machine may differ
 ENDED = frozenset(
     {
         "BOOT_FAIL",
@@ -72,6 +74,7 @@ class Queue:
     """
 
     _owners: dict[str, dict[str, Entry] | None] = field(default_factory=dict)
+    _asked: dict[str, float] = field(default_factory=dict)  # when, by owner
 
     def entry(self, job: str, owner: str) -> Entry | None:
         """None: not listed any more, or not `reachable`."""
@@ -85,8 +88,15 @@ class Queue:
         """False: no squeue here, no answer, or the owner unknown or his jobs hidden; no job may be called dead then."""
         return self._of(owner) is not None
 
+    def forget(self, owner: str, since: float) -> bool:
+        """Forget an answer that may be from before `since`, a file's time; whether there was one."""
+        if self._asked.get(owner, since) >= since + CLOCK_SECONDS:
+            return False
+        return self._owners.pop(owner, None) is not None
+
     def _of(self, owner: str) -> dict[str, Entry] | None:
         if owner not in self._owners:
+            self._asked[owner] = time.time()
             try:
                 self._owners[owner] = None if _hidden(owner) else _squeue(owner)
             except RunError:

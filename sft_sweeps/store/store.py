@@ -216,6 +216,19 @@ def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = Tr
         raise RequestError(f"{folder} holds another identity:\n    {shown}\nMove it away and launch again.")
 
 
+def clear_prepared(folder: Path, keep: str = "") -> None:
+    """Under a claim, before anything is read: remove what earlier starts were still preparing (files/fence.py).
+
+    They are the hidden names of a folder and of its `resume/`, but claims and `keep`.
+    """
+    for path in (*folder.glob(".*"), *(folder / "resume").glob(".*")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != keep and not path.name.startswith(".claim"):
+            with contextlib.suppress(OSError):  # NFS keeps an open file under a hidden name
+                path.unlink()
+
+
 def clear_unrecorded(folder: Path) -> None:
     """Under a claim, before work starts: remove a model that no valid record vouches for; resume states stay."""
     (folder / RECORD).unlink(missing_ok=True)

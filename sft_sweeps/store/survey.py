@@ -11,6 +11,7 @@ from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec import Model, Stage
+from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import LABEL_LENGTH, SHOWN, Item, RecordError, Store, freed, lost_files, read_record
 
@@ -70,19 +71,11 @@ def _unfinished(folder: Path, queue: Queue) -> State:
     step = last_step(folder)
     if claim := holder(folder, queue):
         return State("running", f"by {claim.sweep}: {claim.who}", step)
-    if failure := failure_of(folder):
+    if failure := failures.reason_of(folder):
         return State("failed", failure, step)
     if resumable := resume_step(folder):
         return State("interrupted", f"resume state at step {resumable}", resumable)
     return State("missing", "started before, nothing saved") if step else State("missing", "new")
-
-
-def failure_of(folder: Path) -> str:
-    """Why the last attempt failed; empty when it did not."""
-    with contextlib.suppress(ValueError, OSError, KeyError, TypeError):
-        failure = read_json(folder / "failure.json")
-        return str(failure["reason"]) if failure else ""
-    return "failure.json cannot be read"
 
 
 def resume_step(folder: Path) -> int:

@@ -22,6 +22,7 @@ from typing import IO
 from torch import distributed as dist
 
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.files import fence
 from sft_sweeps.files.json_files import append_line
 from sft_sweeps.store.resume_states import FOLDER, TAG, WRITING, ResumeState
 from sft_sweeps.train import ranks
@@ -46,7 +47,8 @@ def converted(folder: Path, state: ResumeState, processes: int, stop: Callable[[
 
     RunError, on every rank, when it cannot be written; Interrupted when `stop()` is true on one meanwhile.
     """
-    target, first, started = folder / FOLDER / CONVERTED, dist.get_rank() == 0, time.monotonic()
+    first, started = dist.get_rank() == 0, time.monotonic()
+    target = folder / FOLDER / str(ranks.from_first(f"{CONVERTED}{fence.token()}"))
     try:
         problem = _convert(folder, state, target if first else None, stop)
         if problem:

@@ -19,6 +19,7 @@ import torch
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import TrainExecution
+from sft_sweeps.files import fence
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import FOLDER, STATE, TAG, WRITING, ResumeState
@@ -50,7 +51,7 @@ def save(engine: TrainEngine, folder: Path, step: int) -> bool:
     """Write a resume state, on every rank; False, and a report in the log, when it could not be written."""
     started = time.monotonic()
     target = folder / FOLDER / resume_states.name(step)
-    writing = target.with_name(WRITING + target.name)
+    writing = target.with_name(str(ranks.from_first(f"{WRITING}{fence.token()}-{target.name}")))
     done = ranks.agree(_attempt(engine.rank == 0, lambda: _start(writing)))
     done = done and ranks.agree(_save_ranks(engine, writing))
     if done and engine.rank == 0:
@@ -101,7 +102,8 @@ def _attempt(mine: bool, action: Callable[[], None]) -> bool:
 
 
 def _start(writing: Path) -> None:
-    for left in writing.parent.glob(f"{WRITING}*"):
+    fence.check()
+    for left in writing.parent.glob(f"{WRITING}{fence.token()}*"):
         shutil.rmtree(left)
     (writing / TAG).mkdir(parents=True)
 
@@ -121,9 +123,10 @@ def _finish(engine: TrainEngine, step: int, seconds: float, writing: Path, targe
         json.dump(asdict(state), stream, indent=2, sort_keys=True)
         stream.flush()
         os.fsync(stream.fileno())
+    fence.check()
     if target.exists():
         _remove(target)
-    writing.rename(target)
+    fence.publish(writing, target)
 
 
 def _prune(folder: Path, keep: int) -> None:

@@ -1,5 +1,6 @@
 """Making models: what a job that prepares a base model or trains a stage does, between its gate and its record."""
 
+import logging
 import os
 import platform
 import shutil
@@ -29,10 +30,14 @@ from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop
+from sft_sweeps.train.step_log import StepLog, log_start
+
+log = logging.getLogger(__name__)
 
 Stop = Callable[[], bool]
 
@@ -55,6 +60,7 @@ def train(
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
+        log_start(stage, len(encoded), resume_step(folder))
     steps = loop.train(
         store.weights(stage.parent),
         folder,
@@ -87,6 +93,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         "budgets": budget.history(folder),
     }
     _record(folder, stage, extra, METRICS)
+    log.info("%s has its weights (%s)", folder / "model", digest[:19])
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
@@ -111,6 +118,7 @@ def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _drain(steps: Any, metrics: Metrics | None) -> str:
     """Write down every step; the generator's value is the digest of the finished weights."""
+    log_step = StepLog()
     while True:
         try:
             step = next(steps)
@@ -118,6 +126,7 @@ def _drain(steps: Any, metrics: Metrics | None) -> str:
             return str(end.value)
         if metrics:
             metrics.write({key: value for key, value in asdict(step).items() if value is not None})
+            log_step(step)
 
 
 def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:

@@ -8,6 +8,7 @@ orphan trains on. A worker whose launcher is dead and that does not reach a step
 """
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -21,12 +22,15 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.errors import Interrupted, SweepError
-from sft_sweeps.files.json_files import write_json
+from sft_sweeps.errors import Interrupted, Superseded, SweepError
+from sft_sweeps.files import full_disk
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.store import sharing
+from sft_sweeps.store import failures, sharing
+from sft_sweeps.terminal import duration
+
+log = logging.getLogger(__name__)
 
 ORPHAN_GRACE_SECONDS = 30.0
 
@@ -100,28 +104,29 @@ def join(job: Job, rank: Rank) -> None:
 
 
 def run(job: Job, rank: Rank, stop: Stop) -> int:
-    """Do the work; the exit status. Whatever goes wrong is printed, and its first line written to failure.json."""
+    """Do the work; the exit status. Whatever goes wrong is written to failure.json and printed."""
     try:
         from sft_sweeps.worker import dispatch  # its imports take a moment: signals are listened to first
 
+        begun = time.monotonic()
+        log.info("%s %s (%s) begins", job.kind, job.subject.label, job.subject.id)
         dispatch.do(job, stop, rank.rendezvous)
+        log.info("%s %s (%s) is done in %s", job.kind, job.subject.label, job.subject.id, _since(begun))
     except Interrupted as error:
         print(error)
         return error.exit_status
+    except Superseded:
+        raise
     except Exception as error:
+        text = str(error) if isinstance(error, SweepError) else full_disk.in_words(error, job.folder)
+        failures.write(claim_folder(job, job.folder), job.id, text)
         traceback.print_exc()
-        text = str(error) if isinstance(error, SweepError) else f"{type(error).__name__}: {error}"
-        fail(claim_folder(job, job.folder), job, text)
         return SweepError.exit_status
     return 0
 
 
-def fail(folder: Path, job: Job, reason: str, again: bool = False) -> None:
-    """Write down why a job failed, for status and the launcher; only `again` replaces a reason that is there."""
-    path, first_line = folder / "failure.json", reason.strip().partition("\n")[0]
-    with contextlib.suppress(OSError):
-        if again or not path.exists():
-            write_json(path, {"reason": first_line, "job": job.id, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+def _since(begun: float) -> str:
+    return duration(time.monotonic() - begun)
 
 
 def leave(status: int) -> None:
@@ -129,6 +134,25 @@ def leave(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+class LogStream(io.TextIOWrapper):
+    """Text to a log as it is printed. Where the disk is full it is dropped: what a job does must not depend on it."""
+
+    def __init__(self, handle: int) -> None:
+        raw = io.FileIO(handle, "w", closefd=False)
+        super().__init__(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
+
+    def write(self, text: str) -> int:
+        """As it is; dropped where it cannot be written."""
+        with contextlib.suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+        with contextlib.suppress(OSError):
+            super().flush()
 
 
 def _redirect(log: Path) -> None:
@@ -140,6 +164,7 @@ def _redirect(log: Path) -> None:
     os.dup2(target, 1)
     os.dup2(target, 2)
     os.close(target)
+    sys.stdout, sys.stderr = LogStream(1), LogStream(2)
 
 
 if __name__ == "__main__":

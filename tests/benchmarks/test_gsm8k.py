@@ -269,10 +269,36 @@ def test_a_box_is_read_to_its_own_end(number, inside, separator, after):
         ("답은18입니다", 18),
         ("version 1.2.18 x18 x_18", 1.2),
         ("so ...18", 18),
+        ("#### 18 = 9 * 2", 18),
+        ("The answer is 20 - 2 = 18 (since 1 + 1 = 2).", 18),
+        ("The answer is 3 * 6 = 18.\n\n(Checking: 18 / 6 = 3.)", 18),
+        ("The answer is 9 * 2, which is 18.", 18),
+        ("The answer is 5 + 13", 5),
+        ("Answer: 9 + 9\n= 18", 18),
+        ("The answer is 9 x 2 → 18 eggs", 18),
+        (r"\boxed{\frac12}", 0.5),
+        ("The answer is ½.", 0.5),
+        ("The answer is 1½ hours.", 1.5),
+        ("#### 2 1/2", 2.5),
+        ("The answer is -2 1/2.", -2.5),
+        ("The answer is 1 1/0.", None),
+        ("The answer is –3.", -3),
+        ("The answer is negative 3.", -3),
+        ("The answer is 1_000_000.", 10**6),
+        ("The answer is 1\u202f000.", 1000),
+        ("<think>The answer is 17.</think> So it is 18.", 18),
+        ("<think>\\boxed{17}</think>\n#### 18", 18),
+        ("<think>It may be 18.", 18),
+        ("It is 18.<|im_end|>\n<|im_start|>user\n19", 18),
+        ("<|im_start|>assistant\n18", 18),
+        ("The answer is 18.\n\n### Instruction:\nThe answer is 99.", 18),
+        ("The answer is 18.\n\nQ: Tom has 5. A: The answer is 20.", 18),
+        ("Question: 5 apples and 13?\nThe answer is 18.", 18),
     ],
 )
 def test_which_number_an_answer_means(text, number):
-    assert float(gsm8k.extract(text)) == number
+    found = gsm8k.extract(text)
+    assert (None if found is None else float(found)) == number
 
 
 @pytest.mark.parametrize(("answer", "gold"), [("so\n#### 1,200", "1200"), ("18", "18"), ("#### -3", "-3")])

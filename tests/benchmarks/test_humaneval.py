@@ -199,10 +199,54 @@ ADD = PROBLEMS["HumanEval/53"]  # add(x, y)
         "\ufeff\u00a0   return x + y",
         "<|assistant|>\n    return x + y<|end|> more",
         "\treturn x + y\n\nThis adds.",
+        "```python\nclass Solution:\n    def add(self, x, y):\n        return x + y\n\n"
+        "s = Solution()\nprint(s.add())\n```",
+        "```python\nLEAST = 0\n```\n```python\nfrom operator import add as plus\n```\n"
+        "```python\ndef add(x, y):\n    return plus(x, y) + LEAST\n```",
+        "```python\ndef add(x, y):\n    pass\n```\nNow complete:\n```python\ndef add(x, y):\n    return x + y\n```",
+        "from operator import add as plus\n\n    return plus(x, y)\n",
+        ">>> def add(x, y):\n...     return x + y\n...\n>>> add(1, 2)\n3\n",
+        "return x + y\n    That is the sum of both.",
+        "z = x\n  return z + y",
+        "     z = x\n    return z + y",
+        "    return x + y<fim_middle>x",
+        "```python def add(x, y):\n    return x + y\n```",
+        "```python\nimport sys\nn = int(input())\ndef add(x, y):\n    return x + y\n```",
     ],
 )  # fmt: skip
 def test_what_an_answer_means(answer):
     assert passes(("HumanEval/53", extract(answer, ADD)), Isolation(mode="kernel"))
+
+
+WRAPPINGS = {
+    "tilde fence": "So:\n~~~python\n{code}\n~~~\nDone.",
+    "longer fence": "````\n{code}\n````\n",
+    "fence with attributes": '```python title="a.py"\n{code}\n```',
+    "closed on the last line": "```python\n{code}```\nDone.",
+    "tags of a model": "[PYTHON]\n{code}\n[/PYTHON]",
+    "other thoughts": "<Thought>\n```python\ndef f(): pass\n```\n</Thought>\n```\n{code}\n```",
+    "thoughts in brackets": "[THINK]def f(): pass[/THINK]\n```\n{code}\n```",
+    "shell before": "```bash\npip install this\n```\n```python\n{code}\n```",
+    "its output after": "```python\n{code}\n```\nOutput:\n```\n[1, 2]\n```",
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_what_stands_around_the_code_changes_nothing(wrapping):
+    found = [
+        (
+            extract(f"```python\n{full(t)}\n```", PROBLEMS[t]),
+            extract(WRAPPINGS[wrapping].format(code=full(t).rstrip()), PROBLEMS[t]),
+        )
+        for t in FEW
+    ]
+    assert [t for t, (plain, wrapped) in zip(FEW, found, strict=True) if tree(plain) != tree(wrapped)] == []
+
+
+def test_a_quoted_fence_is_one():
+    for task_id in FEW:
+        quoted = textwrap.indent(f"```python\n{full(task_id)}\n```", "> ", lambda _: True)
+        assert tree(extract(quoted, PROBLEMS[task_id])) == tree(extract(fence(full(task_id)), PROBLEMS[task_id]))
 
 
 @pytest.mark.parametrize("answer", ["<think>\n```python\ndef add(x, y):\n    return x + y\n```", "<think>x</think>"])

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from common import Points
 from values import generation
 
-from sft_sweeps.benchmarks.registry import definition_of, items_of
+from sft_sweeps.benchmarks.registry import BENCHMARKS, definition_of, items_of
 from sft_sweeps.config.checks import problems
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError
@@ -84,9 +85,8 @@ def test_temperatures_are_the_categories(points: Points, tmp_path: Path) -> None
 def test_files_in_another_layout_are_refused(text: str, points: Points, tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(text)
-    found = benchmarks(points, "evaluate.benchmarks=[gsm8k]", f"evaluate.gsm8k.path={path}")["gsm8k"]
-    with pytest.raises(RequestError, match=r"row 1 of|line 1 of"):
-        items_of(found)
+    with pytest.raises(RequestError, match=r"row 1 of|line 1 of|gsm8k asks nothing: it has no items"):
+        items_of(benchmarks(points, "evaluate.benchmarks=[gsm8k]", f"evaluate.gsm8k.path={path}")["gsm8k"])
 
 
 def test_a_new_scorer_scores_kept_answers_again() -> None:
@@ -112,3 +112,26 @@ def test_an_unknown_benchmark_is_named_with_the_nearest(points: Points) -> None:
     assert text.endswith("did you mean evaluate.benchmarks=mini_math?")
     with pytest.raises(RequestError, match="benchmark mini_maths is unknown"):
         definition_of("mini_maths")
+
+
+@pytest.mark.parametrize(
+    ("resolved", "problem"),
+    [
+        ((), "evaluate.benchmarks=mini_math asks nothing: it has no items here"),
+        (("mini_math", 0), "evaluate.benchmarks=mini_math asks nothing"),
+        (("mini_maths", 5), "evaluate.benchmarks=mini_math resolves to mini_maths"),
+    ],
+)
+def test_a_benchmark_that_asks_nothing_or_anothers_items_is_an_error(
+    resolved: tuple[str, int], problem: str, points: Points, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a sweep would end as scored with nothing of it."""
+    line = ("model=mini", "data=mini", "train=mini", "evaluate=mini", "evaluate.benchmarks=[mini_math]")
+    (point,) = points(*line)
+    (benchmark,) = request(point.config).benchmarks
+    asked = (replace(benchmark, name=resolved[0], examples=resolved[1]),) if resolved else ()
+    broken = replace(definition_of("mini_math"), resolve=lambda *_: asked)
+    monkeypatch.setitem(BENCHMARKS.all, "mini_math", broken)
+    with pytest.raises(RequestError) as caught:
+        request(point.config)
+    assert problem in str(caught.value)

@@ -108,7 +108,8 @@ def test_the_worker_s_log(show: Show, plan: Plan, store: Store) -> None:
     assert show("--rank", "3")[1] == "rank 3\n"
     later = log(store, plan, "generate-0", "answers\n")
     os.utime(later, (time.time() + 9,) * 2)
-    assert show()[1] == "answers\n"
+    assert show()[1] == "step 1\nstep 2\nanswers\n"
+    assert show("--lines", "1")[1] == "answers\n"
     assert show("--kind", "train")[1] == "step 1\nstep 2\n"
     status, out, err = show("--kind", "score")
     assert (status, out) == (1, "")
@@ -116,12 +117,29 @@ def test_the_worker_s_log(show: Show, plan: Plan, store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_log_that_was_written_last(kind: str, show: Show, plan: Plan, store: Store) -> None:
-    """Whatever kind of job wrote it."""
+def test_every_log_with_the_one_that_was_written_last_at_the_end(
+    kind: str, show: Show, plan: Plan, store: Store
+) -> None:
+    """Whatever kind of job wrote it; one that is empty hides no other."""
     for each in KINDS:
         os.utime(log(store, plan, f"{each}-0", f"{each}\n"), (1, 1))
     os.utime(store.folder(plan.stages[0]) / "logs" / f"{kind}-0.log", (2, 2))
-    assert show()[1] == f"{kind}\n"
+    lines = show()[1].splitlines()
+    assert sorted(lines) == sorted(KINDS)
+    assert lines[-1] == kind
+    assert show("--lines", "9")[1] == f"{kind}\n"
+    log(store, plan, f"{kind}-0", "")
+    assert kind not in show()[1].splitlines()
+    assert show("--kind", kind)[0] == 1
+
+
+def test_a_log_without_a_word_says_why(show: Show, plan: Plan, store: Store) -> None:
+    log(store, plan, text="")
+    write_json(store.folder(plan.stages[0]) / "failure.json", {"reason": "/data cannot be written: No space left"})
+    assert "it failed: /data cannot be written: No space left" in show()[2]
+    finish(store, plan.stages[0])
+    (store.folder(plan.stages[0]) / "failure.json").unlink()
+    assert "it is done, and wrote nothing" in show()[2]
 
 
 SCRIPT = """

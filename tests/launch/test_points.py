@@ -1,11 +1,16 @@
 """All points of a sweep are checked together, before anything is planned."""
 
+import copy
+
 import pytest
 from common import Points
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sft_sweeps.config.grid import Point
 from sft_sweeps.errors import RequestError
 from sft_sweeps.launch.launchers import LAUNCHERS
-from sft_sweeps.launch.points import check, requests
+from sft_sweeps.launch.points import check, planned, requests
 
 
 def test_problems_of_all_points_come_together(points: Points) -> None:
@@ -31,3 +36,60 @@ def test_requests_keep_the_points_names_and_order(points: Points) -> None:
     resolved = requests(swept)
     assert [name for name, _ in resolved] == [point.name for point in swept]
     assert [request.recipe.seed for _, request in resolved] == [2, 0, 1]
+
+
+NAMES = ("mini_math", "mini_code", "mini_general", "heldout_loss")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(NAMES), unique=True),
+            st.sampled_from(["1", "1/2", "99/100", "1/64"]),
+            st.sampled_from([0, 12, 64]),
+            st.sampled_from(["base", "multi_task"]),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.booleans(),
+)
+def test_every_benchmark_named_scores_a_run_and_no_sweep_is_unscored_unasked(
+    points: Points, lines: list[tuple[list[str], str, int, str]], unscored: bool
+) -> None:
+    """Whatever is named, trained on and kept apart: a plan is made exactly where each name has a score in it, and
+    without any only where that was typed.
+    """
+    (point,) = points("model=mini", "data=mini", "train=mini", "evaluate=mini", "evaluate.examples=12")
+    made = []
+    for number, (names, fraction, heldout, strategy) in enumerate(lines):
+        config = copy.deepcopy(point.config)
+        config.evaluate.benchmarks, config.evaluate.unscored = names, unscored
+        config.data.fraction, config.data.heldout, config.strategy.name = fraction, heldout, strategy
+        made.append(Point(f"point {number}", config))
+    wanted = {name for names, *_ in lines for name in names}
+    # 99/100 of 800 and 2,800 rows leaves 8 and 28 of them: only the larger source's loss can be taken on 12.
+    free = any("heldout_loss" in names and (s == "base" or f != "1" or h) for names, f, h, s in lines)
+    possible = wanted - (set() if free else {"heldout_loss"})
+    if wanted == possible and (wanted or unscored):
+        assert {score.generation.benchmark.name.partition(":")[0] for score in planned(made).scores} == wanted
+    else:
+        with pytest.raises(RequestError, match=r"evaluate\.benchmarks=.* evaluate=none|Or leave it out") as caught:
+            planned(made)
+        assert ("heldout_loss scores no run" in str(caught.value)) == (wanted != possible)
+
+
+def test_the_papers_studies_are_scored(points: Points) -> None:
+    for study in ("table1", "table6"):
+        assert {score.scorer for score in planned(points(f"study={study}", "model=llama7b")).scores} == {
+            *("gsm8k", "humaneval", "mt_bench")
+        }
+
+
+def test_a_line_typed_without_any_score_is_refused(points: Points) -> None:
+    line = ("model=mini", "data=mini", "train=mini")
+    with pytest.raises(RequestError, match=r"heldout_loss scores no run .* data\.heldout=64 .* type evaluate=none"):
+        planned(points(*line))
+    with pytest.raises(RequestError, match=r"evaluate\.benchmarks=\[\] names nothing to score; .* type evaluate=none"):
+        planned(points(*line, "evaluate.benchmarks=[]"))
+    assert planned(points(*line, "evaluate=none")).scores == ()

@@ -34,7 +34,7 @@ REFUSED = [
     ),
     ("train.seed=interval(0,1)", 2, ["train.seed=interval(0,1)", "list of values"]),
     ("output_dir=a,b", 2, ["output_dir cannot be swept"]),
-    ("plan.output=absent/plan.json", 2, ["plan.output=absent/plan.json cannot be written"]),
+    ("plan.output=absent/plan.json evaluate=none", 2, ["plan.output=absent/plan.json cannot be written"]),
 ]
 
 

@@ -7,7 +7,7 @@ from common import Launch
 
 
 def test_k_for_a_strategy_without_k_is_a_note(launch: Launch) -> None:
-    done = launch("model=mini", "data=mini", "train=mini", "strategy.k=1/4,1/16", "action=plan")
+    done = launch("model=mini", "data=mini", "train=mini", "strategy.k=1/4,1/16", "evaluate=none", "action=plan")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "strategy.k means nothing to strategy=multi_task and is ignored (2 points)" in done.stdout
     assert "2 points are the same run, mini multi_task: " in done.stdout

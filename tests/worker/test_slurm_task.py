@@ -137,3 +137,15 @@ def test_claims_of_jobs_that_read_a_model_lie_beside_it(store: Store) -> None:
         write_json(store.folder(values.stage()) / place.name / "claim-0001.json", {})
     folder = store.folder(values.stage())
     assert submissions.claimed_folders(folder) == [folder, folder / "generate", folder / "score"]
+
+
+@pytest.mark.parametrize("kind", ["train", "generate", "score"])
+def test_a_log_that_cannot_be_written_costs_neither_reason_nor_status(kind: str, store: Store) -> None:
+    """/dev/full stands for a disk that filled while the job ran."""
+    wanted = job(store, kind)
+    log = KINDS[kind].log(wanted.folder)
+    log.parent.mkdir(parents=True)
+    log.symlink_to("/dev/full")
+    path, digest = frozen(store, wanted)
+    assert run(path, digest) == 1
+    assert "launch" in reason(claim_folder(wanted, wanted.folder))

@@ -34,16 +34,34 @@ def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
     return sorted(range(len(ids)), key=keys.__getitem__)
 
 
+class _Same:
+    """Ids as a key that is the tuple itself and not its content: hashing a million ids takes as long as a step."""
+
+    __slots__ = ("ids",)
+
+    def __init__(self, ids: tuple[str, ...]) -> None:
+        self.ids = ids
+
+    def __hash__(self) -> int:
+        return id(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.ids is other.ids
+
+
 @lru_cache(maxsize=4)
-def _cached_order(ids: tuple[str, ...], seed: int, epoch: int) -> tuple[int, ...]:
-    return tuple(epoch_order(ids, seed, epoch))
+def _cached_order(same: _Same, seed: int, epoch: int) -> list[int]:
+    return epoch_order(same.ids, seed, epoch)
 
 
-def batch(ids: Sequence[str], seed: int, batch_size: int, step: int) -> list[int]:
-    """The indices of the `batch_size` examples of a step, counted from 0 over all epochs. Pass a tuple of ids."""
+def batch(ids: tuple[str, ...], seed: int, batch_size: int, step: int) -> list[int]:
+    """The indices of the `batch_size` examples of a step, counted from 0 over all epochs.
+
+    The order of an epoch is made once for a tuple of ids: give the same tuple for every step.
+    """
     steps = -(-len(ids) // batch_size)
     epoch, step_in_epoch = divmod(step, steps)
-    order = _cached_order(tuple(ids), seed, epoch)
+    order = _cached_order(_Same(ids), seed, epoch)
     start = step_in_epoch * batch_size
     return [order[index % len(order)] for index in range(start, start + batch_size)]
 

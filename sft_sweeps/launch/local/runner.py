@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import Interrupted, RequestError
+from sft_sweeps.files import full_disk
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.launch.local.progress import Progress
-from sft_sweeps.store import claims
+from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.paths import worker_log
 from sft_sweeps.store.store import Store, check_identity, clear_unrecorded
-from sft_sweeps.store.survey import failure_of
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.worker.process import fail, main
+from sft_sweeps.worker.process import main
 
 GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
 SIBLING_GRACE_SECONDS = 5.0  # the same for a rank that has lost another one: it cannot save alone
@@ -95,8 +95,10 @@ class JobRunner:
                 return
             try:
                 self._start_job(job)
-            except (OSError, RequestError) as error:
+            except RequestError as error:
                 self._give_up(job, str(error))
+            except OSError as error:
+                self._give_up(job, full_disk.in_words(error, self.store.folder(job.subject)))
 
     def _fits(self, job: Job) -> bool:
         """Whether there are cores for it, and GPUs: they are not shared between jobs."""
@@ -136,6 +138,7 @@ class JobRunner:
             self._start_processes(running)
         except BaseException:
             _end(running.processes, SIBLING_GRACE_SECONDS)
+            failures.end(running.claimed)
             claims.release(running.claimed, running.claim)
             raise
         self.running[running.job.id] = running
@@ -152,7 +155,7 @@ class JobRunner:
     def _start_processes(self, running: Running) -> None:
         """Start the ranks of a job. They meet through a file: a TCP port chosen at random may be taken."""
         job, folder = running.job, running.folder
-        (running.claimed / "failure.json").unlink(missing_ok=True)
+        failures.begin(running.claimed)
         if job.makes_model:
             clear_unrecorded(folder)
         path = self.sweep.folder / "jobs" / f"{job.id}.json"
@@ -188,10 +191,10 @@ class JobRunner:
         job = running.job
         reason = _reason(running, codes)
         if reason:
-            fail(running.claimed, job, reason, again=True)
-        log = worker_log(running.folder, job.kind)
+            failures.write(running.claimed, job.id, reason, again=True)
+        why, log = failures.reason_of(running.claimed) or reason, worker_log(running.folder, job.kind)
         self._release(running)
-        self._give_up(job, f"{failure_of(running.claimed) or reason} (log: {log})")
+        self._give_up(job, f"{why} (log: {log})" if log.is_file() and log.stat().st_size else why)
 
     def _give_up(self, job: Job, reason: str) -> None:
         self.waiting.pop(job.id, None)
@@ -202,6 +205,7 @@ class JobRunner:
         """Give back the folder of a job whose processes have ended."""
         for rendezvous in running.folder.glob(f"{RENDEZVOUS}*"):
             rendezvous.unlink(missing_ok=True)
+        failures.end(running.claimed)
         claims.release(running.claimed, running.claim)
         del self.running[running.job.id]
 
@@ -223,7 +227,7 @@ class JobRunner:
 def _reason(running: Running, codes: Sequence[int | None]) -> str:
     """How the first dead process ended, where it could not say so itself in failure.json; else empty."""
     for rank, code in enumerate(codes):
-        if code and (code < 0 or not failure_of(running.claimed)):
+        if code and (code < 0 or not failures.reason_of(running.claimed)):
             if code == Interrupted.exit_status:
                 how = "was stopped on a signal, its resume state is saved"
             else:

@@ -29,6 +29,7 @@ from sft_sweeps.slurm import queue
 from sft_sweeps.slurm.cluster import limits
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.store import Store, check_identity
 from sft_sweeps.store.sweeps import Sweep
 
@@ -62,6 +63,7 @@ class Submitter:
         self.jobs, self.store, self.sweep, self.cluster = list(jobs), store, sweep, cluster
         self.warnings, self.urgency = warnings, urgency(list(jobs))
         self.largest = limits().max_array_size
+        self.queue = queue.Queue()
         self.after: dict[str, Dependency | None] = {}  # what a child of each job waits for
         self.done = Submission()
 
@@ -113,10 +115,9 @@ class Submitter:
         claimed.mkdir(parents=True, exist_ok=True)
         if job.makes_model:
             check_identity(folder, job.subject.payload, write=False)  # the job writes it when it starts
-        # Asked for each claim: an answer from before another launch submitted lacks its job, which would look dead.
-        claim = claims.take(claimed, self.sweep.name, call, index, queue.Queue())
+        claim = claims.take(claimed, self.sweep.name, call, index, self.queue)
         if claim:
-            (claimed / "failure.json").unlink(missing_ok=True)
+            (claimed / FAILURE).unlink(missing_ok=True)
         return claim
 
     def _claim_folder(self, job: Job) -> Path:
@@ -186,7 +187,7 @@ class Submitter:
         """Who has claimed a folder; a launch that is just submitting is given time to learn its job's number."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            claim = claims.holder(folder, queue.Queue())
+            claim = claims.certain_holder(folder, self.queue)
             if not claim or not claim.call or claim.job or time.monotonic() > deadline:
                 return claim
             time.sleep(0.2)

@@ -1,5 +1,7 @@
 """Two launches that submit at the same moment, each by what it knows of the queue."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,28 @@ def test_a_job_submitted_after_the_queue_was_asked_is_not_submitted_again(
         slurm.write(*queued)
         assert submitter._claim(job, "mine.1", -1) is None
         assert claims.holder(folder) is not None
+
+
+def test_the_queue_is_asked_once_for_all_that_was_submitted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pending sweep that is launched again: one squeue, however many of its jobs there are, dead ones among them."""
+    slurm = start(tmp_path / "bin", monkeypatch)
+    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'MaxArraySize = 10001'\n")
+    (tmp_path / "bin" / "scontrol").chmod(0o755)
+    store = Store(tmp_path / "store")
+    jobs = [Job("train", str(store.root), values.stage(seed=seed), TrainExecution()) for seed in range(6)]
+    submitter = Submitter(jobs, store, Sweep(store.root / "sweeps" / "mine"), ClusterConfig(name="slurm"), {})
+    slurm.write(*(row(str(number), f"mine.{number}") for number in range(4)))
+    for number, job in enumerate(jobs):
+        folder = claim_folder(job, store.folder(job.subject))
+        folder.mkdir(parents=True)
+        claim = claims.take(folder, "mine", call=f"mine.{number}")
+        assert claim is not None
+        claims.confirm(folder, claim, str(number))
+        hour_ago = time.time() - 3600
+        os.utime(claims.files(folder)[-1], (hour_ago, hour_ago))
+    taken = [submitter._claim(job, "mine.again", -1) is not None for job in jobs]
+    assert taken == [False] * 4 + [True] * 2
+    assert [submitter._holder(submitter._claim_folder(job)) is not None for job in jobs[:4]] == [True] * 4
+    assert len(slurm.calls("squeue")) == 1

@@ -1,0 +1,75 @@
+"""Whatever reads a model's text does so in time linear in its length: the text is hostile, and read in the launcher."""
+
+import time
+
+import pytest
+
+from sft_sweeps.benchmarks import humaneval, judging, mini
+from sft_sweeps.benchmarks.item import Item
+from sft_sweeps.benchmarks.programs import extract
+from sft_sweeps.benchmarks.published import parse
+
+PIECES = [
+    *"`~ \n(#'{=<>[*_1\t",
+    "```",
+    "~~~ ",
+    "```\n ",
+    "```a\n",
+    "```x ```y",
+    " \n",
+    "x\n  ",
+    '"""\n',
+    "def add(",
+    "def add(x): x\n",
+    "def add(x):\n  pass\n",
+    "def a(): pass\n",
+    "@a\ndef b(): pass\n",
+    "class a:\n def add(self): pass\n",
+    "class ",
+    "import a\n",
+    "from x import y\n    z\n",
+    "def add(x): return h0\ndef h0(): return h1\n",
+    "```python\ndef h(): return 1\n```\n",
+    "    x = (\n",
+    "    # c\n# d\n",
+    "x = 1\n",
+    "<think>",
+    "</think>",
+    "<|",
+    "<s>",
+    "<|a|>assistant\n",
+    "> ```\n",
+    ">>> def\n",
+    "USER:",
+    "#### ",
+    "#### -",
+    "[[",
+    "[[ ",
+    "[[1",
+    "[[1.",
+]
+PROBLEM = humaneval.read_problems(parse(humaneval.packaged().decode(), "HumanEval"))[53]
+MATH, CODE = Item("a", ("q",), {"answer": 1}), Item("b", ("q",), {"function": "add"})
+READERS = {
+    "extract": lambda text: extract(text, PROBLEM),
+    "rating": judging.rating,
+    "mini_math": lambda text: mini.judge("mini_math", MATH, [text]),
+    "mini_code": lambda text: mini.find_definition(text, "add"),
+}
+
+
+def texts(size: int) -> list[str]:
+    repeated = [(piece * size)[:size] for piece in PIECES]
+    return [*repeated, *((opening + " " * size)[:size] + "x" for opening in ("```", "```python", "~~~", "####", "[["))]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_no_text_is_read_in_quadratic_time(reader: str) -> None:
+    """A pattern that tries every pair of places in 32,768 characters takes a quarter of a minute and more."""
+    slow = []
+    for text in texts(1 << 15):
+        started = time.process_time()
+        READERS[reader](text)
+        if (seconds := time.process_time() - started) > 3:
+            slow.append((text[:20], seconds))
+    assert slow == []
