@@ -59,7 +59,7 @@ def conversation(
         system=found.system,
         system_turns=found.system_turns,
         joined=tuple(zip(joined[::2], joined[1::2], strict=False)) if max(joined, default=1) > 1 else (),
-        left_out=dict(found.left_out),
+        left_out=tuple(found.left_out.items()),
     )
 
 

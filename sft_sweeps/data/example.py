@@ -1,7 +1,6 @@
 """One training item, whatever file it came from."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 ONE_EACH = (1, 1)
 
@@ -28,7 +27,7 @@ class Example:
     system: str = ""
     system_turns: int = 0
     joined: tuple[tuple[int, int], ...] = ()
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.group:

@@ -45,7 +45,7 @@ class RowResult:
     examples: tuple[Example, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     keys: clean.Keys | None = None
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[tuple[str, int], ...] = ()
     ignored: tuple[str, ...] = ()
 
     @property
@@ -175,7 +175,7 @@ class Reader:
             return Example("", rounds, system=system, system_turns=bool(system))
         if self.turns.system == "refuse":
             raise DropError("system_turn")
-        return Example("", rounds, left_out={"system_turn": 1})
+        return Example("", rounds, left_out=(("system_turn", 1),))
 
     def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
         rounds = pair.earlier

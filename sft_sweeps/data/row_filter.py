@@ -35,7 +35,7 @@ class RowCount(NamedTuple):
     dropped: tuple[Dropped, ...] = ()
     keys: clean.Keys | None = None
     turns: int = 0  # of the examples
-    left_out: Mapping[str, int] = {}  # turns that are in none of them, by reason
+    left_out: tuple[tuple[str, int], ...] = ()  # turns that are in none of them, by reason
     ignored: tuple[str, ...] = ()  # keys of the row that nothing is known of
 
 
@@ -82,7 +82,7 @@ class RowFilter:
         tally = self.tally
         tally.rows += 1
         tally.ignore(row.ignored)
-        for reason, turns in row.left_out.items():
+        for reason, turns in row.left_out:
             tally.drop_turns(reason, turns)
         if row.keys and (reason := self._unique.repeats(row.keys)):
             tally.drop(Dropped(reason, f"row {tally.rows - 1}", row.turns + sum(part.turns for part in row.dropped)))

@@ -156,12 +156,12 @@ def test_what_is_trained_without_a_word_said_holds_all_that_the_row_says(
     reader = Reader("s", "sharegpt", Cleaning(role_break=role_break), turns=TurnRules(system="render", tools="refuse"))
     example = reader.cleaned(FileRow({**listed("sharegpt", turns), **more}, "line 1"), 0)
     if isinstance(example, Example):
-        assert set(example.left_out) <= {"before_first_prompt", "unanswered_prompt", "empty_turn"}
+        assert set(dict(example.left_out)) <= {"before_first_prompt", "unanswered_prompt", "empty_turn"}
         held = [example.system, *example.messages]
         said = [*more.values(), *(text for _, text in turns)]
         left = len(said) - sum(any(text in one for one in held) for text in said)
-        assert left <= sum(example.left_out.values())
-        assert example.turns + sum(example.left_out.values()) == len(said)
+        assert left <= sum(dict(example.left_out).values())
+        assert example.turns + sum(dict(example.left_out).values()) == len(said)
 
 
 @given(
