@@ -5,6 +5,7 @@
     alpaca                {instruction, input, output}      prompt: the instruction, "\\nInput:\\n", the input
     sharegpt              {id, conversations: [{from, value}]}
     messages              {messages: [{role, content}]}     a content is a text, or a list of parts of text
+    conversation          {conversation: [{role, content}]}
     prompt_completion     {prompt, completion}              texts, or messages whose prompt holds no answer
     prompt_response       {prompt, response}
     problem_solution      {problem, solution}
@@ -30,6 +31,7 @@ from sft_sweeps.registry import Registry
 Row = Mapping[str, Any]
 Turn = tuple[str, str]  # role, text
 SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction")
+CONVERSATIONS = ("conversations", "messages", "conversation")
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -106,8 +108,7 @@ def alpaca(row: Row) -> Pair:
 
 def conversation(row: Row) -> Conversation:
     """ShareGPT's, and OpenAI's messages."""
-    turns = row["conversations"] if "conversations" in row else row["messages"]
-    return _conversation(turns, row)
+    return _conversation(row[next((key for key in CONVERSATIONS if key in row), CONVERSATIONS[0])], row)
 
 
 def prompt_completion(row: Row) -> Pair | Conversation:
@@ -163,6 +164,7 @@ FORMATS: Registry[Format] = Registry(
         "alpaca": Format(frozenset({"instruction", "output"}), alpaca, ALPACA_ALSO),
         "sharegpt": Format(frozenset({"conversations"}), conversation, LISTED),
         "messages": Format(frozenset({"messages"}), conversation, LISTED),
+        "conversation": Format(frozenset({"conversation"}), conversation, LISTED),
         "prompt_completion": Format(frozenset({"prompt", "completion"}), prompt_completion, PROMPT_COMPLETION.also),
         "prompt_response": pair("prompt", "response"),
         "problem_solution": pair("problem", "solution"),

@@ -15,16 +15,27 @@ from typing import Any
 from sft_sweeps.data.formats import SYSTEM_KEYS
 from sft_sweeps.data.roles import HUMAN, SYSTEM, TOOL, kind_of
 
-LISTS = ("conversations", "messages", "prompt", "completion")  # of turns
+LISTS = ("conversations", "messages", "conversation", "prompt", "completion")  # of turns
 # Whether, or how much, a turn is learnt. What is listed first may be any number, the others only yes or no.
-WEIGHTS = ("weight", "loss_weight", "sample_weight")
+WEIGHTS = ("weight", "weights", "loss_weight", "sample_weight")
 TRAINED = ("train", "training", "trainable", "trained", "loss", "loss_mask", "compute_loss", "train_on_turn")
 MASKED = ("mask", "masked")  # the other way round
 DETAILS = ("train_detail", "training_detail", "train_details")
 LABELS = ("label", "kto_tag", "correct", "is_correct")
 REASONS: Mapping[str, str] = {
     **dict.fromkeys(
-        ("reasoning_content", "reasoning", "thinking", "thought", "thoughts", "chain_of_thought", "cot", "think"),
+        (
+            "reasoning_content",
+            "reasoning",
+            "reasoning_details",
+            "reasoning_text",
+            "thinking",
+            "thought",
+            "thoughts",
+            "chain_of_thought",
+            "cot",
+            "think",
+        ),
         "reasoning_content",
     ),
     **dict.fromkeys(("tool_calls", "function_call", "tools", "functions"), "tool_calls"),

@@ -61,6 +61,7 @@ ROWS = [
     ("sharegpt", chat(("human", "q"), ("gpt", "a")), ("q", "a")),
     ("messages", messages("system", "s", "user", "q", "assistant", "a"), ("q", "a")),
     ("messages", {"messages": [parts("user", "q", "?"), parts("assistant", "a")]}, ("q?", "a")),
+    ("conversation", {"conversation": [parts("user", "q"), parts("assistant", "a")]}, ("q", "a")),
     ("prompt_completion", {"prompt": "q", "completion": "a"}, ("q", "a")),
     ("prompt_completion", {"prompt": [parts("user", "q")], "completion": [parts("assistant", "a")]}, ("q", "a")),
     ("prompt_response", {"prompt": "q", "response": "a", "context": "c"}, ("q\nInput:\nc", "a")),

@@ -34,8 +34,8 @@ TEXT = st.text("ab \n1.", max_size=12)
 ROLES = ("human", "gpt", "user", "Assistant", "system", "tool", "bot", "somebody")
 TURNS = st.lists(st.tuples(st.sampled_from(ROLES), TEXT), max_size=6)
 CHATS = st.lists(st.tuples(st.text("ab", min_size=1, max_size=9), st.text("ab", min_size=1, max_size=9)), max_size=4)
-LISTED = ("sharegpt", "messages", "prompt_completion")
-PAIRS = sorted({*FORMATS.names} - {"sharegpt", "messages"})
+LISTED = ("sharegpt", "messages", "conversation", "prompt_completion")
+PAIRS = sorted({*FORMATS.names} - {"sharegpt", "messages", "conversation"})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def listed(name: str, turns: list[tuple[str, str]]) -> dict[str, Any]:
     if name == "sharegpt":
         return {"conversations": [{"from": role, "value": text} for role, text in turns]}
     messages = [{"role": role, "content": text} for role, text in turns]
-    return {"messages": messages} if name == "messages" else {"prompt": messages[:1], "completion": messages[1:]}
+    if name in ("messages", "conversation"):
+        return {name: messages}
+    return {"prompt": messages[:1], "completion": messages[1:]}
 
 
 @st.composite
