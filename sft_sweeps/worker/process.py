@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import Interrupted, Superseded, SweepError
-from sft_sweeps.files import full_disk, private
+from sft_sweeps.files import full_disk
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
@@ -83,7 +83,7 @@ def main(path: str, rank: int = 0, processes: int = 1, rendezvous: str = "") -> 
     """Entry of a worker process of this machine; leaves with its exit status."""
     stop = Stop()
     stop.listen()
-    job = read(private.read(Path(path)))
+    job = read(Path(path).read_bytes())  # which the launcher wrote a moment ago, where this user alone writes
     this = Rank(rank, processes, rank, rendezvous)
     join(job, this)
     sys.exit(run(job, this, stop))

@@ -1,9 +1,10 @@
 """One `sbatch` call, through submitit: frozen jobs, batch script, number.
 
-submitit numbers the elements of an array from 0 and has no gaps; where some are left out, `--array` names those that
-are there. Its own handling of signals, results and functions is not used: what a task reads is no pickle, which would
-run whatever it holds, but the JSON file of its call, by the digest in the batch script (worker/slurm_entry.py). Slurm
-keeps the script since the submission, so it is the one that was submitted. Before Python starts, it checks the code.
+submitit writes the batch script and calls `sbatch`, and no more: not its pickles, which would run whatever they hold,
+nor its handling of signals and results. What a task reads is the JSON file of its call, by the digest in the batch
+script (worker/slurm_entry.py), written before `sbatch` is called: a launcher that dies the moment after leaves jobs
+that run. Slurm keeps the script since the submission, so it is the one that was submitted. Before Python starts, it
+checks the code.
 """
 
 import contextlib
@@ -58,13 +59,12 @@ class SbatchOptions:
         """
         path, digest = self._freeze(name, jobs)
         entry = shlex.join(["-u", "-m", slurm_entry.__name__, str(path), digest])
-        executor = _Executor(private.folder(self.sweep, "slurm"), f"{self._python()} {entry}")
+        executor = SlurmExecutor(private.folder(self.sweep, "slurm"), python=self._python())
         executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
+        if -1 not in jobs:
+            executor.parameters["map_count"] = len(jobs)  # names the logs by element; which there are, --array says
         with _outside_of_jobs(), private.umask():
-            if -1 in jobs:
-                return str(executor.submit(_nothing).job_id)
-            submitted = executor.submit_array([_nothing] * (max(jobs) + 1))
-        return str(submitted[0].job_id).partition("_")[0]
+            return str(executor._submit_command(f"{self._python()} {entry}").job_id)
 
     def _parameters(
         self, name: str, jobs: Mapping[int, Job], needed: Resources, warning: int, dependency: str
@@ -118,22 +118,6 @@ class SbatchOptions:
         content, path = json.dumps(frozen).encode(), folder / f"{name}.call"
         private.write(path, content)
         return path, hashlib.sha256(content).hexdigest()
-
-
-class _Executor(SlurmExecutor):
-    """submitit's, with another command for the tasks than its own, which unpickles a function and calls it."""
-
-    def __init__(self, folder: Path, command: str) -> None:
-        super().__init__(folder=folder)
-        self._command = command
-
-    @property
-    def _submitit_command_str(self) -> str:
-        return self._command
-
-
-def _nothing() -> None:
-    """What submitit pickles; nobody reads it."""
 
 
 def ranges(indices: Sequence[int]) -> str:
