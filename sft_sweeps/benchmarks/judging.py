@@ -164,10 +164,20 @@ def rating(reply: str) -> float | None:
 def read_texts(prompts: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]) -> JudgeTexts:
     """FastChat's judge_prompts.jsonl (its prompts for single answers) and reference_answer/*.jsonl."""
     try:
-        single = {p["name"]: (p["system_prompt"], p["prompt_template"]) for p in prompts if p["type"] == "single"}
-        known = {str(r["question_id"]): tuple(map(str, r["choices"][0]["turns"])) for r in references}
+        single = {
+            _text(p["name"]): (_text(p["system_prompt"]), _text(p["prompt_template"]))
+            for p in prompts
+            if p["type"] == "single"
+        }
+        known = {str(r["question_id"]): tuple(map(_text, r["choices"][0]["turns"])) for r in references}
     except (KeyError, IndexError, TypeError) as error:
         raise RequestError(
             f"the judge prompts or reference answers are not in FastChat's layout (no {error})"
         ) from error
     return JudgeTexts(single, known)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text in {str(value)[:40]!r}")
+    return value

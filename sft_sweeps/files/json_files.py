@@ -1,6 +1,7 @@
 """JSON files: written atomically or a line at a time, read whole or as the last line."""
 
 import json
+import math
 import os
 import uuid
 from pathlib import Path
@@ -26,11 +27,51 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
 
 
 def read_json(path: Path) -> Any:
-    """The content, or None where there is no file; ValueError where it is no JSON."""
+    """The content, or None where there is no file; ValueError where it is no JSON, or a key stands twice."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return loads(path.read_text(encoding="utf-8"), finite=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+class UnclearJsonError(ValueError):
+    """A text that Python's reader takes, and others refuse or take differently."""
+
+
+def loads(text: str, finite: bool = True) -> Any:
+    """A JSON value; UnclearJsonError where a key stands twice, text has no UTF-8 form, or it is nested too deeply.
+
+    Of two values under one key, readers take either: nobody can tell which was meant. `finite` refuses NaN, Infinity,
+    and numbers too large for one: JSON has none of them.
+    """
+    constants: dict[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if finite else {}
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, **constants)
+        if finite and "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError:
+        raise UnclearJsonError("nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise UnclearJsonError(f"half a surrogate pair, {error.object[error.start]!a}, is no character") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise UnclearJsonError(
+            f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object"
+        )
+    return found
+
+
+def _refused(constant: str) -> Any:
+    raise UnclearJsonError(f"{constant} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    return number if math.isfinite(number := float(text)) else _refused(text)
 
 
 def append_line(path: Path, value: Any, durable: bool = False) -> None:

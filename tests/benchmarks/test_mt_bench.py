@@ -22,6 +22,7 @@ import references
 import tiny
 import values
 from common import ROOT, Launch, needs_shared
+from fast_chat import command, fast_chat
 from fixture_files import FIXTURES
 
 from sft_sweeps.benchmarks import from_file
@@ -382,34 +383,6 @@ def test_a_slow_judge_times_out(serve, tmp_path: Path) -> None:
     server = serve(plan)
     grades = bench(server, tmp_path, timeout=0.3, workers=1).grade(wanted(1))
     assert [grade.score for grade in grades] == [3.0, 3.0]
-
-
-def fast_chat(folder: Path, questions: int = 80) -> dict[str, Path]:
-    """A whole MT-Bench in FastChat's layout, made up."""
-    categories = list(mt_bench.TEMPERATURES)
-    rows = [{"question_id": 81 + n, "category": categories[n // 10], "turns": ["a", "b"]} for n in range(80)]
-    files = {
-        "questions": rows,
-        "prompts": [
-            {"name": name, "type": "single", "system_prompt": "s", "prompt_template": f"{name} {{answer_1}}{{answer}}"}
-            for name in TEXTS.prompts
-        ],
-        "references": [{"question_id": r["question_id"], "choices": [{"turns": ["x", "y"]}]} for r in rows],
-        "answers": [
-            {"question_id": r["question_id"], "model_id": "m", "choices": [{"index": 0, "turns": [f"A{n}", "B"]}]}
-            for n, r in enumerate(rows[:questions])
-        ],
-    }
-    paths = {}
-    for name, content in files.items():
-        paths[name] = folder / f"{name}.jsonl"
-        paths[name].write_text("".join(json.dumps(row) + "\n" for row in content))
-    return paths
-
-
-def command(paths: dict[str, Path], out: Path, *more: str) -> list[str]:
-    given = [word for key in ("questions", "prompts", "references") for word in (f"--{key}", str(paths[key]))]
-    return ["score", "mt_bench", str(paths["answers"]), "--out", str(out), *given, *more]
 
 
 def test_the_command_judges_and_resumes(serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
