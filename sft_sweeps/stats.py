@@ -9,6 +9,7 @@ numbers.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, variance
 
 CONFIDENCE = 0.95
@@ -45,6 +46,7 @@ class Difference:
     only_b: int | None = None
 
 
+@lru_cache(maxsize=1 << 16)
 def proportion(k: int, n: int) -> Interval:
     """k of n with Wilson's score interval (Wilson 1927), which holds near 0 and 1 and for small n."""
     from scipy.stats import binomtest  # half a second to import: only where a score is made

@@ -15,7 +15,7 @@ findings. Nothing here is quadratic in an answer's length.
 import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -116,16 +116,19 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     """The headline rule's accuracy; the record has the other rules' besides."""
     texts = [row["answers"][0] for row in rows]
     rights = [verdicts(text, items[row["id"]].gold["answer"]) for row, text in zip(rows, texts, strict=True)]
-    judged = [
-        Verdict(row["id"], rules[HEADLINE], "####" if formatted(text) else "no ####", dict(rules))
-        for row, text, rules in zip(rows, texts, rights, strict=True)
-    ]
+    judged = [_verdict(row["id"], text, rules) for row, text, rules in zip(rows, texts, rights, strict=True)]
     by_rule, format_rate = scores(rights, texts)
     details = {
         "rules": {rule: scored.to_record() for rule, scored in by_rule.items()},
         "format_rate": format_rate.to_record(),
     }
-    return from_verdicts(judged, context.benchmark.total, details)
+    result = from_verdicts(judged, context.benchmark.total, details)
+    return replace(result, scored=replace(result.scored, formatted=format_rate.k or 0))
+
+
+def _verdict(item: str, text: str, rules: Mapping[str, bool]) -> Verdict:
+    reason = "####" if formatted(text) else "no ####"
+    return Verdict(item, rules[HEADLINE], reason, dict(rules), readable=extract(text) is not None)
 
 
 def scores(rights: Sequence[Mapping[str, bool]], texts: Sequence[str]) -> tuple[dict[str, Scored], Scored]:

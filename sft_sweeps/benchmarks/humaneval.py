@@ -18,7 +18,7 @@ from sft_sweeps.benchmarks import published
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
 from sft_sweeps.benchmarks.from_file import read, require_complete
 from sft_sweeps.benchmarks.item import Item, Verdict
-from sft_sweeps.benchmarks.programs import Problem, extract
+from sft_sweeps.benchmarks.programs import Problem, extract, gives_function
 from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, weighted
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
@@ -99,11 +99,20 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     programs = [extract(row["answers"][0], problem) for row, problem in zip(rows, problems_of_rows, strict=True)]
     outcomes = run_programs(list(zip(problems_of_rows, programs, strict=True)), context.isolation)
     verdicts = [
-        Verdict(row["id"], outcome.passed, outcome.reason, {"program": text}, row.get("sample", 0))
-        for row, text, outcome in zip(rows, programs, outcomes, strict=True)
+        Verdict(
+            row["id"],
+            outcome.passed,
+            outcome.reason,
+            {"program": text},
+            row.get("sample", 0),
+            gives_function(text, problem),
+        )
+        for row, problem, text, outcome in zip(rows, problems_of_rows, programs, outcomes, strict=True)
     ]
     passes = [outcome.passed for outcome in outcomes]
     scored, estimates = scores([row["id"] for row in rows], passes, context.benchmark.total)
+    readable = sum(verdict.readable for verdict in verdicts)
+    scored = scored.read_as(len(rows), readable, len(rows) - readable)
     details = {"pass_at": estimates, "sandbox": sandbox.describe(context.isolation)}
     return ScoringResult(scored, list(map(asdict, verdicts)), details)
 

@@ -90,6 +90,7 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
             f"{next(grade.why for grade in grades if grade.score is None)}; what was judged is kept: launch again"
         )
     scored = mean_score("rating", Interval(**means["score"]), means["questions"], benchmark.total)
+    scored = scored.read_as(means["n"], means["n"] - means["missing"], means["missing"])
     details = {"judged": means, "spending": asdict(grader.spending)}
     return ScoringResult(scored, [grade.to_verdict() for grade in grades], details)
 

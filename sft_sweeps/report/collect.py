@@ -53,10 +53,11 @@ def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results
     missing: list[str] = []
     for score in plan.scores:
         generation = score.generation
-        if scored := _scored(store, score):
+        scored, why = _scored(store, score)
+        if scored:
             by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = scored
         else:
-            missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
+            missing.append(f"{generation.benchmark.name} of {generation.subject.label}{why}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
     compared, seeds = tuple(comparisons(plan, store)), tuple(replicated(plan, store))
@@ -78,12 +79,18 @@ def _abilities(stage: Stage) -> list[str]:
     return list(dict.fromkeys(shown))
 
 
-def _scored(store: Store, score: Score) -> Scored | None:
+def _scored(store: Store, score: Score) -> tuple[Scored | None, str]:
+    """A score, or None and, where a record is there that cannot be trusted, why."""
     try:
         record = store.record(score)
     except RecordError:
-        return None
-    return None if record is None else Scored.from_record(record, score.id)
+        return None, ""
+    if record is None:
+        return None, ""
+    try:
+        return Scored.from_record(record, score.id), ""
+    except ValueError as error:
+        return None, f" (its record cannot be trusted: {error}; remove {store.read_folder(score)} and launch again)"
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -116,4 +123,4 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
 
 
 def _scores_json(scores: Mapping[str, Scored]) -> dict[str, Any]:
-    return {name: asdict(value) for name, value in scores.items()}
+    return {name: {**asdict(value), "format_rate": value.format_rate} for name, value in scores.items()}
