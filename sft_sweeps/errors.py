@@ -4,6 +4,7 @@
     +-- RequestError    the request was wrong                exit 2
     +-- RunError        something failed while running       exit 1
     +-- Interrupted     stopped on a signal, resumable       exit 75
+    +-- Superseded      a later start does this work         exit 1
 
 A message names the key, the value, what is valid and what to type. Users never see our traceback.
 """
@@ -35,6 +36,12 @@ class Interrupted(SweepError):  # noqa: N818
     """A signal stopped the work at a step boundary; its resume state is saved (75 is EX_TEMPFAIL of sysexits.h)."""
 
     exit_status = 75
+
+
+class Superseded(SweepError):  # noqa: N818
+    """A later start of the same job has taken the work over; nothing of this one counts any more."""
+
+    exit_status = 1
 
 
 def nearest(word: str, valid: Iterable[str], prefix: str = "") -> str:

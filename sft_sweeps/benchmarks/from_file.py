@@ -7,7 +7,7 @@ from pathlib import Path
 from sft_sweeps.benchmarks.published import Rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.json_files import UnclearJsonError, loads
+from sft_sweeps.files.json_files import UnclearJsonError, parse
 from sft_sweeps.files.rows import FileRow, read_rows
 
 _NAME = "answers"  # as the reader of data files calls this one, in its messages
@@ -41,7 +41,7 @@ def _check_texts(path: Path) -> None:
     whole = text.lstrip().startswith("[")
     for number, line in enumerate([text] if whole else text.split("\n"), 1):
         try:
-            loads(line)
+            parse(line, strict=True)
         except UnclearJsonError as error:
             raise RequestError(f"{path if whole else f'line {number} of {path}'}: {error}") from error
         except ValueError:
@@ -51,7 +51,7 @@ def _check_texts(path: Path) -> None:
 def _fault(text: str) -> str:
     """Why a text is no JSON value."""
     try:
-        loads(text)
+        parse(text, strict=True)
     except ValueError as error:
         return str(error)
     return "unknown"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sft_sweeps import __version__
 from sft_sweeps.commands.command import Command, asked_for
 from sft_sweeps.errors import Interrupted, SweepError
+from sft_sweeps.terminal import say_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except SweepError as error:
-        print(f"error {error}", file=sys.stderr)
+        say_error(error)
         return error.exit_status
     except KeyboardInterrupt:
         return Interrupted.exit_status

@@ -15,6 +15,7 @@ from sft_sweeps import PACKAGE
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.errors import RequestError
+from sft_sweeps.terminal import say_error
 
 # In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
 CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
@@ -30,7 +31,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     try:
         register()
     except RequestError as error:  # what another distribution adds to the schema
-        print(f"error {error}", file=sys.stderr)
+        say_error(error)
         return error.exit_status
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     user_folders[:] = _user_folders(arguments, conf)
@@ -40,7 +41,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
         """Called once, with every point of the sweep (hydra_plugins/sft_sweeps_sweeper)."""
         if not isinstance(points, list):
             text = "hydra.mode and hydra/sweeper cannot be set: they belong to launch.py; leave them out"
-            print(f"error {text}", file=sys.stderr)
+            say_error(text)
             sys.exit(2)
         statuses.append(run(points))
 

@@ -56,11 +56,17 @@ def _count_rows(name: str) -> int:
     """The rows of a file as the reader counts them; of a broken array its lines, since each of them may be one."""
     if packing.packing(name) == "parquet":
         return count_parquet(name)
+    first, count, counted = (
+        b"",
+        0,
+        False,
+    )  # the first byte of the file, its lines so far, whether this one is among them
     with packing.opened(name) as file:
-        lines = (line.removeprefix(codecs.BOM_UTF8).strip() for line in file)
-        first = next((line for line in lines if line), b"")
-        count = bool(first) + sum(map(bool, lines))
-    if first[:1] != b"[":
+        for number, piece in enumerate(iter(lambda: file.readline(packing.BLOCK), b"")):
+            text = (piece if number else piece.removeprefix(codecs.BOM_UTF8)).strip()
+            count += bool(text) and not counted
+            first, counted = first or text[:1], (counted or bool(text)) and not piece.endswith(b"\n")
+    if first != b"[":
         return count
     try:
         return sum(1 for _ in read_rows(Path(name), "rows"))

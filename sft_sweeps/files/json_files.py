@@ -1,11 +1,15 @@
 """JSON files: written atomically or a line at a time, read whole or as the last line."""
 
+import contextlib
 import json
 import math
 import os
 import uuid
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from sft_sweeps.files import fence
 
 
 def write_json(path: Path, value: Any, durable: bool = True, compact: bool = False) -> None:
@@ -21,49 +25,47 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        fence.publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
-    """The content, or None where there is no file; ValueError where it is no JSON, or a key stands twice."""
+    """The content, or None where there is no file; ValueError where it is no JSON (`parse`)."""
     try:
-        return loads(path.read_text(encoding="utf-8"), finite=False)
+        return parse(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 class UnclearJsonError(ValueError):
-    """A text that Python's reader takes, and others refuse or take differently."""
+    """A text that Python's own reader takes, and that others refuse or take differently."""
 
 
-def loads(text: str, finite: bool = True) -> Any:
-    """A JSON value; UnclearJsonError where a key stands twice, text has no UTF-8 form, or it is nested too deeply.
+def parse(text: str, strict: bool = False) -> Any:
+    """The value that a text writes; ValueError where it is no JSON, nested too deeply, or names a key twice.
 
-    Of two values under one key, readers take either: nobody can tell which was meant. `finite` refuses NaN, Infinity,
-    and numbers too large for one: JSON has none of them.
+    Of a key's two values one would be dropped without a word: the one that a person sees first. `strict` also refuses
+    what JSON does not have: NaN, infinite numbers, and half a surrogate pair, which no file can hold as UTF-8.
     """
-    constants: dict[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if finite else {}
+    numbers: dict[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if strict else {}
     try:
-        value = json.loads(text, object_pairs_hook=_unique, **constants)
-        if finite and "\\ud" in text.lower():
+        value = json.loads(text, object_pairs_hook=_object, **numbers)
+        if strict and "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode()
-        return value
     except RecursionError:
-        raise UnclearJsonError("nested too deeply") from None
+        raise UnclearJsonError("it is nested too deeply") from None
     except UnicodeEncodeError as error:
         raise UnclearJsonError(f"half a surrogate pair, {error.object[error.start]!a}, is no character") from None
+    return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise UnclearJsonError(
-            f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object"
-        )
-    return found
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise UnclearJsonError(f"it names {key!r} twice")
+    return value
 
 
 def _refused(constant: str) -> Any:
@@ -71,7 +73,8 @@ def _refused(constant: str) -> Any:
 
 
 def _finite(text: str) -> float:
-    return number if math.isfinite(number := float(text)) else _refused(text)
+    number = float(text)
+    return number if math.isfinite(number) else float(_refused(text))
 
 
 def append_line(path: Path, value: Any, durable: bool = False) -> None:
@@ -86,6 +89,19 @@ def append_line(path: Path, value: Any, durable: bool = False) -> None:
         file.flush()
         if durable:
             os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; what is no object of JSON, and a file that is not there, is passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [value for value in found if isinstance(value, dict)]
 
 
 def last_line(path: Path) -> str:

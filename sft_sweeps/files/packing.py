@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +12,16 @@ from typing import IO, Any, cast
 
 GZIP, ZSTANDARD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 BLOCK = 1 << 20
+FEED = 1 << 10  # bytes given to Zstandard at once, which can make 32 MiB of them
+EXPANSION = 1000  # times a file's own size, to which it may unpack; text is packed to a tenth, gzip cannot pass 1,032
+ALWAYS_ALLOWED = 1 << 28  # bytes unpacked, whatever the file's size
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)  # what reading a damaged file raises
 
 
 def packing(path: Path | str) -> str:
-    """`gzip`, `zstd`, `parquet`, or "" for a file that is none of them."""
+    """`gzip`, `zstd`, `parquet`, or "" for a file that is none of them; OSError where it is no regular file."""
+    if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+        raise OSError(f"{path} is no regular file")
     with open(path, "rb") as file:
         head = file.read(4)
     kinds = {"gzip": GZIP, "zstd": ZSTANDARD, "parquet": PARQUET}
@@ -41,13 +48,18 @@ class _Zstandard(io.RawIOBase):
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._left, self._frame = file, b"", self._new()
+        self._unpacked = 0
+        self._limit = max(ALWAYS_ALLOWED, EXPANSION * os.fstat(file.fileno()).st_size)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._left and (block := self._file.read(BLOCK)):
+        while not self._left and (block := self._file.read(FEED)):
             self._left = b"".join(self._frames(block))
+            self._unpacked += len(self._left)
+            if self._unpacked > self._limit:
+                raise OSError(f"it unpacks to more than {EXPANSION:,} times its size")
         if not self._left and not self._frame.eof and self._begun:
             raise EOFError("the last frame is not complete")
         size = min(len(buffer), len(self._left))

@@ -7,7 +7,7 @@ long the file is, no more of it is held than a few of its rows.
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -17,16 +17,22 @@ from sft_sweeps.files import packing
 
 BLOCK = 1 << 20  # bytes
 BLANK = " \t\r\n"
+BROKEN_SHOWN = 200  # bytes of a row that is too long
+ROW_LIMIT = 1 << 25  # bytes of one row, the largest conversations have some hundred thousand
 PARQUET_ROWS = 1024  # at a time
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row: its value, its location in the file ("line 3"), and the text of a broken one."""
+    """One row: its value, its location in the file ("line 3"), and the text of a broken one.
+
+    `group` names the rows with which it belongs together (data/groups.py), "" where it stands alone.
+    """
 
     value: Any
     location: str
     broken: str | None = None
+    group: str = ""
 
 
 def read_rows(path: Path, name: str) -> Iterator[FileRow]:
@@ -67,29 +73,36 @@ def _is_lines(text: str, whole: bool) -> bool:
 def _lines(head: bytes, file: IO[bytes], what: str) -> Iterator[FileRow]:
     offset = 0
     # str.splitlines would also break at characters that JSON allows inside a string, such as U+2028.
-    for number, line in enumerate(_split(head, file), start=1):
+    for number, (line, size) in enumerate(_split(head, file), start=1):
         try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8", "strict" if size == len(line) else "replace")
         except UnicodeDecodeError as error:
             raise _not_utf8(what, f"line {number}, byte {offset + error.start}") from None
-        offset += len(line) + 1
-        if text.strip():
+        offset += size + 1
+        if size > ROW_LIMIT:
+            yield FileRow(None, f"line {number}", f"{size:,} bytes, {ROW_LIMIT:,} are the most: {text[:BROKEN_SHOWN]}")
+        elif text.strip():
             yield _row(text, f"line {number}")
 
 
-def _split(head: bytes, file: IO[bytes]) -> Iterator[bytes]:
-    left = head
+def _split(head: bytes, file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """The lines with their sizes; of one beyond ROW_LIMIT no more than its beginning is held."""
+    left, cut = head, 0  # bytes of a line's beginning, and of its middle that were let go
     while True:
-        *lines, left = left.split(b"\n")
-        yield from lines
-        parts = [left]
+        *lines, rest = left.split(b"\n")
+        for line in lines:
+            yield line, len(line) + cut
+            cut = 0
+        if len(rest) + cut > ROW_LIMIT and len(rest) > BROKEN_SHOWN:
+            cut, rest = cut + len(rest) - BROKEN_SHOWN, rest[:BROKEN_SHOWN]
+        parts = [rest]
         while block := file.read(BLOCK):
             parts.append(block)
-            if b"\n" in block:
+            if b"\n" in block or sum(map(len, parts)) > ROW_LIMIT:
                 break
         left = b"".join(parts)
-        if b"\n" not in left:
-            yield left
+        if not block:
+            yield left, len(left) + cut
             return
 
 
@@ -137,6 +150,8 @@ class _Array:
                 message, position = getattr(error, "msg", str(error)), getattr(error, "pos", self._at)
                 # A row that a block cut is broken at the block's end, or in a string that nothing closes.
                 unfinished = message.startswith("Unterminated string") or position >= len(self._text) - 12
+                if unfinished and len(self._text) - self._at > ROW_LIMIT:
+                    message, unfinished = f"a row of more than {ROW_LIMIT:,} bytes", False
                 if not unfinished or not self._more():
                     self._at = position
                     raise self._broken(message) from None
@@ -191,6 +206,20 @@ def _parquet(path: Path, name: str) -> Iterator[FileRow]:
                 number += 1
     except ArrowException as error:
         raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None
+
+
+def read_column(path: Path | str, column: str, beside: Collection[str] = ()) -> Iterator[Any]:
+    """The cells of a Parquet file's column; none where the file lacks it, or all columns of `beside` (if any)."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        if column in names and (not beside or not set(beside).isdisjoint(names)):
+            for batch in file.iter_batches(columns=[column]):
+                yield from batch.column(0).to_pylist()
+    except ArrowException as error:
+        raise ValueError(str(error)) from None
 
 
 def count_parquet(path: Path | str) -> int:

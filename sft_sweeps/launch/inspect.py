@@ -34,6 +34,7 @@ from sft_sweeps.jobs.encoding import tokenizer_of
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Component, Source
 from sft_sweeps.store.store import Store
+from sft_sweeps.terminal import visible
 
 SHOWN = 1500  # characters of an example at either end
 BAR = 24  # characters of the longest bar
@@ -229,7 +230,8 @@ def _show(encoded: Encoded, title: str, encoder: Encoder, out: Console) -> None:
     out.rule(f"{escape(title)}: {counts}{cut}{why}", align="left")
     text = Text()
     for part, supervised in marked(encoded, encoder):
-        short = part if len(part) <= 2 * SHOWN else f"{part[:SHOWN]} … {part[-SHOWN:]}"
+        shown = visible(part)
+        short = shown if len(shown) <= 2 * SHOWN else f"{shown[:SHOWN]} … {shown[-SHOWN:]}"
         text.append(f"⟦{short}⟧" if supervised else short, style="bold green" if supervised else "dim")
     out.print(text, soft_wrap=True)
 

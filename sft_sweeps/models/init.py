@@ -17,6 +17,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from sft_sweeps.files import fence
 from sft_sweeps.models import architectures
 from sft_sweeps.models.weights import share
 from sft_sweeps.spec import Shape
@@ -52,7 +53,7 @@ def materialise(shape: Shape, seed: int, tokenizer_files: Iterable[Path], folder
     save_file(initial_weights(shape, seed, std), writing / "model.safetensors", metadata={"format": "pt"})
     share(writing)
     try:
-        writing.rename(folder)
+        fence.publish(writing, folder)
     except OSError:
         # Another process was faster; what it wrote is the same.
         shutil.rmtree(writing)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files import foreign
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -56,10 +57,7 @@ def content(path: Path) -> dict[str, Any]:
     if file.name == SLOW:
         stat = file.stat()
         return _converted(str(file), stat.st_size, stat.st_mtime_ns)
-    value = json.loads(file.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError(f"{file} is no JSON object")
-    return value
+    return foreign.read_object(file)
 
 
 def text(folder: Path) -> str:
@@ -73,22 +71,21 @@ def settings(folder: Path) -> dict[str, Any]:
     named: dict[str, Any] = _special_tokens(folder / SLOW) if (folder / SLOW).is_file() else {}
     if named and not path.is_file():
         return named
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError(f"{path} is no JSON object")
+    value = foreign.read_object(path)
     return {**value, **{key: token for key, token in named.items() if not value.get(key)}}
 
 
 def chat_template(folder: Path) -> str:
     """The chat template of a tokenizer's folder; RequestError where it has none."""
     if (folder / CHAT_TEMPLATE).is_file():
-        return (folder / CHAT_TEMPLATE).read_text(encoding="utf-8")
+        return foreign.read_text(folder / CHAT_TEMPLATE)
     try:
         template = settings(folder).get("chat_template")
     except (OSError, ValueError):
         template = None
     if isinstance(template, list):
-        template = next((one["template"] for one in template if one.get("name") == "default"), None)
+        named = (one for one in template if isinstance(one, dict) and one.get("name") == "default")
+        template = next(named, {}).get("template")
     if not isinstance(template, str) or not template:
         raise RequestError(
             f"train.template={CHAT}: {folder} has no {CHAT_TEMPLATE} and no chat_template in {CONFIG}. "
@@ -137,6 +134,8 @@ def _digest(value: Any) -> str:
 def _processor(path: Path) -> Any:
     from sentencepiece import SentencePieceProcessor
 
+    if not path.is_file():  # a pipe would be waited for
+        raise RequestError(f"{path} is no file. Fetch it again.")
     try:
         return SentencePieceProcessor(model_file=str(path))
     except (RuntimeError, OSError) as error:

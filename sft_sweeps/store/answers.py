@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.files import fence
+
 ITEMS = "items.jsonl"
 VERDICTS = "verdicts.jsonl"  # beside a score
 JOURNAL = "answers.partial.jsonl"  # of a generation that is not finished
@@ -57,9 +59,9 @@ class Journal:
 def write_rows(path: Path, rows: Iterable[AnswerRow]) -> None:
     """JSON lines, at once: a reader sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.writing")
+    temporary = path.with_name(f".{path.name}.writing{fence.token()}")
     temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(path)
+    fence.publish(temporary, path)
 
 
 def read_rows(path: Path) -> list[AnswerRow]:

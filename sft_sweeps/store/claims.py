@@ -10,6 +10,8 @@ is found in the queue by that name, and a number that Slurm has given away again
 """
 
 import contextlib
+import dataclasses
+import errno
 import getpass
 import os
 import socket
@@ -18,6 +20,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.slurm.queue import Queue
@@ -31,7 +34,8 @@ class Claim:
     """Who works in a folder. In the first phase `job` is empty and there are no `workers` (pid and start of each).
 
     `call` is the name of the `sbatch` call that submits the work, `index` the element of its array (-1: no array);
-    both mean nothing for a process of this host, whose `call` is empty.
+    both mean nothing for a process of this host, whose `call` is empty. `start` is how often Slurm had put the job back
+    into the queue when the start that holds the folder began.
     """
 
     sweep: str
@@ -44,6 +48,7 @@ class Claim:
     job: str = ""
     workers: tuple[tuple[int, str], ...] = ()
     number: int = 0
+    start: int = 0
 
     @property
     def who(self) -> str:
@@ -104,7 +109,8 @@ def _read(path: Path) -> Claim | None:
     try:
         fields = read_json(path)
         workers = tuple((int(pid), str(started)) for pid, started in fields.pop("workers", ()))
-        return Claim(**fields, workers=workers)
+        known = {field.name for field in dataclasses.fields(Claim)}  # a later version may have written more
+        return Claim(**{key: value for key, value in fields.items() if key in known}, workers=workers)
     except (AttributeError, TypeError, ValueError, OSError):
         return None
 
@@ -144,28 +150,44 @@ def _submitted(claim: Claim, file: Path) -> Claim | None:
     return claim if submitting else None
 
 
-def take(folder: Path, sweep: str, call: str = "", index: int = -1, queue: Queue | None = None) -> Claim | None:
+def take(
+    folder: Path, sweep: str, call: str = "", index: int = -1, queue: Queue | None = None, *, start: int = 0
+) -> Claim | None:
     """Claim a folder for a sweep (first phase); None while another living claim holds it."""
     earlier = files(folder)  # listed first: a claim made after this has the number that is tried below
     if certain_holder(folder, queue or Queue()):
         return None
     number = int(earlier[-1].stem.rpartition("-")[2]) + 1 if earlier else 1
     launcher = (socket.gethostname(), os.getpid(), process_started(os.getpid()), user())
-    claim = Claim(sweep, *launcher, call=call, index=index, number=number)
+    claim = Claim(sweep, *launcher, call=call, index=index, number=number, start=start)
+    return claim if _put(folder, claim, earlier) else None
+
+
+def renew(folder: Path, claim: Claim, start: int) -> Claim | None:
+    """Take a folder over from an earlier start of the same job, which need not be dead; None where somebody else has.
+
+    The claim gets a number of its own, so that what the earlier start holds is gone and its next heartbeat tells it.
+    """
+    renewed = replace(claim, start=start, number=claim.number + 1)
+    return renewed if _put(folder, renewed, [_file(folder, claim)]) else None
+
+
+def _put(folder: Path, claim: Claim, earlier: Sequence[Path]) -> bool:
+    """Put a claim in the place of earlier ones; False where somebody else was faster."""
     if not _link(folder, claim):
-        return None
+        return False
     for path in earlier:
         path.unlink(missing_ok=True)
-    if files(folder)[-1:] != [_file(folder, claim)]:  # others had claimed and gone on since the listing above
+    if files(folder)[-1:] != [_file(folder, claim)]:  # others had claimed and gone on since the earlier were listed
         release(folder, claim)
-        return None
-    return claim
+        return False
+    return True
 
 
 def _link(folder: Path, claim: Claim) -> bool:
     """Write a claim's file at once and whole; False where another claim of its number was first."""
     temporary = folder / f".claim.{uuid.uuid4().hex[:8]}"
-    write_json(temporary, asdict(claim), durable=False, compact=True)
+    write_json(temporary, _fields(claim), durable=False, compact=True)
     try:
         os.link(temporary, _file(folder, claim))
     except FileExistsError:
@@ -184,10 +206,19 @@ def user() -> str:
 
 
 def confirm(folder: Path, claim: Claim, job: str, pids: Sequence[int] = ()) -> Claim:
-    """Second phase: name the job and the processes that do the work."""
+    """Second phase: name the job and the processes that do the work. A claim that is gone, of a job that was faster
+    than its launcher, is not brought back.
+    """
     confirmed = replace(claim, job=job, workers=tuple((pid, process_started(pid)) for pid in pids))
-    write_json(_file(folder, claim), asdict(confirmed), durable=False, compact=True)
+    if _file(folder, claim).exists():
+        write_json(_file(folder, claim), _fields(confirmed), durable=False, compact=True)
     return confirmed
+
+
+def _fields(claim: Claim) -> dict[str, Any]:
+    """As JSON can hold it; without the number of a first start, which version 1.0 does not know."""
+    fields = asdict(claim)
+    return fields if claim.start else {key: value for key, value in fields.items() if key != "start"}
 
 
 def of_call(folder: Path, call: str, index: int) -> Claim | None:
@@ -203,8 +234,8 @@ def heartbeat(folder: Path, claim: Claim) -> bool:
         os.utime(_file(folder, claim))
     except FileNotFoundError:
         return False
-    except OSError:
-        pass  # a file system that fails for a moment does not end a claim
+    except OSError as error:  # a file system that fails for a moment does not end a claim
+        return error.errno != errno.ESTALE
     return True
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.files import fence
 from sft_sweeps.files.json_files import read_json, write_json
 
 FAILURE = "failure.json"
@@ -48,6 +49,7 @@ def write(folder: Path, job: str, reason: str, again: bool = False) -> None:
 
 def _into_reserve(folder: Path, value: dict[str, Any]) -> None:
     """Into the reserved bytes, which whoever renames them first owns."""
+    fence.check()
     mine = folder / f"{RESERVED}.{uuid.uuid4().hex[:8]}"
     (folder / RESERVED).rename(mine)
     handle = os.open(mine, os.O_WRONLY)
@@ -56,7 +58,7 @@ def _into_reserve(folder: Path, value: dict[str, Any]) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-    mine.rename(folder / FAILURE)
+    fence.publish(mine, folder / FAILURE)
 
 
 def _fitting(value: dict[str, Any]) -> bytes:

@@ -1,15 +1,17 @@
 """metrics.jsonl: one line for each optimizer step, the truth about a stage's training.
 
 A resumed stage continues from its resume state, so the lines from that step on are cut off first: the file has every
-step once.
+step once. Every start writes into a file of its own, which holds the lines kept and takes the place of the one before:
+what an earlier start of the job still appends, not knowing that it is over, goes nowhere.
 """
 
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from sft_sweeps.files import fence
 from sft_sweeps.files.json_files import last_line
 
 METRICS = "metrics.jsonl"
@@ -28,8 +30,7 @@ class Metrics:
         step = int(metrics["step"])
         if self._file is None or step <= self._last:
             self.close()
-            cut(self.path, step)
-            self._file = self.path.open("a", encoding="utf-8", buffering=1)
+            self._file = _cut(self.path, step)
         self._last = step
         self._file.write(json.dumps(metrics) + "\n")
 
@@ -46,10 +47,22 @@ def cut(path: Path, step: int) -> None:
     """Drop the lines from `step` on, and a last line that a dying process left half-written."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if _before(line, step)]
-    temporary = path.with_name(f".{path.name}.cut")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    temporary.replace(path)
+    _cut(path, step).close()
+
+
+def _cut(path: Path, step: int) -> TextIO:
+    """A new file in the place of the old one, with the lines before `step`; open, at its end."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    temporary = path.with_name(f".{path.name}.cut{fence.token()}")
+    file = temporary.open("w", encoding="utf-8", buffering=1)
+    try:
+        file.writelines(line for line in text.splitlines(keepends=True) if _before(line, step))
+        file.flush()
+        fence.publish(temporary, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _before(line: str, step: int) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.files import fence
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models import train_tokenizer as tokenizers
@@ -40,7 +41,7 @@ def save_model(
             pass
         return str(ranks.from_first(""))
     target = folder / FOLDER
-    writing = folder / f".{FOLDER}.writing"
+    writing = folder / f".{FOLDER}.writing{fence.token()}"
     try:
         shutil.rmtree(writing, ignore_errors=True)
         writing.mkdir(parents=True)
@@ -50,7 +51,7 @@ def save_model(
         if wrong := checkpoint.unfinished(writing, engine.shapes(), STORED[dtype], bool(chat_template)):
             raise RunError(f"the model of {folder} was not written as it should be: {'; '.join(wrong[:3])}")
         digest = weights.digest(writing)
-        writing.rename(target)
+        fence.publish(writing, target)
     except OSError as error:
         raise RunError(f"the model of {folder} could not be written: {error}") from None
     return str(ranks.from_first(digest))

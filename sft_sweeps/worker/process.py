@@ -22,7 +22,7 @@ from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.errors import Interrupted, SweepError
+from sft_sweeps.errors import Interrupted, Superseded, SweepError
 from sft_sweeps.files import full_disk
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
@@ -115,6 +115,8 @@ def run(job: Job, rank: Rank, stop: Stop) -> int:
     except Interrupted as error:
         print(error)
         return error.exit_status
+    except Superseded:
+        raise
     except Exception as error:
         text = str(error) if isinstance(error, SweepError) else full_disk.in_words(error, job.folder)
         failures.write(claim_folder(job, job.folder), job.id, text)

@@ -7,22 +7,29 @@ Stopped by the warning before the time limit or by a preemption (USR2), a job sa
 under its own number, any number of times. Where compute nodes have no `scontrol` (a container, say), it leaves a mark
 and the batch script, which runs outside, requeues. On TERM it saves and waits to be ended: Slurm decides whether it is
 started again, and a cancelled job stays cancelled.
+
+Slurm may start a job again while an earlier start of it lives on unseen. The later one takes the claim; the earlier one
+finds that out before it publishes anything (files/fence.py), and within a heartbeat, and ends.
 """
 
 import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from sft_sweeps.errors import Interrupted, RunError, SweepError
+from sft_sweeps.errors import Interrupted, RunError, Superseded, SweepError
+from sft_sweeps.files import fence
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.retention import free_after
+from sft_sweeps.plan.build import score_of
 from sft_sweeps.slurm.queue import requeue_this_job
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
-from sft_sweeps.store.store import check_identity, clear_unrecorded
+from sft_sweeps.store.store import check_identity, clear_prepared, clear_unrecorded
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.worker import process
@@ -46,24 +53,39 @@ def run(path: str, digest: str) -> None:
         f"Slurm job {number()}, start {restarts() + 1}, task {rank.rank} of {rank.processes} on {_node()}", flush=True
     )
     try:
-        if hashlib.sha256(content).hexdigest() != digest:
+        changed = hashlib.sha256(content).hexdigest() != digest
+        process.leave(_work(job, rank, stop, Path(path), changed=changed))
+    except Superseded as error:
+        print(error)
+        process.leave(error.exit_status)
+
+
+def _work(job: Job, rank: Rank, stop: Stop, path: Path, *, changed: bool) -> int:
+    """The exit status. Superseded where a later start of the job has taken it over: then nothing more is written."""
+    folder = job.folder
+    try:
+        if changed:
             raise RunError(f"{path} was changed after the job was submitted; launch again")
         status = _first(job, folder, rank, stop) if rank.rank == 0 else _other(job, rank, stop)
         if rank.rank == 0 and status == 0:
-            for text in free_after(job, Sweep(Path(path).parents[1]), job.store):
+            for text in free_after(job, Sweep(path.parents[1]), job.store):
                 print(text, flush=True)
+    except Superseded:
+        raise
     except SweepError as error:
         print(error)
         failures.write(claim_folder(job, folder), job.id, str(error))
         status = error.exit_status
-    process.leave(status)
+    return status
 
 
 def _other(job: Job, rank: Rank, stop: Stop) -> int:
     """Any task but the first: it works, unless the work is done, and ends with the first one."""
     if _finished(job):
         return 0
+    _hold(partial(_latest, claim_folder(job, job.folder)), "", threading.Event())
     status = process.run(job, rank, stop)
+    fence.check()
     if status == Interrupted.exit_status and not stop():  # of its own accord: it ran out of memory, the others wait
         _come_back(stop)
     elif status == Interrupted.exit_status:
@@ -79,24 +101,40 @@ def _first(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
     claimed = claim_folder(job, folder)
     claimed.mkdir(parents=True, exist_ok=True)
     claim, leaving = _claim(claimed), threading.Event()
-    threading.Thread(target=_beat, args=(claimed, claim, leaving), daemon=True).start()
+    _hold(partial(claims.heartbeat, claimed, claim), f"{claim.number:04d}", leaving)
+    for place in _places(job, claimed):
+        clear_prepared(place, keep=Path(rank.rendezvous).name)
     failures.begin(claimed)
-    if job.makes_model:
-        check_identity(folder, job.subject.payload)
-        clear_unrecorded(folder)
-        attempts.begin(folder, number(), resume_step(folder), job.gpus)
-    status = process.run(job, rank, stop)
-    if job.makes_model:
-        attempts.end(folder, {0: "done", Interrupted.exit_status: "stopped"}.get(status, "failed"))
+    status = 0 if _finished(job) else _attempt(job, folder, rank, stop)
     if status == Interrupted.exit_status:
         _come_back(stop)
     else:
         leaving.set()
         failures.end(claimed)
+        fence.drop()
         claims.release(claimed, claim)
-    for rendezvous in folder.glob(f"{RENDEZVOUS}*"):
-        rendezvous.unlink(missing_ok=True)
     return status
+
+
+def _attempt(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
+    """The work, under a claim; the exit status. Superseded where a later start has taken it over meanwhile."""
+    if job.makes_model:
+        check_identity(folder, job.subject.payload)
+        clear_unrecorded(folder)
+        attempts.begin(folder, number(), resume_step(folder), job.gpus)
+    status = process.run(job, rank, stop)
+    fence.check()
+    if job.makes_model:
+        attempts.end(folder, {0: "done", Interrupted.exit_status: "stopped"}.get(status, "failed"))
+    if rank.rendezvous:
+        Path(rank.rendezvous).unlink(missing_ok=True)
+    return status
+
+
+def _places(job: Job, claimed: Path) -> list[Path]:
+    """The folders in which a job prepares what it publishes."""
+    items = [score_of(g) if job.kind in ("score", "judge") else g for g in job.generations]
+    return [claimed, *(job.store.write_folder(item) for item in items)]
 
 
 def _finished(job: Job) -> bool:
@@ -105,11 +143,21 @@ def _finished(job: Job) -> bool:
 
 
 def _claim(folder: Path) -> Claim:
-    """The claim that was made when this job was submitted, or a new one where that was given up meanwhile."""
-    call, index = os.environ.get("SLURM_JOB_NAME", ""), int(os.environ.get("SLURM_ARRAY_TASK_ID", "-1"))
+    """The claim that was made when this job was submitted, or a new one where that was given up meanwhile.
+
+    An earlier start of this job may live on, on a node that Slurm takes for dead: its claim is superseded. Where a
+    later start has come, this is the one that lives on: Superseded.
+    """
+    call, index = _call()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
-        claim = claims.of_call(folder, call, index) or claims.take(folder, call.rpartition(".")[0], call, index)
+        claim = claims.of_call(folder, call, index)
+        if claim and claim.start > restarts():
+            raise Superseded(f"start {claim.start + 1} of this job works in {folder} already; this one ends")
+        if claim and claim.start < restarts():
+            claim = claims.renew(folder, claim, restarts())
+        elif not claim:
+            claim = claims.take(folder, call.rpartition(".")[0], call, index, start=restarts())
         if claim:
             return claims.confirm(folder, claim, number())
         if time.monotonic() > deadline:
@@ -119,14 +167,30 @@ def _claim(folder: Path) -> Claim:
         time.sleep(5.0)
 
 
-def _beat(folder: Path, claim: Claim, leaving: threading.Event) -> None:
-    """Keep the claim alive; end this job if somebody took its folder over, for two must not write there."""
-    while claims.heartbeat(folder, claim):
+def _call() -> tuple[str, int]:
+    """The name of the `sbatch` call that submitted this job, and its index in it (-1: no array)."""
+    return os.environ.get("SLURM_JOB_NAME", ""), int(os.environ.get("SLURM_ARRAY_TASK_ID", "-1"))
+
+
+def _latest(folder: Path) -> bool:
+    """Whether no later start of this job has claimed the folder."""
+    claim = claims.of_call(folder, *_call())
+    return claim is None or claim.start <= restarts()
+
+
+def _hold(still_ours: Callable[[], bool], token: str, leaving: threading.Event) -> None:
+    """Publish only while the folder is this start's; end this process when it is not."""
+    fence.hold(still_ours, token)
+    threading.Thread(target=_watch, args=(still_ours, leaving), daemon=True).start()
+
+
+def _watch(still_ours: Callable[[], bool], leaving: threading.Event) -> None:
+    while still_ours():
         if leaving.wait(claims.HEARTBEAT_SECONDS):
             return
     if not leaving.is_set():
-        print(f"another job has taken {folder} over", flush=True)
-        os._exit(SweepError.exit_status)
+        print("another start or job has taken the folder over; this one ends", flush=True)
+        os._exit(Superseded.exit_status)
 
 
 def _come_back(stop: Stop) -> None:

@@ -1,11 +1,14 @@
 """A bad checkpoint is refused before a GPU is asked for; a finished model is looked at before its record."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from training import SHAPE
 
@@ -87,7 +90,7 @@ BAD = [
     (no_json, ["config.json cannot be read", "no JSON object"]),
     (lose, ["lacks model-2.safetensors"]),
     (cut, ["model-1.safetensors is cut short"]),
-    (scribble, ["cannot be read"]),
+    (scribble, ["model-1.safetensors is no safetensors file", "Fetch the model again"]),
     (reshape, ["has (3, 5) for model.embed_tokens.weight, which is to be (97, 32)"]),
     (quantize, ["holds weights as I8", "F32, F16, BF16"]),
     (tokens, ["has 98 tokens", "embeds 97", "model.tokenizer=FOLDER"]),
@@ -119,4 +122,41 @@ def test_what_a_finished_model_must_have(folder: Path) -> None:
     (text,) = unfinished(folder, wanted, "F32", False)
     assert text.startswith("generation_config.json cannot be read")
     lose(folder)
-    assert "model-2.safetensors is missing" in unfinished(folder, wanted, "F32", False)
+    assert "lacks model-2.safetensors" in unfinished(folder, wanted, "F32", False)[0]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**6) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+READ = ("vocab_size", "tie_word_embeddings", "attention_dropout", "rope_scaling", "model_type", "num_attention_heads")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(key=st.sampled_from(READ), value=JSON)
+def test_whatever_a_config_says_the_answer_is_a_text(folder: Path, key: str, value: object) -> None:
+    good = (folder / "config.json").read_text()
+    try:
+        configure(**{key: value})(folder)
+        told = list(problems(folder, SHAPE, ""))
+        assert all(isinstance(text, str) for text in told)
+        assert told or not isinstance(value, str | list)
+    finally:
+        (folder / "config.json").write_text(good)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, "{" + '"a":' * 50_000, "[]", '{"a": 1, "a": 2}', "\0", '{"a": ' + "9" * 5000 + "}"]
+)
+def test_a_config_that_is_no_object_is_named(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    (text,) = problems(folder, SHAPE, "")
+    assert "config.json cannot be read" in text
+
+
+def test_a_pipe_for_a_config_is_not_waited_for(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    (text,) = problems(folder, SHAPE, "")
+    assert "no regular file" in text

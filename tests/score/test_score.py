@@ -13,6 +13,7 @@ from tiny import FakeEngine
 from values import ENGINE, generation, model, source, stage
 
 from sft_sweeps.benchmarks import mini as benchmark
+from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.select import heldout

@@ -5,7 +5,6 @@ there are special tokens parsed, never in a message. Supervised is each response
 template that changes the texts, or does not end a response with a special token, is refused.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from sft_sweeps.data.encode import template_trial
+from sft_sweeps.data.encode.template_renderer import renderer
 from sft_sweeps.data.encode.text_encoder import Ids, TextEncoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
@@ -32,6 +33,7 @@ def template_ids(
     text = vocabulary.chat_template(folder)
     if template not in (CHAT, pin := vocabulary.chat_template_pin(text)):
         raise RequestError(f"the chat template of {folder} is not the planned one ({pin}, planned {template})")
+    template_trial.check(text, settings, str(folder))
     return ChatTemplateIds(text, settings, tokenizer, text_encoder, folder)
 
 
@@ -42,7 +44,7 @@ class ChatTemplateIds:
         self, text: str, settings: dict[str, Any], tokenizer: Tokenizer, text_encoder: TextEncoder, folder: Path
     ) -> None:
         self._folder, self._text_encoder = folder, text_encoder
-        self._render = _renderer(text, settings)
+        self._render = renderer(text, settings)
         added = tokenizer.get_added_tokens_decoder()
         self._special = {token.content: token_id for token_id, token in added.items() if token.special}
         longest_first = sorted(self._special, key=len, reverse=True)
@@ -133,36 +135,3 @@ def _merged(pieces: Sequence[Piece]) -> list[Piece]:
         elif piece != "":
             merged.append(piece)
     return merged
-
-
-def _renderer(text: str, settings: dict[str, Any]) -> Any:
-    """As transformers renders it: a sandbox, blocks trimmed, the special tokens by name."""
-    from jinja2 import nodes
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):  # type: ignore[misc]
-        """`{% generation %}` marks answers for others; it writes nothing."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
-    )
-    environment.filters["tojson"] = lambda value, **given: json.dumps(value, ensure_ascii=False, **given)
-    environment.globals["raise_exception"] = _raise
-    tokens = {key: value for key, value in settings.items() if key.endswith("_token") and value}
-    named_tokens = {key: value["content"] if isinstance(value, dict) else value for key, value in tokens.items()}
-    try:
-        template = environment.from_string(text, globals=named_tokens)
-    except Exception as error:  # jinja's own kinds are many
-        raise RequestError(f"the chat template cannot be read: {error}. Choose another train.template.") from None
-    return template.render
-
-
-def _raise(message: str) -> None:
-    raise ValueError(message)
