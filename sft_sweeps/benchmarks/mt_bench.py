@@ -116,7 +116,9 @@ def export(generation: Generation, rows: Sequence[Row]) -> dict[str, Iterator[Ro
 DEFINITIONS = (
     BenchmarkDefinition(
         name="mt_bench",
-        version=1,  # 1: single-answer grading, [[rating]] in 1 ... 10, mean over turns and repeats
+        # 1: single-answer grading, [[rating]] in 1 ... 10, mean over turns and repeats
+        # 2: a reply with several different ratings has none
+        version=2,
         ability="general",
         settings=MtBenchConfig,
         judged_turns=TURNS,

@@ -22,6 +22,12 @@ def command_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompts", type=Path, metavar="FILE", help="FastChat's judge_prompts.jsonl")
     parser.add_argument("--references", type=Path, metavar="FILE", help="FastChat's reference_answer/gpt-4.jsonl")
     parser.add_argument("--judgments", type=Path, metavar="FILE", help="recorded judgments, in place of a judge")
+    parser.add_argument(
+        "--ratings",
+        choices=list(judging.RATINGS),
+        default="only",
+        help="of a recorded reply: the only one in it, or FastChat's first (default: %(default)s)",
+    )
     parser.add_argument("--judge", default="", metavar="MODEL", help="the judge's name at the endpoint")
     parser.add_argument("--base-url", default="https://api.openai.com/v1", help="the endpoint (default: %(default)s)")
     parser.add_argument(
@@ -42,7 +48,7 @@ def from_file(task: FileScoring) -> Row | None:
     rows = read(task.path)
     wanted = file_gradings(rows, options.questions, texts(*judging.texts_of(judge, "mt_bench")), task.path)
     if options.judgments:
-        grades = recorded(options.judgments, wanted, str(rows[0].get("model_id", "")))
+        grades = recorded(options.judgments, wanted, str(rows[0].get("model_id", "")), options.ratings)
         return _file_result(grades, task) | {"judge": "recorded"}
     grader = task.grader(judge, options.cache or Path(f"{options.out}.judgments"))
     print(_foreseen(grader.estimate(wanted)), flush=True)
@@ -129,7 +135,7 @@ def file_gradings(rows: Sequence[Row], questions_file: Path, given: JudgeTexts, 
     return wanted
 
 
-def recorded(path: Path, wanted: Sequence[Grading], model: str) -> list[Grade]:
+def recorded(path: Path, wanted: Sequence[Grading], model: str, ratings: str = "only") -> list[Grade]:
     """Grades from FastChat's judgment file; `[[rating]]` is read again from the reply where it is kept.
 
     Rows of other models are passed over; answers without a row are missing.
@@ -148,7 +154,7 @@ def recorded(path: Path, wanted: Sequence[Grading], model: str) -> list[Grade]:
         raise RequestError(
             f"{path} holds judgments of several judges ({', '.join(sorted(judges))}); their grades differ"
         )
-    return [grade for one in wanted for grade in _recorded(one, by_turn.get((one.question, one.turn), []))]
+    return [grade for one in wanted for grade in _recorded(one, by_turn.get((one.question, one.turn), []), ratings)]
 
 
 def _judge_in(row: Row) -> str:
@@ -157,11 +163,11 @@ def _judge_in(row: Row) -> str:
     return str(judge[0] if isinstance(judge, list) else judge)
 
 
-def _recorded(one: Grading, rows: Sequence[Row]) -> Iterator[Grade]:
+def _recorded(one: Grading, rows: Sequence[Row], ratings: str) -> Iterator[Grade]:
     nothing: Row = {}
     for repeat, row in enumerate(rows or [nothing]):
         reply = row.get("judgment")
-        score = judging.rating(reply) if isinstance(reply, str) else _number(row.get("score"))
+        score = judging.RATINGS[ratings](reply) if isinstance(reply, str) else _number(row.get("score"))
         why = "" if score is not None else ("no rating in 1 ... 10" if rows else "no judgment")
         yield Grade(one.question, one.category, one.turn, one.sample, repeat, score, why)
 

@@ -1,7 +1,7 @@
 """MT-Bench's protocol, FastChat's single-answer grading: questions, the prompts that the judge is given, and means.
 
 There is a prompt for each turn, which for math, reasoning and coding holds a reference answer, and `[[rating]]` in the
-reply. Unlike FastChat, a reply without a rating in 1 ... 10 is *missing*, is counted, and no mean is given when more
+reply. Unlike FastChat, a reply without one rating in 1 ... 10 is *missing*, is counted, and no mean is given when more
 than 2 % are missing.
 """
 
