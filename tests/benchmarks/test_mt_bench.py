@@ -65,7 +65,7 @@ def packed(name: str) -> list[dict]:
         ("Rating: [[7]]", 7.0),
         ("[[8.5]] and so", 8.5),
         ("[[ 9 ]]", 9.0),
-        ("first [[3]], then [[9]]", 3.0),
+        ("first [[3]], then [[9]]", None),
         ("Rating: [[95]]", None),
         ("[[0]]", None),
         ("[[10]]", 10.0),
@@ -352,7 +352,7 @@ def test_a_reply_without_a_rating_is_asked_once_for_it_alone(serve, tmp_path: Pa
     server = serve(plan)
     grades = bench(server, tmp_path).grade(wanted(2))
     assert [grade.score for grade in grades] == [8.0, 8.0, None, None]
-    assert grades[2].why == "no rating in 1 ... 10"
+    assert grades[2].why == "no rating in 1 ... 10, or several different ones"
     assert len(server.bodies) == 8
 
 
@@ -418,7 +418,7 @@ def test_an_endpoint_that_echoes_the_key_has_it_kept_nowhere(
     monkeypatch.setenv("JUDGE_KEY", key)
     form = ECHOES[echo](key)
 
-    def answers(body: dict, _: int) -> Reply:
+    def answers(_: dict, __: int) -> Reply:
         content = said(f"{form} [[7]]")[1] | {form: [form], "headers": {"deep": [{form: form}]}}
         escaped = json.dumps(content).replace("k", "\\u006b")  # JSON's own escapes are another form
         return status, escaped.encode()
