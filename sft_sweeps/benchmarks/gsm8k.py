@@ -155,6 +155,7 @@ def from_file(task: FileScoring) -> Row:
         "items": [{"id": one.id, "verdicts": rules} for one, rules in zip(given, rights, strict=True)],
         "scores": {name: scored.to_record() for name, scored in (by_rule | {"format_rate": format_rate}).items()},
         "headline": HEADLINE,
+        "unreadable": sum(extract(one.completion) is None for one in given),
         "total": ITEMS,
         "partial": len(given) != ITEMS,
     }
