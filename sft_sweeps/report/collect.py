@@ -65,10 +65,11 @@ def collect(
     missing: list[str] = []
     for score in plan.scores:
         generation = score.generation
-        if scored := _scored(known, score):
+        scored, why = _scored(known, score)
+        if scored:
             by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = scored
         else:
-            missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
+            missing.append(f"{generation.benchmark.name} of {generation.subject.label}{why}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
@@ -95,9 +96,16 @@ def _statistics(made: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[
     return revive(tuple[Comparison, ...], made["comparisons"]), revive(tuple[Replicated, ...], made["replicated"])
 
 
-def _scored(known: Scores, score: Score) -> Scored | None:
+def _scored(known: Scores, score: Score) -> tuple[Scored | None, str]:
+    """A score, or None and, where a record is there that cannot be trusted, why."""
     record = known.record(score)
-    return None if record is None else Scored.from_record(record, score.id)
+    if record is None:
+        return None, ""
+    try:
+        return Scored.from_record(record, score.id), ""
+    except ValueError as error:
+        folder = known.store.read_folder(score)
+        return None, f" (its record cannot be trusted: {error}; remove {folder} and launch again)"
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -130,4 +138,4 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
 
 
 def _scores_json(scores: Mapping[str, Scored]) -> dict[str, Any]:
-    return {name: asdict(value) for name, value in scores.items()}
+    return {name: {**asdict(value), "format_rate": value.format_rate} for name, value in scores.items()}
