@@ -61,6 +61,10 @@ class ClusterConfig:
     """Of a model that answer side by side; 0: one in a job of Slurm's, here as many as the GPUs have room for."""
     max_running: int = at_least(1, default=256)
     """Elements of one array at the same time."""
+    max_submitted: int = at_least(0, default=0)
+    """Jobs of the user in Slurm's queue at one time; 0: as many as the site's limits allow."""
+    until_done: bool = False
+    """`sft-sweeps launch --until-done`: stay, and submit what did not fit or was preempted."""
     signal_seconds: int = at_least(1, default=120)
     """The warning before the time limit."""
     modules: list[str] = checked(module_name, default=[])
@@ -75,3 +79,12 @@ class ClusterConfig:
     srun: list[str] = checked(srun_flag, default=[])
     """More flags for srun."""
     kinds: dict[str, KindConfig] = field(default_factory=_kinds)
+
+
+def setup_lines(cluster: ClusterConfig) -> list[str]:
+    """Lines of the batch script: a job whose environment cannot be set up fails here, and says which line."""
+    lines = []
+    if cluster.modules:  # batch shells do not always know the command
+        load = f"module load {' '.join(cluster.modules)} || exit 1"
+        lines = ["command -v module > /dev/null || . /etc/profile", load]
+    return [*lines, "set -e", *cluster.setup, "set +e"] if cluster.setup else lines

@@ -88,9 +88,9 @@ class Evidence:
         return submissions.listed(self.submitted[job.id], self.queue)
 
 
-def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
-    """The status of the sweep in `folder` now; asks Slurm."""
-    evidence = _gather(plan, store, folder)
+def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
+    """The status of the sweep in `folder` now; asks Slurm, through a `slurm` that was not asked before."""
+    evidence = _gather(plan, store, folder, slurm or Queue())
     statuses: dict[str, JobStatus] = {}
     planned = list(_planned(evidence))
     for job in planned:
@@ -103,8 +103,8 @@ def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
     return SweepStatus(evidence.survey.states, statuses)
 
 
-def _gather(plan: Plan, store: Store, folder: Path) -> Evidence:
-    slurm, submitted = Queue(), submissions.latest(folder)
+def _gather(plan: Plan, store: Store, folder: Path, slurm: Queue) -> Evidence:
+    submitted = submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
     return Evidence(folder, slurm, survey(plan, store, slurm), submitted, submissions.cancelled(folder))

@@ -14,7 +14,7 @@ together.
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig, setup_lines
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held
@@ -179,17 +179,8 @@ def sbatch_parameters(needed: Resources, cluster: ClusterConfig) -> dict[str, An
         "signal_delay_s": cluster.signal_seconds,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's own is refused where keys are enforced
-        "setup": _setup(cluster),
+        "setup": setup_lines(cluster),
         # Since 22.05 srun no longer takes the CPUs of a process from sbatch.
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={needed.cpus_per_task}", *cluster.srun],
         "additional_parameters": {"requeue": True, "open-mode": "append", "kill-on-invalid-dep": "yes", **flags},
     }
-
-
-def _setup(cluster: ClusterConfig) -> list[str]:
-    """Lines of the batch script: a job whose environment cannot be set up fails here, and says which line."""
-    lines = []
-    if cluster.modules:  # batch shells do not always know the command
-        load = f"module load {' '.join(cluster.modules)} || exit 1"
-        lines = ["command -v module > /dev/null || . /etc/profile", load]
-    return [*lines, "set -e", *cluster.setup, "set +e"] if cluster.setup else lines

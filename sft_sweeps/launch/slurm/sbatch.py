@@ -1,8 +1,9 @@
 """One `sbatch` call, through submitit: frozen jobs, batch script, number.
 
-submitit numbers the elements of an array from 0 and has no gaps; where some are left out, `--array` names those that
-are there and the others' functions never run. Its own handling of signals and results is not used: a job's tasks run
-`slurm_task.run`, and a record says what is done.
+All that a job reads is written before `sbatch` is called, and named by the call and not by the number that it gets: a
+launcher that dies the moment after leaves jobs that run. So submitit writes the batch script and calls `sbatch`, and
+no more: not its pickles, which are renamed when the number is known, nor its handling of signals and results. A job's
+tasks run `slurm_task`, and a record says what is done.
 """
 
 import contextlib
@@ -12,15 +13,15 @@ import os
 import shlex
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from submitit import SlurmExecutor
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
@@ -57,13 +58,13 @@ class SbatchOptions:
         """
         executor = SlurmExecutor(folder=self.sweep / "slurm", python=self._python())
         executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
-        functions = {index: self._function(job) for index, job in jobs.items()}
-        filler = next(iter(functions.values()))
-        with _outside_of_jobs():
-            if -1 in jobs:
-                return str(executor.submit(filler).job_id)
-            submitted = executor.submit_array([functions.get(n, filler) for n in range(max(functions) + 1)])
-        return str(submitted[0].job_id).partition("_")[0]
+        if -1 not in jobs:
+            executor.parameters["map_count"] = len(jobs)  # names the logs by element; which there are, --array says
+        frozen = self.sweep.absolute() / "slurm" / f"{name}.json"
+        write_json(frozen, {index: self._frozen(job) for index, job in jobs.items()})
+        command = f"{self._python()} -u -m {slurm_task.__name__} {shlex.quote(str(frozen))}"
+        with _own_environment():
+            return str(executor._submit_command(command).job_id)
 
     def _parameters(
         self, name: str, jobs: Mapping[int, Job], needed: Resources, warning: int, dependency: str
@@ -97,8 +98,8 @@ class SbatchOptions:
             values["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed looks for one, and says so
         return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP]
 
-    def _function(self, job: Job) -> Callable[[], None]:
-        """What every task of a job runs. The job's file is named by its digest, so a queued job's is never changed."""
+    def _frozen(self, job: Job) -> tuple[str, str]:
+        """A job's file and its digest, by which the file is named: a queued job's is never changed."""
         content = json.dumps(plain(job)).encode()
         digest = hashlib.sha256(content).hexdigest()
         path = self.sweep.absolute() / "jobs" / f"{job.id}-{digest[:8]}.json"
@@ -107,7 +108,7 @@ class SbatchOptions:
             temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
             temporary.write_bytes(content)
             temporary.replace(path)
-        return partial(slurm_task.run, str(path), digest)
+        return str(path), digest
 
 
 def ranges(indices: Sequence[int]) -> str:
@@ -122,9 +123,14 @@ def ranges(indices: Sequence[int]) -> str:
 
 
 @contextlib.contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Hide this process's SLURM_* variables: a job submitted from inside an allocation would inherit its settings."""
-    hidden = {key: value for key, value in os.environ.items() if key.startswith("SLURM_") and key != "SLURM_CONF"}
+def _own_environment() -> Iterator[None]:
+    """Hide what sbatch, and srun in the job, would obey in the place of what is configured and was checked.
+
+    SBATCH_* wins over the lines of a batch script; SLURM_* of an allocation would be inherited by a job submitted from
+    inside it.
+    """
+    foreign = ("SLURM_", "SBATCH_", "SRUN_")
+    hidden = {key: value for key, value in os.environ.items() if key.startswith(foreign) and key != "SLURM_CONF"}
     for key in hidden:
         del os.environ[key]
     try:
