@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sft_sweeps.config.slurm_texts import gpu_type, memory_size, module_name, shell_command, srun_flag, time_limit
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.ranges import at_least, checked
+from sft_sweeps.ranges import at_least, checked, one_of
 
 
 @dataclass
@@ -20,6 +20,8 @@ class KindConfig:
     """Of a node."""
     cpus: int | None = at_least(1, default=None)
     """Of each of its processes."""
+    sbatch: dict[str, str] = field(default_factory=dict)
+    """More flags for sbatch, besides and before those of `cluster.sbatch`; "" takes one of these back."""
 
 
 def _kinds() -> dict[str, KindConfig]:
@@ -55,6 +57,8 @@ class ClusterConfig:
     cpus_per_gpu: int = at_least(1, default=8)
     gpus_per_node: int = at_least(1, default=8)
     gpu_type: str = checked(gpu_type, default="")
+    gpu_request: str = one_of("gpus_per_node", "gres", "gpus_per_task", "none", default="gpus_per_node")
+    """The flag of sbatch's by which GPUs are asked for; none: the site gives them by the partition."""
     gpu_memory_gb: float = at_least(1, default=80.0)
     """Of one GPU; a model that does not fit answers on several."""
     replicas: int = at_least(0, default=0)

@@ -4,6 +4,7 @@ The queue is asked before the records are read, so that a job which ends meanwhi
 asked once for each owner of jobs, its accounting once, and only about jobs that left no reason.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Past, Queue
 from sft_sweeps.spec import Stage
+from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.paths import slurm_log
@@ -256,7 +258,18 @@ def _failure(job: PlannedJob, evidence: Evidence) -> str:
         except (ValueError, OSError):
             continue
         if failure.get("job") == job.id:
-            return str(failure.get("reason", ""))
+            reason = str(failure.get("reason", ""))
+            return f"{reason}{_ending(job, evidence)}" if reason.startswith(failures.PEERS) else reason
+    return ""
+
+
+def _ending(job: PlannedJob, evidence: Evidence) -> str:
+    """How the first process ended that ended by a signal, from what srun says of it in Slurm's log of the job."""
+    if submitted := evidence.submitted.get(job.id):
+        with contextlib.suppress(OSError):
+            log = slurm_log(evidence.folder, submitted.number).read_text(encoding="utf-8", errors="replace")
+            if words := reasons.task_ended(log):
+                return f": {words}"
     return ""
 
 

@@ -19,6 +19,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.json_files import append_line
+from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.submissions import SUBMISSIONS
 from sft_sweeps.launch.slurm import snapshot
@@ -94,6 +95,8 @@ class Submitter:
             ready = sorted(self._ready(level), key=lambda job: -self.urgency[job.id])
             held = [job for array in self._arrays(ready) for job in self._submit(array)]
             self._wait_for_holders(held)
+        others = [job for job, claim in self.done.held.items() if claim.sweep != self.sweep.name]
+        submissions.note_waits(self.sweep.folder, [*others, *self.done.waiting])
         return self.done
 
     def _ready(self, level: Sequence[Job]) -> Iterator[Job]:
