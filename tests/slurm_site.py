@@ -104,7 +104,7 @@ class Site:
             if (
                 f"SLURM_JOB_ID={job}\0" in environment
                 and pattern in environment
-                and "sft_sweeps.worker.slurm_task" in words
+                and "sft_sweeps.worker.slurm_entry" in words
             ):
                 subprocess.run(["kill", f"-{signal}", place.name], check=True)
                 return

@@ -1,7 +1,5 @@
 """A job inside Slurm: every task of it runs this, one task for each process of the stage.
 
-    python -m sft_sweeps.worker.slurm_task CALL.json
-
 Before the work, the first task checks that the frozen job is the one that was submitted, that the folder is claimed for
 it, and that earlier attempts made progress. Afterwards it releases the claim.
 
@@ -15,9 +13,7 @@ finds that out before it publishes anything (files/fence.py), and within a heart
 """
 
 import hashlib
-import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -42,12 +38,6 @@ from sft_sweeps.worker.process import Rank, Stop
 MARKS = "SFT_SWEEPS_MARKS"  # names the folder for marks of jobs that could not requeue themselves
 RENDEZVOUS = ".rendezvous-"  # begins the name of the file through which the ranks of one start find each other
 PATIENCE_SECONDS = 120.0  # for another job that still holds the folder, and for the own end after a requeue
-
-
-def main(calls: str) -> None:
-    """Entry of every task; `calls` is the file of its sbatch call, which names the frozen job of each element."""
-    path, digest = json.loads(Path(calls).read_bytes())[os.environ.get("SLURM_ARRAY_TASK_ID", "-1")]
-    run(path, digest)
 
 
 def run(path: str, digest: str) -> None:
@@ -238,7 +228,3 @@ def restarts() -> int:
 
 def _node() -> str:
     return os.environ.get("SLURMD_NODENAME", os.uname().nodename)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -327,7 +327,7 @@ def test_jobs_need_nothing_that_is_written_after_sbatch_has_answered(said: Said,
     folder = the_sweep(store).folder / "slurm"
     scripts = [path.read_text() for path in folder.glob("*_submission.sh")]
     assert len(scripts) == 5
-    named = [Path(script.split()[-1]) for script in scripts]
+    named = [Path(script.split()[-2]) for script in scripts]
     assert all(path.is_file() and not path.name.split(".")[0].isdigit() for path in named)
     assert list(folder.glob("*.pkl")) == []
 
