@@ -6,7 +6,7 @@ Every answer is the text of one of Slurm's own commands, in formats that version
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sft_sweeps.errors import RunError
@@ -44,6 +44,7 @@ class PartitionPolicy:
 
     preempt_mode: str  # REQUEUE, CANCEL ...; "" or OFF: its jobs are not preempted
     qos: str  # whose limits all of its jobs are under; "": none
+    default: bool = False  # of jobs that name no partition
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,22 @@ def policies() -> dict[str, PartitionPolicy]:
     return dict(parse_policies(ask("scontrol", "--oneliner", "--all", "show", "partitions")))
 
 
+def policies_of(named: str, known: Mapping[str, PartitionPolicy]) -> dict[str, PartitionPolicy]:
+    """Of the partitions that a job names, as sbatch takes them (several, with commas; none: the default one)."""
+    names = named.split(",") if named else [name for name, policy in known.items() if policy.default]
+    return {name: known[name] for name in names if name in known}
+
+
 def parse_policies(text: str) -> Iterator[tuple[str, PartitionPolicy]]:
     """In scontrol's answer, one line for each partition."""
     for line in text.splitlines():
         fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
         if name := fields.get("PartitionName"):
             mode, qos = (fields.get(key, "") for key in ("PreemptMode", "QoS"))
-            yield name, PartitionPolicy(mode.upper(), "" if qos in ("N/A", "(null)") else qos)
+            yield (
+                name,
+                PartitionPolicy(mode.upper(), "" if qos in ("N/A", "(null)") else qos, fields.get("Default") == "YES"),
+            )
 
 
 def minutes(text: str) -> int:

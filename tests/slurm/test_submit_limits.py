@@ -4,7 +4,7 @@ import pytest
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.slurm import submit_limits as limits
-from sft_sweeps.slurm.cluster import PartitionPolicy, parse_policies
+from sft_sweeps.slurm.cluster import PartitionPolicy, parse_policies, policies_of
 from sft_sweeps.slurm.submit_limits import REACHED, SubmitLimit, submit_limits
 
 ANSWERS = {
@@ -63,7 +63,10 @@ def test_too_many_jobs_are_told_from_a_job_that_can_never_run(message: str, reac
 
 def test_what_partitions_say_for_themselves() -> None:
     text = (
-        "PartitionName=main AllowQos=ALL QoS=N/A PreemptMode=OFF State=UP\n"
+        "PartitionName=main AllowQos=ALL Default=YES QoS=N/A PreemptMode=OFF State=UP\n"
         "PartitionName=low QoS=cheap PreemptMode=CANCEL State=UP JobDefaults=(null)\n"
     )
-    assert dict(parse_policies(text)) == {"main": PartitionPolicy("OFF", ""), "low": PartitionPolicy("CANCEL", "cheap")}
+    known = dict(parse_policies(text))
+    assert known == {"main": PartitionPolicy("OFF", "", default=True), "low": PartitionPolicy("CANCEL", "cheap")}
+    assert [*policies_of("", known)] == ["main"]
+    assert [*policies_of("low,main,gone", known)] == ["low", "main"]

@@ -28,6 +28,7 @@ from sft_sweeps.slurm.cluster import (
     limits,
     partitions,
     policies,
+    policies_of,
 )
 from sft_sweeps.slurm.submit_limits import SubmitLimit, submit_limits
 from sft_sweeps.store.claims import user
@@ -83,7 +84,7 @@ def findings(request: SlurmRequest) -> Iterator[Finding]:
     yield from _limits(allowed)
     yield from _submit_limits(request.cluster, allowed)
     yield from _partitions(known, request.partition)
-    yield from _partition_preemption(request.partition or next((one.name for one in known if one.default), ""), allowed)
+    yield from _partition_preemption(request.partition, allowed)
     yield from _folders(request)
     chosen = [one for one in known if (one.name == request.partition if request.partition else one.default)]
     if request.on_node and chosen:
@@ -141,8 +142,8 @@ def _submit_limits(cluster: ClusterConfig, allowed: Limits) -> Iterator[Finding]
         text = f"enforced, and there is no sacctmgr here to read them: {rest}"
         yield Finding("note", "submit limits", text)
         return
-    policy = _policies().get(cluster.partition or "")
-    qualities = {cluster.qos or "", *([policy.qos] if policy and policy.qos else [])}
+    of_partitions = policies_of(cluster.partition or "", _policies()).values()
+    qualities = {cluster.qos or "", *(policy.qos for policy in of_partitions if policy.qos)}
     known = submit_limits(user(), {cluster.account or ""}, qualities) if allowed.enforces_limits else []
     if cluster.max_submitted:
         known.append(SubmitLimit("cluster.max_submitted", cluster.max_submitted))
@@ -160,15 +161,15 @@ def _policies() -> dict[str, PartitionPolicy]:
     return {}
 
 
-def _partition_preemption(name: str, allowed: Limits) -> Iterator[Finding]:
+def _partition_preemption(named: str, allowed: Limits) -> Iterator[Finding]:
     """A partition may say otherwise than the cluster: its jobs are then ended for good."""
-    policy = _policies().get(name)
-    if policy and allowed.preempt_type and "CANCEL" in policy.preempt_mode:
-        text = (
-            f"PreemptMode={policy.preempt_mode}: preempted jobs are ended and not requeued; launching again continues "
-            "them from their resume states, and sft-sweeps launch --until-done does so by itself"
-        )
-        yield Finding("note", f"partition {name}", text)
+    for name, policy in policies_of(named, _policies()).items():
+        if allowed.preempt_type and "CANCEL" in policy.preempt_mode:
+            text = (
+                f"PreemptMode={policy.preempt_mode}: preempted jobs are ended and not requeued; launching again "
+                "continues them from their resume states, and sft-sweeps launch --until-done does so by itself"
+            )
+            yield Finding("note", f"partition {name}", text)
 
 
 def _preemption(allowed: Limits) -> Finding:

@@ -4,6 +4,7 @@ All of the user's jobs are counted against each limit, though some may be under 
 submitted when the command is given again.
 """
 
+import contextlib
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.launch.slurm.resources import Resources
-from sft_sweeps.slurm.cluster import Limits, policies
+from sft_sweeps.slurm.cluster import Limits, policies, policies_of
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.slurm.submit_limits import SubmitLimit, submit_limits
 from sft_sweeps.store.claims import user
@@ -46,10 +47,9 @@ def limits_of(wanted: Collection[Resources], allowed: Limits) -> list[SubmitLimi
     """What the accounting allows at one time, lowest first; none where it enforces nothing or cannot be read."""
     if not allowed.enforces_limits:
         return []
-    try:
-        by_partition = {name: policy.qos for name, policy in policies().items()}
-    except RunError:
-        by_partition = {}
-    named = {name for one in wanted for name in one.partition.split(",")}
-    qualities = {one.qos for one in wanted} | {by_partition.get(name, "") for name in named if by_partition.get(name)}
+    qualities = {one.qos for one in wanted}
+    with contextlib.suppress(RunError):
+        known = policies()
+        of_partitions = (policy for one in wanted for policy in policies_of(one.partition, known).values())
+        qualities |= {policy.qos for policy in of_partitions if policy.qos}
     return submit_limits(user(), {one.account for one in wanted}, qualities)

@@ -94,3 +94,20 @@ def test_asked_from_within_a_job(here: Cluster) -> None:
     assert "ran a job with this Python" in asked.stdout
     newest = here.run("squeue", "-h", "-t", "all", "--sort=-i", "-o", "%j").stdout.splitlines()
     assert newest[:2] == ["sft-sweeps-doctor", "env"]
+
+
+def test_a_node_runs_what_a_job_would(here: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setup first, then the configured Python in the container; what fails there is the answer."""
+    monkeypatch.setenv("SLURM_CONF", str(here.conf))
+    ran = tmp_path / "ran"
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\necho "$WORD in $BOX" > {ran}\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    cluster = ClusterConfig(setup=["export WORD=set"], container="env BOX=container", python=str(wrapper))
+    found = {one.about: one for one in node.findings(tmp_path, cluster, gpus=False)}
+    assert found["node"].level == "ok"
+    assert ran.read_text() == "set in container\n"
+    (refused,) = node.findings(tmp_path, ClusterConfig(setup=["source /absent/activate"]), gpus=False)
+    assert (refused.about, refused.level) == ("node", "problem")
+    assert "/absent/activate" in refused.text
+    assert "cluster.setup" in refused.change
