@@ -23,6 +23,7 @@ T = TypeVar("T")
 VERSIONS: dict[str, int] = {
     "cleaning": 1,  # 1: rounds from the first prompt on, cut at the first break of roles, empty turns end it
     "row_keys": 1,  # 1: rows whose keys speak against training them are refused; of sources that may have such
+    "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start

@@ -74,6 +74,8 @@ def _source(key: str, source: SourceConfig) -> Iterator[str]:
     yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
     if source.generated and source.path:
         yield (f"{key}.path={source.path} is not read: {source.name} is generated; also type {key}.generated=false")
+    if source.generated and source.group_by:
+        yield f"{key}.group_by={source.group_by} is not read: {source.name} is generated; leave it out"
     if source.generated and source.name not in mini.SOURCES:
         yield (
             f"{key}.name={source.name} cannot be generated; only {', '.join(mini.SOURCES)} can. "

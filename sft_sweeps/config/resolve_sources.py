@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
-from sft_sweeps.data import row_keys
+from sft_sweeps.data import groups, row_keys
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
@@ -100,10 +100,14 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         cleaning=cleaning(entry.clean),
         bug_compatible=bug_compatible,
         row_keys=_row_keys(bug_compatible, bool(pin) and pin not in row_keys.WITHOUT),
+        group_by=entry.group_by or "",
+        pre_split=entry.pre_split,
+        groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
     )
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
-        return replace(declared, content=content, path="", rows_from="generated", seed=entry.seed, row_keys=0), ""
+        made = replace(declared, content=content, path="", rows_from="generated", seed=entry.seed)
+        return replace(made, row_keys=0, groups=""), ""
     if pin and not entry.path:
         return declared, ""
     if not Path(declared.path).is_file():
@@ -117,12 +121,14 @@ def _of_file(declared: Source) -> tuple[Source, str]:
     try:
         content, rows = content_pin(path, pin)
         may_refuse = content != pin and row_keys.may_refuse(path)
+        differ = content != pin and groups.differ_from_ids(path, rows, declared)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     if content == pin:
         return declared, ""
     rule = _row_keys(declared.bug_compatible, may_refuse)
-    counted = replace(declared, content=content, rows=rows, rows_from="counted", row_keys=rule)
+    own = _groups(declared.group_by, declared.pre_split, differ)
+    counted = replace(declared, content=content, rows=rows, rows_from="counted", row_keys=rule, groups=own)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
@@ -133,6 +139,14 @@ def _of_file(declared: Source) -> tuple[Source, str]:
 def _row_keys(bug_compatible: bool, may_refuse: bool) -> int:
     """The version of the rule by which rows are refused for their keys, 0 for a source that it leaves as it is."""
     return VERSIONS["row_keys"] if may_refuse and not bug_compatible else 0
+
+
+def _groups(group_by: str, pre_split: bool, differ: bool) -> str:
+    """The rule by which a source's rows are grouped, and its version; "" where that is no other than before."""
+    version = VERSIONS["groups"]
+    if group_by:
+        return f"{version}:group_by={group_by}"
+    return f"{version}:{'pre_split' if pre_split else 'rows'}" if differ else ""
 
 
 def file_of(entry: SourceConfig, config: Config) -> Path:

@@ -59,6 +59,11 @@ class SourceConfig:
     """Of a generated source."""
     format: str = one_known(formats.valid_names, default="auto")
     """What the rows look like; `auto` finds out."""
+    group_by: str | None = None
+    """A column: rows that have the same value in it belong together, and a fraction takes them together."""
+    pre_split: bool = False
+    """Rows may be chunks of conversations, with ids CONVERSATION_TURN: one that continues the row before belongs to it.
+    `group_by` takes its place."""
     mean_tokens: float = 200.0
     """Of an example, for estimates before it is encoded."""
     max_bad_fraction: float = 0.05

@@ -8,8 +8,8 @@ class Example:
     """A conversation as rounds of (prompt, response); every response is supervised.
 
     `id` is unique within a sweep and stable: the source's name and the row's index in its file ("gsm8k/17").
-    `group` names what must not be split over a subset's edge needlessly (ShareGPT's base conversation); by default
-    the example is its own group. `dangling` is a last prompt that nobody answered, which only `data.bug_compatible`
+    `group` names what must not be split over a subset's edge needlessly (data/groups.py); by default the example is
+    its own group. `dangling` is a last prompt that nobody answered, which only `data.bug_compatible`
     keeps, `row_id` the row's own.
     """
 

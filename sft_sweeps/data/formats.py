@@ -38,8 +38,7 @@ class Pair:
 class Conversation:
     """A row that is the turns of a conversation, to be cleaned.
 
-    `id` is the row's own; the parts of one conversation share it but for a last `_` and number. `plugins`: whether
-    the assistant used any.
+    `id` is the row's own. `plugins`: whether the assistant used any.
     """
 
     turns: list[Turn]

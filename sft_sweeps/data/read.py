@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 
-from sft_sweeps.data import clean, row_keys, tags
+from sft_sweeps.data import clean, groups, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
 from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, valid_names
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
@@ -26,7 +26,6 @@ from sft_sweeps.spec import Cleaning, Source
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
-CHUNK = re.compile(r"_\d+$")
 DECIDING_ROWS = 100  # decide the format
 SHOWN = 160  # characters of a dropped row in a message
 
@@ -106,10 +105,10 @@ class Reader:
         if content is None:
             raise DropError("unknown_fields")
         if isinstance(content, Conversation):
-            example = self._conversation(content, example_id)
+            example = self._conversation(content, example_id, row.group)
         else:
-            example = Example(example_id, (*self._earlier(content), self._pair(content)))
-        if any(BAD_CHARACTERS.search(text) for text in (example.group, *example.messages)):
+            example = Example(example_id, (*self._earlier(content), self._pair(content)), row.group)
+        if any(BAD_CHARACTERS.search(text) for text in (example.group, example.row_id, *example.messages)):
             raise DropError("bad_characters")
         return example
 
@@ -133,9 +132,9 @@ class Reader:
             raise DropError("empty_response")
         return prompt, response
 
-    def _conversation(self, content: Conversation, example_id: str) -> Example:
+    def _conversation(self, content: Conversation, example_id: str, group: str) -> Example:
         rounds, dangling = clean.conversation(content.turns, self.cleaning, self.bug_compatible, content.plugins)
-        return Example(example_id, rounds, CHUNK.sub("", content.id), dangling, content.id)
+        return Example(example_id, rounds, group, dangling, content.id)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class SourceExamples:
 
 
 def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Reader, Iterator[FileRow]]:
-    """How rows are read, and the same rows: the first ones decide the format where it is `auto`."""
+    """How rows are read, and the same rows, each with its group: the first decide the format where it is `auto`."""
     if source.format not in valid_names():
         valid = ", ".join(valid_names())
         raise RequestError(f"source {source.name}: format {source.format} is not known. Choose from {valid}.")
@@ -157,7 +156,9 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
     if not head:
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")
     format_name = recognised_format(head) if source.format == AUTO else source.format
-    return Reader(source.name, format_name, source.cleaning, source.bug_compatible), chain(head, rows)
+    groups.check_column(head, source)
+    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible)
+    return reader, groups.named(chain(head, rows), source, format_name)
 
 
 def _head(rows: Iterator[FileRow]) -> list[FileRow]:
@@ -221,10 +222,11 @@ def survey(path: Path, source: Source, key: str) -> Tally:
 
 
 def regroup(examples: list[Example]) -> list[Example]:
-    """Ids that all share one base ("chat_0", "chat_1", ...) number the rows and name no conversation: no grouping."""
-    if len(examples) > 1 and len({example.group for example in examples}) == 1:
-        return [replace(example, group=example.id) for example in examples]
-    return examples
+    """The examples without the names of their groups where these say nothing."""
+    names = groups.Names()
+    for example in examples:
+        names.add("" if example.group == example.id else example.group)
+    return examples if names.say_something else [replace(example, group=example.id) for example in examples]
 
 
 def _shown(row: FileRow) -> str:

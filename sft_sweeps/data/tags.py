@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data.example import Example
+from sft_sweeps.data.groups import without_number
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.spec import Cleaning
@@ -51,7 +52,7 @@ def _tagged(cleaning: Cleaning) -> Callable[[Example], str]:
     patterns = {tag: re.compile(tag, re.IGNORECASE) for tag in cleaning.drop_tags}
 
     def reason(example: Example) -> str:
-        own = tags.get(example.row_id, tags.get(example.group, ()))
+        own = tags.get(example.row_id, tags.get(without_number(example.row_id), ()))
         return next((f"tag_{tag}" for tag, pattern in patterns.items() if any(map(pattern.search, own))), "")
 
     return reason

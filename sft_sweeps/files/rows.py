@@ -7,7 +7,7 @@ long the file is, no more of it is held than a few of its rows.
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,11 +24,15 @@ PARQUET_ROWS = 1024  # at a time
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row: its value, its location in the file ("line 3"), and the text of a broken one."""
+    """One row: its value, its location in the file ("line 3"), and the text of a broken one.
+
+    `group` names the rows with which it belongs together (data/groups.py), "" where it stands alone.
+    """
 
     value: Any
     location: str
     broken: str | None = None
+    group: str = ""
 
 
 def read_rows(path: Path, name: str) -> Iterator[FileRow]:
@@ -202,6 +206,20 @@ def _parquet(path: Path, name: str) -> Iterator[FileRow]:
                 number += 1
     except ArrowException as error:
         raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None
+
+
+def read_column(path: Path | str, column: str, beside: Collection[str] = ()) -> Iterator[Any]:
+    """The cells of a Parquet file's column; none where the file lacks it, or all columns of `beside` (if any)."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        file = parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        if column in names and (not beside or not set(beside).isdisjoint(names)):
+            for batch in file.iter_batches(columns=[column]):
+                yield from batch.column(0).to_pylist()
+    except ArrowException as error:
+        raise ValueError(str(error)) from None
 
 
 def count_parquet(path: Path | str) -> int:

@@ -182,12 +182,12 @@ def test_format_is_that_of_most_of_the_first_rows(write: Write) -> None:
     assert load(write({"query": "q", "response": "r"}, GOOD), 0.5).examples[0].id == "s/0"
 
 
-def test_groups_are_base_conversations(write: Write) -> None:
+def test_an_id_names_its_row_alone(write: Write) -> None:
     turns = (("human", "a"), ("gpt", "b"))
     ids = ["abc_0", "abc_15", "x_y_3", "plain", "7"]
     rows = [*(chat(*turns, chat_id=chat_id) for chat_id in ids), {"conversations": chat(*turns)["conversations"]}]
     groups = [example.group for example in load(write(*rows)).examples]
-    assert groups == ["abc", "abc", "x_y", "plain", "7", "s/5"]
+    assert groups == ["abc", "s/1", "x_y", "plain", "7", "s/5"]
 
 
 def test_ids_that_only_number_the_rows_are_no_groups(write: Write) -> None:

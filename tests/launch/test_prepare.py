@@ -41,6 +41,7 @@ def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> No
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     line = ["model=mini", "train=mini", "data=general", f"data.sources.general.path={path}", "cluster=local"]
     line += [
+        "evaluate=none",
         "data.sources.general.clean.split_tokens=250",
         "data.fraction=1/4",
         "output_dir=out",

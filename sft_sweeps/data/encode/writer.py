@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sft_sweeps.data.encode.blocks import REASONS, Block
 from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
+from sft_sweeps.data.groups import Names
 from sft_sweeps.data.row_filter import RowFilter, check_bad_rows, limit_key
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
@@ -53,7 +54,7 @@ class Writer:
         self.before_account: Callable[[], None] = lambda: None  # a last check; what it raises leaves no account
         self._lengths, self._flags = array("q"), array("B")
         self._rows, self._turns = array("q"), array("i")
-        self._groups: set[str] = set()
+        self._groups = Names()
 
     def __enter__(self) -> "Writer":
         self._ids = (self.folder / "ids.bin").open("wb")
@@ -91,14 +92,13 @@ class Writer:
 
     def _write_group(self, group: str) -> None:
         self._names.write(("," if self._names.tell() > 1 else "") + json.dumps(group) + "\n")
-        if len(self._groups) < 2:
-            self._groups.add(group)
+        self._groups.add(group)
 
     def _finish(self) -> None:
         source, tally = self.key.source, self.row_filter.tally
         if source.rows_from != "generated":
             check_bad_rows(tally, Path(source.path), source, limit_key(source))
-        if len(self._groups) < 2:  # each its own; or ids that all share one base, which number rows only
+        if not self._groups.say_something:
             (self.folder / "names.json").unlink()
         np.savez(
             self.folder / "index.npz",
