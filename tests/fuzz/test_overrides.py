@@ -4,27 +4,19 @@
 """
 
 import contextlib
-import io
-import os
 import random
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
+from fuzzing import CONF, COUNT, SEED, answer
 from omegaconf import OmegaConf
 
-from sft_sweeps.config import command_line
 from sft_sweeps.config.schema import Config
-from sft_sweeps.launch import run
 
 pytestmark = pytest.mark.fuzz
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
-COUNT = int(os.environ.get("FUZZ", "200"))
-SEED = int(os.environ.get("FUZZ_SEED", "0"))
 SECONDS = 60  # for one line, on a loaded machine
 
 ODD_VALUES = (
@@ -80,21 +72,6 @@ def line(randomness: random.Random) -> list[str]:
         separator = "" if randomness.random() < 0.03 else "="
         overrides.append(f"{randomness.choice(PREFIXES)}{key}{randomness.choice(PACKAGES)}{separator}{value}")
     return overrides
-
-
-def answer(arguments: list[str], folder: Path) -> tuple[object, str]:
-    """The exit status of a launch, and what it printed on standard error."""
-    given = ["action=plan", f"output_dir={folder}", "tracking=none", "cluster=local", *arguments]
-    out, error = io.StringIO(), io.StringIO()
-    arguments_before = sys.argv
-    GlobalHydra.instance().clear()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            return command_line.main(run.run, given, "launch.py", CONF), error.getvalue()
-    except SystemExit as end:
-        return end.code, error.getvalue()
-    finally:
-        sys.argv = arguments_before
 
 
 def _give_up(*_: object) -> None:
