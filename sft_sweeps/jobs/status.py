@@ -55,6 +55,7 @@ class SweepStatus:
 
     states: Mapping[str, State]
     jobs: Mapping[str, JobStatus]
+    survey: Survey
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,14 @@ def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
     past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
     for job in ended:
         statuses[job.id] = _ended(job, evidence, statuses, past)
-    return SweepStatus(evidence.survey.states, statuses)
+    return SweepStatus(evidence.survey.states, statuses, evidence.survey)
 
 
 def _gather(plan: Plan, store: Store, folder: Path) -> Evidence:
     slurm, submitted = Queue(), submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
-    return Evidence(folder, slurm, survey(plan, store, slurm), submitted, submissions.cancelled(folder))
+    return Evidence(folder, slurm, survey(plan, store, slurm, thorough=False), submitted, submissions.cancelled(folder))
 
 
 def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
