@@ -83,15 +83,15 @@ def problem(arguments: list[str], folder: Path) -> str:
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(SECONDS)
     try:
-        status, error = answer(arguments, folder)
+        given = answer(arguments, folder)
     except BaseException as raised:
         return f"{type(raised).__name__}: {raised}"
     finally:
         signal.alarm(0)
-    if "Traceback" in error:
-        return error[-400:]
-    if status not in (0, None) and not error.strip():
-        return f"status {status} without a word"
+    if "Traceback" in given.error:
+        return given.error[-400:]
+    if given.status not in (0, None) and not given.error.strip():
+        return f"status {given.status} without a word"
     return ""
 
 

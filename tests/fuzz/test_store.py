@@ -4,7 +4,6 @@ FUZZ=5000 make fuzz tries more of them; each failure prints the file and what wa
 """
 
 import contextlib
-import io
 import json
 import os
 import random
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fuzzing import COUNT, SEED, answer
+from fuzzing import COUNT, SEED, answer, told
 
 from bench.growth import fill, grid
 from sft_sweeps.commands.main import main
@@ -87,12 +86,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     """A finished sweep of nine stages, and the command that launches it."""
     folder = tmp_path_factory.mktemp("finished")
     launch = grid(9)[2:]
-    status, error = answer([*launch, f"plan.output={folder / 'plan.json'}"], folder / "store")
-    assert status == 0, error
+    planned = answer([*launch, f"plan.output={folder / 'plan.json'}"], folder / "store")
+    assert planned.status == 0, planned.error
     plan = serialize.from_json(json.loads((folder / "plan.json").read_text()))
     fill(plan, Store(folder / "store"))
-    status, error = answer([*launch, "action=launch"], folder / "store")
-    assert status == 0, error
+    launched = answer([*launch, "action=launch"], folder / "store")
+    assert launched.status == 0, launched.error
     return folder / "store", launch
 
 
@@ -114,27 +113,24 @@ def _problems(store: Path, launch: list[str]) -> list[str]:
     """What is wrong with the answers of every command that reads a store."""
     given = ["--output-dir", str(store)]
     commands = {
-        "status": lambda: main(["status", *given]),
-        "status --json": lambda: main(["status", *given, "--json"]),
-        "report": lambda: main(["report", *given, "--out", str(store / "out")]),
-        "cancel": lambda: main(["cancel", *given, "--yes"]),
-        "plan": lambda: answer(launch, store)[0],
+        "status": lambda: told(lambda: main(["status", *given])),
+        "status --json": lambda: told(lambda: main(["status", *given, "--json"])),
+        "report": lambda: told(lambda: main(["report", *given, "--out", str(store / "out")])),
+        "cancel": lambda: told(lambda: main(["cancel", *given, "--yes"])),
+        "doctor": lambda: told(lambda: main(["doctor", "store", *given, "--deep"])),
+        "plan": lambda: answer(launch, store),
     }
     found = []
     for name, command in commands.items():
-        out, error = io.StringIO(), io.StringIO()
         try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-                status = command()
-        except SystemExit as end:
-            status = end.code
+            came = command()
         except BaseException as raised:
             found.append(f"{name}: {type(raised).__name__}: {raised}")
             continue
-        if "Traceback" in error.getvalue() or "\x1b[2J" in out.getvalue() + error.getvalue():
-            found.append(f"{name}: {error.getvalue()[-300:]}")
-        if status not in (0, 1, 2):
-            found.append(f"{name}: status {status}")
+        if "Traceback" in came.error or "\x1b[2J" in came.out + came.error:
+            found.append(f"{name}: {came.error[-300:]}")
+        if came.status not in (0, 1, 2):
+            found.append(f"{name}: status {came.status}")
     return found
 
 
