@@ -70,6 +70,8 @@ class Source:
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
     # The version of data/row_keys.py where its file may have rows that are refused there, 0 where it has none.
     row_keys: int = field(default=0, metadata=WHERE_CHANGED)
+    # The version of data/fields.py where its file has rows of which something else was read before, else 0.
+    fields: int = field(default=0, metadata=WHERE_CHANGED)
     group_by: str = field(default="", metadata=EXECUTION)  # a column, or "" (data/groups.py)
     pre_split: bool = field(default=False, metadata=EXECUTION)  # its rows may be chunks of conversations
     # The rule and version of data/groups.py where its groups are others than those of version 0.1.0, which took ids for

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.data import fields as row_fields
 from sft_sweeps.data import groups, row_keys
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
@@ -100,6 +101,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         cleaning=cleaning(entry.clean),
         bug_compatible=bug_compatible,
         row_keys=_row_keys(bug_compatible, bool(pin) and pin not in row_keys.WITHOUT),
+        fields=VERSIONS["fields"] if pin and row_fields.pinned_read_otherwise(pin, bug_compatible) else 0,
         group_by=entry.group_by or "",
         pre_split=entry.pre_split,
         groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
@@ -107,7 +109,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
         made = replace(declared, content=content, path="", rows_from="generated", seed=entry.seed)
-        return replace(made, row_keys=0, groups=""), ""
+        return replace(made, row_keys=0, fields=0, groups=""), ""
     if pin and not entry.path:
         return declared, ""
     if not Path(declared.path).is_file():
@@ -121,6 +123,7 @@ def _of_file(declared: Source) -> tuple[Source, str]:
     try:
         content, rows = content_pin(path, pin)
         may_refuse = content != pin and row_keys.may_refuse(path)
+        otherwise = content != pin and row_fields.read_otherwise(path, declared)
         differ = content != pin and groups.differ_from_ids(path, rows, declared)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
@@ -128,7 +131,9 @@ def _of_file(declared: Source) -> tuple[Source, str]:
         return declared, ""
     rule = _row_keys(declared.bug_compatible, may_refuse)
     own = _groups(declared.group_by, declared.pre_split, differ)
-    counted = replace(declared, content=content, rows=rows, rows_from="counted", row_keys=rule, groups=own)
+    version = VERSIONS["fields"] if otherwise else 0
+    counted = replace(declared, content=content, rows=rows, rows_from="counted")
+    counted = replace(counted, row_keys=rule, fields=version, groups=own)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"

@@ -26,12 +26,13 @@ Turn = tuple[str, str]  # role, text
 class Pair:
     """A row that is one prompt and one response, taken as they are; the reader drops what is no text, or empty.
 
-    `earlier` lists the rounds before it, which FastChat does not read.
+    FastChat does not read what follows: `earlier` lists the rounds before it, `context` is what the prompt speaks of.
     """
 
     prompt: Any
     response: Any
     earlier: Any = ()
+    context: Any = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Conversation:
 class Format:
     """How rows are read. `auto` takes the first format whose `fields` a row has, and what most rows have.
 
-    `read` raises DropError (the reason, one word) for a row it cannot use; a KeyError is a row without a needed field.
+    `read` is given a row without the keys whose value is null, and raises DropError (the reason, one word) for one that
+    it cannot use; a KeyError is a row without a needed field.
     """
 
     fields: frozenset[str]
@@ -68,18 +70,24 @@ def query_response(row: Row) -> Pair:
 
 
 def alpaca(row: Row) -> Pair:
-    """Stanford Alpaca's, as FastChat converts it: an input of one character counts as none."""
+    """Stanford Alpaca's. FastChat takes an input of one character for none."""
     prompt, response = row["instruction"], row["output"]
     context = row.get("input") or ""
     if not isinstance(prompt, str) or not isinstance(context, str):
         raise DropError("not_text")
-    with_input = bool(prompt) and len(context.strip()) > 1
-    return Pair(f"{prompt}\nInput:\n{context}" if with_input else prompt, response, row.get("history") or ())
+    for_fastchat = with_input(prompt, context) if prompt and len(context.strip()) > 1 else prompt
+    short = context if prompt and len(context.strip()) == 1 else ""
+    return Pair(for_fastchat, response, row.get("history") or (), short)
+
+
+def with_input(prompt: str, context: str) -> str:
+    """A prompt with what it speaks of, as Alpaca's are written."""
+    return f"{prompt}\nInput:\n{context}"
 
 
 def conversation(row: Row) -> Conversation:
     """ShareGPT's, and OpenAI's messages."""
-    turns = row["conversations"] if "conversations" in row else row["messages"]
+    turns = row["conversations"] if "conversations" in row else row["messages"]  # no key's value is null
     if not isinstance(turns, list):
         raise DropError("not_text")
     return Conversation([_turn(turn) for turn in turns], str(row.get("id") or ""), row.get("plugins") is not None)

@@ -9,16 +9,16 @@ An empty text has no character at all; white space is text, as it is for FastCha
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
-from sft_sweeps.data import clean, groups, row_keys, tags
+from sft_sweeps.data import clean, fields, groups, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
-from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, valid_names
+from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, valid_names, with_input
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import FileRow, read_rows
@@ -26,7 +26,6 @@ from sft_sweeps.spec import Cleaning, Source
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
-DECIDING_ROWS = 100  # decide the format
 SHOWN = 160  # characters of a dropped row in a message
 
 Split = Callable[[Example], Iterable[Example]]
@@ -52,12 +51,16 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Reader:
-    """How the rows of a source are read, each by itself; `format` "" is that of none."""
+    """How the rows of a source are read, each by itself.
+
+    `format` "" is that of none; with `auto`, a row that lacks its fields and has another one's is read by that.
+    """
 
     name: str
     format: str
     cleaning: Cleaning | None = None
     bug_compatible: bool = False
+    auto: bool = False
 
     @cached_property
     def _drop_reason(self) -> Callable[[Example], str] | None:
@@ -96,21 +99,25 @@ class Reader:
             raise DropError("broken_json")
         if not isinstance(row.value, dict):
             raise DropError("not_an_object")
-        if not self.bug_compatible and (reason := row_keys.reason(row.value)):
+        value = fields.present(row.value)
+        if not self.bug_compatible and (reason := row_keys.reason(value)):
             raise DropError(reason)
-        try:
-            content = FORMATS.get(self.format).read(row.value) if self.format else None
-        except KeyError:
-            content = None
-        if content is None:
-            raise DropError("unknown_fields")
+        content = self._content(value, row.value)
         if isinstance(content, Conversation):
             example = self._conversation(content, example_id, row.group)
         else:
-            example = Example(example_id, (*self._earlier(content), self._pair(content)), row.group)
+            example = Example(example_id, (*self._earlier(content), self._pair(self._whole(content))), row.group)
         if any(BAD_CHARACTERS.search(text) for text in (example.group, example.row_id, *example.messages)):
             raise DropError("bad_characters")
         return example
+
+    def _content(self, row: dict[str, Any], with_nulls: dict[str, Any]) -> Conversation | Pair:
+        name = fields.own_format(row, self.format) if self.auto else self.format
+        try:
+            return FORMATS.get(name or self.format).read(row)
+        except KeyError:
+            has_keys = bool(self.format) and FORMATS.get(self.format).fields <= with_nulls.keys()
+            raise DropError("not_text" if has_keys else "unknown_fields") from None
 
     def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
         if self.bug_compatible:
@@ -121,6 +128,15 @@ class Reader:
         ):
             raise DropError("history")
         return [self._pair(Pair(*both)) for both in rounds]
+
+    def _whole(self, pair: Pair) -> Pair:
+        """With its context in the prompt."""
+        context = "" if self.bug_compatible else pair.context
+        if not isinstance(context, str):
+            raise DropError("not_text")
+        if not context.strip() or not isinstance(pair.prompt, str):
+            return pair
+        return replace(pair, prompt=with_input(pair.prompt, context))
 
     def _pair(self, pair: Pair) -> tuple[str, str]:
         prompt, response = pair.prompt, pair.response
@@ -155,31 +171,28 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
     head = _head(rows)
     if not head:
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")
-    format_name = recognised_format(head) if source.format == AUTO else source.format
+    auto = source.format == AUTO
+    format_name = recognised_format(head) if auto else source.format
     groups.check_column(head, source)
-    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible)
+    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible, auto)
     return reader, groups.named(chain(head, rows), source, format_name)
 
 
 def _head(rows: Iterator[FileRow]) -> list[FileRow]:
-    """The first rows, up to DECIDING_ROWS objects among them, or 100 times as many of whatever they are."""
+    """The first rows, up to fields.DECIDING_ROWS objects among them, or 100 times as many of whatever they are."""
     head: list[FileRow] = []
     objects = 0
-    for row in islice(rows, DECIDING_ROWS * DECIDING_ROWS):
+    for row in islice(rows, fields.DECIDING_ROWS * fields.DECIDING_ROWS):
         head.append(row)
         objects += isinstance(row.value, dict)
-        if objects >= DECIDING_ROWS:
+        if objects >= fields.DECIDING_ROWS:
             break
     return head
 
 
 def recognised_format(rows: Iterable[FileRow]) -> str:
     """The format that most rows have (of equals, the one seen first), "" when none has any."""
-    objects = (row.value for row in rows if isinstance(row.value, dict))
-    formats = FORMATS.all.items()
-    votes = Counter(next((name for name, known in formats if known.fields <= row.keys()), "") for row in objects)
-    del votes[""]
-    return votes.most_common(1)[0][0] if votes else ""
+    return fields.most_common_format(fields.present(row.value) for row in rows if isinstance(row.value, dict))
 
 
 def stream(path: Path, source: Source, row_filter: RowFilter, split: Split = unsplit) -> Iterator[Example]:

@@ -118,7 +118,8 @@ def _inspect_rows(path: Path, inspection: Inspection) -> None:
     reader, rows = reader_of(read_rows(path, name), source, path)
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
-        row_id = row.value.get("id", index) if isinstance(row.value, dict) else index
+        own = row.value.get("id") if isinstance(row.value, dict) else None
+        row_id = index if own is None else own
         encoded, reason = _encode_row(reader.result(row, index, unsplit), encoder)
         if encoded is None:
             counts["dropped"] += 1
