@@ -11,15 +11,17 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sft_sweeps.commands.command import Command, add_output_dir
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
+from sft_sweeps.plan.labels import own_words
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.claims import holder
@@ -236,6 +238,10 @@ def find(root: Path, text: str) -> Subject:
     by_id = [subject for subject in known.values() if text and subject.id.startswith(text)]
     same = [subject for subject in known.values() if subject.label == text]
     matching = by_id or same or [subject for subject in known.values() if text in subject.label]
+    if len(matching) != 1:  # what tells those of one label apart: a file for each
+        known = {subject.id: subject for subject in _with_own_words(list(known.values()))}
+        matching = [known[subject.id] for subject in matching]
+        matching = matching or [subject for subject in known.values() if text and text in subject.label]
     if len(matching) == 1:
         return matching[0]
     named = "".join(f"\n    {subject.id}  {subject.label}" for subject in (matching or list(known.values()))[:SHOWN])
@@ -246,6 +252,15 @@ def find(root: Path, text: str) -> Subject:
     if not matching:
         raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
     raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")
+
+
+def _with_own_words(subjects: list[Subject]) -> list[Subject]:
+    payloads = {}
+    for subject in subjects:
+        with suppress(OSError, ValueError):
+            payloads[subject.id] = (subject.label, read_json(subject.folder / "identity.json") or {})
+    words = own_words(payloads)
+    return [replace(one, label=f"{one.label} {words.get(one.id, '')}".rstrip()) for one in subjects]
 
 
 def _known(root: Path) -> Iterator[Subject]:

@@ -82,7 +82,7 @@ def _stage(plan: Plan, stage: Stage, store: Store, job: JobStatus) -> dict[str, 
     used = attempts.usage(folder, running) if metrics or job.job else Usage()
     return {
         "id": stage.id,
-        "label": stage.label,
+        "label": plan.labels[stage.id],
         "mixture": mixture_text(stage),
         "state": job.state,
         "why": job.why,
@@ -149,7 +149,6 @@ def _scoring(run: Run, sweep_status: SweepStatus) -> tuple[str, str]:
 
 def _other_jobs(plan: Plan, sweep_status: SweepStatus) -> Iterator[dict[str, Any]]:
     """Jobs other than training that are not done; a base model that no job was submitted for is left out."""
-    labels = {subject.id: subject.label for subject in plan.subjects}
     for id_, job in sweep_status.jobs.items():
         kind, _, subject = id_.partition("-")
         if kind != "train" and job.state != "done" and (job.job or job.state not in ("missing", "weights gone")):
@@ -157,7 +156,7 @@ def _other_jobs(plan: Plan, sweep_status: SweepStatus) -> Iterator[dict[str, Any
                 "id": id_,
                 "kind": kind,
                 "subject": subject,
-                "label": labels[subject],
+                "label": plan.labels[subject],
                 "state": job.state,
                 "why": job.why,
                 "job": job.job,

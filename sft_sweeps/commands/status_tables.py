@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.jobs.status import ACTIVE
-from sft_sweeps.terminal import COLORS, say
+from sft_sweeps.terminal import COLORS, duration, say
 
 STATE_COLORS = {
     **COLORS,
@@ -22,7 +23,7 @@ STATE_COLORS = {
     "requeued": "yellow",
     "cancelled": "red",
 }
-RIGHT_ALIGNED = ("step", "loss", "left", "runs", "GPU-h", "lost", "scores", "stages")
+BAD = ("failed", "cancelled", "corrupted")
 SECONDS = 5.0  # between two questions of --watch
 OTHERS = 3  # lines about jobs that train nothing
 FRAME = 12  # lines around the rows of the table
@@ -31,9 +32,10 @@ URGENT = ("failed", "cancelled", "corrupted", "running", "requeued", "unknown", 
 
 def show(status: Mapping[str, Any], out: Console) -> None:
     """The status as tables and a summary."""
-    out.print(runs_table(status["runs"]))
-    out.print(stages_table(status["stages"], f"sweep {status['sweep']}"))
-    for line in other_lines(status["jobs"]):
+    out.print(runs_table(status["runs"], out.width))
+    stages = stages_table(status["stages"], f"sweep {status['sweep']}", out.width)
+    out.print(stages)
+    for line in (*reason_lines(status["stages"], stages), *other_lines(status["jobs"])):
         say(out, line)
     for line in summary(status):
         say(out, line)
@@ -58,48 +60,60 @@ def _colored_state(row: Mapping[str, Any]) -> str:
     return f"[{STATE_COLORS.get(row['state'], 'default')}]{row['state']}[/]"
 
 
-def runs_table(runs: list[Mapping[str, Any]]) -> Table:
-    """A row for each run; its reason is one line, for the stage's row has it whole."""
-    why = ["why"] if any(run["why"] for run in runs) else []
-    table = _table("runs", "run", "state", "stages", "scores", *why)
-    if why:
-        table.columns[-1].no_wrap, table.columns[-1].overflow = True, "ellipsis"
-    for run in runs:
-        stages, scores = f"{run['stages_done']} of {run['stages']}", f"{run['scores_done']} of {run['scores']}"
-        table.add_row(escape(run["label"]), _colored_state(run), stages, scores, *([escape(run["why"])] if why else []))
-    return table
+def runs_table(runs: list[Mapping[str, Any]], width: int) -> Table:
+    """A row for each run; its reason is cut first, for the stage's row has it too."""
+    why = [run["why"] for run in runs]
+    columns = [
+        Column("run", [run["label"] for run in runs], good=40, least=12, ends=True),
+        _states(runs),
+        Column("stages", [f"{run['stages_done']} of {run['stages']}" for run in runs], dropped=2, right=True),
+        Column("scores", [f"{run['scores_done']} of {run['scores']}" for run in runs], dropped=1, right=True),
+        *([Column("why", why, good=24, least=8, dropped=3)] if any(why) else []),
+    ]
+    return table(columns, "runs", width)
 
 
-def stages_table(stages: list[Mapping[str, Any]], title: str) -> Table:
-    """A row for each stage; columns of Slurm and GPUs where they hold anything."""
-    jobs, hours = any(stage["job"] for stage in stages), any(stage["gpu_hours"] for stage in stages)
-    more = [*(["job"] if jobs else []), *(["GPU-h", "lost"] if hours else [])]
-    left = ["left"] if any(stage["seconds_left"] is not None for stage in stages) else []
-    why = ["why"] if any(stage["why"] for stage in stages) else []
-    table = _table(title, "id", "stage", "state", "step", "loss", *left, "runs", *more, *why)
-    table.columns[0].no_wrap = True
-    for stage in stages:
-        used = [f"{stage['gpu_hours']:,.2f}", f"{stage['gpu_hours_lost']:,.2f}"] if hours else []
-        table.add_row(
-            stage["id"],
-            escape(stage["label"]),
-            _colored_state(stage),
-            f"{stage['step']:,} of {stage['steps']:,}",
-            "" if stage["loss"] is None else f"{stage['loss']:.3f}",
-            *(["" if stage["seconds_left"] is None else f"{stage['seconds_left']:,.0f} s"] if left else []),
-            str(len(stage["runs"])),
-            *([stage["job"]] if jobs else []),
-            *used,
-            *([escape(stage["why"])] if why else []),
-        )
-    return table
+def stages_table(stages: list[Mapping[str, Any]], title: str, width: int) -> Table:
+    """A row for each stage; of the columns those that hold anything and that the terminal has room for."""
+    return table([column for column in _stage_columns(stages) if any(column.cells)], title, width)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=escape(title), title_justify="left")
-    for name in columns:
-        table.add_column(name, justify="right" if name in RIGHT_ALIGNED else "left", overflow="fold")
-    return table
+def _stage_columns(stages: list[Mapping[str, Any]]) -> list[Column]:
+    hours = any(stage["gpu_hours"] for stage in stages)
+    left = ["" if stage["seconds_left"] is None else duration(stage["seconds_left"]) for stage in stages]
+    loss = ["" if stage["loss"] is None else f"{stage['loss']:.3f}" for stage in stages]
+    used, lost = (
+        [f"{stage[key]:,.2f}" if hours else "" for stage in stages] for key in ("gpu_hours", "gpu_hours_lost")
+    )
+    steps = [f"{stage['step']:,} of {stage['steps']:,}" for stage in stages]
+    return [
+        Column("id", [stage["id"] for stage in stages], good=12, least=6),
+        Column("stage", [stage["label"] for stage in stages], good=26, least=12, ends=True),
+        _states(stages),
+        Column("step", steps, dropped=1, right=True),
+        Column("loss", loss, dropped=4, right=True),
+        Column("left", left, dropped=2, right=True),
+        Column("runs", [str(len(stage["runs"])) for stage in stages], dropped=7, right=True),
+        Column("job", [stage["job"] for stage in stages], dropped=3),
+        Column("GPU-h", used, dropped=6, right=True),
+        Column("lost", lost, dropped=8, right=True),
+        Column("why", [stage["why"] for stage in stages], good=24, least=8, dropped=5),
+    ]
+
+
+def _states(rows: list[Mapping[str, Any]]) -> Column:
+    states = [row["state"] for row in rows]
+    return Column("state", states, [STATE_COLORS.get(state, "default") for state in states])
+
+
+def reason_lines(rows: list[Mapping[str, Any]], shown: Table) -> list[str]:
+    """The whole reasons of what failed, where the table had no room for them."""
+    cells = {str(cell) for column in shown.columns for cell in column.cells}
+    return [
+        f"{escape(row['label'])} ({row['id']}): {_colored_state(row)} {escape(row['why'])}"
+        for row in rows
+        if row["state"] in BAD and row["why"] not in cells
+    ]
 
 
 def summary(status: Mapping[str, Any]) -> list[str]:
@@ -144,10 +158,8 @@ def _screen(status: Mapping[str, Any], out: Console) -> Group:
     order = {state: n for n, state in enumerate(URGENT)}
     rows = sorted(status["stages"], key=lambda stage: order.get(stage["state"], len(order)))
     shown = rows[: max(out.size.height - FRAME, 3)]
-    table = stages_table(shown, f"sweep {status['sweep']}, {time.strftime('%H:%M:%S')}")
-    for column in table.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
+    made = stages_table(shown, f"sweep {status['sweep']}, {time.strftime('%H:%M:%S')}", out.width)
     left = [f"... and {len(rows) - len(shown)} more stages"] if len(rows) > len(shown) else []
     jobs = other_lines(status["jobs"])
     lines = [*left, *jobs[-OTHERS:], *map(escape, summary(status))]
-    return Group(table, *(Text.from_markup(line, overflow="ellipsis") for line in lines))
+    return Group(made, *(Text.from_markup(line, overflow="ellipsis") for line in lines))

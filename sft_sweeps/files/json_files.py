@@ -1,5 +1,6 @@
 """JSON files: written atomically or a line at a time, read whole or as the last line."""
 
+import contextlib
 import json
 import os
 import uuid
@@ -67,6 +68,19 @@ def append_line(path: Path, value: Any, durable: bool = False) -> None:
         file.flush()
         if durable:
             os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; what is no object of JSON, and a file that is not there, is passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [value for value in found if isinstance(value, dict)]
 
 
 def last_line(path: Path) -> str:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from sft_sweeps.plan import cost
+from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
 from sft_sweeps.strategies import chain, uses_k
@@ -62,6 +63,13 @@ class Plan:
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
     not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Of everything that has weights, by id: its label, and what tells it from others of that label."""
+        named = {subject.id: (subject.label, subject.payload) for subject in self.subjects}
+        words = own_words(named)
+        return {key: f"{label} {words[key]}".rstrip() for key, (label, _) in named.items()}
 
     @property
     def subjects(self) -> tuple[Subject, ...]:

@@ -43,7 +43,8 @@ def _stages(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) 
         state = states.get(stage.id, State("missing"))
         parent = number.get(stage.parent.id, stage.model.name)
         color = COLORS.get(state.state, "default")
-        row = (number[stage.id], stage.id, parent, mixture_text(stage), f"{stage.steps:,}", str(stage.model.gpus))
+        mixture = mixture_text(stage) + plan.labels[stage.id].removeprefix(stage.label)
+        row = (number[stage.id], stage.id, parent, escape(mixture), f"{stage.steps:,}", str(stage.model.gpus))
         hours = f"{cost.gpu_hours(stage):,.1f}" if stage.model.gpus else "-"
         table.add_row(*row, hours, str(shared[stage.id]), f"[{color}]{state.state}[/]", escape(state.why))
     return table

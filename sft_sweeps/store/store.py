@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files import checksum
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Subject
@@ -40,10 +41,18 @@ class RecordError(Exception):
 
 
 def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str], extra: Mapping[str, Any]) -> None:
-    """The proof that a folder's work is done, with the sizes of the files that must stay."""
+    """The proof that a folder's work is done, with the sizes and checksums of the files that must stay."""
     sizes = {name: (folder / name).stat().st_size for name in files}
+    checksums = {name: checksum.of_file(folder / name) for name in files}
     finished = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    write_json(folder / RECORD, {"payload": payload, "files": sizes, "finished": finished, **extra})
+    record = {"payload": payload, "files": sizes, "checksums": checksums, "finished": finished, **extra}
+    write_json(folder / RECORD, checksum.sealed(record))
+
+
+def damaged_files(folder: Path, record: Mapping[str, Any], below: str = "") -> list[str]:
+    """Files of a record, those whose names begin with `below`, that are not what was written; each is read whole."""
+    checksums = record.get("checksums", {})  # there were none once
+    return checksum.damaged(folder, {name: value for name, value in checksums.items() if name.startswith(below)})
 
 
 def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | None:

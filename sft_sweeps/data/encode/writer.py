@@ -14,6 +14,7 @@ from sft_sweeps.data.encode.blocks import REASONS, Block
 from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
 from sft_sweeps.data.groups import Names
 from sft_sweeps.data.row_filter import RowFilter, check_bad_rows, limit_key
+from sft_sweeps.files import checksum
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import canonical
@@ -107,7 +108,9 @@ class Writer:
             rows=np.array(self._rows, dtype=np.int64),
             turns=np.array(self._turns, dtype=np.int32),
         )
-        write_json(self.folder / ACCOUNT, self._account())
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        checksums = {path.name: checksum.of_file(path) for path in files}
+        write_json(self.folder / ACCOUNT, checksum.sealed(self._account() | {"checksums": checksums}))
 
     def _account(self) -> dict[str, Any]:
         """What the source was, how it was encoded, and what became of its rows."""

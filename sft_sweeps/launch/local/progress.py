@@ -13,6 +13,7 @@ from rich.table import Column
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.plan.labels import own_words
 from sft_sweeps.terminal import say
 from sft_sweeps.tracking import metrics as tracking
 
@@ -42,6 +43,9 @@ class Progress:
         )
         self.whole = self.rich.add_task("all steps", total=sum(job.steps for job in jobs), note="")
         self.tasks: dict[str, Any] = {}
+        subjects = {job.subject.id: (job.subject.label, job.subject.payload) for job in jobs}
+        words = own_words(subjects)
+        self.labels = {key: f"{label} {words[key]}".rstrip() for key, (label, _) in subjects.items()}
 
     def __enter__(self) -> "Progress":
         self.rich.start()
@@ -57,7 +61,7 @@ class Progress:
     def started(self, job: Job) -> None:
         """The job's processes were started: show its bar."""
         total = job.steps if job.stage else None
-        name = f"{job.kind} {job.subject.label}"
+        name = f"{job.kind} {self.labels[job.subject.id]}"
         self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
 
     def update(self, job: Job, folder: Path) -> None:
@@ -86,7 +90,7 @@ class Progress:
         self._end(job)
         metrics = tracking.last(folder) if job.stage else {}
         detail = f"{metrics['step']:,} steps, loss {metrics['loss']:.3f}, " if metrics else ""
-        names = ", ".join(e.source.name for e in job.encodings) or job.subject.label
+        names = ", ".join(e.source.name for e in job.encodings) or self.labels[job.subject.id]
         self.say(f"[{self.ended:>2} of {self.total}] {KINDS[job.kind].done} {names}  {detail}{seconds:.0f} s")
         if job.encodings:
             from sft_sweeps.jobs import encoding  # tokenizers and NumPy, which a launch without files does without
@@ -97,7 +101,7 @@ class Progress:
     def failed(self, job: Job, reason: str) -> None:
         """The job failed, or cannot be started."""
         self._end(job)
-        self.say(f"[{self.ended:>2} of {self.total}] FAILED {job.kind} {job.subject.label}: {reason}")
+        self.say(f"[{self.ended:>2} of {self.total}] FAILED {job.kind} {self.labels[job.subject.id]}: {reason}")
 
     def _end(self, job: Job) -> None:
         """Remove the job's bar and count it as ended."""
