@@ -112,11 +112,13 @@ class Reader:
         return example
 
     def _content(self, row: dict[str, Any], with_nulls: dict[str, Any]) -> Conversation | Pair:
-        name = fields.own_format(row, self.format) if self.auto else self.format
+        name = (fields.own_format(row, self.format) if self.auto else "") or self.format
+        if not name:
+            raise DropError("unknown_fields")
         try:
-            return FORMATS.get(name or self.format).read(row)
+            return FORMATS.get(name).read(row)
         except KeyError:
-            has_keys = bool(self.format) and FORMATS.get(self.format).fields <= with_nulls.keys()
+            has_keys = FORMATS.get(name).fields <= with_nulls.keys()
             raise DropError("not_text" if has_keys else "unknown_fields") from None
 
     def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
