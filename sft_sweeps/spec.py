@@ -66,6 +66,7 @@ class Source:
     max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)
     seed: int = field(default=0, metadata=EXECUTION)  # of a generated source, whose content says it too
     slot: str = field(default="", metadata=EXECUTION)  # its key in data.sources, for messages
+    declared_rows: int = field(default=0, metadata=EXECUTION)  # what its configuration says of a pinned file, or 0
     cleaning: Cleaning | None = None  # None: none of its rules is on
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
     # The version of data/row_keys.py where its file may have rows that are refused there, 0 where it has none.

@@ -94,6 +94,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         ability=entry.ability,
         role=cast(Literal["specialized", "general"], entry.role),
         rows=entry.rows,
+        declared_rows=entry.rows if pin else 0,
         path=str(_path(entry, folder)),
         mean_tokens=entry.mean_tokens,
         max_bad_fraction=entry.max_bad_fraction,
@@ -132,7 +133,7 @@ def _of_file(declared: Source) -> tuple[Source, str]:
     rule = _row_keys(declared.bug_compatible, may_refuse)
     own = _groups(declared.group_by, declared.pre_split, differ)
     version = VERSIONS["fields"] if otherwise else 0
-    counted = replace(declared, content=content, rows=rows, rows_from="counted")
+    counted = replace(declared, content=content, rows=rows, rows_from="counted", declared_rows=0)
     counted = replace(counted, row_keys=rule, fields=version, groups=own)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"

@@ -56,7 +56,11 @@ class ChatTemplateIds:
         before = self._around(1)[1]
         self.anchor = self._encode(list(before))
 
-    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
+    def rounds(
+        self,
+        conversations: Sequence[Sequence[tuple[str, str]]],
+        cut: int = 0,  # noqa: ARG002 -- what is written of a round may depend on later ones
+    ) -> list[list[tuple[Ids, int]]]:
         return [list(self._rounds(rounds)) for rounds in conversations]
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:

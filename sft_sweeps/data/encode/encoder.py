@@ -58,8 +58,11 @@ class TemplateIds(Protocol):
     start: Ids  # before the first round
     anchor: Ids  # what stands before every response, to decode behind
 
-    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
-        """Of each conversation, each round's ids, the end-of-sequence token last, and the index of the first learnt."""
+    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]], cut: int = 0) -> list[list[tuple[Ids, int]]]:
+        """Of each conversation, each round's ids, the end-of-sequence token last, and the index of the first learnt.
+
+        Rounds that begin behind `cut` ids, where that is given, may be left out.
+        """
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         """What follows the `rounds` for the model to answer `prompt`."""
@@ -109,7 +112,7 @@ class Encoder:
             if self._fastchat is not None:
                 yield from (self._encode_as_fastchat(example, self._fastchat) for example in some)
             else:
-                rounds = self._template_ids.rounds([example.rounds for example in some])
+                rounds = self._template_ids.rounds([example.rounds for example in some], self.max_length)
                 yield from map(self._assemble, some, rounds)
 
     def prompt_ids(self, rounds: Sequence[tuple[str, str]], prompt: str) -> list[int]:
@@ -159,7 +162,7 @@ class Encoder:
         supervised = np.zeros(len(cut), dtype=np.bool_)
         for start, stop in learnt:
             supervised[start:stop] = True
-        truncated = length > self.max_length or len(learnt) < len(rounds)
+        truncated = length > self.max_length or len(learnt) < len(example.rounds)
         return _encoded(example, cut, supervised, truncated, NO_ANSWER)
 
     def _encode_as_fastchat(self, example: Example, encoder: SpecialTokenEncoder) -> Encoded:
@@ -180,10 +183,20 @@ class TextTemplateIds:
         self._end = np.array([special.eos_id], dtype=np.int32)
         self.anchor = encoder.ids(find(template).after.strip())
 
-    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
+    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]], cut: int = 0) -> list[list[tuple[Ids, int]]]:
+        """In passes over a few more rounds of each conversation, so that little behind the cut is encoded in vain."""
         sides = [segments(self._template, rounds) for rounds in conversations]
-        encoded = iter(self._text_encoder.rounds([both for conversation in sides for both in conversation]))
-        return [[self._with_end(*next(encoded)) for _ in conversation] for conversation in sides]
+        done: list[list[tuple[Ids, int]]] = [[] for _ in sides]
+        lengths = [len(self.start)] * len(sides)
+        left, more = list(range(len(sides))), 1 if cut else max(map(len, sides), default=0)
+        while left := [n for n in left if len(done[n]) < len(sides[n]) and not 0 < cut <= lengths[n]]:
+            chosen = [(n, both) for n in left for both in sides[n][len(done[n]) : len(done[n]) + more]]
+            encoded = self._text_encoder.rounds([both for _, both in chosen])
+            for (n, _), (ids, first) in zip(chosen, encoded, strict=True):
+                done[n].append(self._with_end(ids, first))
+                lengths[n] += len(ids) + 1
+            more *= 2
+        return done
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         return self._text_encoder.ids(generation_prompt(self._template, rounds, prompt))
