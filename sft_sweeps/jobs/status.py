@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sft_sweeps.files import private
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts, submissions
@@ -144,7 +145,8 @@ def _unfinished(survey: Survey) -> set[tuple[str, str]]:
 
 def _encoding(evidence: Evidence) -> PlannedJob | None:
     """The job that encodes the sweep's sources, as it was last frozen; done when every source is encoded."""
-    files = sorted((evidence.folder / "jobs").glob("encode-*.json"), key=lambda path: path.stat().st_mtime)
+    frozen = (path for jobs in private.folders(evidence.folder, "jobs") for path in jobs.glob("encode-*.json"))
+    files = sorted(frozen, key=lambda path: path.stat().st_mtime)
     subjects = {subject.id: subject for subject in evidence.survey.plan.subjects}
     subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
     if subject is None:

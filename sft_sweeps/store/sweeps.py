@@ -16,6 +16,7 @@ from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.serialize import from_json, to_json
+from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import LAUNCH
 
@@ -90,6 +91,8 @@ def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence
                 return sweep
             folder = sweep.folder  # its plan is written anew
     folder.mkdir(parents=True, exist_ok=True)
+    sharing.keep_names(folder.parent)
+    sharing.keep_names(folder)
     (folder / "overrides.txt").write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
     write_json(folder / PLAN, {**to_json(plan, {}), "question": question}, compact=True)
     return Sweep(folder)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
@@ -14,12 +15,14 @@ from training import SHAPE
 from transformers import AutoModelForCausalLM
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.generate import replicas
 from sft_sweeps.models import weights
 from sft_sweeps.models.folder import loadable, problems
 from sft_sweeps.models.init import initial_weights, materialise
 from sft_sweeps.models.pins import weights_pin
 
 NORM, HEAD, EMBEDDINGS = "model.norm.weight", "lm_head.weight", "model.embed_tokens.weight"
+ENGINE = values.generation().engine
 Tensors = dict[str, Any]
 
 
@@ -153,6 +156,9 @@ def test_two_readings_are_refused_before_and_at_loading(
     assert says in text
     with pytest.raises(RunError) as raised:
         loadable(tmp_path / "model")
+    assert str(raised.value) == text
+    with pytest.raises(RunError) as raised:
+        replicas.opened(tmp_path / "model", ENGINE, [""], label="")
     assert str(raised.value) == text
 
 

@@ -118,6 +118,20 @@ def test_any_byte_of_any_file(saved: tuple[Job, str], data: st.DataObject) -> No
         file.write_bytes(before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_byte_of_the_newest_state_the_weights_are_the_same(copied: tuple[Job, str], seed: int) -> None:
+    job, digest = copied
+    stream = np.random.RandomState(seed)
+    files = files_of(states(job)[0])
+    file = files[seed % len(files)]
+    flip(file, stream.randint(file.stat().st_size), 1 << stream.randint(8))
+    outcome = run(job)[0]
+    assert not outcome.error, outcome.log
+    assert outcome.digest == digest
+    assert outcome.metrics[0]["step"] in (3, 5)  # 5: a blank of state.json
+
+
 def test_every_byte_of_state_json(saved: tuple[Job, str]) -> None:
     newest = states(saved[0])[0]
     before, whole = (newest / STATE).read_bytes(), resume_states.read(newest)[0]
