@@ -179,7 +179,9 @@ def command_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="checks run in another process than the program")
     parser.add_argument("--isolation", default="auto", help="layers of the sandbox (default: all that work here)")
     parser.add_argument(
-        "--require", default="net,kill", help="refuse without: fs, net, kill, forge (default: %(default)s)"
+        "--require",
+        default=",".join(sandbox.DEFAULT_REQUIRE),
+        help=f"refuse without: {', '.join(sandbox.PROPERTIES)} (default: %(default)s)",
     )
     parser.add_argument(
         "--i-accept-running-untrusted-code", action="store_true", help="allow running without isolation"

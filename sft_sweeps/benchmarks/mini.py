@@ -6,6 +6,7 @@ answer; a later turn refers to what the conversation *should* hold, and the item
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
         compile(definition, "<answer>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Verdict(item.id, False, "does not compile", {"definition": definition})
-    outcome = run.run(definition, _check(item.gold), isolation=isolation)
+    outcome = run.execute(run.Task(definition, _check(item.gold), function), isolation=isolation)
     return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
 
 
@@ -118,9 +119,10 @@ def _check(gold: Mapping[str, Any]) -> str:
     """A program that compares the answer's function with the reference, in value and type, on every input."""
     function = gold["function"]
     return (
-        f"answered = {function}\n{gold['reference']}\n"
+        f"def _reference():\n{textwrap.indent(gold['reference'], '    ')}\n    return {function}\n"
+        f"reference = _reference()\n"
         f"for arguments in {INPUTS[gold['parameter']]!r}:\n"
-        f"    given, wanted = answered(*arguments), {function}(*arguments)\n"
+        f"    given, wanted = {function}(*arguments), reference(*arguments)\n"
         f"    assert type(given) is type(wanted) and given == wanted, (arguments, given)\n"
     )
 
@@ -140,11 +142,14 @@ _JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
 def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
     """The share of items that are right in every turn."""
     name, total, isolation = context.benchmark.name, context.benchmark.total, context.isolation
+    if name == "mini_code":
+        run.check(isolation)
     return from_verdicts([judge(name, items[row["id"]], row["answers"], isolation) for row in rows], total)
 
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked
-_VERSIONS = {"mini_math": 1, "mini_code": 1, "mini_general": 1}
+# code 2: an answer that calls itself calls itself, not the reference
+_VERSIONS = {"mini_math": 1, "mini_code": 2, "mini_general": 1}
 DEFINITIONS = tuple(
     BenchmarkDefinition(
         name=name,

@@ -7,6 +7,7 @@ and FastChat's rule held, by which such an input is none. Identities name the ve
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from sft_sweeps.data.formats import AUTO, FORMATS
 from sft_sweeps.files import packing
-from sft_sweeps.files.rows import columns, read_column, read_rows
+from sft_sweeps.files.rows import FileRow, columns, read_column, read_rows
 from sft_sweeps.spec import Source
 
 # The files that conf/source pins: GSM8K's are read as ever, Code Alpaca has inputs of one character.
@@ -40,6 +41,17 @@ def present(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: present(inner) for key, inner in value.items() if not is_null(inner)}
     return [present(inner) for inner in value] if isinstance(value, list) else value
+
+
+def without_nulls(row: FileRow) -> FileRow:
+    """The row without keys whose value is null; its own ones stay where without them it has no known format."""
+    if not isinstance(row.value, dict):
+        return row
+    value = present(row.value)
+    nulls = row.value.keys() - value.keys()
+    if nulls and not format_of(value.keys()):
+        value |= dict.fromkeys(nulls)
+    return replace(row, value=value)
 
 
 def format_of(keys: Collection[str]) -> str:

@@ -70,3 +70,5 @@ def _encode(source: Source, request: Request, store: Store, out: Console) -> Non
     say(out, f"prepared {encoding.summary(encoded)}: {encoded.folder}")
     for text in encoding.dropped(source.name, encoded.account):
         say(out, f"  {text}")
+    for text in inspect.turns_and_keys(encoded.account):
+        say(out, f"  {escape(text)}")
