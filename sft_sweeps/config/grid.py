@@ -82,7 +82,7 @@ def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) 
     """The overrides of every point, lines in order; RequestError when the command line leaves none."""
     _refuse_unknown_values(lines, command, where)
     swept = {key for line in lines for key in line}
-    points = []
+    points: list[list[str]] = []
     for line in lines:
         if any(key in swept and key not in line for key in command):
             continue
