@@ -129,6 +129,18 @@ def test_cut_keeps_what_stands_before(folder: Path, encoder: Encoder) -> None:
     assert spans(whole.supervised)[0][0] in lengths
 
 
+@settings(max_examples=12, deadline=None)
+@given(many=st.lists(ROUND_LISTS, min_size=1, max_size=4), cut=st.integers(1, 60))
+def test_rounds_behind_the_cut_need_no_encoding(folder: Path, many: list[Any], cut: int) -> None:
+    examples = [Example(f"s/{n}", rounds) for n, rounds in enumerate(many)]
+    short, whole = (list(Encoder(folder, "vicuna_bare", length).encoded(examples)) for length in (cut, 100_000))
+    for one, other in zip(short, whole, strict=True):
+        assert one.input_ids.tolist() == other.input_ids[:cut].tolist()
+        assert one.supervised.tolist() == other.supervised[:cut].tolist()
+        assert one.truncated == (len(other.input_ids) > cut)
+        assert sum(one.turns) == sum(other.turns)
+
+
 def test_all_at_once_is_each_alone(folder: Path) -> None:
     encoder = Encoder(folder, "vicuna_bare", 40)
     examples = [Example(f"a/b/{n}", (("q" * (n % 50), f"{n}"), ("r", "s" * (n % 7)))) for n in range(600)]
