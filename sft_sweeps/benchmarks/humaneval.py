@@ -7,10 +7,8 @@ known by `task_id`: six function names occur twice.
 import argparse
 import gzip
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.ranges import one_of
 from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox.parallel import run_each
 from sft_sweeps.sandbox.run import Outcome, Task
 from sft_sweeps.spec import Benchmark, Generation
 
@@ -121,19 +120,13 @@ def run_programs(
     programs: Sequence[tuple[Problem, str]], isolation: Isolation, progress: Callable[[int], None] = lambda _: None
 ) -> list[Outcome]:
     """Each program behind the sandbox with its problem's checks, as many at once as there are cores; in order."""
-    sandbox.check(isolation)
 
     def run(pair: tuple[Problem, str]) -> Outcome:
         problem, program = pair
         task = Task(program, problem.check, problem.entry_point, problem.preamble)
         return sandbox.execute(task, timeout=PROGRAM_SECONDS, memory_mb=PROGRAM_MB, isolation=isolation)
 
-    outcomes = []
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
-        for done, outcome in enumerate(pool.map(run, programs), 1):
-            outcomes.append(outcome)
-            progress(done)
-    return outcomes
+    return run_each(run, programs, isolation, progress)
 
 
 def scores(tasks: Sequence[str], passes: Sequence[bool], total: int = 0) -> tuple[Scored, dict[str, float]]:

@@ -20,6 +20,7 @@ from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.ranges import NumberRange
 from sft_sweeps.sandbox import run
+from sft_sweeps.sandbox.parallel import run_each
 from sft_sweeps.spec import Benchmark
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
@@ -143,9 +144,12 @@ _JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
 def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
     """The share of items that are right in every turn."""
     name, total, isolation = context.benchmark.name, context.benchmark.total, context.isolation
-    if name == "mini_code":
-        run.check(isolation)
-    return from_verdicts([judge(name, items[row["id"]], row["answers"], isolation) for row in rows], total)
+
+    def verdict(row: Row) -> Verdict:
+        return judge(name, items[row["id"]], row["answers"], isolation)
+
+    runs_programs = name == "mini_code"
+    return from_verdicts(run_each(verdict, rows, isolation) if runs_programs else list(map(verdict, rows)), total)
 
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked

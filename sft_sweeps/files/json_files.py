@@ -36,9 +36,23 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
 def read_json(path: Path) -> Any:
     """The content, or None where there is no file; ValueError where it is no JSON (`parse`)."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(content(path).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def content(path: Path, last: int = 0) -> bytes:
+    """The bytes of a file, of a long one the `last` ones where so many are asked for; OSError where it is not there.
+
+    Without the questions to a file system that Python asks of each file that it opens.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if last:
+            os.lseek(number, max(0, os.lseek(number, 0, os.SEEK_END) - last), os.SEEK_SET)
+        return b"".join(iter(lambda: os.read(number, 1 << 20), b""))
+    finally:
+        os.close(number)
 
 
 class UnclearJsonError(ValueError):
@@ -110,10 +124,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def last_line(path: Path) -> str:
     """The last whole line of a file that may be growing; empty when there is none."""
     try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            lines = file.read().decode("utf-8", "replace").split("\n")
+        lines = content(path, last=8192).decode("utf-8", "replace").split("\n")
     except OSError:
         return ""
     return next((line for line in reversed(lines[:-1]) if line), "")

@@ -13,7 +13,7 @@ from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.replicates import seed_of
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import say, show_long
 
 FOOTNOTE = (
     "Accuracies are k of n items with Wilson's 95 % interval; losses are nats per supervised token with a bootstrap "
@@ -117,23 +117,26 @@ def show(results: Results, out: Console) -> None:
             "nothing is scored: no benchmark is named (evaluate=none), or no held-out examples are left (data.heldout)"
         )
         return
-    out.print(_rich(f"Scores of {results.sweep}", *final(results)))
+    _show(f"Scores of {results.sweep}", *final(results), out)
     header, rows = stages(results)
     if rows:
-        out.print(_rich("After each stage", header, rows))
+        _show("After each stage", header, rows, out)
     if results.replicated:
-        out.print(_rich("Over training seeds", *seeds(results)))
+        _show("Over training seeds", *seeds(results), out)
     say(out, f"[dim]{FOOTNOTE}[/]")
     if results.missing:
         first = escape(results.missing[0])
         say(out, f"[yellow]missing[/] {len(results.missing)} scores, e.g. {first}")
 
 
-def _rich(title: str, header: list[str], rows: Cells) -> Table:
+def _show(title: str, header: list[str], rows: Cells, out: Console) -> None:
+    """A table; of many rows, plain lines."""
+    if show_long(out, title, header, rows, "all of them are in the report's files"):
+        return
     table = Table(*map(escape, header), title=escape(title), title_justify="left")
     for row in rows:
         table.add_row(*map(escape, row))
-    return table
+    out.print(table)
 
 
 def markdown(results: Results) -> str:
@@ -163,9 +166,10 @@ def write(results: Results, folder: Path) -> list[Path]:
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines(results))
-    return [folder / name for name in ("results.json", "results.md", "results.csv")]
+    return [folder / name for name in FILES]
 
 
+FILES = ("results.json", "results.md", "results.csv")
 COLUMNS = ("run", "id", "model", "strategy", "k", "seed", "stage", "after", "benchmark")
 NUMBERS = ("metric", "value", "low", "high", "n", "k", "total")
 READINGS = ("answers", "formatted", "unreadable")

@@ -10,6 +10,7 @@ from common import ROOT
 from slurm_cluster import Cluster
 
 from sft_sweeps.commands.doctor import node
+from sft_sweeps.config.cluster_schema import ClusterConfig
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_what_a_node_may_lack(
 ) -> None:
     about, level, text = expected
     answer(f"open(sys.argv[1] + '/there', 'w').write(sys.argv[2]); print(json.dumps({WELL | fact!r}))")
-    found = {one.about: one for one in node.findings(tmp_path, "low", "", gpus=True)}
+    found = {one.about: one for one in node.findings(tmp_path, ClusterConfig(partition="low"), gpus=True)}
     assert (found[about].level, bool(found[about].change)) == (level, level == "problem")
     assert text in found[about].text
     others = {one.level for one in found.values() if one.about != about}
@@ -78,7 +79,7 @@ def test_a_node_whose_files_do_not_come_back(
 ) -> None:
     answer(f"print(json.dumps({WELL!r}))")
     monkeypatch.setattr(node.time, "sleep", lambda _: None)
-    found = {one.about: one for one in node.findings(tmp_path, "", "", gpus=False)}
+    found = {one.about: one for one in node.findings(tmp_path, ClusterConfig(), gpus=False)}
     assert found["output_dir"].level == "problem"
     assert "not seen here" in found["output_dir"].text
     assert "GPUs" not in found

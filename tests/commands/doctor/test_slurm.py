@@ -13,6 +13,7 @@ from slurm_cluster import Cluster
 from sft_sweeps.commands import main
 from sft_sweeps.commands.doctor import node, slurm
 from sft_sweeps.commands.doctor.slurm import Finding, SlurmRequest
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.slurm.cluster import NodeKind, Partition, parse_limits
 
 Said = dict[str, Finding]
@@ -43,7 +44,9 @@ def test_all_is_well(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixtur
     before = len(here.queue())
     status, found = said("--on-node", capsys=capsys)
     assert status == 0
-    expected = dict.fromkeys(["commands", "controller", "arrays", "preemption", "time limit", "node", "package"], "ok")
+    expected = dict.fromkeys(
+        ["commands", "controller", "arrays", "preemption", "time limit", "node", "package", "submit limits"], "ok"
+    )
     expected |= dict.fromkeys(
         ["partition main (default)", "partition low", "output_dir", "scontrol", "host name"], "ok"
     )
@@ -229,7 +232,9 @@ def test_file_systems(tmp_path: Path) -> None:
 )
 def test_folders(kind: str, on_node: bool, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "file_system", lambda _: kind)
-    found = list(slurm._folders(SlurmRequest(tmp_path / "absent", on_node=on_node)))
+    found = list(slurm._folders(SlurmRequest(tmp_path / "absent", ClusterConfig(), on_node=on_node)))
     assert [(one.about, one.level) for one in found] == [("output_dir", level), ("python", level)]
     monkeypatch.setattr(slurm, "file_system", lambda _: "ext4")
-    assert list(slurm._folders(SlurmRequest(tmp_path, on_node=True))) == []  # the node itself will tell
+    assert (
+        list(slurm._folders(SlurmRequest(tmp_path, ClusterConfig(), on_node=True))) == []
+    )  # the node itself will tell
