@@ -11,14 +11,13 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 
-from sft_sweeps import PACKAGE
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
+from sft_sweeps.config.site import CONF
 from sft_sweeps.errors import RequestError
 from sft_sweeps.terminal import say_error
 
-# In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
-CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
+UNTIL_DONE, UNTIL_DONE_KEY = "--until-done", "cluster.until_done=true"  # the one option that is ours and not Hydra's
 # What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
 user_folders: list[Path] = []
 
@@ -33,6 +32,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
         return error.exit_status
+    arguments = [UNTIL_DONE_KEY if text == UNTIL_DONE else text for text in arguments]
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     user_folders[:] = _user_folders(arguments, conf)
     statuses = []

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, normalizers, processors
 
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.text_encoder import PlainEncoder
-from sft_sweeps.data.encode.token_cache import text_encoder
+from sft_sweeps.data.encode.token_cache import TokenCache, text_encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.template import segments
 from sft_sweeps.errors import RequestError
@@ -129,6 +129,18 @@ def test_cut_keeps_what_stands_before(folder: Path, encoder: Encoder) -> None:
     assert spans(whole.supervised)[0][0] in lengths
 
 
+@settings(max_examples=12, deadline=None)
+@given(many=st.lists(ROUND_LISTS, min_size=1, max_size=4), cut=st.integers(1, 60))
+def test_rounds_behind_the_cut_need_no_encoding(folder: Path, many: list[Any], cut: int) -> None:
+    examples = [Example(f"s/{n}", rounds) for n, rounds in enumerate(many)]
+    short, whole = (list(Encoder(folder, "vicuna_bare", length).encoded(examples)) for length in (cut, 100_000))
+    for one, other in zip(short, whole, strict=True):
+        assert one.input_ids.tolist() == other.input_ids[:cut].tolist()
+        assert one.supervised.tolist() == other.supervised[:cut].tolist()
+        assert one.truncated == (len(other.input_ids) > cut)
+        assert sum(one.turns) == sum(other.turns)
+
+
 def test_all_at_once_is_each_alone(folder: Path) -> None:
     encoder = Encoder(folder, "vicuna_bare", 40)
     examples = [Example(f"a/b/{n}", (("q" * (n % 50), f"{n}"), ("r", "s" * (n % 7)))) for n in range(600)]
@@ -212,7 +224,7 @@ def test_a_vocabulary_with_a_piece_over_a_cut_is_left_to_the_tokenizer() -> None
         content = json.loads(llama_like().to_str())
         content["model"]["vocab"][piece] = len(content["model"]["vocab"])
         assert isinstance(text_encoder(Tokenizer.from_str(json.dumps(content))), PlainEncoder)
-    assert isinstance(text_encoder(byte_level()), PlainEncoder)
+    assert not isinstance(text_encoder(byte_level()), TokenCache)
 
 
 def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +241,16 @@ CHATML = (
     "{{ '<|im_start|>system\\nYou are helpful.<|im_end|>\\n' }}{% endif %}"
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+
+
+ROLES = ("user", "assistant")
+TRIMMED = "message['content'] | trim if message['role'] == 'system' else message['content']"
+INSTRUCTION = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = '<<' + messages[0]['content'] + '>>' %}"
+    "{% set messages = messages[1:] %}{% else %}{% set system = '' %}{% endif %}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '[INST]' + (system if loop.first else '') + message['content'] + '[/INST]' }}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
 )
 
 
@@ -268,6 +290,56 @@ def test_chat_template_is_what_transformers_writes(chat_folder: Path, rounds: tu
     assert ids.count(encoder.eos_id) == 2 * len(rounds) + 1  # a "<|im_end|>" that a user typed is text
     for place, (start, _) in enumerate(learnt):
         assert encoder.prompt_ids(rounds[:place], rounds[place][0]) == ids[:start]
+
+
+@settings(max_examples=25, deadline=None)
+@given(rounds=ROUND_LISTS, system=st.text("ab \n.", min_size=1))
+def test_a_system_text_stands_where_the_chat_template_has_it(
+    chat_folder: Path, rounds: tuple[tuple[str, str], ...], system: str
+) -> None:
+    encoder = Encoder(chat_folder, "chat_template", 10_000)
+    (encoded,) = encoder.encoded([Example("s/0", rounds, system=system, system_turns=1)])
+    ids = encoded.input_ids.tolist()
+    messages = [{"role": "system", "content": system}]
+    messages += [{"role": role, "content": text} for both in rounds for role, text in zip(ROLES, both, strict=True)]
+    if not any(token in text for both in rounds for text in both for token in ("<s>", "</s>", "<unk>", "<|")):
+        loaded = transformers_tokenizer(chat_folder)
+        assert loaded.apply_chat_template(messages, tokenize=True, return_dict=False)[: len(ids)] == ids
+    learnt = [encoder.decode(ids[start:stop]) for start, stop in spans(encoded.supervised)]
+    assert learnt == [response for _, response in rounds]
+    assert encoded.turns == (len(rounds), len(rounds) + 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        (CHATML, "system\n  Be terse. <|im_end|>"),
+        (CHATML.replace("+ message['content'] +", f"+ ({TRIMMED}) +"), "system\nBe terse.<|im_end|>"),
+        ("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + CHATML, ""),
+        (INSTRUCTION, "[INST]<<  Be terse. >>q[/INST]"),
+    ],
+)
+def test_whether_a_chat_template_takes_a_system_text_is_tried(tmp_path: Path, template: str, written: str) -> None:
+    encoder = Encoder(chatml(tmp_path, template), "chat_template", 10_000)
+    assert encoder.takes_system == bool(written)
+    if written:
+        (encoded,) = encoder.encoded([Example("s/0", (("q", "a"),), system="  Be terse. ")])
+        assert written in encoder.text(encoded.input_ids.tolist())
+
+
+@pytest.mark.parametrize(("template", "takes"), [("vicuna_v1.1", True), ("vicuna_bare", True), ("alpaca", False)])
+def test_a_system_text_takes_the_place_of_vicunas(folder: Path, template: str, takes: bool) -> None:
+    encoder = Encoder(folder, template, 999)
+    assert encoder.takes_system == takes
+    example = Example("s/0", (("q", "a"), ("r", "b")), system="Be terse.")
+    if not takes:
+        with pytest.raises(ValueError, match="no place for a system text"):
+            list(encoder.encoded([example]))
+        return
+    (encoded,) = encoder.encoded([example])
+    text = encoder.text(encoded.input_ids.tolist())
+    assert text.count("Be terse. USER: q ASSISTANT: a") == 1
+    assert "curious user" not in text
 
 
 @cache
