@@ -22,7 +22,9 @@ T = TypeVar("T")
 # Raised when the meaning of a component changes; the comment is the changelog.
 VERSIONS: dict[str, int] = {
     "cleaning": 1,  # 1: rounds from the first prompt on, cut at the first break of roles, empty turns end it
-    "row_keys": 1,  # 1: rows whose keys speak against training them are refused; of sources that may have such
+    # Of sources whose rows have such. 1: rows whose keys speak against training them are refused
+    # 2: more keys do, contents of parts are text, other names of roles are known, later system turns are left out alone
+    "row_keys": 2,
     "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups

@@ -26,7 +26,7 @@ class Cleaning:
     """
 
     html_to_markdown: bool = False
-    role_break: Literal["cut", "drop"] = "cut"
+    role_break: Literal["cut", "drop", "join"] = "cut"
     min_characters: int = 0
     drop_words: tuple[str, ...] = ()
     drop_duplicates: bool = False
@@ -44,6 +44,22 @@ class Cleaning:
     def fallback(self) -> bool:
         """Whether words and code fences stand in for the tags of a tagger."""
         return bool(self.drop_tags) and not self.tags
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRules:
+    """What is done with the turns of a conversation that are neither prompt nor response, and what roles are called.
+
+    The defaults are what was done before there were rules; they hold where a file has no such turns, too. `roles` are
+    pairs of a file's name and the role.
+    """
+
+    system: Literal["render", "drop", "refuse"] = "drop"
+    tools: Literal["refuse", "drop", "cut"] = "cut"
+    roles: tuple[tuple[str, str], ...] = ()
+
+
+NO_TURN_RULES = TurnRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,9 @@ class Source:
     slot: str = field(default="", metadata=EXECUTION)  # its key in data.sources, for messages
     cleaning: Cleaning | None = None  # None: none of its rules is on
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
-    # The version of data/row_keys.py where its file may have rows that are refused there, 0 where it has none.
+    # The version of data/row_keys.py where its file may have rows that are read by it, 0 where it has none.
     row_keys: int = field(default=0, metadata=WHERE_CHANGED)
+    turns: TurnRules = field(default=NO_TURN_RULES, metadata=WHERE_CHANGED)
     group_by: str = field(default="", metadata=EXECUTION)  # a column, or "" (data/groups.py)
     pre_split: bool = field(default=False, metadata=EXECUTION)  # its rows may be chunks of conversations
     # The rule and version of data/groups.py where its groups are others than those of version 0.1.0, which took ids for

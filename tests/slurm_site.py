@@ -101,7 +101,11 @@ class Site:
                 words = (place / "cmdline").read_text(errors="replace").split("\0")
             except OSError:
                 continue
-            if f"SLURM_JOB_ID={job}\0" in environment and pattern in environment and "submitit.core._submit" in words:
+            if (
+                f"SLURM_JOB_ID={job}\0" in environment
+                and pattern in environment
+                and "sft_sweeps.worker.slurm_entry" in words
+            ):
                 subprocess.run(["kill", f"-{signal}", place.name], check=True)
                 return
         raise AssertionError(f"no process {rank} of job {job}")

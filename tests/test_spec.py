@@ -18,7 +18,20 @@ from values import ENGINE, RECIPE, SHAPE, benchmark, component, generation, mixe
 from sft_sweeps import identity
 from sft_sweeps.identity import canonical_json, digest, plain, revive
 from sft_sweeps.plan.build import score_of
-from sft_sweeps.spec import Component, Engine, Generation, Judge, Mixture, Model, Recipe, Score, Shape, Source, Stage
+from sft_sweeps.spec import (
+    Component,
+    Engine,
+    Generation,
+    Judge,
+    Mixture,
+    Model,
+    Recipe,
+    Score,
+    Shape,
+    Source,
+    Stage,
+    TurnRules,
+)
 
 JUDGE = Judge("gpt", "", "sha256:p", "sha256:r", 0.0, 2048, 1)
 
@@ -37,6 +50,8 @@ def changed(value: Any, kind: Any) -> Any:
         return value + "x"
     if value is None or isinstance(value, Source):
         return source("another")
+    if isinstance(value, TurnRules):
+        return replace(value, system="render")
     if isinstance(value, Shape):
         return replace(value, layers=value.layers + 1)
     raise AssertionError(f"no other value for {value!r}")
@@ -67,7 +82,7 @@ def stage_of(value: Any) -> str:
 
 @pytest.mark.parametrize(
     ("value", "identity", "execution"),
-    [(RECIPE, 17, 0), (component("law"), 4, 0), (source("law"), 7, 11), (SHAPE, 10, 0), (model(), 5, 4)],
+    [(RECIPE, 17, 0), (component("law"), 4, 0), (source("law"), 8, 11), (SHAPE, 10, 0), (model(), 5, 4)],
     ids=lambda value: type(value).__name__,
 )
 def test_every_identity_field_and_no_other_changes_a_stage(value: Any, identity: int, execution: int) -> None:

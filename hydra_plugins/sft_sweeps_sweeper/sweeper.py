@@ -19,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import command_line, grid, hydra_errors
+from sft_sweeps.config import command_line, environment, grid, hydra_errors
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError, summary
@@ -40,6 +40,7 @@ class PointsSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra with the configuration of the command line's unswept overrides."""
+        environment.refuse()
         self.loader: Any = hydra_context.config_loader
         self.task_function, self.config = task_function, config
         self.composed: dict[tuple[str, ...], DictConfig] = {}

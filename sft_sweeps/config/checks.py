@@ -21,6 +21,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
 from sft_sweeps.data import mini, template
+from sft_sweeps.data.roles import VALID
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
@@ -74,6 +75,8 @@ def _sources(c: Config) -> Iterator[str]:
 
 def _source(key: str, source: SourceConfig) -> Iterator[str]:
     yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
+    for name, role in source.roles.items():
+        yield from OneOf(lambda: VALID)(f"{key}.roles.{name}", role)
     if source.generated and source.path:
         yield (f"{key}.path={source.path} is not read: {source.name} is generated; also type {key}.generated=false")
     if source.generated and source.group_by:

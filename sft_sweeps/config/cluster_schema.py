@@ -74,4 +74,6 @@ class ClusterConfig:
     """More flags for sbatch, without leading dashes."""
     srun: list[str] = checked(srun_flag, default=[])
     """More flags for srun."""
+    trusted_uids: list[int] = field(default_factory=list)
+    """Owners of the files that jobs run, besides the submitter and root."""
     kinds: dict[str, KindConfig] = field(default_factory=_kinds)

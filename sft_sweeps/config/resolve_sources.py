@@ -10,13 +10,13 @@ from typing import Any, Literal, cast
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
-from sft_sweeps.data import groups, row_keys
+from sft_sweeps.data import groups, row_keys, row_scan
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, ENCODED
 from sft_sweeps.identity import VERSIONS, canonical
-from sft_sweeps.spec import Cleaning, Component, Recipe, Source
+from sft_sweeps.spec import NO_TURN_RULES, Cleaning, Component, Recipe, Source, TurnRules
 
 
 def data_folder(config: Config) -> Path:
@@ -97,38 +97,37 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         mean_tokens=entry.mean_tokens,
         max_bad_fraction=entry.max_bad_fraction,
         slot=slot,
-        cleaning=cleaning(entry.clean),
         bug_compatible=bug_compatible,
-        row_keys=_row_keys(bug_compatible, bool(pin) and pin not in row_keys.WITHOUT),
         group_by=entry.group_by or "",
         pre_split=entry.pre_split,
         groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
     )
+    declared = _ruled(declared, entry, row_scan.ALL if pin and pin not in row_keys.WITHOUT else row_scan.NONE)
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
         made = replace(declared, content=content, path="", rows_from="generated", seed=entry.seed)
-        return replace(made, row_keys=0, groups=""), ""
+        return replace(_ruled(made, entry, row_scan.NONE), groups=""), ""
     if pin and not entry.path:
         return declared, ""
     if not Path(declared.path).is_file():
         return replace(declared, content=f"provisional:{entry.path or entry.file}"), ""
-    return _of_file(declared)
+    return _of_file(declared, entry)
 
 
-def _of_file(declared: Source) -> tuple[Source, str]:
+def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
     """The source that the file at its path is: the pinned one where the contents agree."""
     path, pin = Path(declared.path), declared.content
     try:
         content, rows = content_pin(path, pin)
-        may_refuse = content != pin and row_keys.may_refuse(path)
+        found = row_scan.traits(path, _roles(entry)) if content != pin else row_scan.NONE
         differ = content != pin and groups.differ_from_ids(path, rows, declared)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     if content == pin:
         return declared, ""
-    rule = _row_keys(declared.bug_compatible, may_refuse)
     own = _groups(declared.group_by, declared.pre_split, differ)
-    counted = replace(declared, content=content, rows=rows, rows_from="counted", row_keys=rule, groups=own)
+    counted = replace(declared, content=content, rows=rows, rows_from="counted", groups=own)
+    counted = _ruled(counted, entry, found)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
@@ -136,9 +135,30 @@ def _of_file(declared: Source) -> tuple[Source, str]:
     return replace(counted, name=name), f"{path.name} with {rows:,} rows is used in place of {pinned}"
 
 
-def _row_keys(bug_compatible: bool, may_refuse: bool) -> int:
-    """The version of the rule by which rows are refused for their keys, 0 for a source that it leaves as it is."""
-    return VERSIONS["row_keys"] if may_refuse and not bug_compatible else 0
+def _ruled(source: Source, entry: SourceConfig, found: row_scan.Traits) -> Source:
+    """The source with the rules that its rows give something to do; of the others, what was done before there were any.
+
+    FastChat knows no such rule.
+    """
+    if source.bug_compatible:
+        found = row_scan.NONE
+    breaks = found.breaks or found.later_system or (found.tools and entry.tool_turns == "cut")
+    rules = TurnRules(
+        system=cast(Any, entry.system_turns) if found.system or found.later_system else NO_TURN_RULES.system,
+        tools=cast(Any, entry.tool_turns) if found.tools else NO_TURN_RULES.tools,
+        roles=_roles(entry) if found.names else (),
+    )
+    read = found.keys or found.names or found.later_system
+    return replace(
+        source,
+        cleaning=cleaning(entry.clean if breaks else replace(entry.clean, role_break=Cleaning().role_break)),
+        row_keys=VERSIONS["row_keys"] if read else 0,
+        turns=NO_TURN_RULES if rules == NO_TURN_RULES else rules,
+    )
+
+
+def _roles(entry: SourceConfig) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(entry.roles.items()))
 
 
 def _groups(group_by: str, pre_split: bool, differ: bool) -> str:

@@ -48,7 +48,7 @@ class SandboxConfig:
 
     isolation: str = one_known(lambda: sandbox.MODES, default="auto")
     """`auto` is every layer that works here, `kernel` those without bubblewrap, else one layer or `none`."""
-    require: list[str] = one_known(lambda: tuple(sandbox.PROPERTIES), default=["net", "kill"])
+    require: list[str] = one_known(lambda: tuple(sandbox.PROPERTIES), default=list(sandbox.DEFAULT_REQUIRE))
     """Properties without which no program is run."""
     strict: bool = False
     """Runs the checks in another process than the program, so that no pass can be forged."""

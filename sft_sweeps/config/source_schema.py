@@ -4,19 +4,19 @@ from dataclasses import dataclass, field
 
 from sft_sweeps.data import formats
 from sft_sweeps.ranges import at_least, between, folder_name, literals, one_known, one_of
-from sft_sweeps.spec import Cleaning, Source
+from sft_sweeps.spec import Cleaning, Source, TurnRules
 
 
 @dataclass
 class CleanConfig:
-    """Rules for conversations, in the order in which they apply; all are off by default.
+    """Rules for conversations, in the order in which they apply; all but role_break are off by default.
 
     conf/source/sharegpt.yaml says what FastChat sets them to.
     """
 
     html_to_markdown: bool = False
-    role_break: str = one_of(*literals(Cleaning, "role_break"), default="cut")
-    """A turn out of turn ends the conversation (`cut`), or drops the whole of it (`drop`)."""
+    role_break: str = one_of(*literals(Cleaning, "role_break"), default="drop")
+    """Of two turns of one role: drops the conversation (`drop`), makes them one (`join`), ends it there (`cut`)."""
     min_characters: int = at_least(0, default=0)
     """Shorter conversations are dropped."""
     drop_words: list[str] = field(default_factory=list)
@@ -59,6 +59,12 @@ class SourceConfig:
     """Of a generated source."""
     format: str = one_known(formats.valid_names, default="auto")
     """What the rows look like; `auto` finds out."""
+    system_turns: str = one_of(*literals(TurnRules, "system"), default="render")
+    """`render`: written where train.template has a place for them, else the row is refused; `drop`: left out."""
+    tool_turns: str = one_of(*literals(TurnRules, "tools"), default="refuse")
+    """Calls of tools and what they answer: the row is refused, they are left out, or the conversation ends there."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """What other names of roles mean, e.g. {caller: human, helper: assistant}."""
     group_by: str | None = None
     """A column: rows that have the same value in it belong together, and a fraction takes them together."""
     pre_split: bool = False

@@ -1,27 +1,25 @@
 """The rules for conversations: what FastChat's pipeline does to ShareGPT, each rule a switch.
 
 Restated from lm-sys/FastChat 0.2.30, fastchat/data: clean_sharegpt, optional_clean, split_long_conversation,
-filter_wrong_format, in that order. A sound conversation begins with its first human turn and ends before the first turn
-that is empty or out of turn; FastChat (`bug_compatible`) drops one leading turn at most, refuses a conversation whose
-roles do not alternate, and loses the last rounds of a conversation that it splits.
+filter_wrong_format, in that order. FastChat (`bug_compatible`) drops one leading turn at most, refuses a conversation
+whose roles do not alternate, and loses the last rounds of a conversation that it splits; what is sound is said in
+data/turns.py.
 """
 
 import hashlib
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.formats import Turn
+from sft_sweeps.data.turns import Sound, Walk
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Cleaning
+from sft_sweeps.spec import NO_TURN_RULES, Cleaning, TurnRules
 
-Rounds = tuple[tuple[str, str], ...]
-
-HUMAN = frozenset({"human", "user"})
-ASSISTANT = frozenset({"gpt", "chatgpt", "bing", "bard", "assistant"})
 FASTCHAT_ROLES = ("human", "gpt")
 SEPARATORS = 6  # tokens that FastChat reckons for a message's surroundings
 EXTRA = "needs: pip install 'sft-sweeps[cleaning]'"
@@ -36,40 +34,47 @@ REPEATED_DIGIT = re.compile(r"(\d)\1{8}")
 
 
 def conversation(
-    turns: Sequence[Turn], cleaning: Cleaning | None, bug_compatible: bool, plugins: bool = False
-) -> tuple[Rounds, str | None]:
-    """(rounds, a last prompt without an answer); DropError says why there is none."""
+    turns: Sequence[Turn],
+    cleaning: Cleaning | None,
+    bug_compatible: bool,
+    plugins: bool = False,
+    rules: TurnRules = NO_TURN_RULES,
+) -> Example:
+    """The rounds that turns become, as an example without an id; DropError says why there is none."""
     if bug_compatible:
         texts = _fastchat_cleaned(turns, cleaning) if cleaning else _fastchat_raw(turns)
+        left_out = {"cleaned_away": len(turns) - len(texts)} if len(turns) > len(texts) else {}
+        found = Sound(texts, [1] * len(texts), left_out=Counter(left_out))
     else:
-        texts = _sound(turns, cleaning or Cleaning())
-    rounds = tuple(zip(texts[::2], texts[1::2], strict=False))
+        found = _sound(turns, cleaning or Cleaning(), rules)
     if cleaning and plugins and cleaning.drop_plugins:
         raise DropError("plugin")
     if cleaning:
-        _filter(texts, cleaning)
-    return rounds, texts[-1] if len(texts) % 2 else None
+        _filter(found.texts, cleaning)
+    texts, joined = found.texts, found.joined
+    return Example(
+        "",
+        tuple(zip(texts[::2], texts[1::2], strict=False)),
+        dangling=texts[-1] if len(texts) % 2 else None,
+        system=found.system,
+        system_turns=found.system_turns,
+        joined=tuple(zip(joined[::2], joined[1::2], strict=False)) if max(joined, default=1) > 1 else (),
+        left_out=tuple(found.left_out.items()),
+    )
 
 
-def _sound(turns: Sequence[Turn], cleaning: Cleaning) -> list[str]:
-    start = next((index for index, (role, _) in enumerate(turns) if role in HUMAN), len(turns))
-    texts: list[str] = []
-    for role, text in turns[start:]:
-        if role not in (ASSISTANT if len(texts) % 2 else HUMAN):
-            if cleaning.role_break == "drop":
-                raise DropError("role_break")
-            break
+def _sound(turns: Sequence[Turn], cleaning: Cleaning, rules: TurnRules) -> Sound:
+    def cleaned(text: str) -> str:
         _refuse_words(text, cleaning)
         text = _markdown(text, cleaning)
-        if not text or (cleaning.html_to_markdown and not text[0].isprintable()):
-            break
-        texts.append(text)
-    texts = texts[: len(texts) // 2 * 2]
-    if not texts:
+        return text if not cleaning.html_to_markdown or text[:1].isprintable() else ""
+
+    found = Walk(rules, cleaning.role_break, cleaned).through(turns)
+    if not found.texts:
         raise DropError("no_round")
-    if sum(map(len, texts)) < cleaning.min_characters:
+    if sum(map(len, found.texts)) < cleaning.min_characters:
         raise DropError("too_short")
-    return texts
+    return found
 
 
 def _fastchat_raw(turns: Sequence[Turn]) -> list[str]:
@@ -168,10 +173,10 @@ def _classifier() -> Callable[[str], str]:
 Keys = tuple[bytes, bytes]
 
 
-def keys(example: Example) -> Keys:
-    """What makes a conversation a duplicate of an earlier one: its own id, and its first prompt and response."""
-    first = example.rounds[0] if example.rounds else ("", "")
-    texts = (example.row_id, "\0".join(first))
+def keys(example: Example, rounds: int = 1) -> Keys:
+    """What makes a conversation a duplicate of an earlier one: its own id, and its system text and first rounds."""
+    first = [text for both in example.rounds[:rounds] or [("", "")] for text in both]
+    texts = (example.row_id, "\0".join([example.system, *first] if example.system else first))
     one, other = (hashlib.blake2b(text.encode(), digest_size=12).digest() for text in texts)
     return (one if example.row_id else b""), other
 
@@ -202,11 +207,19 @@ def split(
         yield example
         return
     costs = [length(prompt) + length(response) + 2 * SEPARATORS for prompt, response in example.rounds]
+    if example.system:
+        limit -= min(length(example.system), limit - 1)  # every part begins with it
     cut = _fastchat_parts(costs, limit) if bug_compatible else _parts(costs, limit)
     for start, stop in cut:
         whole = (start, stop) == (0, len(costs))
         name = example.id if whole and not bug_compatible else f"{example.id}_{2 * start}"
-        yield replace(example, id=name, rounds=example.rounds[start:stop])
+        yield replace(
+            example,
+            id=name,
+            rounds=example.rounds[start:stop],
+            system_turns=example.system_turns if start == 0 else 0,
+            joined=example.joined[start:stop],
+        )
 
 
 def _parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:

@@ -1,11 +1,20 @@
 """The formats of source files: how one is recognised, and what a row of it says.
 
-    question_answer   {question, answer}
-    query_response    {query, response}
-    alpaca            {instruction, input, output}      prompt: the instruction, "\\nInput:\\n", the input;
-                                                        history: [[prompt, response], ...] are rounds before it
-    sharegpt          {id, conversations: [{from, value}]}
-    messages          {messages: [{role, content}]}     a system message is left out: the template has its own
+    question_answer       {question, answer}
+    query_response        {query, response}
+    alpaca                {instruction, input, output}      prompt: the instruction, "\\nInput:\\n", the input
+    sharegpt              {id, conversations: [{from, value}]}
+    messages              {messages: [{role, content}]}     a content is a text, or a list of parts of text
+    conversation          {conversation: [{role, content}]}
+    prompt_completion     {prompt, completion}              texts, or messages whose prompt holds no answer
+    prompt_response       {prompt, response}
+    problem_solution      {problem, solution}
+    question_response     {question, response}
+    instruction_response  {instruction, response}           Dolly's, with a context
+    input_output          {input, output}
+
+A row may also have a `system` text (or `system_prompt`, ...), and one that is a pair a `history` of earlier rounds,
+[[prompt, response], ...], and a `context`, which follows the prompt as Alpaca's input does.
 
 To add a format: a function here and its entry in `FORMATS`. Another distribution adds one by an entry point of the
 group `sft_sweeps.formats` (registry.py) that leads to a `Format`.
@@ -16,34 +25,43 @@ from dataclasses import dataclass
 from typing import Any
 
 from sft_sweeps.data.example import DropError
+from sft_sweeps.data.roles import ASSISTANT, kind_of
 from sft_sweeps.registry import Registry
 
 Row = Mapping[str, Any]
 Turn = tuple[str, str]  # role, text
+SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction")
+CONVERSATIONS = ("conversations", "messages", "conversation")
+TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A row that is one prompt and one response, taken as they are; the reader drops what is no text, or empty.
 
-    `earlier` lists the rounds before it, which FastChat does not read.
+    FastChat does not read what follows: `earlier` lists the rounds before it, `system` is the row's own system text,
+    `context` what the prompt speaks of.
     """
 
     prompt: Any
     response: Any
     earlier: Any = ()
+    system: Any = ""
+    context: Any = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A row that is the turns of a conversation, to be cleaned.
 
-    `id` is the row's own. `plugins`: whether the assistant used any.
+    `id` is the row's own. `plugins`: whether the assistant used any. `system` stands beside the turns, and is not read
+    by FastChat.
     """
 
     turns: list[Turn]
     id: str = ""
     plugins: bool = False
+    system: Any = ""
 
 
 @dataclass(frozen=True)
@@ -55,16 +73,26 @@ class Format:
 
     fields: frozenset[str]
     read: Callable[[Row], Pair | Conversation]
+    also: frozenset[str] = frozenset()  # fields that it reads where a row has them
 
 
-def question_answer(row: Row) -> Pair:
-    """GSM8K's."""
-    return Pair(row["question"], row["answer"])
+def pair(prompt: str, response: str) -> Format:
+    """A format of two fields, with what a row may say beside them."""
+
+    def read(row: Row) -> Pair:
+        return Pair(row[prompt], row[response], row.get("history") or (), system_of(row), row.get("context") or "")
+
+    return Format(frozenset({prompt, response}), read, frozenset({"history", "context", *SYSTEM_KEYS}))
 
 
-def query_response(row: Row) -> Pair:
-    """That of gsm8k-ScRel."""
-    return Pair(row["query"], row["response"])
+def system_of(row: Row) -> Any:
+    """A row's own system text, whatever it calls it."""
+    return next((row[key] for key in SYSTEM_KEYS if row.get(key)), "")
+
+
+def with_input(prompt: str, context: str) -> str:
+    """A prompt with what it speaks of, as Alpaca's are written."""
+    return f"{prompt}\nInput:\n{context}"
 
 
 def alpaca(row: Row) -> Pair:
@@ -73,37 +101,76 @@ def alpaca(row: Row) -> Pair:
     context = row.get("input") or ""
     if not isinstance(prompt, str) or not isinstance(context, str):
         raise DropError("not_text")
-    with_input = bool(prompt) and len(context.strip()) > 1
-    return Pair(f"{prompt}\nInput:\n{context}" if with_input else prompt, response, row.get("history") or ())
+    has_input = bool(prompt) and len(context.strip()) > 1
+    whole = with_input(prompt, context) if has_input else prompt
+    return Pair(whole, response, row.get("history") or (), system_of(row), row.get("context") or "")
 
 
 def conversation(row: Row) -> Conversation:
     """ShareGPT's, and OpenAI's messages."""
-    turns = row["conversations"] if "conversations" in row else row["messages"]
+    return _conversation(row[next((key for key in CONVERSATIONS if key in row), CONVERSATIONS[0])], row)
+
+
+def prompt_completion(row: Row) -> Pair | Conversation:
+    """Two texts, or two lists of messages, of which those of the completion are learnt."""
+    prompt, completion = row["prompt"], row["completion"]
+    if not isinstance(prompt, list) or not isinstance(completion, list):
+        return PROMPT_COMPLETION.read(row)
+    if any(kind_of(role) == ASSISTANT for role, _ in map(_turn, prompt)):
+        raise DropError("answer_in_prompt")
+    return _conversation([*prompt, *completion], row)
+
+
+def _conversation(turns: Any, row: Row) -> Conversation:
     if not isinstance(turns, list):
         raise DropError("not_text")
-    return Conversation([_turn(turn) for turn in turns], str(row.get("id") or ""), row.get("plugins") is not None)
+    listed = [_turn(turn) for turn in turns]
+    return Conversation(listed, str(row.get("id") or ""), row.get("plugins") is not None, system_of(row))
 
 
 def _turn(turn: Any) -> Turn:
     if not isinstance(turn, dict):
         raise DropError("not_text")
-    role, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
-    if not isinstance(role, str) or not isinstance(text, str):
+    role, text = turn.get("from", turn.get("role")), _text(turn.get("value", turn.get("content")))
+    if not isinstance(role, str) or text is None:
         raise DropError("not_text")
     return role, text
 
+
+def _text(content: Any) -> str | None:
+    """A text, or the parts of one joined, as chat templates write them; None where a part is none."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        return None
+    parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    kinds = {part.get("type", TEXT_PARTS[0]) for part in content if isinstance(part, dict)}
+    if not kinds.issubset(TEXT_PARTS) or not all(isinstance(part, str) for part in parts):
+        return None
+    return "".join(map(str, parts))
+
+
+PROMPT_COMPLETION = pair("prompt", "completion")
+ALPACA_ALSO = PROMPT_COMPLETION.also | {"input"}
+LISTED = frozenset({"id", "plugins", *SYSTEM_KEYS})
 
 # In this order: a row that has the fields of two is of the first.
 FORMATS: Registry[Format] = Registry(
     "format",
     "sft_sweeps.formats",
     lambda: {
-        "question_answer": Format(frozenset({"question", "answer"}), question_answer),
-        "query_response": Format(frozenset({"query", "response"}), query_response),
-        "alpaca": Format(frozenset({"instruction", "output"}), alpaca),
-        "sharegpt": Format(frozenset({"conversations"}), conversation),
-        "messages": Format(frozenset({"messages"}), conversation),
+        "question_answer": pair("question", "answer"),
+        "query_response": pair("query", "response"),
+        "alpaca": Format(frozenset({"instruction", "output"}), alpaca, ALPACA_ALSO),
+        "sharegpt": Format(frozenset({"conversations"}), conversation, LISTED),
+        "messages": Format(frozenset({"messages"}), conversation, LISTED),
+        "conversation": Format(frozenset({"conversation"}), conversation, LISTED),
+        "prompt_completion": Format(frozenset({"prompt", "completion"}), prompt_completion, PROMPT_COMPLETION.also),
+        "prompt_response": pair("prompt", "response"),
+        "problem_solution": pair("problem", "solution"),
+        "question_response": pair("question", "response"),
+        "instruction_response": pair("instruction", "response"),
+        "input_output": pair("input", "output"),
     },
 )
 AUTO = "auto"  # the format that most of a file's first rows have

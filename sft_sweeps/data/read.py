@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from sft_sweeps.data import clean, groups, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
-from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, valid_names
+from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, system_of, valid_names, with_input
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import FileRow, read_rows
-from sft_sweeps.spec import Cleaning, Source
+from sft_sweeps.spec import NO_TURN_RULES, Cleaning, Source, TurnRules
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
@@ -39,15 +40,18 @@ def unsplit(example: Example) -> Iterable[Example]:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What one row became: its examples, or why there are none; `keys` tell duplicates."""
+    """What one row became: its examples, or why there are none; `keys` tell duplicates, `ignored` are keys of it."""
 
     examples: tuple[Example, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     keys: clean.Keys | None = None
+    left_out: tuple[tuple[str, int], ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def count(self) -> RowCount:
-        return RowCount(len(self.examples), self.dropped, self.keys)
+        turns = sum(example.turns for example in self.examples)
+        return RowCount(len(self.examples), self.dropped, self.keys, turns, self.left_out, self.ignored)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,22 @@ class Reader:
     format: str
     cleaning: Cleaning | None = None
     bug_compatible: bool = False
+    turns: TurnRules = NO_TURN_RULES
+
+    @cached_property
+    def _roles(self) -> Mapping[str, str]:
+        return dict(self.turns.roles)
+
+    @cached_property
+    def _read_keys(self) -> frozenset[str]:
+        known = FORMATS.get(self.format) if self.format else None
+        return known.fields | known.also if known else frozenset()
+
+    def for_template(self, takes_system: bool) -> "Reader":
+        """The same for a template: one without a place for a system text refuses rows that have one."""
+        if takes_system or self.turns.system != "render":
+            return self
+        return replace(self, turns=replace(self.turns, system="refuse"))
 
     @cached_property
     def _drop_reason(self) -> Callable[[Example], str] | None:
@@ -66,37 +86,49 @@ class Reader:
     def result(self, row: FileRow, index: int, split: Split) -> RowResult:
         """What a row becomes."""
         cleaned = self.cleaned(row, index)
-        return RowResult(dropped=(cleaned,)) if isinstance(cleaned, Dropped) else self.parts(cleaned, row, split)
+        if isinstance(cleaned, Dropped):
+            return RowResult(dropped=(cleaned,))
+        return self.parts(cleaned, row, split)
 
     def cleaned(self, row: FileRow, index: int) -> Example | Dropped:
         """A row's example before it is split, or why there is none."""
         try:
-            example = self._example(row, f"{self.name}/{index}")
+            example = self._example(self._content(row), f"{self.name}/{index}", row.group)
             if self._drop_reason and (reason := self._drop_reason(example)):
                 raise DropError(reason)
         except DropError as error:
-            return Dropped(str(error), f"{row.location}: {_shown(row)}")
+            detail = f"{error.detail} in " if error.detail else ""
+            return Dropped(error.reason, f"{row.location}: {detail}{_shown(row)}", self._turns_of(row))
         return example
+
+    def ignored(self, row: FileRow) -> tuple[str, ...]:
+        """The keys of a row that nothing is known of."""
+        return tuple(sorted(row_keys.ignored(row.value, self._read_keys))) if isinstance(row.value, dict) else ()
 
     def parts(self, example: Example, row: FileRow, split: Split) -> RowResult:
         """What the cleaned example of a row becomes when it is split."""
-        keys = clean.keys(example) if self.cleaning and self.cleaning.drop_duplicates else None
+        keys = None
+        if self.cleaning and self.cleaning.drop_duplicates:
+            history = "history" in self._read_keys and row.value.get("history")  # rows may differ in what follows it
+            keys = clean.keys(example, len(example.rounds) if history else 1)
         parts, dropped, all_rounds = tuple(split(example)), [], len(example.rounds)
         if (rounds := sum(len(part.rounds) for part in parts)) < all_rounds:
             reason = "lost_in_splitting" if parts else "lost_whole_in_splitting"
-            dropped.append(Dropped(reason, f"{row.location}: {all_rounds - rounds} of {all_rounds} rounds"))
+            lost = example.turns - sum(part.turns for part in parts)
+            dropped.append(Dropped(reason, f"{row.location}: {all_rounds - rounds} of {all_rounds} rounds", lost))
         if self.cleaning and self.cleaning.drop_wrong_lists:
             wrong = [part for part in parts if clean.has_wrong_list(part)]
-            dropped += [Dropped("wrong_list", f"{row.location}: {_shown(row)}") for _ in wrong]
+            dropped += [Dropped("wrong_list", f"{row.location}: {_shown(row)}", part.turns) for part in wrong]
             parts = tuple(part for part in parts if part not in wrong)
-        return RowResult(parts, tuple(dropped), keys)
+        return RowResult(parts, tuple(dropped), keys, example.left_out, self.ignored(row))
 
-    def _example(self, row: FileRow, example_id: str) -> Example:
+    def _content(self, row: FileRow) -> Pair | Conversation:
+        """What a row says, before anything is judged but its keys."""
         if row.broken is not None:
             raise DropError("broken_json")
         if not isinstance(row.value, dict):
             raise DropError("not_an_object")
-        if not self.bug_compatible and (reason := row_keys.reason(row.value)):
+        if not self.bug_compatible and (reason := row_keys.reason(row.value, self._roles)):
             raise DropError(reason)
         try:
             content = FORMATS.get(self.format).read(row.value) if self.format else None
@@ -104,17 +136,48 @@ class Reader:
             content = None
         if content is None:
             raise DropError("unknown_fields")
-        if isinstance(content, Conversation):
-            example = self._conversation(content, example_id, row.group)
-        else:
-            example = Example(example_id, (*self._earlier(content), self._pair(content)), row.group)
-        if any(BAD_CHARACTERS.search(text) for text in (example.group, example.row_id, *example.messages)):
+        return content
+
+    def _turns_of(self, row: FileRow) -> int:
+        """The turns of a row, as far as they can be told of one that is refused."""
+        if not isinstance(row.value, dict) or not self.format:
+            return 0
+        known = FORMATS.get(self.format)
+        try:
+            return _count_turns(known.read(row.value), self.bug_compatible)
+        except KeyError:
+            return 0
+        except DropError:
+            own = not self.bug_compatible and isinstance(text := system_of(row.value), str) and bool(text.strip())
+            lists = [row.value[key] for key in known.fields & {*row_keys.LISTS} if isinstance(row.value[key], list)]
+            return own + (sum(map(len, lists)) if lists else 2)
+
+    def _example(self, content: Pair | Conversation, example_id: str, group: str) -> Example:
+        example = self._conversation(content) if isinstance(content, Conversation) else self._pairs(content)
+        example = replace(example, id=example_id, group=group or example_id)
+        if any(
+            BAD_CHARACTERS.search(text) for text in (example.group, example.row_id, example.system, *example.messages)
+        ):
             raise DropError("bad_characters")
         return example
 
-    def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
+    def _pairs(self, pair: Pair) -> Example:
         if self.bug_compatible:
-            return []
+            return Example("", (self._pair(pair),))
+        context = pair.context
+        if not isinstance(context, str):
+            raise DropError("not_text")
+        if context.strip() and isinstance(pair.prompt, str):
+            pair = replace(pair, prompt=with_input(pair.prompt, context))
+        rounds = (*self._earlier(pair), self._pair(pair))
+        system = _system(pair.system)
+        if not system or self.turns.system == "render":
+            return Example("", rounds, system=system, system_turns=bool(system))
+        if self.turns.system == "refuse":
+            raise DropError("system_turn")
+        return Example("", rounds, left_out=(("system_turn", 1),))
+
+    def _earlier(self, pair: Pair) -> list[tuple[str, str]]:
         rounds = pair.earlier
         if not isinstance(rounds, list | tuple) or not all(
             isinstance(both, list) and len(both) == 2 for both in rounds
@@ -132,9 +195,27 @@ class Reader:
             raise DropError("empty_response")
         return prompt, response
 
-    def _conversation(self, content: Conversation, example_id: str, group: str) -> Example:
-        rounds, dangling = clean.conversation(content.turns, self.cleaning, self.bug_compatible, content.plugins)
-        return Example(example_id, rounds, group, dangling, content.id)
+    def _conversation(self, content: Conversation) -> Example:
+        turns = content.turns
+        if not self.bug_compatible and (system := _system(content.system)):
+            turns = [("system", system), *turns]
+        made = clean.conversation(turns, self.cleaning, self.bug_compatible, content.plugins, self.turns)
+        return replace(made, row_id=content.id)
+
+
+def _system(value: Any) -> str:
+    if not isinstance(value, str):
+        raise DropError("not_text")
+    return value if value.strip() else ""
+
+
+def _count_turns(content: Pair | Conversation, bug_compatible: bool) -> int:
+    """The turns that a row has, its own system text one of them; FastChat reads nothing beside a pair or the turns."""
+    own = not bug_compatible and isinstance(content.system, str) and bool(content.system.strip())
+    if isinstance(content, Conversation):
+        return len(content.turns) + own
+    earlier = len(content.earlier) if isinstance(content.earlier, list | tuple) and not bug_compatible else 0
+    return 2 + own + 2 * earlier
 
 
 @dataclass(frozen=True)
@@ -157,7 +238,7 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")
     format_name = recognised_format(head) if source.format == AUTO else source.format
     groups.check_column(head, source)
-    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible)
+    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible, source.turns)
     return reader, groups.named(chain(head, rows), source, format_name)
 
 

@@ -1,7 +1,7 @@
 """What became of a source's rows: counted by reason, duplicates dropped, a file with too many bad rows refused."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sft_sweeps.data import clean
 from sft_sweeps.data.example import Dropped
 from sft_sweeps.data.formats import FORMATS
+from sft_sweeps.data.remedies import remedies
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Source
 
@@ -24,6 +25,7 @@ DROPPED_BY_RULE = (
     "lost_",
     "wrong_list",
 )
+MOST_KEYS, OTHERS = 100, "(other keys)"
 
 
 class RowCount(NamedTuple):
@@ -32,6 +34,9 @@ class RowCount(NamedTuple):
     examples: int
     dropped: tuple[Dropped, ...] = ()
     keys: clean.Keys | None = None
+    turns: int = 0  # of the examples
+    left_out: tuple[tuple[str, int], ...] = ()  # turns that are in none of them, by reason
+    ignored: tuple[str, ...] = ()  # keys of the row that nothing is known of
 
 
 @dataclass
@@ -43,11 +48,26 @@ class Tally:
     dropped: Counter[str] = field(default_factory=Counter)
     samples: dict[str, str] = field(default_factory=dict)
     dropped_rows: Counter[str] = field(default_factory=Counter)  # without any example, each for one reason
+    turns: int = 0  # that the rows have: those of the examples, and those that were dropped
+    dropped_turns: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)  # keys that nothing is known of, by the rows that have them
 
     def drop(self, dropped: Dropped) -> None:
         """Count a dropped row, or a part of one."""
         self.dropped[dropped.reason] += 1
+        self.drop_turns(dropped.reason, dropped.turns)
         self.samples.setdefault(dropped.reason, dropped.sample)
+
+    def drop_turns(self, reason: str, turns: int) -> None:
+        """Count turns that are in no example."""
+        if turns:
+            self.turns += turns
+            self.dropped_turns[reason] += turns
+
+    def ignore(self, keys: Iterable[str]) -> None:
+        """Count keys of a row; of very many different ones, no new names."""
+        for key in keys:
+            self.ignored[key if key in self.ignored or len(self.ignored) < MOST_KEYS else OTHERS] += 1
 
 
 class RowFilter:
@@ -61,8 +81,11 @@ class RowFilter:
         """Whether the examples of the next row stay."""
         tally = self.tally
         tally.rows += 1
+        tally.ignore(row.ignored)
+        for reason, turns in row.left_out:
+            tally.drop_turns(reason, turns)
         if row.keys and (reason := self._unique.repeats(row.keys)):
-            tally.drop(Dropped(reason, f"row {tally.rows - 1}"))
+            tally.drop(Dropped(reason, f"row {tally.rows - 1}", row.turns + sum(part.turns for part in row.dropped)))
             tally.dropped_rows[reason] += 1
             return False
         for dropped in row.dropped:
@@ -70,6 +93,7 @@ class RowFilter:
         if row.dropped and not row.examples:
             tally.dropped_rows[row.dropped[0].reason] += 1
         tally.examples += row.examples
+        tally.turns += row.turns
         return bool(row.examples)
 
 
@@ -107,5 +131,6 @@ def check_bad_rows(tally: Tally, path: Path, source: Source, key: str) -> None:
     if "unknown_fields" in tally.dropped:
         shapes = ", ".join("{" + ", ".join(sorted(format_.fields)) + "}" for format_ in FORMATS.all.values())
         lines.append(f"    A row needs the fields of one format: {shapes}.")
+    lines += [f"    {text}" for text in remedies(tally.samples, f"data.sources.{source.slot or source.name}")]
     raised = f", or raise {key} (now {limit:g})" if tally.examples else ""
     raise RequestError("\n".join([*lines, f"Fix the file{raised}."]))

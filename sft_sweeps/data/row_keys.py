@@ -1,47 +1,74 @@
-"""Keys by which a row says that it is not to be trained as it stands.
+"""What the keys of a row say beside its texts: each is read, means nothing for training, or makes the row refused.
 
-Such a row is refused with a reason of its own, because its examples would be trained against its own word: an answer of
-weight 0 is one that must not be learnt, what was thought or called before an answer belongs to it, a picture is part of
-the question. Null and whatever is empty say nothing. `data.bug_compatible` reads rows as FastChat does, which knows
-none of these keys.
+A row that says it is not to be trained as it stands is refused with a reason of its own, because its examples would be
+trained against its own word: an answer of weight 0 is one that must not be learnt, what was thought or called before an
+answer belongs to it, a picture is part of the question. Null and whatever is empty say nothing. Keys that nobody knows
+are ignored and counted. `data.bug_compatible` reads rows as FastChat does, which knows none of these keys.
 """
 
+import json
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from sft_sweeps.files import packing
+from sft_sweeps.data.formats import SYSTEM_KEYS
+from sft_sweeps.data.roles import HUMAN, SYSTEM, TOOL, kind_of
 
-PROMPTS = frozenset({"human", "user", "system", "tool", "function", "observation", "developer"})  # never supervised
-TURN_TRAINED = ("train", "training", "trainable", "loss")  # false: not to be learnt
-TURN_REASONS = {
-    "reasoning_content": "reasoning_content",
-    "reasoning": "reasoning_content",
-    "thinking": "reasoning_content",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
+LISTS = ("conversations", "messages", "conversation", "prompt", "completion")  # of turns
+# Whether, or how much, a turn is learnt. What is listed first may be any number, the others only yes or no.
+WEIGHTS = ("weight", "weights", "loss_weight", "sample_weight")
+TRAINED = ("train", "training", "trainable", "trained", "loss", "loss_mask", "compute_loss", "train_on_turn")
+MASKED = ("mask", "masked")  # the other way round
+DETAILS = ("train_detail", "training_detail", "train_details")
+LABELS = ("label", "kto_tag", "correct", "is_correct")
+REASONS: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "reasoning_content",
+            "reasoning",
+            "reasoning_details",
+            "reasoning_text",
+            "thinking",
+            "thought",
+            "thoughts",
+            "chain_of_thought",
+            "cot",
+            "think",
+        ),
+        "reasoning_content",
+    ),
+    **dict.fromkeys(("tool_calls", "function_call", "tools", "functions"), "tool_calls"),
+    **dict.fromkeys(("images", "videos", "audios", "image", "video", "audio", "image_url", "attachments"), "media"),
 }
-ROW_FALSE = ("label", "kto_tag")
-ROW_REASONS = {
-    **dict.fromkeys(("rejected", "rejected_response", "non_preferred_output"), "rejected"),
-    **dict.fromkeys(("images", "videos", "audios", "image", "video", "audio"), "media"),
-}
-ALPACA = ("instruction", "output")
-FALSE = (*TURN_TRAINED, *ROW_FALSE)
-FILLED = (*TURN_REASONS, *ROW_REASONS, "system", "history")  # the history is not refused, but read
-# Whatever `reason` refuses matches, and Alpaca's history; some that it takes match too. A quote inside a text is
-# escaped and does not.
-IN_JSON = re.compile(
-    (
-        rf'"(?:{"|".join(FALSE)})"\s*+:\s*+false'
-        rf'|"weight"\s*+:\s*+(?!null|NaN|""|1\s*+[,}}]|1\.0\s*+[,}}])'
-        rf'|"(?:{"|".join(FILLED)})"\s*+:\s*+(?!null|""|\[\s*+\]|\{{\s*+\}})'
-    ).encode()
+PREFERENCE = dict.fromkeys(
+    ("rejected", "chosen", "rejected_response", "chosen_response", "non_preferred_output", "preferred_output"),
+    "rejected",
 )
+YES, NO = frozenset({"true", "yes", "1", "1.0", "y"}), frozenset({"false", "no", "0", "0.0", "n", "-1", "-1.0"})
+BAD_LABELS = NO | {"bad", "negative", "undesirable", "rejected", "incorrect", "wrong"}
+PARTS: Mapping[str, str] = {
+    **dict.fromkeys(("thinking", "reasoning", "redacted_thinking"), "reasoning_content"),
+    **dict.fromkeys(("tool_use", "tool_result", "tool_call", "function_call"), "tool_calls"),
+    **dict.fromkeys(
+        ("image", "image_url", "input_image", "audio", "input_audio", "video", "video_url", "file"), "media"
+    ),
+}
+# Keys that say where a row comes from or what it is about, and nothing about what is learnt of it.
+IGNORABLE = frozenset(
+    {
+        *("id", "ids", "idx", "index", "uuid", "uid", "hash", "key", "name", "row_id", "example_id", "prompt_id"),
+        *("conversation_id", "conversation_hash", "message_id", "parent_id", "message_tree_id", "turn", "num_turns"),
+        *("source", "sources", "src", "origin", "provenance", "dataset", "dataset_name", "subset", "split", "config"),
+        *("category", "categories", "topic", "topics", "domain", "subject", "task", "task_name", "task_type", "type"),
+        *("level", "difficulty", "style", "tags", "title", "url", "license", "author", "avatarUrl", "avatar"),
+        *("lang", "language", "languages", "model", "model_name", "generator", "created", "created_at", "timestamp"),
+        *("create_time", "update_time", "date", "time", "version", "metadata", "meta", "markdown", "user_id", "views"),
+        *("num_tokens", "token_count", "tokens", "length", "plugins", "text_type", "end_turn", "recipient", "channel"),
+    }
+)
+TEXTS = frozenset({"from", "role", "value", "content"})
+RULED = frozenset({*WEIGHTS, *TRAINED, *MASKED, *DETAILS, *LABELS, *REASONS, *PREFERENCE, "system", *SYSTEM_KEYS})
 # The files that conf/source pins, which have none of these keys.
 WITHOUT = frozenset(
     {
@@ -50,73 +77,109 @@ WITHOUT = frozenset(
         "git-blob:a674db849e2ddf7127597bcebbe17c388c9a4887",
     }
 )
-OVERLAP = 256  # bytes of a block that are looked at with the next one: a key with its value
 
 
-def reason(row: Mapping[str, Any]) -> str:
+def reason(row: Mapping[str, Any], roles: Mapping[str, str] | None = None) -> str:
     """Why a row must not be trained as it stands; "" where nothing speaks against it."""
-    lists = (row.get(key) for key in ("conversations", "messages"))
-    turns = (turn for listed in lists if isinstance(listed, list) for turn in listed if isinstance(turn, dict))
-    return next(filter(None, chain(_row_reasons(row), map(_turn_reason, turns))), "")
+    return next(filter(None, chain(_row_reasons(row), (_turn_reason(turn, roles) for turn in turns_of(row)))), "")
+
+
+def ignored(row: Mapping[str, Any], read: frozenset[str]) -> set[str]:
+    """The keys with a value that are neither read nor known, those of a turn as `[].key`.
+
+    `read` are the keys of the row's format.
+    """
+    lists = frozenset(key for key in LISTS if key in read)
+    unknown = {key for key in row.keys() - read - RULED - IGNORABLE if says_something(row[key])}
+    for turn in chain.from_iterable(row[key] for key in lists if isinstance(row.get(key), list)):
+        if isinstance(turn, dict) and not turn.keys() <= TEXTS:
+            more = turn.keys() - TEXTS - RULED - IGNORABLE
+            unknown |= {f"[].{key}" for key in more if says_something(turn[key])}
+    return unknown
+
+
+def turns_of(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The turns of a row, wherever they are listed."""
+    lists = (row.get(key) for key in LISTS)
+    return (turn for listed in lists if isinstance(listed, list) for turn in listed if isinstance(turn, dict))
 
 
 def _row_reasons(row: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("label_false" for key in ROW_FALSE if row.get(key) is False)
-    yield from (text for key, text in ROW_REASONS.items() if _says_something(row.get(key)))
-    if all(key in row for key in ALPACA) and _says_something(row.get("system")):
-        yield "system"  # the template has its own
+    if not row.keys().isdisjoint(RULED):
+        yield from ("label_false" for key in LABELS if _word(row.get(key)) in BAD_LABELS)
+        yield from (text for keys in (REASONS, PREFERENCE) for key, text in keys.items() if _holds(row.get(key)))
+        yield from ("row_weight" for key in WEIGHTS if not _is_one(row.get(key)))
+        yield from ("row_weight" for key in TRAINED if _word(row.get(key)) in NO)
+        yield from ("row_weight" for key in MASKED if not _masks_prompts(row.get(key)))
 
 
-def _turn_reason(turn: Mapping[str, Any]) -> str:
-    supervised = turn.get("from", turn.get("role")) not in PROMPTS
-    if not _weight_is_kept(turn.get("weight"), supervised):
+def _turn_reason(turn: Mapping[str, Any], roles: Mapping[str, str] | None) -> str:
+    if turn.keys() <= TEXTS:
+        return _part_reason(turn)
+    role = turn.get("from", turn.get("role"))
+    supervised = not isinstance(role, str) or kind_of(role, roles) not in (HUMAN, SYSTEM, TOOL)
+    if not _weight_is_kept(turn, supervised):
         return "turn_weight"
-    if supervised and any(turn.get(key) is False for key in TURN_TRAINED):
-        return "turn_weight"
-    return next((text for key, text in TURN_REASONS.items() if _says_something(turn.get(key))), "")
+    named = next((text for key, text in REASONS.items() if _holds(turn.get(key))), "")
+    return named or _part_reason(turn)
 
 
-def _weight_is_kept(weight: Any, supervised: bool) -> bool:
-    """Whether training gives a turn its weight: 1 to an answer, none to a prompt, whatever full weight it has."""
-    if not _says_something(weight):
-        return True
-    try:
-        return float(weight) in ((1.0,) if supervised else (0.0, 1.0))
-    except (TypeError, ValueError, OverflowError):
+def _part_reason(turn: Mapping[str, Any]) -> str:
+    """Why a content of parts cannot be read as text, where one of them is known to be something else."""
+    parts = next((value for key in ("value", "content") if isinstance(value := turn.get(key), list)), ())
+    kinds = (part.get("type") for part in parts if isinstance(part, dict))
+    return next((PARTS[kind] for kind in kinds if isinstance(kind, str) and kind in PARTS), "")
+
+
+def _weight_is_kept(turn: Mapping[str, Any], supervised: bool) -> bool:
+    """Whether training gives a turn what it asks for: 1 to an answer, none to a prompt, whatever full weight it has."""
+    if any(says_something(turn.get(key)) for key in DETAILS):
         return False
+    if not supervised:
+        return all(_is_one(turn.get(key)) or _word(turn.get(key)) in NO - {"-1", "-1.0"} for key in WEIGHTS)
+    learnt = (turn.get(key) for key in (*WEIGHTS, *TRAINED))
+    return all(map(_is_one, learnt)) and all(_word(turn.get(key)) in ("", "false") for key in MASKED)
 
 
-def _says_something(value: Any) -> bool:
-    """Whether a value is more than null, a NaN (the null of a table's numbers), or a container of nothing else."""
+def _is_one(value: Any) -> bool:
+    return not says_something(value) or _word(value) in YES
+
+
+def _masks_prompts(value: Any) -> bool:
+    """Whether a row's mask is none, or that of the prompts."""
+    return _word(value) in ("", "false") or (isinstance(value, str) and kind_of(value) in (HUMAN, SYSTEM))
+
+
+def _holds(value: Any) -> bool:
+    """Whether a value has content of its own; a number or a yes only speaks of some ("thinking": true)."""
+    return not isinstance(value, bool | int | float) and says_something(value)
+
+
+def _word(value: Any) -> str:
+    """A yes or no as it may be spelt; "" for null and what is empty."""
+    return str(value).strip().lower() if says_something(value) else ""
+
+
+def says_something(value: Any) -> bool:
+    """Whether a value is more than null, a NaN (the null of a table's numbers), or a container of nothing else.
+
+    A text that is an empty list or object in JSON is such a container.
+    """
     if isinstance(value, float):
         return not math.isnan(value)
     if isinstance(value, str | list | dict):
         parts: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        return bool(value.strip()) if isinstance(value, str) else any(map(_says_something, parts))
+        return _text_says(value) if isinstance(value, str) else any(map(says_something, parts))
     return value is not None
 
 
-def may_refuse(path: Path) -> bool:
-    """Whether a file may have rows that are refused here; False is certain (but for a key written with escapes)."""
-    stat = path.stat()
-    return _may_refuse(str(path), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _may_refuse(name: str, size: int, mtime: int) -> bool:  # noqa: ARG001
-    if packing.packing(name) == "parquet":
-        return not _columns(name).isdisjoint({"weight", *FALSE, *FILLED})
-    before = b""
-    with packing.opened(name) as file:
-        while block := file.read(packing.BLOCK):
-            if IN_JSON.search(before + block):
-                return True
-            before = block[-OVERLAP:]
-    return False
-
-
-def _columns(name: str) -> set[str]:
-    from pyarrow import parquet  # 0.1 s that only its readers pay
-
-    schema = parquet.read_metadata(name).schema
-    return {part for index in range(len(schema)) for part in schema.column(index).path.split(".")}
+def _text_says(text: str) -> bool:
+    text = text.strip()
+    if text in ("", "null", "None", "NaN", "nan"):
+        return False
+    if text[0] in "[{" and text[-1] in "]}" and len(text) < 16:
+        try:
+            return says_something(json.loads(text))
+        except ValueError:
+            return True
+    return True

@@ -7,8 +7,9 @@
 
 A template turns each round into a segment of two texts. The first is given to the model and ends with the assistant's
 colon; the second is what the model learns to write (Vicuna's begins with the separator space), the end-of-sequence
-token after it included. Texts are taken as they are: nothing is stripped or escaped. `chat_template` names the
-tokenizer's own (data/encode/chat_template.py), and is none of these.
+token after it included. A conversation's own system text stands in Vicuna's place for one. Texts are taken as they are:
+nothing is stripped or escaped. `chat_template` names the tokenizer's own (data/encode/chat_template.py), and is none of
+these.
 
 To add a template: an entry in `TEMPLATES`. Another distribution adds one by an entry point of the group
 `sft_sweeps.templates` (registry.py) that leads to a `Template`. A template enters an identity by its name: one whose
@@ -31,16 +32,19 @@ class Template:
     before: str = "USER: "
     after: str = " ASSISTANT:"
     separator: str = " "
+    own_system: str | None = None  # what follows a conversation's own system text; None: it has no place for one
     fastchat: bool = False  # whether FastChat trains with it, so that its faults can be asked for
 
-    def opening(self, prompt: str, first: bool) -> str:
-        """What the model is given before it answers `prompt`."""
-        return f"{self.system if first else ''}{self.before}{prompt}{self.after}"
+    def opening(self, prompt: str, first: bool, system: str = "") -> str:
+        """What the model is given before it answers `prompt`; a conversation's own `system` text replaces that here."""
+        beginning = f"{system}{self.own_system or ''}" if system else self.system
+        return f"{beginning if first else ''}{self.before}{prompt}{self.after}"
 
 
 VICUNA = Template(
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions. ",
+    own_system=" ",
     fastchat=True,
 )
 ALPACA = Template(
@@ -52,7 +56,7 @@ ALPACA = Template(
 TEMPLATES: Registry[Template] = Registry(
     "template",
     "sft_sweeps.templates",
-    lambda: {"vicuna_v1.1": VICUNA, "vicuna_bare": Template(fastchat=True), "alpaca": ALPACA},
+    lambda: {"vicuna_v1.1": VICUNA, "vicuna_bare": Template(own_system=" ", fastchat=True), "alpaca": ALPACA},
 )
 
 
@@ -73,11 +77,11 @@ def find(name: str) -> Template:
     return TEMPLATES.get(name)
 
 
-def segments(template: str, rounds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def segments(template: str, rounds: Sequence[tuple[str, str]], system: str = "") -> list[tuple[str, str]]:
     """Each round as (what is given, what is learnt); the text is their concatenation with eos after each."""
     texts = find(template)
     return [
-        (texts.opening(prompt, first=not index), texts.separator + response)
+        (texts.opening(prompt, not index, system), texts.separator + response)
         for index, (prompt, response) in enumerate(rounds)
     ]
 

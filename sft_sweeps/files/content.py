@@ -3,7 +3,6 @@
 Reading is remembered by size and time of change, so that a file is read once however many runs use it.
 """
 
-import codecs
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,9 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
-from sft_sweeps.files.rows import count_parquet, read_rows
+from sft_sweeps.files.rows import count_rows
 
 MADE = ".made.json"  # beside a file that was made from a data set of the hub
 
@@ -45,30 +43,8 @@ def _hashes(name: str, size: int, mtime: int) -> tuple[str, str, int]:  # noqa: 
         for block in _blocks(file):
             blob.update(block)
             sha256.update(block)
-    return blob.hexdigest(), sha256.hexdigest(), _count_rows(name)
+    return blob.hexdigest(), sha256.hexdigest(), count_rows(Path(name))
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
     return iter(lambda: file.read(packing.BLOCK), b"")
-
-
-def _count_rows(name: str) -> int:
-    """The rows of a file as the reader counts them; of a broken array its lines, since each of them may be one."""
-    if packing.packing(name) == "parquet":
-        return count_parquet(name)
-    first, count, counted = (
-        b"",
-        0,
-        False,
-    )  # the first byte of the file, its lines so far, whether this one is among them
-    with packing.opened(name) as file:
-        for number, piece in enumerate(iter(lambda: file.readline(packing.BLOCK), b"")):
-            text = (piece if number else piece.removeprefix(codecs.BOM_UTF8)).strip()
-            count += bool(text) and not counted
-            first, counted = first or text[:1], (counted or bool(text)) and not piece.endswith(b"\n")
-    if first != b"[":
-        return count
-    try:
-        return sum(1 for _ in read_rows(Path(name), "rows"))
-    except RequestError:
-        return count

@@ -1,38 +1,33 @@
-"""The rows of a file, one at a time: JSON lines or one JSON array, packed or not, or Parquet.
+"""The rows of a file, one at a time: JSON lines or arrays, packed or not, CSV, or Parquet.
 
-A line that is no JSON is a broken row, to be counted by the reader. A file that is missing, not UTF-8, cut short or no
-list of rows at all is refused as a whole, because nothing of it can be trusted; the message names the byte. However
-long the file is, no more of it is held than a few of its rows.
+JSON may be in UTF-8, UTF-16 or UTF-32; a line may end with any line end; objects may stand behind each other over many
+lines, or one of them may hold all rows (containers.py). A line that is no JSON is a broken row, to be counted by the
+reader. A file that is missing, in another encoding, cut short or no list of rows at all is refused as a whole, because
+nothing of it can be trusted; the message names the byte. However long the file is, no more of it is held than a few of
+its rows, unless they are all in one object.
 """
 
 import codecs
+import io
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, cast
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files import packing
+from sft_sweeps.files import csv_rows, packing, text_kinds
+from sft_sweeps.files.containers import rows_in
+from sft_sweeps.files.file_row import FileRow
+
+__all__ = ["FileRow", "count_parquet", "count_rows", "is_plain_json", "read_column", "read_rows"]
 
 BLOCK = 1 << 20  # bytes
 BLANK = " \t\r\n"
 BROKEN_SHOWN = 200  # bytes of a row that is too long
 ROW_LIMIT = 1 << 25  # bytes of one row, the largest conversations have some hundred thousand
 PARQUET_ROWS = 1024  # at a time
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """One row: its value, its location in the file ("line 3"), and the text of a broken one.
-
-    `group` names the rows with which it belongs together (data/groups.py), "" where it stands alone.
-    """
-
-    value: Any
-    location: str
-    broken: str | None = None
-    group: str = ""
+Kind = Literal["csv", "array", "objects", "lines", "cr_lines"]
 
 
 def read_rows(path: Path, name: str) -> Iterator[FileRow]:
@@ -42,7 +37,7 @@ def read_rows(path: Path, name: str) -> Iterator[FileRow]:
             yield from _parquet(path, name)
             return
         with packing.opened(path) as file:
-            yield from _json(file, f"source {name}: {path}")
+            yield from _json(file, f"source {name}: {path}", _suffix(path))
     except packing.DAMAGED as error:
         kind = {"gzip": "gzip", "zstd": "Zstandard"}.get(packing.packing(path), "packed")
         raise RequestError(f"source {name}: {path} is a damaged {kind} file ({error}). Fetch it again.") from None
@@ -52,14 +47,39 @@ def read_rows(path: Path, name: str) -> Iterator[FileRow]:
         raise RequestError(f"source {name}: {path} cannot be read: {error.strerror or error}.") from None
 
 
-def _json(file: IO[bytes], what: str) -> Iterator[FileRow]:
-    head = file.read(BLOCK)
-    # More is read only where an array's first row is longer than a block.
-    text = head.decode("utf-8-sig", errors="replace").lstrip(BLANK)
-    if text.startswith("[") and not _is_lines(text, whole=len(head) < BLOCK):
+def _json(file: IO[bytes], what: str, suffix: str) -> Iterator[FileRow]:
+    head, file = _as_utf8(file.read(BLOCK), file, what)
+    kind = _kind(head, suffix)
+    if kind == "csv":
+        yield from csv_rows.read(head, file, what, suffix)
+    elif kind == "array":
         yield from _Array(head, file, what).rows()
+    elif kind == "objects":
+        yield from _unwrapped(_Array(head, file, what, "a JSON object").objects(), what)
     else:
-        yield from _lines(head, file, what)
+        yield from _unwrapped(_lines(head, file, what, b"\r" if kind == "cr_lines" else b"\n"), what)
+
+
+def _as_utf8(head: bytes, file: IO[bytes], what: str) -> tuple[bytes, IO[bytes]]:
+    text_kinds.refuse_others(head, what)
+    if not (encoding := text_kinds.wide_encoding(head)):
+        return head, file
+    decoded = cast(IO[bytes], io.BufferedReader(text_kinds.AsUtf8(file, head, encoding, what), BLOCK))
+    return decoded.read(BLOCK), decoded
+
+
+def _kind(head: bytes, suffix: str) -> Kind:
+    """How rows are laid out in a file that begins like this."""
+    # More is read only where an array's first row is longer than a block.
+    text = head.decode("utf-8-sig", errors="replace").lstrip(BLANK + "\ufeff")
+    if not text.startswith(("{", "[")) and (suffix in csv_rows.SUFFIXES or csv_rows.is_header(text)):
+        return "csv"
+    whole = len(head) < BLOCK
+    if text.startswith("[") and not _is_lines(text, whole):
+        return "array"
+    if text.startswith("{") and _spans_lines(text, whole):
+        return "objects"
+    return "cr_lines" if b"\n" not in head and b"\r" in head.rstrip() else "lines"
 
 
 def _is_lines(text: str, whole: bool) -> bool:
@@ -70,14 +90,75 @@ def _is_lines(text: str, whole: bool) -> bool:
     return _row(first, "").broken is None and bool(rest.strip())
 
 
-def _lines(head: bytes, file: IO[bytes], what: str) -> Iterator[FileRow]:
+def _spans_lines(text: str, whole: bool) -> bool:
+    """Whether the first object goes on behind its first line, or another stands behind it there."""
+    first, end, _ = text.partition("\n")
+    if not end or _row(first, "").broken is None:
+        return False
+    try:
+        _, stop = json.JSONDecoder().raw_decode(text)
+    except RecursionError:
+        return False
+    except ValueError as error:
+        position = getattr(error, "pos", 0)
+        return not whole and (str(error).startswith("Unterminated string") or position >= len(text) - 12)
+    return stop > len(first) or text[stop : stop + 1] in "{,"
+
+
+def _unwrapped(rows: Iterator[FileRow], what: str) -> Iterator[FileRow]:
+    """The rows of a file's only object, where it holds them."""
+    head = list(islice(rows, 2))
+    if len(head) == 1 and (held := rows_in(head[0].value, what)) is not None:
+        yield from (FileRow(value, f"row {number}") for number, value in enumerate(held))
+    else:
+        yield from chain(head, rows)
+
+
+def count_rows(path: Path) -> int:
+    """The rows of a file as the reader counts them; of a broken array its lines, since each of them may be one."""
+    if packing.packing(path) == "parquet":
+        return count_parquet(path)
+    with packing.opened(path) as file:
+        head = file.read(BLOCK)
+        lines = not text_kinds.wide_encoding(head) and _kind(head, _suffix(path)) == "lines"
+    count, counted = 0, False  # lines so far, whether this one is among them
+    with packing.opened(path) as file:
+        for piece in iter(lambda: file.readline(BLOCK), b""):
+            text = piece.removeprefix(codecs.BOM_UTF8).strip()
+            count += bool(text) and not counted
+            counted = (counted or bool(text)) and not piece.endswith(b"\n")
+    if lines and count > 1:
+        return count
+    try:
+        return sum(1 for _ in read_rows(path, "rows"))
+    except RequestError:
+        return count
+
+
+def is_plain_json(path: Path) -> bool:
+    """Whether a file is JSON in UTF-8, so that its bytes can be searched for keys."""
+    with packing.opened(path) as file:
+        head = file.read(BLOCK)
+    return not text_kinds.wide_encoding(head) and _kind(head, _suffix(path)) != "csv"
+
+
+def _suffix(path: Path) -> str:
+    """The end of a file's name that says what it is, behind that of its packing."""
+    name = path.name.lower()
+    for packed in (".gz", ".zst", ".zstd"):
+        name = name.removesuffix(packed)
+    return name.rpartition(".")[2]
+
+
+def _lines(head: bytes, file: IO[bytes], what: str, end: bytes) -> Iterator[FileRow]:
     offset = 0
     # str.splitlines would also break at characters that JSON allows inside a string, such as U+2028.
-    for number, (line, size) in enumerate(_split(head, file), start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8", "strict" if size == len(line) else "replace")
+    for number, (line, size) in enumerate(_split(head, file, end), start=1):
+        try:  # files that were joined have the mark in their middle, too
+            text = line.decode("utf-8-sig", "strict" if size == len(line) else "replace")
         except UnicodeDecodeError as error:
-            raise _not_utf8(what, f"line {number}, byte {offset + error.start}") from None
+            where = f"line {number}, byte {offset + error.start}"
+            raise text_kinds.not_utf8(what, where, line[max(error.start - 2000, 0) : error.start + 2000]) from None
         offset += size + 1
         if size > ROW_LIMIT:
             yield FileRow(None, f"line {number}", f"{size:,} bytes, {ROW_LIMIT:,} are the most: {text[:BROKEN_SHOWN]}")
@@ -85,11 +166,11 @@ def _lines(head: bytes, file: IO[bytes], what: str) -> Iterator[FileRow]:
             yield _row(text, f"line {number}")
 
 
-def _split(head: bytes, file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+def _split(head: bytes, file: IO[bytes], end: bytes) -> Iterator[tuple[bytes, int]]:
     """The lines with their sizes; of one beyond ROW_LIMIT no more than its beginning is held."""
     left, cut = head, 0  # bytes of a line's beginning, and of its middle that were let go
     while True:
-        *lines, rest = left.split(b"\n")
+        *lines, rest = left.split(end)
         for line in lines:
             yield line, len(line) + cut
             cut = 0
@@ -98,7 +179,7 @@ def _split(head: bytes, file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
         parts = [rest]
         while block := file.read(BLOCK):
             parts.append(block)
-            if b"\n" in block or sum(map(len, parts)) > ROW_LIMIT:
+            if end in block or sum(map(len, parts)) > ROW_LIMIT:
                 break
         left = b"".join(parts)
         if not block:
@@ -114,10 +195,10 @@ def _row(line: str, location: str) -> FileRow:
 
 
 class _Array:
-    """The rows of one JSON array, of which a block at a time is held."""
+    """The rows of one JSON array, or of objects behind each other, of which a block at a time is held."""
 
-    def __init__(self, head: bytes, file: IO[bytes], what: str) -> None:
-        self._file, self._what = file, what
+    def __init__(self, head: bytes, file: IO[bytes], what: str, kind: str = "a JSON array") -> None:
+        self._file, self._what, self._kind = file, what, kind
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._scan = json.JSONDecoder().raw_decode
         self._text, self._at, self._before, self._ended = "", 0, 0, False  # _before: bytes in front of _text
@@ -138,6 +219,13 @@ class _Array:
         self._at += 1
         if self._skip(BLANK):
             raise self._broken("Extra data behind the array")
+
+    def objects(self) -> Iterator[FileRow]:
+        """The values of a file that has no array around them."""
+        number = 0
+        while self._skip(BLANK + ",\ufeff"):
+            yield FileRow(self._value(), f"row {number}")
+            number += 1
 
     def _value(self) -> Any:
         while True:
@@ -181,18 +269,15 @@ class _Array:
             self._text += self._decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             offset = self._before + len(self._text.encode()) + error.start
-            raise _not_utf8(self._what, f"byte {offset}") from None
+            sample = block[max(error.start - 2000, 0) : error.start + 2000]
+            raise text_kinds.not_utf8(self._what, f"byte {offset}", sample) from None
 
     def _broken(self, message: str) -> RequestError:
         offset = self._before + len(self._text[: self._at].encode())
         return RequestError(
-            f"{self._what} starts as a JSON array and does not end as one ({message} at byte {offset:,}). It was "
+            f"{self._what} starts as {self._kind} and does not end as one ({message} at byte {offset:,}). It was "
             "probably cut short: fetch it again, or write one JSON object a line."
         )
-
-
-def _not_utf8(what: str, location: str) -> RequestError:
-    return RequestError(f"{what} is not UTF-8 ({location}). Convert it, e.g. iconv -f LATIN1 -t UTF-8.")
 
 
 def _parquet(path: Path, name: str) -> Iterator[FileRow]:

@@ -32,6 +32,7 @@ from sft_sweeps.generate.engine import (
     not_kept,
     unlike,
 )
+from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.spec import Engine
 from sft_sweeps.store.answers import Answer
@@ -59,6 +60,7 @@ def opened(
 
     `devices` are the replicas' CUDA_VISIBLE_DEVICES.
     """
+    checkpoint.loadable(folder)  # else the engines would not all take the same weights from it
     backend = ENGINES.get(engine.backend)
     if backend.in_process and len(devices) == 1:
         module, _, name = backend.in_process.partition(":")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sft_sweeps.files import private
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts, submissions
@@ -54,6 +55,7 @@ class SweepStatus:
 
     states: Mapping[str, State]
     jobs: Mapping[str, JobStatus]
+    survey: Survey
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,14 @@ def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
     past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
     for job in ended:
         statuses[job.id] = _ended(job, evidence, statuses, past)
-    return SweepStatus(evidence.survey.states, statuses)
+    return SweepStatus(evidence.survey.states, statuses, evidence.survey)
 
 
 def _gather(plan: Plan, store: Store, folder: Path) -> Evidence:
     slurm, submitted = Queue(), submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
-    return Evidence(folder, slurm, survey(plan, store, slurm), submitted, submissions.cancelled(folder))
+    return Evidence(folder, slurm, survey(plan, store, slurm, thorough=False), submitted, submissions.cancelled(folder))
 
 
 def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
@@ -144,7 +146,8 @@ def _unfinished(survey: Survey) -> set[tuple[str, str]]:
 
 def _encoding(evidence: Evidence) -> PlannedJob | None:
     """The job that encodes the sweep's sources, as it was last frozen; done when every source is encoded."""
-    files = sorted((evidence.folder / "jobs").glob("encode-*.json"), key=lambda path: path.stat().st_mtime)
+    frozen = (path for jobs in private.folders(evidence.folder, "jobs") for path in jobs.glob("encode-*.json"))
+    files = sorted(frozen, key=lambda path: path.stat().st_mtime)
     subjects = {subject.id: subject for subject in evidence.survey.plan.subjects}
     subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
     if subject is None:

@@ -32,7 +32,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Component, Source
+from sft_sweeps.spec import Cleaning, Component, Source, TurnRules
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import visible
 
@@ -114,8 +114,13 @@ def _inspect_rows(path: Path, inspection: Inspection) -> None:
     """Encode the rows of a file one by one, with the code that encodes a source and without a source's rules."""
     name, limit = path.name.partition(".")[0], inspection.config.inspect.limit
     encoder = inspection.encoder(inspection.config.data.bug_compatible)
-    source = Source(name, "", "auto", "", "general", 0, bug_compatible=encoder.bug_compatible)
+    rules = None if encoder.bug_compatible else Cleaning(role_break="drop")
+    turns = TurnRules(system="render", tools="refuse")
+    source = Source(
+        name, "", "auto", "", "general", 0, cleaning=rules, bug_compatible=encoder.bug_compatible, turns=turns
+    )
     reader, rows = reader_of(read_rows(path, name), source, path)
+    reader = reader.for_template(encoder.takes_system)
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
         row_id = row.value.get("id", index) if isinstance(row.value, dict) else index
@@ -196,9 +201,22 @@ def statistics(encoded: EncodedSource, out: Console) -> None:
         for reason, number in reasons.items():
             sample = account["samples"].get(reason, "")
             out.print(f"  {what}: {number:,} {reason}" + (f", e.g. {escape(sample[:100])}" if sample else ""))
+    for text in turns_and_keys(account):
+        out.print(f"  {escape(text)}")
     if account["stand_in_for_tags"]:
         out.print("  [yellow]note[/] words and code fences stand in for a tagger's tags here (clean.tags_file)")
     _histogram(account["histogram"], out)
+
+
+def turns_and_keys(account: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the turns of a source's rows, and the keys that nothing is known of."""
+    if turns := account.get("turns"):
+        parts = [f"{turns['trained']:,} trained", f"{turns['prompt']:,} given as prompts"]
+        parts += [f"{number:,} cut ({reason})" for reason, number in turns["cut"].items()]
+        parts += [f"{number:,} dropped ({reason})" for reason, number in turns["dropped"].items()]
+        yield f"turns: {turns['read']:,} = {' + '.join(parts)}"
+    if ignored := account.get("ignored_keys"):
+        yield f"ignored keys: {', '.join(f'{key} ({rows:,} rows)' for key, rows in ignored.items())}"
 
 
 def _histogram(counts: Mapping[str, int], out: Console) -> None:

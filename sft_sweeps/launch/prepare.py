@@ -70,5 +70,7 @@ def _encode(source: Source, request: Request, store: Store, out: Console) -> Non
     say(out, f"prepared {encoding.summary(encoded)}: {encoded.folder}")
     for text in encoding.dropped(source.name, encoded.account):
         say(out, f"  {text}")
+    for text in inspect.turns_and_keys(encoded.account):
+        say(out, f"  {escape(text)}")
     if source.rows_from == "declared" and source.rows != encoded.account["rows"]:
         raise RequestError(f"source {source.name} declares {source.rows:,} rows and has {encoded.account['rows']:,}")

@@ -21,12 +21,14 @@ class Architecture:
     """One kind of model.
 
     `config_keys` are the keys of config.json that hold a `Shape`'s fields, `parameters` the shapes of all weights by
-    name, sorted, `config` what a config.json of that shape says of the architecture.
+    name, sorted, `config` what a config.json of that shape says of the architecture, `shape` the shape that a
+    config.json describes, with transformers' values for what it leaves out.
     """
 
     config_keys: Mapping[str, str]
     parameters: Callable[[Shape], Shapes]
     config: Callable[[Shape], dict[str, Any]]
+    shape: Callable[[Mapping[str, Any]], Shape]
 
 
 def _llama_parameters(shape: Shape) -> Shapes:
@@ -82,7 +84,22 @@ def _llama_config(shape: Shape) -> dict[str, Any]:
     }
 
 
-LLAMA = Architecture(LLAMA_KEYS, _llama_parameters, _llama_config)
+def _llama_shape(config: Mapping[str, Any]) -> Shape:
+    said = {field: int(config.get(key, LLAMA_DEFAULTS[field]) or 0) for field, key in LLAMA_KEYS.items()}
+    said["kv_heads"] = said["kv_heads"] or said["heads"]
+    vocabulary, tied = int(config.get("vocab_size", 32000)), bool(config.get("tie_word_embeddings", False))
+    return Shape(**said, vocab_size=vocabulary, tie_embeddings=tied)
+
+
+LLAMA_DEFAULTS = {
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "layers": 32,
+    "heads": 32,
+    "kv_heads": 0,
+    "max_positions": 2048,
+}
+LLAMA = Architecture(LLAMA_KEYS, _llama_parameters, _llama_config, _llama_shape)
 ARCHITECTURES = {"llama": LLAMA}
 
 

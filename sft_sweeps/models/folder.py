@@ -3,9 +3,7 @@
 Headers alone are read, so that 65 GB of weights are looked at in a moment. Nothing here needs torch.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,9 @@ from sft_sweeps.models.architectures import ARCHITECTURES
 from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Shape
 
-DTYPES = ("F32", "F16", "BF16")
+DTYPES = tuple(weights.BYTES)
+HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
+COMPUTED = "rotary_emb.inv_freq"  # stored by old versions of transformers; every reader computes it
 KINDS: dict[str, Any] = {
     "vocab_size": int,
     "tie_word_embeddings": bool,
@@ -32,16 +32,24 @@ def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
     `tokenizer` is the tokenizer's folder or file, "" where it is the model's own.
     """
     try:
-        written = foreign.read_object(folder / "config.json")
-        config = {key: value for key, value in written.items() if value is not None}  # null says nothing
-    except (OSError, ValueError) as error:
-        yield f"{folder / 'config.json'} cannot be read ({error}). Fetch it again."
+        config = _read(folder)
+    except RunError as error:
+        yield str(error)
         return
     wrong = list(_wrong_types(folder / "config.json", config)) or list(_config(folder / "config.json", config, shape))
     yield from wrong
     if not wrong:
-        yield from _tensors(folder, config, shape)
+        yield from _tensors(folder, config)
         yield from _vocabulary(folder, config, tokenizer or str(folder))
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """What config.json says; null says nothing."""
+    try:
+        written = foreign.read_object(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / 'config.json'} cannot be read ({error}). Fetch it again.") from None
+    return {key: value for key, value in written.items() if value is not None}
 
 
 def _wrong_types(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
@@ -75,40 +83,64 @@ def _config(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str
             )
 
 
-def _tensors(folder: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
-    if lost := missing_shards(folder):
-        yield f"{folder} lacks {', '.join(lost)}, which {weights.INDEX} names. Fetch the model again."
-        return
+def _tensors(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
     try:
-        stored = weights.tensors(folder)
-    except (RunError, OSError, ValueError, KeyError, TypeError) as error:
+        _select(folder, config)
+    except RunError as error:
+        yield str(error)
+    except OSError as error:
         yield f"the weights in {folder} cannot be read ({error}). Fetch the model again."
-        return
-    vocabulary = int(config.get("vocab_size", shape.vocab_size))
-    tied = bool(config.get("tie_word_embeddings", shape.tie_embeddings))
-    expected = ARCHITECTURES[config["model_type"]].parameters(
-        replace(shape, vocab_size=vocabulary, tie_embeddings=tied)
-    )
+
+
+def loadable(folder: Path) -> dict[str, weights.StoredTensor]:
+    """The tensors that a model of the folder's config.json is loaded from: exactly its parameters.
+
+    RunError where a parameter is missing or has another shape, where a tensor is left that the model does not take, or
+    where the embeddings are tied and a head of its own is stored: what is loaded would depend on who reads it.
+    """
+    config = _read(folder)
+    if str(config.get("model_type")) not in ARCHITECTURES:
+        raise RunError(f"{folder} is no model of: {', '.join(ARCHITECTURES)}.")
+    return _select(folder, config)
+
+
+def _select(folder: Path, config: Mapping[str, Any]) -> dict[str, weights.StoredTensor]:
+    architecture = ARCHITECTURES[config["model_type"]]
+    try:
+        expected = architecture.parameters(architecture.shape(config))
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise RunError(f"{folder / 'config.json'} gives no shape of a model ({error}). Fetch it again.") from None
+    stored = weights.tensors(folder)
     wrong = [name for name, dimensions in expected.items() if name not in stored or stored[name].shape != dimensions]
     if wrong:
         name = wrong[0]
         has = f"{stored[name].shape}" if name in stored else "nothing"
         more = f", and {len(wrong) - 1} more are wrong" if len(wrong) > 1 else ""
-        yield f"{folder} has {has} for {name}, which is to be {expected[name]}{more}. Fetch the model again."
-    if odd := sorted({stored[name].dtype for name in expected if name in stored} - set(DTYPES)):
-        yield f"{folder} holds weights as {', '.join(odd)}. Valid: {', '.join(DTYPES)}. Fetch an unquantized model."
+        raise RunError(f"{folder} has {has} for {name}, which is to be {expected[name]}{more}. Fetch the model again.")
+    if odd := sorted({stored[name].dtype for name in expected} - set(DTYPES)):
+        valid = ", ".join(DTYPES)
+        raise RunError(f"{folder} holds weights as {', '.join(odd)}. Valid: {valid}. Fetch an unquantized model.")
+    _refuse_unexpected(folder, stored, expected)
+    return {name: stored[name] for name in expected}
 
 
-def missing_shards(folder: Path) -> list[str]:
-    """Files that the index names and that are not there."""
-    path = folder / weights.INDEX
-    if not path.is_file():
-        return []
-    try:
-        named = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return [weights.INDEX]
-    return sorted(str(name) for name in named if not (folder / str(name)).is_file())
+def _refuse_unexpected(
+    folder: Path, stored: Mapping[str, weights.StoredTensor], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    left = [name for name in stored if name not in expected and not name.endswith(COMPUTED)]
+    if HEAD in left and weights.equal(stored[HEAD], stored[EMBEDDINGS]):
+        left.remove(HEAD)  # tied, and stored twice
+    elif HEAD in left:
+        raise RunError(
+            f"{folder / 'config.json'} says tie_word_embeddings=true, and {HEAD} is stored beside {EMBEDDINGS} with "
+            "other values. Set tie_word_embeddings to false where the head is the model's own, or delete it."
+        )
+    if left:
+        more = f" and {len(left) - 1} more tensors" if left[1:] else ""
+        raise RunError(
+            f"{folder} holds {left[0]}{more}, which a model of its config.json does not have (layers, biases): it "
+            "would be left out. Correct config.json, or fetch the model again."
+        )
 
 
 def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iterator[str]:
@@ -123,8 +155,11 @@ def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iter
 
 def unfinished(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, chat_template: bool) -> list[str]:
     """What a model folder that was just written lacks of a finished one."""
-    lacks = [f"{name} is missing" for name in missing_shards(folder)]
-    stored = weights.tensors(folder)
+    try:
+        stored = weights.tensors(folder)
+    except RunError as error:
+        return [str(error)]
+    lacks = []
     for name, shape in shapes.items():
         if name not in stored:
             lacks.append(f"{name} is missing")

@@ -5,8 +5,8 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from sft_sweeps.errors import RequestError
-from sft_sweeps.models import tokenizer
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.models import tokenizer, weights
 
 ENDS = ("bos_token", "eos_token")
 
@@ -44,12 +44,13 @@ def _ends(folder: Path) -> tuple[str, str]:
 
 
 def weights_pin(folder: Path) -> str:
-    """The pin of the safetensors weights in a folder; `provisional:...` when there are none."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    """The pin of the weights that are loaded from a folder; `provisional:...` where there are none, or two readings."""
+    try:
+        files = weights.files(folder)
+        files += [path for path in [folder / "config.json"] if path.is_file()]  # it holds RoPE's base and the like
+        parts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    except (RunError, OSError):
         return f"provisional:{folder}"
-    files += [path for path in [folder / "config.json"] if path.is_file()]  # it holds RoPE's base and the like
-    parts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
     return _weights(str(folder), tuple(parts))
 
 

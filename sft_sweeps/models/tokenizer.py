@@ -8,6 +8,7 @@ vocabulary is known to give, and refuses a difference.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SPACE = "\u2581"  # how SentencePiece writes a space
 FAST, SLOW, CONFIG = "tokenizer.json", "tokenizer.model", "tokenizer_config.json"
+TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]+")
 CHAT_TEMPLATE = "chat_template.jinja"
 CHAT = "chat_template"  # as train.template: the tokenizer's own
 # Texts to which a wrong conversion gives other ids. None begins with a space, where tokenizers may differ.
@@ -68,7 +70,7 @@ def text(folder: Path) -> str:
 def settings(folder: Path) -> dict[str, Any]:
     """A folder's tokenizer_config.json; beside a tokenizer.model alone, what that says of its special tokens."""
     path = folder / CONFIG
-    named: dict[str, Any] = _special_tokens(folder / SLOW) if (folder / SLOW).is_file() else {}
+    named: dict[str, Any] = _special_tokens(folder / SLOW) if _has_model(folder) else {}
     if named and not path.is_file():
         return named
     value = foreign.read_object(path)
@@ -112,7 +114,7 @@ def complete(folder: Path) -> None:
 def check(folder: Path, tokenizer: "Tokenizer") -> None:
     """RequestError where a tokenizer is known to give other ids than SentencePiece would."""
     ids = _ids(tokenizer, PROBES)
-    if (folder / SLOW).is_file():
+    if _has_model(folder):
         processor = _processor(folder / SLOW)
         expected = [list(processor.encode(text)) for text in PROBES]
         wrong = next((text for text, a, b in zip(PROBES, ids, expected, strict=True) if a != b), None)
@@ -131,11 +133,29 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, separators=(",", ":")).encode()).hexdigest()
 
 
+def _has_model(folder: Path) -> bool:
+    """Whether a folder's tokenizer.model says anything: beside a tokenizer.json, one of tiktoken's is left alone."""
+    path = folder / SLOW
+    return path.is_file() and not ((folder / FAST).is_file() and _is_tiktoken(path))
+
+
+def _is_tiktoken(path: Path) -> bool:
+    """Whether a file has a line for each token, its bytes in base64 and its rank, as Llama 3's tokenizer.model."""
+    with path.open("rb") as file:
+        lines = file.read(4096).splitlines()[:3]
+    return bool(lines) and all(TIKTOKEN.fullmatch(line) for line in lines)
+
+
 def _processor(path: Path) -> Any:
     from sentencepiece import SentencePieceProcessor
 
     if not path.is_file():  # a pipe would be waited for
         raise RequestError(f"{path} is no file. Fetch it again.")
+    if _is_tiktoken(path):
+        raise RequestError(
+            f"{path} is a tokenizer of tiktoken (Llama 3's kind), which is not converted here: it lacks the rule by "
+            f"which texts are cut. Put the {FAST} that the model was published with beside it."
+        )
     try:
         return SentencePieceProcessor(model_file=str(path))
     except (RuntimeError, OSError) as error:

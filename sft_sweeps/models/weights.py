@@ -1,5 +1,10 @@
 """Weights on disk: a Hugging Face folder of safetensors shards, and what identifies them.
 
+Which files are a model's weights is said once, by `files`, for training, answering, checks and digests alike: those
+that model.safetensors.index.json names, or model.safetensors alone, as transformers' `from_pretrained` reads them.
+Where that leaves more than one reading (both of them, another file with a tensor of the same name), the folder is
+refused: from_pretrained, vLLM and others would take different weights from it.
+
 The digest of a folder's weights is the SHA-256 over its tensors in the order of their names: name, dtype, shape, bytes.
 How they are cut into shards, metadata and file names do not enter. It is read from the files in blocks, without torch.
 """
@@ -16,6 +21,7 @@ from typing import Any
 from sft_sweeps.errors import RunError
 
 BLOCK = 1 << 24
+BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of a number, of what can be trained
 HEADER_LIMIT = 100_000_000  # bytes, as safetensors itself
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -27,6 +33,7 @@ TOKENIZER_FILES = (
     "merges.txt",
 )
 CHAT_TEMPLATE = "chat_template.jinja"
+WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 
 
@@ -41,14 +48,69 @@ class StoredTensor:
     stop: int
 
 
+def files(folder: Path) -> list[Path]:
+    """The files that hold the weights of a model folder; RunError where there are none, or two readings."""
+    mapped, whole = index(folder), folder / WHOLE
+    if not mapped:
+        if not whole.is_file():
+            raise RunError(f"there are no weights in {folder}: neither {WHOLE} nor {INDEX}.")
+        return [whole]
+    names = sorted(set(mapped.values()))
+    if odd := [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]:
+        raise RunError(f"{folder / INDEX} names {odd[0]!r}, which is no safetensors file of its folder.")
+    if whole.is_file() and WHOLE not in names:
+        raise RunError(
+            f"{folder} holds {WHOLE} and {INDEX}, which names other files. Which of them is the model cannot be told: "
+            "move the one that is not out of the folder."
+        )
+    if lost := [name for name in names if not (folder / name).is_file()]:
+        raise RunError(f"{folder} lacks {', '.join(lost)}, which {INDEX} names. Fetch the model again.")
+    return [folder / name for name in names]
+
+
+def index(folder: Path) -> dict[str, str]:
+    """The file that holds each tensor, as the folder's index says; empty without an index."""
+    path = folder / INDEX
+    if not path.is_file():
+        return {}
+    try:
+        mapped = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        if mapped and all(isinstance(name, str) for name in mapped.values()):
+            return dict(mapped)
+        raise ValueError("it names no files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} cannot be read ({error}).") from None
+
+
 def tensors(folder: Path) -> dict[str, StoredTensor]:
-    """The tensors of a model folder by name."""
+    """The tensors of a model folder by name; RunError where a name stands for two."""
     stored: dict[str, StoredTensor] = {}
-    for file in sorted(folder.glob("*.safetensors")):
-        stored.update(_header(file))
+    for file in (used := files(folder)):
+        held = _header(file)
+        if twice := sorted(stored.keys() & held.keys()):
+            raise RunError(f"{twice[0]} is in {stored[twice[0]].file} and in {file}.")
+        stored |= held
+    for name, file_name in index(folder).items():
+        if name not in stored or stored[name].file.name != file_name:
+            raise RunError(f"{folder / INDEX} says that {name} is in {file_name}, and it is not.")
     if not stored:
-        raise RunError(f"there are no weights in {folder}: no *.safetensors file with a tensor.")
+        raise RunError(f"there are no weights in {folder}: {used[0].name} holds no tensor.")
+    _refuse_strays(folder, used, stored)
     return stored
+
+
+def _refuse_strays(folder: Path, used: list[Path], stored: dict[str, StoredTensor]) -> None:
+    """RunError for another safetensors file with a tensor of the model's: some readers would take it from there."""
+    for stray in sorted(set(folder.glob("*.safetensors")) - set(used)):
+        try:
+            twice = sorted(stored.keys() & _header(stray).keys())
+        except (RunError, OSError):
+            twice = ["what cannot be read"]
+        if twice:
+            raise RunError(
+                f"{stray} is not one of the model's files ({used[0].name}{' and others' if used[1:] else ''}) and "
+                f"holds {twice[0]}, which other readers would load from it. Move it out of the folder."
+            )
 
 
 def count(folder: Path) -> int:
@@ -64,6 +126,13 @@ def digest(folder: Path) -> str:
         for block in _blocks(stored):
             hasher.update(block)
     return f"sha256:{hasher.hexdigest()}"
+
+
+def equal(one: StoredTensor, other: StoredTensor) -> bool:
+    """Whether two tensors hold the same numbers in the same form."""
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    return all(a == b for a, b in zip(_blocks(one), _blocks(other), strict=True))
 
 
 def shard_names(sizes: dict[str, int], limit: int) -> dict[str, str]:
@@ -87,21 +156,37 @@ def write_index(folder: Path, shards: dict[str, str], total: int) -> None:
 
 
 def _header(file: Path) -> dict[str, StoredTensor]:
+    """The tensors of a file; RunError where it is none of ours to read."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if not 0 < length <= min(HEADER_LIMIT, size):
-            raise RunError(f"{file} is no safetensors file, or cut short.")
-        header: dict[str, Any] = json.loads(stream.read(length))
-    header.pop("__metadata__", None)
-    base = 8 + length
-    stored = {}
-    for name, entry in header.items():
-        start, stop = (base + offset for offset in entry["data_offsets"])
-        if stop > size:
-            raise RunError(f"{file} is cut short: {name} ends at byte {stop} of {size}.")
-        stored[name] = StoredTensor(entry["dtype"], tuple(entry["shape"]), file, start, stop)
-    return stored
+            raise RunError(f"{file} is no safetensors file, or cut short. Fetch the model again.")
+        header = stream.read(length)
+    try:
+        entries = json.loads(header, object_pairs_hook=_distinct)
+        entries.pop("__metadata__", None)
+        return {name: _stored(file, name, entry, 8 + length, size) for name, entry in entries.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{file} is no safetensors file, or damaged ({error}). Fetch the model again.") from None
+
+
+def _stored(file: Path, name: str, entry: dict[str, Any], base: int, size: int) -> StoredTensor:
+    start, stop = (base + int(offset) for offset in entry["data_offsets"])
+    if stop > size:
+        raise RunError(f"{file} is cut short: {name} ends at byte {stop} of {size}. Fetch it again.")
+    dtype, shape = str(entry["dtype"]), tuple(int(length) for length in entry["shape"])
+    if min(start - base, *shape, 0) < 0 or stop - start != math.prod(shape) * BYTES.get(dtype, 0) != 0:
+        raise RunError(f"{file} is damaged: {name}, {dtype} {shape}, takes {stop - start} bytes.")
+    return StoredTensor(dtype, shape, file, start, stop)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON whose keys are all different."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in its header")
+    return found
 
 
 def _blocks(stored: StoredTensor) -> Iterator[bytes]:

@@ -1,78 +1,79 @@
 """The system calls that a sandboxed program is refused, as a seccomp filter (classic BPF) packed by hand.
 
 No libseccomp: finding one through ctypes starts a linker and costs more than the run. Everything is refused with EPERM
-that leaves the process (sockets, signals, ptrace, other processes' memory), makes another (fork, exec; threads may be
-made), changes the view of the file system, or reaches large parts of the kernel that no test needs. `clone3` hides its
-flags behind a pointer, so it does not exist (ENOSYS: libc falls back to `clone`). Calls of another architecture kill;
-x86-64's second table (x32, bit 30) is refused. The table of aarch64 is from the kernel's headers and has not been run.
+that leaves the process (sockets, signals, ptrace, other processes' memory and priority), makes another (fork, exec;
+threads may be made), changes what stands beside files' contents or the view of the file system, or reaches large parts
+of the kernel that no test needs. `clone3` and `openat2` hide their flags behind a pointer, so they do not exist
+(ENOSYS: libc falls back). Calls of another architecture kill; x86-64's second table (x32, bit 30) is refused. The table
+of aarch64 is from the kernel's headers and has not been run.
 """
 
 import platform
 import struct
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
-LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # BPF_LD|W|ABS ...
-ARCHITECTURE, NUMBER, ARGUMENT_0, ARGUMENT_1 = 4, 0, 16, 24  # offsets in struct seccomp_data (low words)
-CLONE_THREAD, X32 = 0x10000, 0x40000000
-OWNER_COMMANDS = (8, 10, 15)  # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to any process, by way of a file
-OWNER_REQUESTS = (0x8901, 0x8902)  # ioctl FIOSETOWN, SIOCSPGRP: the same
-
-# The same number on every architecture.
-COMMON = {
-    "pidfd_open": 434, "pidfd_send_signal": 424, "pidfd_getfd": 438, "io_uring_setup": 425, "fsopen": 430,
-    "fsconfig": 431, "fsmount": 432, "open_tree": 428, "move_mount": 429, "mount_setattr": 442,
-}  # fmt: skip
-X86_64 = {
-    "socket": 41, "connect": 42, "bind": 49, "socketpair": 53, "ptrace": 101, "process_vm_readv": 310,
-    "process_vm_writev": 311, "kill": 62, "tkill": 200, "tgkill": 234, "rt_sigqueueinfo": 129,
-    "rt_tgsigqueueinfo": 297, "mount": 165, "umount2": 166, "unshare": 272, "setns": 308, "bpf": 321,
-    "perf_event_open": 298, "keyctl": 250, "add_key": 248, "request_key": 249, "userfaultfd": 323,
-    "open_by_handle_at": 304, "init_module": 175, "finit_module": 313, "kexec_load": 246, "kexec_file_load": 320,
-    "chroot": 161, "pivot_root": 155, "shmget": 29, "semget": 64, "msgget": 68, "mq_open": 240, "memfd_create": 319,
-    "fork": 57, "vfork": 58, "execve": 59, "execveat": 322,
-}  # fmt: skip
-AARCH64 = {
-    "socket": 198, "socketpair": 199, "bind": 200, "connect": 203, "ptrace": 117, "process_vm_readv": 270,
-    "process_vm_writev": 271, "kill": 129, "tkill": 130, "tgkill": 131, "rt_sigqueueinfo": 138,
-    "rt_tgsigqueueinfo": 240, "mount": 40, "umount2": 39, "unshare": 97, "setns": 268, "bpf": 280,
-    "perf_event_open": 241, "keyctl": 219, "add_key": 217, "request_key": 218, "userfaultfd": 282,
-    "open_by_handle_at": 265, "init_module": 105, "finit_module": 273, "kexec_load": 104, "kexec_file_load": 294,
-    "chroot": 51, "pivot_root": 41, "shmget": 194, "semget": 190, "msgget": 186, "mq_open": 180, "memfd_create": 279,
-    "execve": 221, "execveat": 281,
-}  # fmt: skip
-# (audit architecture, refused calls, clone, clone3, fcntl, ioctl, prlimit64)
-TABLES = {
-    "x86_64": (0xC000003E, X86_64, 56, 435, 72, 16, 302),
-    "aarch64": (0xC00000B7, AARCH64, 220, 435, 25, 29, 261),
-}
-UNTESTED = ("aarch64",)
-
-
-def program(machine: str = "") -> bytes:
-    """The filter for a machine (default: this one) as packed `struct sock_filter`; empty where no table is known."""
-    if (machine or platform.machine()) not in TABLES:
-        return b""
-    architecture, refused, clone, clone3, fcntl, ioctl, prlimit = TABLES[machine or platform.machine()]
-    code = [
-        (LOAD, 0, 0, ARCHITECTURE),
-        (JUMP_EQUAL, 1, 0, architecture),
-        (RETURN, 0, 0, KILL),
-        (LOAD, 0, 0, NUMBER),
-        *_when(JUMP_GREATER_EQUAL, X32, EPERM),
-    ]
-    for number in sorted({**COMMON, **refused}.values()):
-        code += _when(JUMP_EQUAL, number, EPERM)
-    code += _when(JUMP_EQUAL, clone3, ENOSYS)
-    code += _case(clone, [(LOAD, 0, 0, ARGUMENT_0), *_when(JUMP_SET, CLONE_THREAD, ALLOW), (RETURN, 0, 0, EPERM)])
-    for call, values in ((fcntl, OWNER_COMMANDS), (ioctl, OWNER_REQUESTS)):
-        tests = [test for value in values for test in _when(JUMP_EQUAL, value, EPERM)]
-        code += _case(call, [(LOAD, 0, 0, ARGUMENT_1), *tests, (RETURN, 0, 0, ALLOW)])
-    own = [(LOAD, 0, 0, ARGUMENT_0), *_when(JUMP_EQUAL, 0, ALLOW), (RETURN, 0, 0, EPERM)]  # limits of others
-    code += [*_case(prlimit, own), (RETURN, 0, 0, ALLOW)]
-    return b"".join(struct.pack("HBBI", *line) for line in code)
-
-
+LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06  # BPF_LD|W|ABS ...
+ARCHITECTURE, NUMBER, ARGUMENTS = 4, 0, (16, 24, 32)  # offsets in struct seccomp_data (low words)
+CLONE_THREAD, CLONE_FILES, X32 = 0x10000, 0x400, 0x40000000
+ACCESS, TRUNCATE = 0b11, 0o1000  # of open's flags
+# fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX (any signal to any process, by way of a file), F_SETLEASE, F_NOTIFY
+FILE_COMMANDS = (8, 10, 15, 1024, 1026)
+# ioctl TCGETS, TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX: no other is allowed (flags, owners, clones)
+REQUESTS = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# prctl PR_SET_NAME, PR_GET_NAME, PR_SET_VMA: no other is allowed, least to outlive a parent
+OPTIONS = (15, 16, 0x53564D41)
 Line = tuple[int, int, int, int]
+
+# Refused calls by what they would do, each with its number on x86-64 and aarch64 (-1: not there).
+CALLS = {
+    # reach another machine, process or program
+    "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "socketpair": (53, 199),
+    # harm or read another process
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240), "pidfd_open": (434, 434), "pidfd_send_signal": (424, 424),
+    "pidfd_getfd": (438, 438), "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271),
+    "process_madvise": (440, 440), "process_mrelease": (448, 448), "kcmp": (312, 272), "migrate_pages": (256, 238),
+    "move_pages": (279, 239), "perf_event_open": (298, 241), "setpriority": (141, 140), "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119), "sched_setattr": (314, 274), "sched_setaffinity": (203, 122),
+    "ioprio_set": (251, 30),
+    # make another process
+    "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281),
+    # change or learn what stands beside a file's content, which Landlock leaves open, or cut it (open before ABI 3)
+    "chmod": (90, -1), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, -1),
+    "fchown": (93, 55), "lchown": (94, -1), "fchownat": (260, 54), "utime": (132, -1), "utimes": (235, -1),
+    "futimesat": (261, -1), "utimensat": (280, 88), "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7),
+    "setxattrat": (463, 463), "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10),
+    "getxattrat": (464, 464), "listxattr": (194, 11), "llistxattr": (195, 12), "flistxattr": (196, 13),
+    "listxattrat": (465, 465), "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
+    "removexattrat": (466, 466), "file_getattr": (468, 468), "file_setattr": (469, 469), "truncate": (76, 45),
+    "quotactl": (179, 60), "quotactl_fd": (443, 443), "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265), "inotify_init": (253, -1), "inotify_init1": (294, 26),
+    "inotify_add_watch": (254, 27), "fanotify_init": (300, 262), "fanotify_mark": (301, 263),
+    # memory that outlives or escapes the limits, queues and semaphores of others
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "shmdt": (67, 197), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
+    "memfd_create": (319, 279), "memfd_secret": (447, 447), "fallocate": (285, 47), "io_setup": (206, 0),
+    # change the view of the file system
+    "mount": (165, 40), "umount2": (166, 39), "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51),
+    "pivot_root": (155, 41), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
+    "fspick": (433, 433), "open_tree": (428, 428), "open_tree_attr": (467, 467), "move_mount": (429, 429),
+    "mount_setattr": (442, 442),
+    # large parts of the kernel that no test needs
+    "bpf": (321, 280), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
+    "userfaultfd": (323, 282), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427), "init_module": (175, 105), "finit_module": (313, 273), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294), "syslog": (103, 116),
+}  # fmt: skip
+MISSING = {"clone3": 435, "openat2": 437}  # hide their flags behind a pointer; libraries fall back to what does not
+# Of these calls some arguments are refused.
+CHECKED = {
+    "open": (2, -1), "openat": (257, 56), "clone": (56, 220), "fcntl": (72, 25), "ioctl": (16, 29),
+    "prctl": (157, 167), "prlimit64": (302, 261),
+}  # fmt: skip
+MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # the architecture to audit, the column above
+UNTESTED = ("aarch64",)
 
 
 def _when(test: int, value: int, verdict: int) -> list[Line]:
@@ -80,6 +81,62 @@ def _when(test: int, value: int, verdict: int) -> list[Line]:
     return [(test, 0, 1, value), (RETURN, 0, 0, verdict)]
 
 
-def _case(number: int, block: list[Line]) -> list[Line]:
-    """Lines for one call, each path of which returns; others jump over them."""
-    return [(JUMP_EQUAL, 0, len(block), number), *block]
+def _one_of(argument: int, values: tuple[int, ...], then: int, otherwise: int) -> list[Line]:
+    """Return the one verdict where the argument is one of the values, else the other."""
+    tests = [line for value in values for line in _when(JUMP_EQUAL, value, then)]
+    return [(LOAD, 0, 0, ARGUMENTS[argument]), *tests, (RETURN, 0, 0, otherwise)]
+
+
+def _opening(argument: int) -> list[Line]:
+    """Not opened is with no right at all (3), nor to be emptied without the right to write."""
+    return [
+        (LOAD, 0, 0, ARGUMENTS[argument]),
+        (AND, 0, 0, ACCESS),
+        *_when(JUMP_EQUAL, ACCESS, EPERM),
+        (JUMP_EQUAL, 1, 0, 0),
+        (RETURN, 0, 0, ALLOW),
+        (LOAD, 0, 0, ARGUMENTS[argument]),
+        *_when(JUMP_SET, TRUNCATE, EPERM),
+        (RETURN, 0, 0, ALLOW),
+    ]
+
+
+# Lines for one call each, every path of which returns.
+BLOCKS: dict[str, list[Line]] = {
+    "open": _opening(1),
+    "openat": _opening(2),
+    "clone": [  # threads alone, which have no open files of their own
+        (LOAD, 0, 0, ARGUMENTS[0]),
+        (JUMP_SET, 1, 0, CLONE_THREAD),
+        (RETURN, 0, 0, EPERM),
+        *_when(JUMP_SET, CLONE_FILES, ALLOW),
+        (RETURN, 0, 0, EPERM),
+    ],
+    "fcntl": _one_of(1, FILE_COMMANDS, EPERM, ALLOW),
+    "ioctl": _one_of(1, REQUESTS, ALLOW, EPERM),
+    "prctl": _one_of(0, OPTIONS, ALLOW, EPERM),
+    "prlimit64": _one_of(0, (0,), ALLOW, EPERM),
+}
+
+
+def program(machine: str = "") -> bytes:
+    """The filter for a machine (default: this one) as packed `struct sock_filter`; empty where no table is known."""
+    if (machine or platform.machine()) not in MACHINES:
+        return b""
+    architecture, column = MACHINES[machine or platform.machine()]
+    code = [
+        (LOAD, 0, 0, ARCHITECTURE),
+        (JUMP_EQUAL, 1, 0, architecture),
+        (RETURN, 0, 0, KILL),
+        (LOAD, 0, 0, NUMBER),
+        *_when(JUMP_GREATER_EQUAL, X32, EPERM),
+    ]
+    for name, block in BLOCKS.items():
+        if (number := CHECKED[name][column]) >= 0:
+            code += [(JUMP_EQUAL, 0, len(block), number), *block]
+    for number in sorted(numbers[column] for numbers in CALLS.values()):
+        if number >= 0:
+            code += _when(JUMP_EQUAL, number, EPERM)
+    for number in MISSING.values():
+        code += _when(JUMP_EQUAL, number, ENOSYS)
+    return b"".join(struct.pack("HBBI", *line) for line in [*code, (RETURN, 0, 0, ALLOW)])

@@ -1,4 +1,5 @@
-"""A store that a group of users works in: folders 2775, files 664, whatever their umasks.
+"""A store that a group of users works in: folders 2775, files 664, whatever their umasks; but what is run for a user is
+his alone (files/private.py), and in the folders that hold it, sweeps/ and those in it, nobody renames another's files.
 
 A store's root says itself whether it is shared (its group may write, and what is made inside gets its group), so every
 launch and every worker finds out by looking, whoever shared it. New folders inherit the group and its mark from the
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files import private
 
 FOLDER = stat.S_ISGID | 0o775
 FILE = 0o664
@@ -28,6 +30,7 @@ def share(root: Path) -> None:
         for path in _inside(root):
             with contextlib.suppress(PermissionError):  # somebody else's: his next launch opens it
                 _open(path, group)
+        _keep_names(root)
         _open(root, group)  # the mark, last: an interrupted walk is made again
     except OSError as error:
         raise RequestError(
@@ -52,8 +55,26 @@ def is_shared(root: Path) -> bool:
 
 
 def _inside(root: Path) -> Iterator[Path]:
+    """All but what runs for somebody, which stays his alone (files/private.py)."""
     for folder, folders, files in os.walk(root):
+        if Path(folder).parent == root / "sweeps":
+            folders[:] = [name for name in folders if name.partition("-")[0] not in private.NAMES]
         yield from (Path(folder) / name for name in (*folders, *files))
+
+
+def keep_names(sweep: Path) -> None:
+    """In a shared store, let nobody but its owner rename or remove what others have in a folder: code that runs."""
+    if is_shared(sweep):
+        with contextlib.suppress(PermissionError):
+            sweep.chmod(stat.S_IMODE(sweep.stat().st_mode) | stat.S_ISVTX)
+
+
+def _keep_names(root: Path) -> None:
+    sweeps = root / "sweeps"
+    sweeps.mkdir(exist_ok=True)
+    for path in (sweeps, *sweeps.iterdir()):
+        _open(path, root.stat().st_gid) if path == sweeps else None
+        keep_names(path)
 
 
 def _open(path: Path, group: int) -> None:

@@ -26,15 +26,18 @@ from sft_sweeps.files import fence
 from sft_sweeps.files.json_files import append_line
 from sft_sweeps.store.resume_states import FOLDER, TAG, WRITING, ResumeState
 from sft_sweeps.train import ranks
+from sft_sweeps.train.data_only import PLAIN, VARIABLE
 
 log = logging.getLogger(__name__)
 
 RECORD = "conversions.jsonl"
 CONVERTED = f"{WRITING}universal"
 POLL_SECONDS = 1.0
-# It ends with the process that started it, whose death closes its input.
+# It ends with the process that started it, whose death closes its input. It runs nothing of a
+# state either.
 CONVERTER = """
-import os, sys, threading
+import os, pkgutil, sys, threading, torch
+torch.serialization.add_safe_globals([pkgutil.resolve_name(name) for name in os.environ["PLAIN"].split()])
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()
 from deepspeed.checkpoint import ds_to_universal
 ds_to_universal.main(ds_to_universal.parse_arguments())
@@ -94,7 +97,7 @@ def _start(target: Path, state: ResumeState, errors: IO[bytes]) -> subprocess.Po
     return subprocess.Popen(
         [sys.executable, "-P", "-c", CONVERTER, *folders, *workers],
         cwd=target,
-        env=os.environ | {"DS_ACCELERATOR": "cpu", "TQDM_DISABLE": "1"},
+        env=os.environ | {"DS_ACCELERATOR": "cpu", "TQDM_DISABLE": "1", VARIABLE: "1", "PLAIN": " ".join(PLAIN)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=errors,

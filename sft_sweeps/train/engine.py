@@ -75,6 +75,7 @@ class TrainEngine:
     """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
     `universal`: what it will load was saved by another process count and converted (train/convert.py).
+    `loaded` is the digest of the parent's weights as they are in memory, the same for all ZeRO stages and ranks.
     `token_budget` is the most tokens of one forward pass: the configured number (0: not found yet) until a resume
     state or train/budget.py brings another.
     """
@@ -88,6 +89,7 @@ class TrainEngine:
         self.parameters = weights.count(parent)
         whole = self.parameters <= execution.whole_parameters
         model = load.load_model(parent, execution.zero_stage, whole=whole, recompute=execution.recompute)
+        self.loaded = load.loaded_digest(model)
         masters = load.lower(model) if recipe.precision == "bf16" else {}
         self._optimizer = torch.optim.AdamW(
             model.parameters(),

@@ -13,7 +13,6 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import distributed as dist
 
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
@@ -21,7 +20,7 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec import Recipe
 from sft_sweeps.store import resume_states
-from sft_sweeps.train import budget, convert, loss, ranks, resume
+from sft_sweeps.train import budget, convert, loss, ranks, resume, starts
 from sft_sweeps.train.engine import TrainEngine, learning_rate, prepare_process
 from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
 from sft_sweeps.train.save import FOLDER, save_model
@@ -104,16 +103,20 @@ def _continued(
     parent: Path, folder: Path, recipe: Recipe, execution: TrainExecution, stop: Callable[[], bool]
 ) -> tuple[TrainEngine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
-    state = ranks.from_first(resume_states.newest(folder) if dist.get_rank() == 0 else None)
+    state, passed_over = resume.newest(folder)
     if state is None:
-        return TrainEngine(parent, recipe, execution), 0
-    resume.check(folder, state, execution)
-    as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
-    other = state.processes != execution.processes
-    with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
-        engine = TrainEngine(parent, recipe, execution, universal=other)
-        resume.load(engine, folder, state, source)
-    return engine, state.step
+        engine = TrainEngine(parent, recipe, execution)
+    else:
+        resume.check(folder, state, execution)
+        as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
+        other = state.processes != execution.processes
+        with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
+            engine = TrainEngine(parent, recipe, execution, universal=other)
+            resume.load(engine, folder, state, source)
+    done = state.step if state else 0
+    if engine.rank == 0:
+        starts.note(folder, engine.loaded, done, passed_over)
+    return engine, done
 
 
 def _steps(

@@ -123,3 +123,12 @@ def from_first(value: Any) -> Any:
     held = [value]
     dist.broadcast_object_list(held, src=0, device=device())
     return held[0]
+
+
+def of_all(value: Any) -> list[Any]:
+    """Every rank's value, on every rank, in the order of the ranks."""
+    if dist.get_world_size() == 1:
+        return [value]
+    held: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(held, value)
+    return held

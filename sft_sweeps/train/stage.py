@@ -34,7 +34,7 @@ from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
-from sft_sweeps.train import budget, layers, loop
+from sft_sweeps.train import budget, layers, loop, starts
 from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **throughput(lines),
         "execution": {**_environment(execution), "token_budget": used},
         "budgets": budget.history(folder),
+        "last": {key: lines[-1].get(key) for key in ("step", "steps", "loss")} if lines else {},
+        **starts.summary(folder),
     }
     _record(folder, stage, extra, METRICS)
     log.info("%s has its weights (%s)", folder / "model", digest[:19])

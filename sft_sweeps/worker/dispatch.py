@@ -3,6 +3,7 @@
 Only the work that needs torch imports it: a job that scores starts at once.
 """
 
+import os
 from collections.abc import Callable
 
 from sft_sweeps.errors import RunError
@@ -10,7 +11,7 @@ from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import Job, Stop
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
-from sft_sweeps.store.store import Store
+from sft_sweeps.store.store import RECORD, Store, damaged_files
 
 
 def do(job: Job, stop: Stop, rendezvous: str = "") -> None:
@@ -23,6 +24,18 @@ def gate(subject: Subject, store: Store) -> None:
     ready = store.record(subject) is not None if subject.made else (store.weights(subject) / "config.json").is_file()
     if not ready:
         raise RunError(f"{subject.label} ({subject.id}) is not finished; launch the sweep again to have it made first")
+    if subject.made and os.environ.get("RANK", "0") == "0":
+        _check_model(subject, store)
+
+
+def _check_model(subject: Subject, store: Store) -> None:
+    """RunError where a byte of a finished model has changed since it was written."""
+    folder, record = store.read_folder(subject), store.record(subject)
+    if record and (damaged := damaged_files(folder, record, "model/")):
+        raise RunError(
+            f"{', '.join(damaged)} of {folder} changed since {subject.label} was finished. "
+            f"Delete {folder / RECORD} and launch again: it is made anew"
+        )
 
 
 def _encode(job: Job, stop: Stop, _: str) -> None:

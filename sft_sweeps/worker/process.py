@@ -83,7 +83,7 @@ def main(path: str, rank: int = 0, processes: int = 1, rendezvous: str = "") -> 
     """Entry of a worker process of this machine; leaves with its exit status."""
     stop = Stop()
     stop.listen()
-    job = read(Path(path).read_bytes())
+    job = read(Path(path).read_bytes())  # which the launcher wrote a moment ago, where this user alone writes
     this = Rank(rank, processes, rank, rendezvous)
     join(job, this)
     sys.exit(run(job, this, stop))

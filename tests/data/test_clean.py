@@ -23,10 +23,9 @@ FASTCHAT = Cleaning(html_to_markdown=True, min_characters=16, drop_words=("opena
 
 def outcome(turns: list[Any], cleaning: Cleaning | None, faithful: bool) -> Any:
     try:
-        rounds, dangling = clean.conversation([tuple(turn) for turn in turns], cleaning, faithful)
+        return clean.conversation([tuple(turn) for turn in turns], cleaning, faithful).messages
     except DropError as error:
         return str(error)
-    return Example("x", rounds, dangling=dangling).messages
 
 
 @pytest.mark.parametrize("row", GOLDEN["clean"], ids=lambda row: f"code{row['code']}-{len(row['turns'])}")

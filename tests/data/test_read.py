@@ -46,6 +46,10 @@ def messages(*texts: str) -> dict[str, Any]:
     return {"messages": [{"role": role, "content": text} for role, text in zip(texts[::2], texts[1::2], strict=True)]}
 
 
+def parts(role: str, *texts: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
+
+
 ROWS = [
     ("question_answer", {"question": "q", "answer": "a", "style": 1}, ("q", "a")),
     ("query_response", {"query": "q", "response": "a"}, ("q", "a")),
@@ -56,6 +60,15 @@ ROWS = [
     ("alpaca", {"instruction": "q", "output": " a\n", "response": "no"}, ("q", " a\n")),
     ("sharegpt", chat(("human", "q"), ("gpt", "a")), ("q", "a")),
     ("messages", messages("system", "s", "user", "q", "assistant", "a"), ("q", "a")),
+    ("messages", {"messages": [parts("user", "q", "?"), parts("assistant", "a")]}, ("q?", "a")),
+    ("conversation", {"conversation": [parts("user", "q"), parts("assistant", "a")]}, ("q", "a")),
+    ("prompt_completion", {"prompt": "q", "completion": "a"}, ("q", "a")),
+    ("prompt_completion", {"prompt": [parts("user", "q")], "completion": [parts("assistant", "a")]}, ("q", "a")),
+    ("prompt_response", {"prompt": "q", "response": "a", "context": "c"}, ("q\nInput:\nc", "a")),
+    ("problem_solution", {"problem": "q", "solution": "a"}, ("q", "a")),
+    ("question_response", {"question": "q", "response": "a", "system_prompt": " "}, ("q", "a")),
+    ("instruction_response", {"instruction": "q", "context": "", "response": "a", "category": "x"}, ("q", "a")),
+    ("input_output", {"input": "q", "output": "a"}, ("q", "a")),
 ]
 
 
@@ -77,7 +90,8 @@ CHATS: list[tuple[list[tuple[str, str]], int]] = [
     ([("system", "s"), ("human", "a"), ("gpt", "b")], 1),
     ([("gpt", "x"), ("gpt", "y"), ("human", "a"), ("gpt", "b")], 1),
     ([("human", "a"), ("gpt", "b"), ("human", "c")], 1),
-    ([("human", "a"), ("gpt", "b"), ("system", "s"), ("human", "c"), ("gpt", "d")], 1),
+    ([("human", "a"), ("gpt", "b"), ("system", "s"), ("human", "c"), ("gpt", "d")], 2),
+    ([("Human", "a"), (" ASSISTANT", "b"), ("prompter", "c"), ("model", "d"), ("user", "e"), ("ai", "f")], 3),
     ([("human", "a"), ("gpt", "b"), ("gpt", "c"), ("human", "d"), ("gpt", "e")], 1),
     ([("human", "a"), ("gpt", "b"), ("human", ""), ("gpt", "d")], 1),
     ([("human", "a"), ("gpt", "b"), ("tool", "c"), ("gpt", "d")], 1),
@@ -108,7 +122,7 @@ REASONS = [
     ("broken_json", "[" * 100_000),
     ("not_an_object", "[1, 2]"),
     ("not_an_object", "null"),
-    ("unknown_fields", {"prompt": "q", "completion": "a"}),
+    ("unknown_fields", {"ask": "q", "say": "a"}),
     ("unknown_fields", {"question": "q"}),
     ("not_text", {"question": "q", "answer": 4}),
     ("not_text", {"question": ["q"], "answer": "a"}),
@@ -171,7 +185,7 @@ def test_the_limit_itself_is_allowed_and_the_default_key_is_the_source(write: Wr
 
 def test_a_file_without_any_example_is_refused_whatever_the_limit(write: Write) -> None:
     with pytest.raises(RequestError, match=r"\{answer, question\}, \{query, response\}") as caught:
-        load(write({"prompt": "q", "completion": "a"}), 1.0)
+        load(write({"ask": "q", "say": "a"}), 1.0)
     assert "raise" not in str(caught.value)
 
 

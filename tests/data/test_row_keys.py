@@ -14,23 +14,29 @@ from pyarrow import parquet
 
 from sft_sweeps.config.resolve_sources import source as resolve_source
 from sft_sweeps.config.source_schema import SourceConfig
-from sft_sweeps.data import row_keys
+from sft_sweeps.data import row_keys, row_scan
 from sft_sweeps.data.example import Dropped, Example
 from sft_sweeps.data.read import Reader, SourceExamples, read
 from sft_sweeps.files.rows import FileRow
 from sft_sweeps.identity import canonical
-from sft_sweeps.spec import Source
+from sft_sweeps.spec import Source, TurnRules
 
 ROUND = "ab \n"
-NOTHING = [None, "", " ", [], {}, [None], {"bytes": None}, float("nan")]
+NOTHING = [None, "", " ", [], {}, [None], {"bytes": None}, float("nan"), "[]", "{ }"]
 TURN_VALUES = {
-    "weight": [*NOTHING, 0, 1, 1.0, 0.5, 2, "0", "1", False, True, -1],
-    **{key: [*NOTHING, True, False, 0] for key in row_keys.TURN_TRAINED},
-    **{key: [*NOTHING, "think", [{"name": "add"}], {"name": "add"}] for key in row_keys.TURN_REASONS},
+    **{key: [*NOTHING, 0, 1, 1.0, 0.5, 2, "0", "1", False, True, -1] for key in row_keys.WEIGHTS},
+    **{key: [*NOTHING, True, False, 0, 1, "false", "no", "yes", 0.5] for key in row_keys.TRAINED},
+    **{key: [*NOTHING, True, False, 0, 1] for key in row_keys.MASKED},
+    **{key: [*NOTHING, "think", [{"name": "add"}], {"name": "add"}] for key in (*row_keys.REASONS, *row_keys.DETAILS)},
 }
 ROW_VALUES = {
-    **{key: [*NOTHING, True, False, 0, 1, "false"] for key in row_keys.ROW_FALSE},
-    **{key: [*NOTHING, "1.jpg", ["1.jpg"], [{"path": "1.jpg"}]] for key in row_keys.ROW_REASONS},
+    **{
+        key: [*NOTHING, True, False, 0, 1, -1, 0.0, -1.0, "false", " No", "-1", "bad", 7, "x"]
+        for key in row_keys.LABELS
+    },
+    **{key: [*NOTHING, True, False, 0, 1, 0.5, "0"] for key in (*row_keys.WEIGHTS, *row_keys.TRAINED)},
+    **{key: [*NOTHING, True, False, "User", "gpt"] for key in row_keys.MASKED},
+    **{key: [*NOTHING, "1.jpg", ["1.jpg"], {"p": "1.jpg"}] for key in (*row_keys.REASONS, *row_keys.PREFERENCE)},
 }
 
 
@@ -40,6 +46,10 @@ def keys(values: dict[str, list[Any]]) -> st.SearchStrategy[dict[str, Any]]:
 
 def turns(first: dict[str, Any] | None = None, second: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     return [{"role": "user", "content": "Q?", **(first or {})}, {"role": "assistant", "content": "A", **(second or {})}]
+
+
+def has_keys(row: Any, indent: int | None = None) -> bool:
+    return any(match["key"] for match in row_scan.TOKENS.finditer(json.dumps(row, indent=indent).encode()))
 
 
 def table(path: Path, rows: list[Any], **changes: Any) -> SourceExamples:
@@ -54,6 +64,23 @@ def table(path: Path, rows: list[Any], **changes: Any) -> SourceExamples:
         ({"messages": turns(second={"weight": 0})}, "turn_weight"),
         ({"messages": turns(second={"weight": 0.5})}, "turn_weight"),
         ({"messages": turns(second={"train": False})}, "turn_weight"),
+        ({"messages": turns(second={"loss": 0})}, "turn_weight"),
+        ({"messages": turns(second={"mask": 1})}, "turn_weight"),
+        ({"messages": turns(second={"mask": "true"})}, "turn_weight"),
+        (
+            {"conversations": [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A", "loss": 0}]},
+            "turn_weight",
+        ),
+        ({"question": "Q?", "answer": "A", "weight": 0}, "row_weight"),
+        ({"question": "Q?", "answer": "A", "train": "no"}, "row_weight"),
+        ({"question": "Q?", "answer": "A", "label": 0}, "label_false"),
+        ({"question": "Q?", "answer": "A", "label": "False"}, "label_false"),
+        ({"question": "Q?", "answer": "A", "label": -1}, "label_false"),
+        ({"question": "Q?", "answer": "A", "thinking": "as 1+1=2"}, "reasoning_content"),
+        ({"messages": turns(), "tools": '[{"name": "f"}]'}, "tool_calls"),
+        ({"messages": turns(), "functions": [{"name": "f"}]}, "tool_calls"),
+        ({"messages": turns({"content": [{"type": "image_url", "image_url": {"url": "x"}}]})}, "media"),
+        ({"messages": turns(second={"content": [{"type": "thinking", "thinking": "x"}]})}, "reasoning_content"),
         ({"conversations": [{"from": "gpt", "value": "A", "weight": 0}]}, "turn_weight"),
         ({"messages": turns(second={"reasoning_content": "as 1+1=2"})}, "reasoning_content"),
         ({"messages": turns(second={"content": None, "tool_calls": [{"function": {"name": "f"}}]})}, "tool_calls"),
@@ -77,13 +104,17 @@ def test_alpacas_history_is_the_rounds_before(history: list[tuple[str, str]]) ->
     example = Reader("s", "alpaca").cleaned(FileRow(value, "line 1"), 0)
     assert isinstance(example, Example)
     assert example.rounds == (*history, ("Q?", "A"))
-    assert not history or row_keys.IN_JSON.search(json.dumps(row).encode())
+    assert not history or has_keys(row)
     faithful = Reader("s", "alpaca", bug_compatible=True).cleaned(FileRow(value, "line 1"), 0)
     assert isinstance(faithful, Example)
     assert faithful.rounds == (("Q?", "A"),)
-    refused = Reader("s", "alpaca").cleaned(FileRow({**value, "system": "Be terse."}, "line 1"), 0)
+    spoken = FileRow({**value, "system": "Be terse."}, "line 1")
+    rendered = Reader("s", "alpaca", turns=TurnRules(system="render")).cleaned(spoken, 0)
+    assert isinstance(rendered, Example)
+    assert (rendered.system, rendered.rounds) == ("Be terse.", example.rounds)
+    refused = Reader("s", "alpaca", turns=TurnRules(system="render")).for_template(False).cleaned(spoken, 0)
     assert isinstance(refused, Dropped)
-    assert refused.reason == "system"
+    assert (refused.reason, refused.turns) == ("system_turn", 3 + 2 * len(history))
 
 
 def test_fastchat_knows_no_such_key(tmp_path: Path) -> None:
@@ -112,28 +143,27 @@ def test_a_file_that_cannot_hold_such_rows_holds_none(
     first: dict[str, Any], second: dict[str, Any], row: dict[str, Any], indent: int | None
 ) -> None:
     value = {"messages": turns(first, second), **row}
-    text = json.dumps(value, indent=indent).encode()
-    assert not row_keys.reason(value) or row_keys.IN_JSON.search(text)
+    assert not row_keys.reason(value) or has_keys(value, indent)
 
 
 @given(st.text())
 def test_text_about_keys_is_text(text: str) -> None:
     said = json.dumps({"weight": 0, "label": False, "images": [text]}) + text
-    assert not row_keys.IN_JSON.search(json.dumps({"messages": turns({"content": said})}).encode())
+    assert not has_keys({"messages": turns({"content": said})})
 
 
 def test_a_key_is_seen_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the edge of two blocks, packed, in Parquet's columns."""
-    monkeypatch.setattr(row_keys.packing, "BLOCK", 300)
+    monkeypatch.setattr(row_scan.packing, "BLOCK", 300)
     for before in range(250, 310):
         path = tmp_path / f"{before}.jsonl"
         path.write_text(" " * before + json.dumps({"messages": turns(second={"weight": 0})}))
-        assert row_keys.may_refuse(path)
+        assert row_scan.traits(path).keys
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
-    assert row_keys.may_refuse(tmp_path / "a.jsonl.gz")
+    assert row_scan.traits(tmp_path / "a.jsonl.gz").keys
     for name, more, expected in (("a", {}, False), ("b", {"weight": 0}, True)):
         parquet.write_table(pa.Table.from_pylist([{"messages": turns(more, more)}]), tmp_path / f"{name}.parquet")
-        assert row_keys.may_refuse(tmp_path / f"{name}.parquet") is expected
+        assert row_scan.traits(tmp_path / f"{name}.parquet").keys is expected
 
 
 @pytest.mark.parametrize(

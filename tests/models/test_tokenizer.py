@@ -1,5 +1,6 @@
 """A tokenizer.model alone is converted as SentencePiece means it, and a wrong conversion is refused."""
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from common import SHARED, needs_shared
 from fixture_files import TOKENIZER
 from tokenizers import Tokenizer
 
+from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
@@ -124,3 +126,22 @@ def test_the_conversion_of_transformers_5_is_refused(tmp_path: Path, with_model:
         shutil.copyfile(LLAMA / "tokenizer.model", tmp_path / "tokenizer.model")
     with pytest.raises(RequestError, match="other ids than SentencePiece"):
         Encoder(tmp_path, "vicuna_v1.1", 2048)
+
+
+TIKTOKEN = "".join(f"{base64.b64encode(bytes([rank])).decode()} {rank}\n" for rank in range(256))
+
+
+def test_a_model_of_tiktoken_is_left_alone_beside_a_tokenizer_json(tmp_path: Path) -> None:
+    """Llama 3 is published with both."""
+    copy(mini.TOKENIZER, tmp_path)
+    before = Encoder(tmp_path, "vicuna_bare", 60).prompt_ids((), "2 + 2?")
+    (tmp_path / "tokenizer.model").write_text(TIKTOKEN)
+    assert Encoder(tmp_path, "vicuna_bare", 60).prompt_ids((), "2 + 2?") == before
+    assert vocabulary.settings(tmp_path)["eos_token"]
+
+
+def test_a_model_of_tiktoken_alone_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_text(TIKTOKEN)
+    for read in (vocabulary.content, vocabulary.settings, vocabulary.complete):
+        with pytest.raises(RequestError, match=r"tiktoken \(Llama 3's kind\).*Put the tokenizer\.json"):
+            read(tmp_path)

@@ -86,7 +86,7 @@ def test_killed_with_a_full_disk_and_a_damaged_state_continues_bit_for_bit(
     largest.write_bytes(largest.read_bytes()[:-100])
     continued = run(saving, processes)
     assert_continued(continued[0], whole, after=3)
-    assert "passing over the resume state" in continued[0].log
+    assert "passing over resume states" in continued[0].log
     assert sorted(path.name for path in folder.iterdir()) == ["step-00000015", "step-00000018"]
 
 

@@ -1,4 +1,4 @@
-"""The command `sft-sweeps doctor`, its topics `slurm` and `sandbox`."""
+"""The command `sft-sweeps doctor`, its topics `slurm`, `sandbox` and `store`."""
 
 import argparse
 import json
@@ -12,8 +12,9 @@ from sft_sweeps.terminal import console
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("topic", nargs="?", choices=["slurm", "sandbox"], default="slurm")
+    parser.add_argument("topic", nargs="?", choices=["slurm", "sandbox", "store"], default="slurm")
     parser.add_argument("--on-node", action="store_true", help="ask a compute node too, with a job of a minute")
+    parser.add_argument("--deep", action="store_true", help="of a store: read every file and compare its checksum")
     parser.add_argument("--partition", default="", help="as cluster.partition (default: the cluster's)")
     parser.add_argument("--account", default="", help="as cluster.account (default: yours)")
     add_output_dir(parser)
@@ -34,6 +35,10 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         from sft_sweeps.commands.doctor import sandbox
 
         return sandbox.findings()
+    if options.topic == "store":
+        from sft_sweeps.commands.doctor import store
+
+        return store.findings(Path(options.output_dir), options.deep)
     from sft_sweeps.commands.doctor import slurm
 
     request = slurm.SlurmRequest(Path(options.output_dir), options.partition, options.account, options.on_node)
@@ -42,7 +47,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
 
 COMMAND = Command(
     "doctor",
-    "what stands in the way of a sweep on Slurm, and what to change; or: what the sandbox holds on this machine",
+    "what stands in the way of a sweep on Slurm, what the sandbox holds here, what is damaged in a store",
     _run,
     _add_arguments,
 )

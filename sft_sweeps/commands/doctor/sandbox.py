@@ -3,12 +3,14 @@
 import platform
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import attacks, run, seccomp
-from sft_sweeps.sandbox.attacks import Attack, Result
+from sft_sweeps.sandbox.attacks import Result
+from sft_sweeps.sandbox.hostile.attack import Attack
 
 HELP = {
     "seccomp": "a kernel with CONFIG_SECCOMP_FILTER, on x86-64 or aarch64",
@@ -18,7 +20,7 @@ HELP = {
 
 
 def findings() -> Iterator[Finding]:
-    """The layers; every attack with all layers on; and again without bubblewrap, for nodes that lack it."""
+    """The layers; every attack with all layers on, plain and strict; and again without bubblewrap, which nodes lack."""
     isolation = Isolation()
     try:
         layers = run.available()
@@ -33,13 +35,24 @@ def findings() -> Iterator[Finding]:
     if platform.machine() in seccomp.UNTESTED:
         yield Finding("note", "seccomp", f"the table for {platform.machine()} has not been tested by us")
     for name in run.PROPERTIES:
-        if run.lacking(replace(isolation, require=(name,), strict=True)):
-            yield Finding("problem", name, "no active layer gives it", f"leave {name} out of sandbox.require")
-    yield from map(_finding, attacks.suite(isolation))
+        if run.lacking(replace(isolation, strict=True), (name,)):
+            level: Literal["note", "problem"] = "problem" if name in run.DEFAULT_REQUIRE else "note"
+            yield Finding(level, name, "no active layer gives it", f"leave {name} out of sandbox.require")
+    yield from _attacked(isolation, "")
     yield _known_limit(isolation)
     if "bubblewrap" in layers and len(layers) > 1:
-        for finding in map(_finding, attacks.suite(replace(isolation, mode="kernel"))):
-            yield replace(finding, about=f"{finding.about} (without bubblewrap)")
+        yield from _attacked(replace(isolation, mode="kernel"), "without bubblewrap")
+        yield Finding(
+            "note", "names", "without bubblewrap: stat tells whether others have a file of a name, and its size"
+        )
+
+
+def _attacked(isolation: Isolation, how: str) -> Iterator[Finding]:
+    """Every attack, plain and strict."""
+    for strict in (False, True):
+        label = ", ".join(filter(None, (how, "strict" * strict)))
+        for finding in map(_finding, attacks.suite(replace(isolation, strict=strict))):
+            yield replace(finding, about=f"{finding.about} ({label})") if label else finding
 
 
 def _finding(result: Result) -> Finding:

@@ -42,6 +42,7 @@ class Block:
     rows: list[int]
     turns: list[int]
     groups: list[str]
+    fates: npt.NDArray[np.int64]  # [examples, 3]: the turns that are learnt, given, behind the cut
 
 
 def chunks_of(rows: Iterator[Any]) -> Iterator[tuple[int, list[Any]]]:
@@ -56,8 +57,8 @@ class Worker:
     """Makes examples of rows, and encodes them."""
 
     def __init__(self, tokenizer_folder: str, template: str, max_length: int, reader: Reader) -> None:
-        self._reader = reader
         self._encoder = Encoder(Path(tokenizer_folder), template, max_length, bug_compatible=reader.bug_compatible)
+        self._reader = reader.for_template(self._encoder.takes_system)
 
     def block(self, chunk: tuple[int, list[Any]]) -> Block:
         """What becomes of the rows, of which the first has the given index."""
@@ -74,6 +75,7 @@ class Worker:
             [first + index for index, result in enumerate(results) for _ in result.examples],
             [_turn(example) for example in examples],
             ["" if example.group == example.id else example.group for example in examples],
+            np.array([one.turns for one in encoded], dtype=np.int64).reshape(-1, 3),
         )
 
     def _results(self, rows: Sequence[FileRow | Example], first: int) -> Iterator[RowResult]:
@@ -99,7 +101,7 @@ class Worker:
         """The tokens of each message, where conversations are split by them."""
         if not (self._reader.cleaning and self._reader.cleaning.split_tokens):
             return {}
-        texts = list(dict.fromkeys(text for example in examples for text in example.messages))
+        texts = list(dict.fromkeys(text for example in examples for text in (example.system, *example.messages)))
         return dict(zip(texts, self._encoder.counts(texts), strict=True))
 
 

@@ -7,7 +7,7 @@ template that changes the texts, or does not end a response with a special token
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sft_sweeps.models.tokenizer import CHAT
 
 MARK = "\ue000{}\ue001"  # private use: in no template
 MARKED = re.compile("\ue000(\\d+)\ue001")
+SYSTEM_MARK = "9" * 9
 Piece = str | int  # text to be encoded, or a special token's id
 
 
@@ -56,8 +57,24 @@ class ChatTemplateIds:
         before = self._around(1)[1]
         self.anchor = self._encode(list(before))
 
-    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
-        return [list(self._rounds(rounds)) for rounds in conversations]
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the template writes a conversation's own system text, before everything else that is said."""
+        try:
+            whole = self._text([MARK.format(index) for index in range(4)], system=MARK.format(SYSTEM_MARK))
+        except RequestError:  # it raises where there is one
+            return False
+        return MARKED.findall(whole) == [SYSTEM_MARK, "0", "1", "2", "3"]
+
+    @cached_property
+    def _strips_system(self) -> bool:
+        return "  x  " not in self._text(["a", "b"], system="  x  ")
+
+    def rounds(
+        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = ()
+    ) -> list[list[tuple[Ids, int]]]:
+        pairs = zip(conversations, systems or [""] * len(conversations), strict=True)
+        return [list(self._rounds(rounds, system)) for rounds, system in pairs]
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         around = self._around(len(rounds) + 1)
@@ -65,11 +82,13 @@ class ChatTemplateIds:
         given = [*(before[1:] if rounds else before), prompt, *after]
         return self._encode(given)
 
-    def _rounds(self, rounds: Sequence[tuple[str, str]]) -> Iterator[tuple[Ids, int]]:
-        around = self._around(len(rounds))
+    def _rounds(self, rounds: Sequence[tuple[str, str]], system: str) -> Iterator[tuple[Ids, int]]:
+        around = self._around(len(rounds), bool(system))
+        opening, around = around[: bool(system)], around[bool(system) :]
+        said = [*opening[0], system.strip() if self._strips_system else system] if system else []
         for index, (prompt, response) in enumerate(rounds):
             before, after, behind = around[2 * index : 2 * index + 3]
-            given = [*(before[1:] if index else before), prompt, *after]
+            given = [*(before[1:] if index else (*said, *before)), prompt, *after]
             yield self._encode_round(given, response, int(behind[0]))
 
     def _encode_round(self, given: list[Piece], response: str, end: int) -> tuple[Ids, int]:
@@ -88,9 +107,10 @@ class ChatTemplateIds:
         return np.concatenate([np.zeros(0, dtype=np.int32), *parts]).astype(np.int32)
 
     @lru_cache(maxsize=256)  # noqa: B019 -- as long-lived as its encoder
-    def _around(self, rounds: int) -> tuple[tuple[Piece, ...], ...]:
-        """What the template writes before, between and after the messages of so many rounds."""
-        texts = MARKED.split(self._text([MARK.format(index) for index in range(2 * rounds)]))[::2]
+    def _around(self, rounds: int, system: bool = False) -> tuple[tuple[Piece, ...], ...]:
+        """What the template writes before, between and after the messages of so many rounds, a system text first."""
+        marks = [MARK.format(index) for index in range(2 * rounds)]
+        texts = MARKED.split(self._text(marks, system=MARK.format(SYSTEM_MARK) if system else ""))[::2]
         return tuple(tuple(self._pieces(text)) for text in texts)
 
     def _pieces(self, text: str) -> Iterator[Piece]:
@@ -98,8 +118,9 @@ class ChatTemplateIds:
             if part:
                 yield self._special.get(part, part)
 
-    def _text(self, texts: Sequence[str], ask: bool = False) -> str:
-        messages = [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(texts)]
+    def _text(self, texts: Sequence[str], ask: bool = False, system: str = "") -> str:
+        messages = [{"role": "system", "content": system}] if system else []
+        messages += [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(texts)]
         try:
             return str(self._render(messages=messages, add_generation_prompt=ask))
         except Exception as error:  # a template may raise whatever it likes

@@ -22,6 +22,7 @@ from sft_sweeps.files.encoded import ACCOUNT, ENCODED, encoded_folder
 from sft_sweeps.identity import canonical, digest, versions
 from sft_sweeps.spec import Source
 
+ACCOUNT_VERSION = 2  # 2: what became of every turn; raised so that what a store has is made anew, no stage is
 TRUNCATED = 1  # of flags; the bits above it are the index of the reason in the account's `reasons`
 
 
@@ -42,6 +43,7 @@ class EncodedKey:
             {
                 "kind": "encoded",
                 "versions": versions("cleaning", "encoding"),
+                "account": ACCOUNT_VERSION,
                 "source": source,
                 "tokenizer": self.tokenizer,
                 "template": self.template,

@@ -12,10 +12,10 @@ character of the prompt side with the first of the response side, the two are en
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +36,23 @@ NO_ANSWER = "no_answer_before_cut"
 AT_ONCE = 256  # examples: bounds the memory that encoding takes
 
 
+class Turns(NamedTuple):
+    """What became of an example's turns: learnt, given to be read, behind the cut."""
+
+    trained: int
+    prompt: int
+    cut: int
+
+
+NO_TURNS = Turns(0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """One example as the model reads it: `supervised[i]` says that token i is learnt.
 
-    `reason` says why nothing is, where that is so; `truncated` that tokens behind `max_length` were cut off.
+    `reason` says why nothing is, where that is so; `truncated` that tokens behind `max_length` were cut off; `turns`
+    count what was just encoded, not what is read from a store.
     """
 
     id: str
@@ -49,6 +61,7 @@ class Encoded:
     supervised: npt.NDArray[np.bool_]
     truncated: bool = False
     reason: str = ""
+    turns: Turns = NO_TURNS
 
 
 class TemplateIds(Protocol):
@@ -58,8 +71,17 @@ class TemplateIds(Protocol):
     start: Ids  # before the first round
     anchor: Ids  # what stands before every response, to decode behind
 
-    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
-        """Of each conversation, each round's ids, the end-of-sequence token last, and the index of the first learnt."""
+    @property
+    def takes_system(self) -> bool:
+        """Whether there is a place for a conversation's own system text."""
+
+    def rounds(
+        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = ()
+    ) -> list[list[tuple[Ids, int]]]:
+        """Of each conversation, each round's ids, the end-of-sequence token last, and the index of the first learnt.
+
+        `systems` are the conversations' own system texts, "" for one without; empty: none has any.
+        """
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         """What follows the `rounds` for the model to answer `prompt`."""
@@ -84,6 +106,7 @@ class Encoder:
             self._template_ids = TextTemplateIds(template, self._text_encoder, special)
         self.eos_id = self._template_ids.eos_id
         self.bos_id = int(self._template_ids.start[0]) if len(self._template_ids.start) else None
+        self.takes_system = self._template_ids.takes_system
         self._fastchat = special.encoder(self._text_encoder) if bug_compatible else None
         _check(tokenizer_folder, self._tokenizer, template)
 
@@ -109,7 +132,10 @@ class Encoder:
             if self._fastchat is not None:
                 yield from (self._encode_as_fastchat(example, self._fastchat) for example in some)
             else:
-                rounds = self._template_ids.rounds([example.rounds for example in some])
+                systems = [example.system for example in some]
+                if any(systems) and not self.takes_system:
+                    raise ValueError(f"the template {self.template} has no place for a system text")
+                rounds = self._template_ids.rounds([example.rounds for example in some], systems)
                 yield from map(self._assemble, some, rounds)
 
     def prompt_ids(self, rounds: Sequence[tuple[str, str]], prompt: str) -> list[int]:
@@ -160,11 +186,15 @@ class Encoder:
         for start, stop in learnt:
             supervised[start:stop] = True
         truncated = length > self.max_length or len(learnt) < len(rounds)
-        return _encoded(example, cut, supervised, truncated, NO_ANSWER)
+        turns = _turns(example, [start < self.max_length for start, _ in learnt])
+        return replace(_encoded(example, cut, supervised, truncated, NO_ANSWER), turns=turns)
 
     def _encode_as_fastchat(self, example: Example, encoder: SpecialTokenEncoder) -> Encoded:
-        ids, supervised, truncated = encoder.encode(example.messages, find(self.template), self.max_length)
-        return _encoded(example, ids, supervised, truncated, NO_ANSWER if truncated else MISMATCH)
+        texts = find(self.template)
+        ids, supervised, truncated, learnt = encoder.encode(example.messages, texts, self.max_length)
+        encoded = _encoded(example, ids, supervised, truncated, NO_ANSWER if truncated else MISMATCH)
+        turns = _turns(example, [bool(supervised[start:stop].any()) for start, stop in learnt])
+        return replace(encoded, turns=turns)
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
@@ -176,12 +206,16 @@ class TextTemplateIds:
     def __init__(self, template: str, encoder: TextEncoder, special: SpecialTokens) -> None:
         self._template, self._text_encoder = template, encoder
         self.eos_id = special.eos_id
+        self.takes_system = find(template).own_system is not None
         self.start = np.array([special.bos_id], dtype=np.int32)
         self._end = np.array([special.eos_id], dtype=np.int32)
         self.anchor = encoder.ids(find(template).after.strip())
 
-    def rounds(self, conversations: Sequence[Sequence[tuple[str, str]]]) -> list[list[tuple[Ids, int]]]:
-        sides = [segments(self._template, rounds) for rounds in conversations]
+    def rounds(
+        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = ()
+    ) -> list[list[tuple[Ids, int]]]:
+        pairs = zip(conversations, systems or [""] * len(conversations), strict=True)
+        sides = [segments(self._template, rounds, system) for rounds, system in pairs]
         encoded = iter(self._text_encoder.rounds([both for conversation in sides for both in conversation]))
         return [[self._with_end(*next(encoded)) for _ in conversation] for conversation in sides]
 
@@ -195,6 +229,18 @@ class TextTemplateIds:
 def _encoded(example: Example, ids: Ids, supervised: npt.NDArray[np.bool_], truncated: bool, otherwise: str) -> Encoded:
     reason = "" if supervised.any() else otherwise
     return Encoded(example.id, example.id.rpartition("/")[0], ids, supervised, truncated, reason)
+
+
+def _turns(example: Example, learnt: Sequence[bool]) -> Turns:
+    """What became of an example's turns, of whose first rounds `learnt` says whether the response is, in part at least.
+
+    The prompt of each of these was given; what is behind them was cut.
+    """
+    of_rounds = example.turns_of_rounds
+    known = list(zip(of_rounds, learnt, strict=False))
+    trained = sum(response for (_, response), is_learnt in known if is_learnt)
+    prompt = example.system_turns + sum(prompt for (prompt, _), _ in known)
+    return Turns(trained, prompt, example.turns - trained - prompt)
 
 
 def _check(folder: Path, tokenizer: Tokenizer, template: str) -> None:

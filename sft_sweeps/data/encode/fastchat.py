@@ -41,26 +41,27 @@ class SpecialTokenEncoder:
 
     def encode(
         self, messages: Sequence[str], template: Template, max_length: int
-    ) -> tuple[Ids, npt.NDArray[np.bool_], bool]:
-        """(ids, what is supervised, whether they were cut)."""
+    ) -> tuple[Ids, npt.NDArray[np.bool_], bool, list[tuple[int, int]]]:
+        """(ids, what is supervised, whether they were cut, where FastChat takes each response to stand)."""
         text = conversation_text(messages, template, self._eos)
         whole = self.ids(text)
         ids = whole[:max_length]
         supervised = np.ones(len(ids), dtype=np.bool_)
         supervised[:1] = False
         total = int(np.count_nonzero(ids != self._pad_id)) if self._pad_id is not None else len(ids)
-        boundary, reached = template.after + template.separator, 1
+        boundary, reached, responses = template.after + template.separator, 1, list[tuple[int, int]]()
         for turn in text.split(self._eos):
             parts = turn.split(boundary)
             if not turn or len(parts) != 2:
                 break
             given = len(self.ids(parts[0] + boundary)) - 2  # the begin token and the lone space
             supervised[reached : reached + given] = False
+            responses.append((reached + given, reached + len(self.ids(turn))))
             reached += len(self.ids(turn))
         supervised[reached:] = False
         if reached < max_length and reached != total:
             supervised[:] = False
-        return ids, supervised, len(whole) > max_length
+        return ids, supervised, len(whole) > max_length, responses
 
 
 def conversation_text(messages: Sequence[str], template: Template, eos: str) -> str:

@@ -16,8 +16,9 @@ from sft_sweeps.spec import Component, Mixture, Source
 def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) -> tuple[list[Encoded], dict[str, Any]]:
     """The examples of every component that are trained on, and for each source what was taken and what was not.
 
-    The account of a source has its rows, dropped rows by reason, fraction and exact example ids; those of which nothing
-    could be learnt were taken and are listed apart, unless `bug_compatible` trains on them.
+    The account of a source has its rows, dropped rows by reason, what became of every turn of them, the keys that
+    nothing is known of, fraction and exact example ids; those of which nothing could be learnt were taken and are
+    listed apart, unless `bug_compatible` trains on them.
     """
     names = [component.source.name for component in mixture.components]
     if repeated := {name for name in names if names.count(name) > 1}:
@@ -62,6 +63,8 @@ def _entry(component: Component, source: EncodedSource, chosen: list[Encoded]) -
         "rows": source.account["rows"],
         "usable": len(source),
         "dropped": source.dropped,
+        "turns": source.account.get("turns", {}),
+        "ignored_keys": source.account.get("ignored_keys", {}),
         "examples": len(chosen),
         "truncated": sum(example.truncated for example in chosen),
         "masked": dict(sorted(masked.items())),

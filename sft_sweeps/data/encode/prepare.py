@@ -7,23 +7,26 @@ system has no locks, both work and the second result is thrown away.
 
 import contextlib
 import errno
+import logging
 import multiprocessing
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of, side_by_side
-from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
+from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource, opened
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import Reader, reader_of
 from sft_sweeps.data.row_filter import check_account
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_pin
+from sft_sweeps.files.encoded import ACCOUNT, damaged, encoded_folder
 from sft_sweeps.files.lock import locked
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
@@ -32,6 +35,7 @@ from sft_sweeps.spec import Source
 
 MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
 WORTH_PROCESSES = 8 << 20  # bytes of a file: less is encoded before helpers have started
+log = logging.getLogger(__name__)
 Progress = Callable[[int], None]  # called with the number of rows that are done
 
 
@@ -63,6 +67,7 @@ def get(
     `processes: 0` takes the machine's cores, where the file is worth it. RequestError for a file that cannot be
     used, RunError when it is no longer the planned one, or there is no room.
     """
+    roots = _undamaged(key, roots)
     if encoded := stored(key, roots):
         return encoded
     folder = key.folder(roots[0])
@@ -81,6 +86,27 @@ def get(
     if encoded := stored(key, roots):  # another process may have made it, under a limit of its own
         return encoded
     raise RunError(f"{folder} was removed while it was needed; launch again")
+
+
+def _undamaged(key: EncodedKey, roots: Sequence[Path]) -> Sequence[Path]:
+    """The stores without those in which a byte of this source has changed; in the first, it is set aside."""
+    while folder := encoded_folder(key.key, roots):
+        if not (wrong := _damaged(folder, (folder / ACCOUNT).stat().st_mtime_ns)):
+            break
+        log.warning("%s of %s changed since it was written: it is encoded anew", ", ".join(wrong), folder)
+        if folder.parent.parent == roots[0]:
+            with contextlib.suppress(OSError):  # another process was faster
+                folder.rename(folder.with_name(f".writing-{uuid.uuid4().hex[:12]}"))  # removed with the leftovers
+            opened.cache_clear()
+        else:
+            roots = [root for root in roots if root != folder.parent.parent]
+    return roots
+
+
+@lru_cache(maxsize=64)
+def _damaged(folder: Path, written: int) -> list[str]:  # noqa: ARG001
+    """Read once in a process."""
+    return damaged(folder)
 
 
 def _make(key: EncodedKey, tokenizer_folder: Path, folder: Path, processes: int, progress: Progress) -> None:

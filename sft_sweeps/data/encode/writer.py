@@ -2,6 +2,7 @@
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from sft_sweeps.data.encode.blocks import REASONS, Block
 from sft_sweeps.data.encode.encoded_source import TRUNCATED, EncodedKey
 from sft_sweeps.data.groups import Names
-from sft_sweeps.data.row_filter import RowFilter, check_bad_rows, limit_key
+from sft_sweeps.data.row_filter import RowFilter, Tally, check_bad_rows, limit_key
+from sft_sweeps.files import checksum
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import canonical
@@ -31,6 +33,9 @@ class Statistics:
     longest: int = 0
     masked: dict[str, int] = field(default_factory=dict)
     histogram: list[int] = field(default_factory=lambda: [0] * BINS)
+    trained_turns: int = 0
+    prompt_turns: int = 0
+    cut_turns: Counter[str] = field(default_factory=Counter)  # by reason
 
     def add(self, block: Block, kept: npt.NDArray[np.bool_]) -> None:
         lengths, flags = block.lengths[kept], block.flags[kept]
@@ -40,9 +45,29 @@ class Statistics:
         for index, reason in enumerate(REASONS):
             if reason and (count := int((flags >> 1 == index).sum())):
                 self.masked[reason] = self.masked.get(reason, 0) + count
+        self._add_turns(block.fates[kept], flags >> 1)
         bins = np.minimum(np.ceil(np.log2(np.maximum(lengths, 2))).astype(int) - 1, BINS - 1)
         for bin_, count in enumerate(np.bincount(bins, minlength=BINS)):
             self.histogram[bin_] += int(count)
+
+    def _add_turns(self, fates: npt.NDArray[np.int64], reasons: npt.NDArray[Any]) -> None:
+        """Of an example of which nothing is learnt, no turn is; of the others, those behind the cut are not."""
+        trained, prompt, cut = fates[reasons == 0].sum(axis=0).tolist()
+        self.trained_turns += trained
+        self.prompt_turns += prompt
+        self.cut_turns["max_length"] += cut
+        for index, reason in enumerate(REASONS[1:], start=1):
+            self.cut_turns[reason] += int(fates[reasons == index].sum())
+
+    def turns(self, tally: Tally) -> dict[str, Any]:
+        """What became of every turn of the rows: `read` is the sum of all the others."""
+        return {
+            "read": tally.turns,
+            "trained": self.trained_turns,
+            "prompt": self.prompt_turns,
+            "cut": {reason: count for reason, count in sorted(self.cut_turns.items()) if count},
+            "dropped": dict(sorted(tally.dropped_turns.items())),
+        }
 
 
 class Writer:
@@ -107,7 +132,9 @@ class Writer:
             rows=np.array(self._rows, dtype=np.int64),
             turns=np.array(self._turns, dtype=np.int32),
         )
-        write_json(self.folder / ACCOUNT, self._account())
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        checksums = {path.name: checksum.of_file(path) for path in files}
+        write_json(self.folder / ACCOUNT, checksum.sealed(self._account() | {"checksums": checksums}))
 
     def _account(self) -> dict[str, Any]:
         """What the source was, how it was encoded, and what became of its rows."""
@@ -121,6 +148,8 @@ class Writer:
             "dropped": dict(sorted(tally.dropped.items())),
             "dropped_rows": dict(sorted(tally.dropped_rows.items())),
             "samples": tally.samples,
+            "turns": numbers.turns(tally),
+            "ignored_keys": dict(sorted(tally.ignored.items())),
             "masked": dict(sorted(numbers.masked.items())),
             "tokens": numbers.tokens,
             "supervised_tokens": numbers.supervised,

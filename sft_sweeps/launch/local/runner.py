@@ -5,6 +5,7 @@ job's processes its siblings are ended; a failed job's descendants are not start
 another launch is training is waited for. Workers watch this process and stop when it dies.
 """
 
+import json
 import multiprocessing
 import os
 import signal
@@ -18,8 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import Interrupted, RequestError
-from sft_sweeps.files import full_disk
-from sft_sweeps.files.json_files import write_json
+from sft_sweeps.files import full_disk, private
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.retention import free_after
@@ -158,8 +158,8 @@ class JobRunner:
         failures.begin(running.claimed)
         if job.makes_model:
             clear_unrecorded(folder)
-        path = self.sweep.folder / "jobs" / f"{job.id}.json"
-        write_json(path, plain(job), compact=True)
+        path = private.folder(self.sweep.folder, "jobs") / f"{job.id}.json"
+        private.write(path, json.dumps(plain(job)).encode())
         rendezvous = f"{folder.absolute()}/{RENDEZVOUS}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
         for rank in range(job.processes):
             arguments = (str(path), rank, job.processes, rendezvous)

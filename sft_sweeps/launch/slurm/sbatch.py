@@ -1,8 +1,10 @@
 """One `sbatch` call, through submitit: frozen jobs, batch script, number.
 
-submitit numbers the elements of an array from 0 and has no gaps; where some are left out, `--array` names those that
-are there and the others' functions never run. Its own handling of signals and results is not used: a job's tasks run
-`slurm_task.run`, and a record says what is done.
+submitit writes the batch script and calls `sbatch`, and no more: not its pickles, which would run whatever they hold,
+nor its handling of signals and results. What a task reads is the JSON file of its call, by the digest in the batch
+script (worker/slurm_entry.py), written before `sbatch` is called: a launcher that dies the moment after leaves jobs
+that run. Slurm keeps the script since the submission, so it is the one that was submitted. Before Python starts, it
+checks the code.
 """
 
 import contextlib
@@ -11,20 +13,20 @@ import json
 import os
 import shlex
 import sys
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from submitit import SlurmExecutor
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.files import private
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
-from sft_sweeps.worker import slurm_task
+from sft_sweeps.worker import slurm_entry, slurm_task
 
 # In the batch script, outside any container: `srun` has returned. A mark asks for a requeue; so does an end by USR2,
 # which came before Python listened.
@@ -55,15 +57,14 @@ class SbatchOptions:
 
         Raises what submitit raises: FailedJobError with Slurm's words, or OSError.
         """
-        executor = SlurmExecutor(folder=self.sweep / "slurm", python=self._python())
+        path, digest = self._freeze(name, jobs)
+        entry = shlex.join(["-u", "-m", slurm_entry.__name__, str(path), digest])
+        executor = SlurmExecutor(private.folder(self.sweep, "slurm"), python=self._python())
         executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
-        functions = {index: self._function(job) for index, job in jobs.items()}
-        filler = next(iter(functions.values()))
-        with _outside_of_jobs():
-            if -1 in jobs:
-                return str(executor.submit(filler).job_id)
-            submitted = executor.submit_array([functions.get(n, filler) for n in range(max(functions) + 1)])
-        return str(submitted[0].job_id).partition("_")[0]
+        if -1 not in jobs:
+            executor.parameters["map_count"] = len(jobs)  # names the logs by element; which there are, --array says
+        with _outside_of_jobs(), private.umask():
+            return str(executor._submit_command(f"{self._python()} {entry}").job_id)
 
     def _parameters(
         self, name: str, jobs: Mapping[int, Job], needed: Resources, warning: int, dependency: str
@@ -88,6 +89,7 @@ class SbatchOptions:
         values = {
             "PYTHONPATH": str(self.code.absolute()),
             "PYTHONSAFEPATH": "1",  # the snapshot, and not the folder that sbatch was called in
+            "PYTHONDONTWRITEBYTECODE": "1",  # the snapshot stays what was submitted
             "OMP_NUM_THREADS": str(self.cluster.threads),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
@@ -95,19 +97,27 @@ class SbatchOptions:
         }
         if not needed.gpus_per_node:
             values["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed looks for one, and says so
-        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP]
+        if uids := self.cluster.trusted_uids:
+            values[private.TRUSTED] = " ".join(map(str, uids))
+        check = private.shell_check(self.code.absolute(), snapshot.digest_of(self.code), self.cluster.trusted_uids)
+        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
 
-    def _function(self, job: Job) -> Callable[[], None]:
-        """What every task of a job runs. The job's file is named by its digest, so a queued job's is never changed."""
-        content = json.dumps(plain(job)).encode()
-        digest = hashlib.sha256(content).hexdigest()
-        path = self.sweep.absolute() / "jobs" / f"{job.id}-{digest[:8]}.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        return partial(slurm_task.run, str(path), digest)
+    def _freeze(self, name: str, jobs: Mapping[int, Job]) -> tuple[Path, str]:
+        """The file of the call and its digest: by index, the file of each job and its digest.
+
+        A job's file is named by its digest, so a queued job's is never changed.
+        """
+        folder = private.folder(self.sweep.absolute(), "jobs")
+        frozen: dict[str, tuple[str, str]] = {}
+        for index, job in jobs.items():
+            content = json.dumps(plain(job)).encode()
+            digest = hashlib.sha256(content).hexdigest()
+            path = folder / f"{job.id}-{digest[:8]}.json"
+            private.write(path, content)
+            frozen[str(index)] = (str(path), digest)
+        content, path = json.dumps(frozen).encode(), folder / f"{name}.call"
+        private.write(path, content)
+        return path, hashlib.sha256(content).hexdigest()
 
 
 def ranges(indices: Sequence[int]) -> str:

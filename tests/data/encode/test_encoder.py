@@ -232,6 +232,16 @@ CHATML = (
 )
 
 
+ROLES = ("user", "assistant")
+TRIMMED = "message['content'] | trim if message['role'] == 'system' else message['content']"
+INSTRUCTION = (
+    "{% if messages[0]['role'] == 'system' %}{% set system = '<<' + messages[0]['content'] + '>>' %}"
+    "{% set messages = messages[1:] %}{% else %}{% set system = '' %}{% endif %}{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ '[INST]' + (system if loop.first else '') + message['content'] + '[/INST]' }}"
+    "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
+)
+
+
 def chatml(folder: Path, template: str = CHATML) -> Path:
     made = bpe.train(CORPUS, 400)
     made.add_special_tokens(["<|im_start|>", "<|im_end|>"])
@@ -268,6 +278,56 @@ def test_chat_template_is_what_transformers_writes(chat_folder: Path, rounds: tu
     assert ids.count(encoder.eos_id) == 2 * len(rounds) + 1  # a "<|im_end|>" that a user typed is text
     for place, (start, _) in enumerate(learnt):
         assert encoder.prompt_ids(rounds[:place], rounds[place][0]) == ids[:start]
+
+
+@settings(max_examples=25, deadline=None)
+@given(rounds=ROUND_LISTS, system=st.text("ab \n.", min_size=1))
+def test_a_system_text_stands_where_the_chat_template_has_it(
+    chat_folder: Path, rounds: tuple[tuple[str, str], ...], system: str
+) -> None:
+    encoder = Encoder(chat_folder, "chat_template", 10_000)
+    (encoded,) = encoder.encoded([Example("s/0", rounds, system=system, system_turns=1)])
+    ids = encoded.input_ids.tolist()
+    messages = [{"role": "system", "content": system}]
+    messages += [{"role": role, "content": text} for both in rounds for role, text in zip(ROLES, both, strict=True)]
+    if not any(token in text for both in rounds for text in both for token in ("<s>", "</s>", "<unk>", "<|")):
+        loaded = transformers_tokenizer(chat_folder)
+        assert loaded.apply_chat_template(messages, tokenize=True, return_dict=False)[: len(ids)] == ids
+    learnt = [encoder.decode(ids[start:stop]) for start, stop in spans(encoded.supervised)]
+    assert learnt == [response for _, response in rounds]
+    assert encoded.turns == (len(rounds), len(rounds) + 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        (CHATML, "system\n  Be terse. <|im_end|>"),
+        (CHATML.replace("+ message['content'] +", f"+ ({TRIMMED}) +"), "system\nBe terse.<|im_end|>"),
+        ("{% if messages[0]['role'] == 'system' %}{{ raise_exception('no') }}{% endif %}" + CHATML, ""),
+        (INSTRUCTION, "[INST]<<  Be terse. >>q[/INST]"),
+    ],
+)
+def test_whether_a_chat_template_takes_a_system_text_is_tried(tmp_path: Path, template: str, written: str) -> None:
+    encoder = Encoder(chatml(tmp_path, template), "chat_template", 10_000)
+    assert encoder.takes_system == bool(written)
+    if written:
+        (encoded,) = encoder.encoded([Example("s/0", (("q", "a"),), system="  Be terse. ")])
+        assert written in encoder.text(encoded.input_ids.tolist())
+
+
+@pytest.mark.parametrize(("template", "takes"), [("vicuna_v1.1", True), ("vicuna_bare", True), ("alpaca", False)])
+def test_a_system_text_takes_the_place_of_vicunas(folder: Path, template: str, takes: bool) -> None:
+    encoder = Encoder(folder, template, 999)
+    assert encoder.takes_system == takes
+    example = Example("s/0", (("q", "a"), ("r", "b")), system="Be terse.")
+    if not takes:
+        with pytest.raises(ValueError, match="no place for a system text"):
+            list(encoder.encoded([example]))
+        return
+    (encoded,) = encoder.encoded([example])
+    text = encoder.text(encoded.input_ids.tolist())
+    assert text.count("Be terse. USER: q ASSISTANT: a") == 1
+    assert "curious user" not in text
 
 
 @cache

@@ -1,0 +1,107 @@
+"""The turns of a row become rounds of prompt and response; each turn that does not is counted under its reason.
+
+A sound conversation begins with its first human turn, behind the system turns, and ends before the first turn that is
+empty or out of turn. What is done about turns that rounds have no place for is said by `TurnRules` and
+`clean.role_break`; a row is refused rather than trained without something it says.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sft_sweeps.data.example import DropError
+from sft_sweeps.data.formats import Turn
+from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
+from sft_sweeps.spec import TurnRules
+
+JOINT = "\n"  # between turns of one role that are joined
+
+
+@dataclass
+class Sound:
+    """A row's texts, prompts and responses in turn, each of `joined` turns, and the turns that are not in them."""
+
+    texts: list[str] = field(default_factory=list)
+    joined: list[int] = field(default_factory=list)
+    system: str = ""
+    system_turns: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class Walk:
+    """Goes through the turns of one row; `cleaned` is what becomes of a text."""
+
+    def __init__(self, rules: TurnRules, role_break: str, cleaned: Callable[[str], str]) -> None:
+        self._rules, self._role_break, self._cleaned = rules, role_break, cleaned
+        self._own: Mapping[str, str] = dict(rules.roles)
+        self.found = Sound()
+
+    def through(self, turns: Sequence[Turn]) -> Sound:
+        """What the turns become; DropError where the row is refused."""
+        kinds = [self._kind(role) for role, _ in turns]
+        start = kinds.index(HUMAN) if HUMAN in kinds else len(turns)
+        self._before(turns[:start], kinds[:start])
+        for index in range(start, len(turns)):
+            if stopped := self._stops(kinds[index], turns[index][1]):
+                self.found.left_out[stopped] += len(turns) - index
+                break
+        if len(self.found.texts) % 2:
+            self.found.texts.pop()
+            self.found.left_out["unanswered_prompt"] += self.found.joined.pop()
+        return self.found
+
+    def _kind(self, role: str) -> str:
+        if kind := kind_of(role, self._own):
+            return kind
+        raise DropError("unknown_role", f"the role {role!r}")
+
+    def _before(self, turns: Sequence[Turn], kinds: Sequence[str]) -> None:
+        """The turns in front of the first prompt."""
+        texts = []
+        for (_, text), kind in zip(turns, kinds, strict=True):
+            if kind == SYSTEM and self._rules.system == "render" and text:
+                texts.append(text)
+            elif kind == SYSTEM and self._rules.system == "refuse" and text:
+                raise DropError("system_turn")
+            elif kind == TOOL and self._rules.tools == "refuse":
+                raise DropError("tool_turn")
+            else:
+                reason = {SYSTEM: "system_turn", TOOL: "tool_turn"}.get(kind, "before_first_prompt")
+                self.found.left_out[reason if text else "empty_turn"] += 1
+        self.found.system, self.found.system_turns = JOINT.join(dict.fromkeys(texts)), len(texts)
+
+    def _stops(self, kind: str, text: str) -> str:
+        """Take the next turn, or leave it out, and return ""; or return why the conversation ends before it."""
+        if kind == SYSTEM:
+            return self._outside("system_turn", {"drop": "drop"}.get(self._rules.system, ""))
+        if kind == TOOL:
+            return self._outside("tool_turn", self._rules.tools)
+        texts, joined = self.found.texts, self.found.joined
+        again = kind != (ASSISTANT if len(texts) % 2 else HUMAN)
+        if again and self._role_break != "join":
+            return self._broken()
+        text = self._cleaned(text)
+        if not text:
+            return "empty_turn"
+        if again:
+            texts[-1] += JOINT + text
+            joined[-1] += 1
+        else:
+            texts.append(text)
+            joined.append(1)
+        return ""
+
+    def _outside(self, reason: str, rule: str) -> str:
+        """What a turn that no round has a place for does: "" where it is left out, else it ends the conversation."""
+        if rule == "drop":
+            self.found.left_out[reason] += 1
+            return ""
+        if rule == "refuse" or (rule == "" and self._role_break != "cut"):
+            raise DropError(reason)
+        self._broken()
+        return reason
+
+    def _broken(self) -> str:
+        if self._role_break == "drop":
+            raise DropError("role_break")
+        return "role_break"

@@ -1,0 +1,30 @@
+"""Imports for programs that could not do it themselves: where the library is not readable once root is given up."""
+
+import sys
+
+# What generated programs import, with what the library itself imports late.
+COMMON = (
+    "_strptime abc array bisect calendar cmath collections contextlib copy dataclasses datetime decimal enum fractions "
+    "functools hashlib heapq io itertools json math numbers operator queue random re signal statistics string "
+    "struct sys textwrap threading time typing unicodedata"
+)
+LIBRARY = sys.stdlib_module_names - {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
+
+
+def import_common(text: str) -> None:
+    """Import those of the common modules whose names occur in the text, and what it imports of the library."""
+    words = words_of(text)
+    wanted = {name for name in COMMON.split() if name.lstrip("_") in words}
+    lines = (line.strip() for line in text.splitlines())
+    imports = "\n".join(line for line in lines if line.startswith(("import ", "from ")))
+    wanted |= words_of(imports) & LIBRARY
+    wanted |= {name for name in imports.replace(",", " ").split() if name.partition(".")[0] in LIBRARY}
+    for name in sorted(wanted):
+        try:
+            __import__(name)
+        except Exception:
+            continue
+
+
+def words_of(text: str) -> "set[str]":
+    return set("".join(c if c.isalnum() or c == "_" else " " for c in text).split())
