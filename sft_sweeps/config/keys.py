@@ -13,8 +13,9 @@ from typing import Any, get_args
 from sft_sweeps.config.schema import Config, evaluate_config
 
 SLOT = re.compile(r"@(?:data\.)?sources\.(\w+)")
-SAME_NAME, MISSPELT, ABBREVIATED, NEAR = 3.0, 2.0, 1.0, 0.6  # how near a key is; below NEAR it is not named
-SLIP = 0.92  # of letters that are the same: a slip of the fingers
+SAME_NAME, MISSPELT, ABBREVIATED, NEAR = 5.0, 2.0, 1.0, 0.6  # how near a key is; below NEAR it is not named
+SLIP = 0.85  # of the letters of a name that are the same: a slip of the fingers
+ALIKE = 0.5  # of them, below which another name was meant
 USUAL = {"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size"}  # their initials are others' too
 
 
@@ -65,21 +66,21 @@ def nearest_key(typed: str, valid: Iterable[str]) -> str:
 
 
 def _nearness(typed: str, key: str) -> float:
-    """Up to 1 by letters; more where the last part is the same name, or its abbreviation in the same group."""
+    """Up to 1 by letters; more where the last part is the same name, a slip of it, or its abbreviation."""
     *group, name = typed.lower().replace("-", "_").split(".")
     *key_group, key_name = key.split(".")
-    alike = difflib.SequenceMatcher(None, typed.lower(), key).ratio()
-    if not name:
-        return alike
-    near_group = difflib.SequenceMatcher(None, ".".join(group), ".".join(key_group)).ratio() if group else 0.5
+    near_group = difflib.SequenceMatcher(None, ".".join(group), ".".join(key_group)).ratio()
+    near_group = near_group if group else 0.9 - 0.2 * len(key_group)
+    near_name = difflib.SequenceMatcher(None, name, key_name).ratio()
+    if not name or (near_name < ALIKE and not _abbreviates(name, key_name)):
+        return 0.0
     if name == key_name and key_name != "name":
         return SAME_NAME + near_group - len(key) / 1000
-    if alike >= SLIP:
-        return MISSPELT + alike
+    if near_group > NEAR and (near_name >= SLIP or sorted(name) == sorted(key_name)):
+        return MISSPELT + near_name + near_group
     if len(name) > 1 and near_group > NEAR and _abbreviates(name, key_name):
         return ABBREVIATED + near_group
-    by_parts = difflib.SequenceMatcher(None, name, key_name).ratio()
-    return max(alike, (by_parts + near_group) / 2 if group else by_parts - 0.05 * len(key_group))
+    return (near_name + near_group) / 2
 
 
 def _abbreviates(short: str, name: str) -> bool:
