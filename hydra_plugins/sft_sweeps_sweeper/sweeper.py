@@ -19,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import command_line, environment, grid, hydra_errors
+from sft_sweeps.config import command_line, environment, grid, hydra_errors, site
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError, summary
@@ -177,4 +177,4 @@ def _reason(error: Exception, name: str) -> str:
     """What is wrong with a point: our own words for it, or what Hydra's error means."""
     if isinstance(error, RequestError):
         return str(error)
-    return hydra_errors.explain(error, name.split(), [*command_line.user_folders, command_line.CONF])
+    return hydra_errors.explain(error, name.split(), [*command_line.user_folders, site.CONF])

@@ -12,15 +12,14 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 
-from sft_sweeps import PACKAGE
 from sft_sweeps.config import hydra_errors, keys
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
+from sft_sweeps.config.site import CONF
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.terminal import say_error
 
-# In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
-CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
+UNTIL_DONE, UNTIL_DONE_KEY = "--until-done", "cluster.until_done=true"  # the one option that is ours and not Hydra's
 # What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
 user_folders: list[Path] = []
 FULL_ERROR = "HYDRA_FULL_ERROR"  # in whose environment it is set sees tracebacks
@@ -36,6 +35,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
         return error.exit_status
+    arguments = [UNTIL_DONE_KEY if text == UNTIL_DONE else text for text in arguments]
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     user_folders[:] = _user_folders(arguments, conf)
     folders = [*user_folders, conf]
@@ -84,7 +84,7 @@ def _unknown_option(arguments: Sequence[str]) -> str:
     """What is wrong with an option that Hydra does not have; empty where there is none."""
     parser = get_args_parser()
     _, others = parser.parse_known_args(arguments)
-    options = [option for action in parser._actions for option in action.option_strings]
+    options = [UNTIL_DONE, *(option for action in parser._actions for option in action.option_strings)]
     return next((f"there is no option {one}{nearest(one, options)}" for one in others if one.startswith("-")), "")
 
 

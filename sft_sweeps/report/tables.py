@@ -67,7 +67,8 @@ def differences(results: Results) -> tuple[list[str], Cells]:
         p = "-" if one.p is None or one.adjusted is None else f"{one.p:.3g} ({one.adjusted:.3g})"
         least = "-" if one.detectable is None else f"{100 * one.detectable:.1f} points"
         least = least if one.share or one.detectable is None else f"{one.detectable:.2f}"
-        read = " against ".join(_reading(results, point, one.benchmark) for point in (one.run, one.against))
+        readings = [_reading(results, point, one.benchmark) for point in (one.run, one.against)]
+        read = "-" if set(readings) == {"-"} else " against ".join(readings)
         cells.append([one.run, one.against, _title(one.benchmark), text, p, least, read])
     return header, cells
 

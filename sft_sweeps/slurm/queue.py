@@ -85,6 +85,10 @@ class Queue:
         """All entries with that job name, ended ones too, by job."""
         return {job: entry for job, entry in (self._of(owner) or {}).items() if entry.name == name}
 
+    def count(self, owner: str) -> int:
+        """How many jobs and elements he has that run or may still run."""
+        return sum(entry.alive for entry in (self._of(owner) or {}).values())
+
     def reachable(self, owner: str) -> bool:
         """False: no squeue here, no answer, or the owner unknown or his jobs hidden; no job may be called dead then."""
         return self._of(owner) is not None

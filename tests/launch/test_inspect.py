@@ -50,14 +50,14 @@ def test_one_row_comes_out_for_each_that_goes_in(launch: Launch, tmp_path: Path)
     found = lines(tmp_path / "out.jsonl")
     assert [row["id"] for row in found] == ["good", 7, "empty", "long", 4, "wrong"]
     reasons = [row.get("dropped") for row in found]
-    assert reasons == [None, "no_round", "no_round", "no_answer_before_cut", "broken_json", None]
+    assert reasons == [None, "no_round", "no_round", "no_answer_before_cut", "broken_json", "tool_turn"]
     assert all(set(row) == {"source", "id", "dropped"} for row in found if "dropped" in row)
     good = found[0]
     assert good["source"] == "in"
     assert good["input_ids"][0] == train_tokenizer.START
     assert good["input_ids"].count(train_tokenizer.END) == 2
     assert [good["input_ids"][position] for position in good["supervised"]].count(train_tokenizer.END) == 2
-    assert "2 rows encoded, 4 dropped" in done.stdout
+    assert "1 rows encoded, 5 dropped" in done.stdout
 
     done = launch(*line, "data.bug_compatible=true")
     found = lines(tmp_path / "out.jsonl")
@@ -143,7 +143,7 @@ def test_real_code_alpaca(launch: Launch) -> None:
         f"inspect.benchmarks={SHARED}/data/benchmarks",
     )
     assert done.returncode == 0, done.stderr
-    for text in ("20,022", "20,016", "2,734,228", "1,375,037", "6 empty_response", "0 of the 164 items of humaneval"):
+    for text in ("20,022", "20,016", "2,734,483", "1,375,037", "6 empty_response", "0 of the 164 items of humaneval"):
         assert text in done.stdout
 
 
