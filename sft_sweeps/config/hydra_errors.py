@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from sft_sweeps.config.keys import groups, nearest_key, valid_keys
 from sft_sweeps.errors import nearest
