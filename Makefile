@@ -2,6 +2,8 @@
 # make test         all quick tests; ROOM=plan those of one room, ARGS="-k resume" passed on to pytest
 # make fast         seconds: the rooms that need neither torch nor a process; make coverage shows what it runs of them
 # make slow         tests that take minutes
+# make cases        inputs of ../shared/cases, which once showed a fault, and what each gives now
+# make fuzz         input at random against command line, files and stores; FUZZ=5000 FUZZ_SEED=1 for more, and others
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
@@ -23,11 +25,11 @@ FAST := $(addprefix tests/,benchmarks/test_gsm8k.py data/test_clean.py data/test
 	data/test_select.py data/encode/test_batches.py jobs/test_job.py plan/test_build.py report slurm/test_texts.py \
 	store/test_store.py tracking/test_metrics.py test_identity.py test_registry.py test_spec.py test_stats.py test_strategies.py) \
 	$(filter-out %/test_sweeper.py,$(wildcard tests/config/test_*.py))
-PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=fast -m "not slow and not heavy" \
+PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=fast -m "not slow and not heavy and not fuzz and not cases" \
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
 GOLDENS := tests/fixtures tests/launch/slurm/golden
 
-.PHONY: quickstart install torch lock test fast slow coverage goldens lint format bench clean
+.PHONY: quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -60,13 +62,19 @@ lock: install
 	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
 
 test: install
-	@$(PYTEST) -m "not slow" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
+	@$(PYTEST) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
 
 fast: install
 	@$(PYTEST_FAST) $(ARGS)
 
 slow: install
 	@$(PYTEST) -m slow $(ARGS)
+
+cases: install
+	@$(BIN)/python -m pytest -n 0 -m cases tests/test_cases.py $(ARGS)
+
+fuzz: install
+	@$(PYTEST) -m fuzz $(ARGS)
 
 coverage: install
 	@$(PYTEST_FAST) --cov --cov-report=term

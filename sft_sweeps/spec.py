@@ -82,11 +82,14 @@ class Source:
     max_bad_fraction: float = field(default=0.05, metadata=EXECUTION)
     seed: int = field(default=0, metadata=EXECUTION)  # of a generated source, whose content says it too
     slot: str = field(default="", metadata=EXECUTION)  # its key in data.sources, for messages
+    declared_rows: int = field(default=0, metadata=EXECUTION)  # what its configuration says of a pinned file, or 0
     cleaning: Cleaning | None = None  # None: none of its rules is on
     bug_compatible: bool = False  # keep and mask what FastChat keeps and masks
     # The version of data/row_keys.py where its file may have rows that are read by it, 0 where it has none.
     row_keys: int = field(default=0, metadata=WHERE_CHANGED)
     turns: TurnRules = field(default=NO_TURN_RULES, metadata=WHERE_CHANGED)
+    # The version of data/fields.py where its file has rows of which something else was read before, else 0.
+    fields: int = field(default=0, metadata=WHERE_CHANGED)
     group_by: str = field(default="", metadata=EXECUTION)  # a column, or "" (data/groups.py)
     pre_split: bool = field(default=False, metadata=EXECUTION)  # its rows may be chunks of conversations
     # The rule and version of data/groups.py where its groups are others than those of version 0.1.0, which took ids for

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from sft_sweeps.errors import RequestError
 
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
 LAUNCH = "python launch.py" if (PACKAGE.parent / "launch.py").is_file() else "sft-sweeps launch"  # to type here
+LONG = 300  # rows of a table, beyond which it is printed as plain lines
+FIRST = 20  # of such a table's rows, on a terminal
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
 # What moves a terminal's cursor, gives it orders or turns the reading direction; tab and line feed do no harm.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -50,6 +52,22 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:,.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
+def show_long(out: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], more: str) -> bool:
+    """A table of more than LONG rows as plain lines; False, and nothing printed, where it is not so long.
+
+    A terminal is shown the first ones, how many there are, and `more`, where to find them; a file or a pipe gets all.
+    Drawing ten thousand rows as a table takes as long as all else that is done for them.
+    """
+    if len(rows) <= LONG:
+        return False
+    shown = rows[:FIRST] if out.is_terminal else rows
+    widths = [max(map(len, column)) for column in zip(header, *shown, strict=True)]
+    lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in (header, *shown))
+    last = [f"... and {len(rows) - FIRST:,} more; {more}"] if len(shown) < len(rows) else []
+    out.file.write(visible("\n".join([title, *lines, *last, ""])))
+    return True
 
 
 def say(out: Console, text: str, **options: Any) -> None:

@@ -4,9 +4,14 @@ Calls of functions are counted, Python's own included, which no load of the mach
 twice as many, and a tenth for what is sorted.
 """
 
+import contextlib
+import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -15,9 +20,12 @@ from values import RECIPE, benchmark, component, mixed, request
 
 from sft_sweeps.benchmarks.judging import Spending
 from sft_sweeps.benchmarks.registry import definition_of
+from sft_sweeps.commands import status
 from sft_sweeps.config.schema import Config
 from sft_sweeps.data.encode.batches import batch
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Executions
+from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.plan import memory, serialize
@@ -25,8 +33,9 @@ from sft_sweeps.plan.build import Plan, State, build
 from sft_sweeps.report import measured
 from sft_sweeps.score.judge_cost import Bill
 from sft_sweeps.spec import Judge
-from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import Survey
+from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store.survey import Survey, survey
+from sft_sweeps.store.sweeps import freeze
 
 MOST = 2.2
 SMALL = 24  # seeds
@@ -144,3 +153,112 @@ def test_totals_are_those_of_the_whole_json() -> None:
     states = {plan.stages[0].id: State("done")}
     assert serialize.totals(plan, states) == serialize.to_json(plan, states)["totals"]
     assert serialize.totals(plan, states)["stages_done"] == 1
+
+
+@contextlib.contextmanager
+def file_operations() -> Iterator[list[str]]:
+    """What a file system is asked meanwhile: opened, looked at, listed."""
+    asked: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((os, "stat"), (os, "lstat"), (os, "open"), (os, "listdir"), (os, "scandir"), (io, "open")):
+            real = getattr(module, name)
+            patch.setattr(module, name, partial(_asked, real, name, asked))
+        yield asked
+
+
+def _asked(real: Callable[..., Any], name: str, asked: list[str], *given: Any, **more: Any) -> Any:
+    asked.append(f"{name} {given[0] if given else ''}")
+    return real(*given, **more)
+
+
+def finished(root: Path, plan: Plan) -> Store:
+    """A store with all of a plan done, with the files that a stage leaves."""
+    store = Store(root)
+    for item in (*plan.subjects, *plan.generations, *plan.scores):
+        folder, name = store.write_folder(item), "metrics.jsonl" if item in plan.subjects else "rows.jsonl"
+        (folder / "model").mkdir(parents=True)
+        files = [*(f"model/{n}" for n in range(6) if item in plan.subjects), name]
+        for file in files:
+            (folder / file).write_text("{}\n")
+        write_record(folder, item.payload, files, {"last": {"step": 1, "steps": 1, "loss": 1.0}})
+    return Store(root)
+
+
+MINI = tuple(benchmark(name) for name in ("mini_math", "mini_code", "mini_general"))
+
+
+def three_scores(seeds: int) -> Plan:
+    """Every stage scored on three benchmarks."""
+    return swept(seeds, benchmarks=MINI, every_stage=True)
+
+
+@pytest.mark.parametrize(("thorough", "most"), [(False, 6), (True, 16)])
+def test_a_finished_stage_costs_few_questions_to_the_file_system(thorough: bool, most: int, tmp_path: Path) -> None:
+    """With three scores: its folder and model listed, four records; thorough, eleven files beside them."""
+    found = []
+    for seeds in (8, 16):
+        plan = three_scores(seeds)
+        store = finished(tmp_path / str(seeds), plan)
+        with file_operations() as asked:
+            surveyed = survey(plan, store, thorough=thorough)
+        assert {surveyed.states[item.id].state for item in (*plan.subjects, *plan.scores)} == {"done"}
+        found.append(len(asked) / len(plan.stages))
+    assert found[1] <= found[0] <= most + 1
+
+
+def test_status_of_a_finished_stage_costs_few_questions(tmp_path: Path) -> None:
+    plan = three_scores(10)
+    store = finished(tmp_path, plan)
+    sweep = freeze(plan, store, "mine", "", [])
+    with file_operations() as asked:
+        told = status.status(plan, store, sweep.name)
+    assert told["totals"]["runs_scored"] == 10
+    assert len(asked) <= 8 * len(plan.stages)
+
+
+def test_why_a_stage_is_new_costs_as_much_beside_many_namesakes(tmp_path: Path) -> None:
+    """As many new stages as there are stages that differ from them in the seed."""
+
+    def store(seeds: int) -> Store:
+        root = tmp_path / f"{seeds}-{len(list(tmp_path.iterdir()))}"
+        for stage in swept(2 * seeds).stages[: 3 * seeds]:
+            write_json(Store(root).folder(stage) / "identity.json", stage.payload, durable=False)
+        return Store(root)
+
+    def look(made: Store) -> None:
+        new = swept(int(made.root.name.partition("-")[0]) * 2)
+        found = survey(new, made).states
+        why = [found[stage.id].why for stage in new.stages if found[stage.id].why]
+        assert all("recipe.seed" in text for text in why)
+
+    assert growth(look, store, 16) <= MOST
+
+
+@pytest.mark.parametrize("seeds", [4, 8])
+def test_what_follows_from_one_stage_is_made_without_the_rest_of_its_plan(
+    seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is the same: that stage and those after it, with their answers and scores."""
+    plan = three_scores(seeds)
+    sweep = freeze(plan, Store(tmp_path), "mine", "", [])
+    asked = plan.stages[4]
+    wanted = [asked, *(stage for stage in plan.stages if stage.parent.id == asked.id)]
+    made: list[Any] = []
+    reviving = serialize.revive
+    monkeypatch.setattr(serialize, "revive", lambda kind, value: made.append(kind) or reviving(kind, value))
+    found = sweep.plan([asked.id])
+    assert [stage for stage in found.stages if stage != asked.parent] == wanted
+    assert list(found.scores) == [score for score in plan.scores if score.generation.subject in wanted]
+    assert [run.id for run in found.runs] == [run.id for run in plan.runs if run.subject in wanted]
+    assert len(made) == 1 + 3 + 2 * 3
+
+
+def test_a_frozen_plan_is_read_once_until_its_file_changes(tmp_path: Path) -> None:
+    plan = three_scores(2)
+    sweep = freeze(plan, Store(tmp_path), "mine", "", [])
+    first = sweep.plan()
+    assert first == replace(plan, judges=(), not_scored=first.not_scored)
+    assert sweep.plan() is first
+    (sweep.folder / "plan.json").write_text("{")
+    with pytest.raises(RequestError, match="cannot be read"):
+        sweep.plan()

@@ -7,6 +7,7 @@ defaults.
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -84,8 +85,10 @@ def mean_by_item(verdicts: Sequence[Row], key: str) -> ItemValues:
     """An item's value under a key of its verdicts; where several have one (turns, samples, repeats), their mean."""
     by_item: dict[str, list[float | bool]] = {}
     for row in verdicts:
-        if row.get(key) is not None:
-            by_item.setdefault(str(row["item"]), []).append(row[key])
+        if (value := row.get(key)) is not None:
+            if not isinstance(value, bool | int | float) or not math.isfinite(value):
+                raise ValueError(f"{key} of {row['item']} is {value}, no number")
+            by_item.setdefault(str(row["item"]), []).append(value)
     return {item: values[0] if len(values) == 1 else sum(values) / len(values) for item, values in by_item.items()}
 
 

@@ -12,21 +12,21 @@ The same answers are scored by every rule that is in use, because they disagree 
 findings. Nothing here is quadratic in an answer's length.
 """
 
-import math
+import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
 from sft_sweeps.benchmarks import published
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
-from sft_sweeps.benchmarks.from_file import read, require_complete, require_unique
+from sft_sweeps.benchmarks.from_file import require_complete
+from sft_sweeps.benchmarks.gsm8k_file import answers, questions
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.marked_number import extract, value
 from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, from_verdicts
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
-from sft_sweeps.errors import RequestError
 from sft_sweeps.spec import Benchmark
 
 ITEMS = 1319
@@ -90,20 +90,6 @@ def formatted(completion: str) -> bool:
     return "####" in completion
 
 
-def gold_of(answer: str) -> str:
-    """The number after #### of a reference solution, or the text itself where it is a bare number."""
-    text = answer.rpartition("####")[2].strip().replace(",", "")
-    try:
-        finite = math.isfinite(float(text))
-    except ValueError:
-        finite = False
-    if not finite:
-        raise RequestError(
-            f"gold answer {answer[-60:]!r} is not a number; write it as 72, or a solution ending in #### 72"
-        )
-    return text
-
-
 @dataclass
 class Gsm8kConfig(BenchmarkConfig):
     """The 1,319 test questions, as published."""
@@ -126,70 +112,53 @@ def all_items(benchmark: Benchmark) -> list[Item]:
     return [Item(id_, (question,), {"answer": gold}) for id_, question, gold in questions(published.rows(benchmark))]
 
 
-def questions(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
-    """(id, question, gold) of the published test file's rows, in its order."""
-    asked = []
-    for index, row in enumerate(rows):
-        question, answer = row.get("question", row.get("query")), row.get("answer", row.get("response"))
-        if not isinstance(question, str) or not isinstance(answer, str):
-            raise RequestError(
-                f"row {index + 1} of the GSM8K file has no question and answer; use the published test.jsonl"
-            )
-        asked.append((f"gsm8k/test/{index}", question, gold_of(answer)))
-    return asked
-
-
 def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
     """The headline rule's accuracy; the record has the other rules' besides."""
-    answers = [row["answers"][0] for row in rows]
-    rights = [verdicts(answer, items[row["id"]].gold["answer"]) for row, answer in zip(rows, answers, strict=True)]
-    judged = [
-        Verdict(row["id"], rules[HEADLINE], "####" if formatted(answer) else "no ####", dict(rules))
-        for row, answer, rules in zip(rows, answers, rights, strict=True)
-    ]
-    by_rule, format_rate = scores(rights, answers)
+    texts = [row["answers"][0] for row in rows]
+    rights = [verdicts(text, items[row["id"]].gold["answer"]) for row, text in zip(rows, texts, strict=True)]
+    judged = [_verdict(row["id"], text, rules) for row, text, rules in zip(rows, texts, rights, strict=True)]
+    by_rule, format_rate = scores(rights, texts)
     details = {
         "rules": {rule: scored.to_record() for rule, scored in by_rule.items()},
         "format_rate": format_rate.to_record(),
     }
-    return from_verdicts(judged, context.benchmark.total, details)
+    result = from_verdicts(judged, context.benchmark.total, details)
+    return replace(result, scored=replace(result.scored, formatted=format_rate.k or 0))
 
 
-def scores(rights: Sequence[Mapping[str, bool]], answers: Sequence[str]) -> tuple[dict[str, Scored], Scored]:
+def _verdict(item: str, text: str, rules: Mapping[str, bool]) -> Verdict:
+    reason = "####" if formatted(text) else "no ####"
+    return Verdict(item, rules[HEADLINE], reason, dict(rules), readable=extract(text) is not None)
+
+
+def scores(rights: Sequence[Mapping[str, bool]], texts: Sequence[str]) -> tuple[dict[str, Scored], Scored]:
     """Every rule's accuracy, and the share of answers in the format."""
     by_rule = {rule: accuracy([right[rule] for right in rights]) for rule in RULES}
-    return by_rule, accuracy([formatted(answer) for answer in answers])
+    return by_rule, accuracy([formatted(text) for text in texts])
+
+
+def command_options(parser: argparse.ArgumentParser) -> None:
+    """Of `sft-sweeps score gsm8k`."""
+    parser.add_argument(
+        "--questions", type=Path, metavar="FILE", help="GSM8K's test.jsonl: golds, by id, for rows without their own"
+    )
 
 
 def from_file(task: FileScoring) -> Row:
-    """Verdicts by every rule, and each rule's accuracy; rows are {"id", "completion", "gold"}."""
-    rows, path = read(task.path), task.path
-    for number, row in enumerate(rows, 1):
-        for key in ("id", "completion", "gold"):
-            if key not in row:
-                raise RequestError(f'row {number} of {path} has no {key}; rows are {{"id", "completion", "gold"}}')
-        if not isinstance(row["completion"], str):
-            raise RequestError(f"row {number} of {path}: completion must be text")
-    require_unique([str(row["id"]) for row in rows], path, "id")
-    require_complete(len(rows), ITEMS, "GSM8K items", path, task.partial)
-    golds = [_gold(row["gold"], number, path) for number, row in enumerate(rows, 1)]
-    rights = [verdicts(row["completion"], gold) for row, gold in zip(rows, golds, strict=True)]
-    by_rule, format_rate = scores(rights, [row["completion"] for row in rows])
+    """Verdicts by every rule, and each rule's accuracy; rows are {"id", "completion", "gold"}, or lm-eval's samples."""
+    given = answers(task.path, task.options.questions)
+    require_complete(len(given), ITEMS, "GSM8K items", task.path, task.partial)
+    rights = [verdicts(one.completion, one.gold) for one in given]
+    by_rule, format_rate = scores(rights, [one.completion for one in given])
     return {
         "benchmark": "gsm8k",
-        "items": [{"id": row["id"], "verdicts": rules} for row, rules in zip(rows, rights, strict=True)],
+        "items": [{"id": one.id, "verdicts": rules} for one, rules in zip(given, rights, strict=True)],
         "scores": {name: scored.to_record() for name, scored in (by_rule | {"format_rate": format_rate}).items()},
         "headline": HEADLINE,
+        "unreadable": sum(extract(one.completion) is None for one in given),
         "total": ITEMS,
-        "partial": len(rows) != ITEMS,
+        "partial": len(given) != ITEMS,
     }
-
-
-def _gold(value: object, number: int, path: Path) -> str:
-    try:
-        return gold_of(str(value))
-    except RequestError as error:
-        raise RequestError(f"row {number} of {path}: {error}") from error
 
 
 DEFINITIONS = (
@@ -204,5 +173,6 @@ DEFINITIONS = (
         items=all_items,
         score=score,
         from_file=from_file,
+        command_options=command_options,
     ),
 )

@@ -1,5 +1,6 @@
 """Loss on examples of each source that a run was not trained on: the last ones of the source's seeded order."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, ItemValues, ScoringContext
@@ -49,6 +50,8 @@ def item_values(verdicts: Sequence[Row]) -> ItemValues:
     So the mean over examples is the loss of a token, as the score has it.
     """
     tokens = sum(row["tokens"] for row in verdicts) / len(verdicts)
+    if not tokens > 0 or not all(math.isfinite(row["loss"]) for row in verdicts):
+        raise ValueError("losses that are no numbers, or of no tokens")
     return {str(row["item"]): row["loss"] / tokens for row in verdicts}
 
 

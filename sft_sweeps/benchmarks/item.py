@@ -21,10 +21,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge says of one answer to an item."""
+    """What the judge says of one answer to an item; not `readable`: nothing was found in it that could be judged."""
 
     item: str
     correct: bool
     reason: str
     detail: dict[str, Any] = field(default_factory=dict)
     sample: int = 0
+    readable: bool = True

@@ -3,6 +3,7 @@
 The judge itself, which is asked over the network, is `score.judge`.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from sft_sweeps.ranges import at_least
 from sft_sweeps.spec import Judge
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
-_RATING = re.compile(r"\[\[\s*(\d{1,3}(?:\.\d{1,6})?)\s*\]\]")
+_RATING = re.compile(r"\[\[\s{0,9}(\d{1,9}(?:\.\d{1,9})?)\s{0,9}\]\]")
 
 
 @dataclass
@@ -105,6 +106,13 @@ def problems(key: str, judge: JudgeConfig, benchmark: str) -> Iterator[str]:
         yield f"{key}.model is not set: who grades {benchmark}? Type {key}.model=gpt-4-0613, or leave {benchmark} out"
     if not judge.base_url.startswith(("http://", "https://")):
         yield f"{key}.base_url={judge.base_url} is not a URL; type one like {key}.base_url=http://localhost:8000/v1"
+    elif "@" in judge.base_url.partition("?")[0] or "?" in judge.base_url:
+        yield (
+            f"{key}.base_url holds a user, password or query, which would be kept with the sweep; set the key in an "
+            f"environment variable and name it: {key}.key_variable=NAME"
+        )
+    if not 0 < judge.timeout < math.inf:
+        yield f"{key}.timeout={judge.timeout} is no time; type the most seconds of a reply, like {key}.timeout=120"
     if judge.max_cost_usd and not judge.prompt_usd_per_million + judge.completion_usd_per_million:
         yield f"{key}.max_cost_usd={judge.max_cost_usd} needs prices: set {key}.prompt_usd_per_million=30"
 
@@ -155,19 +163,44 @@ def texts_of(judge: Judge, benchmark: str) -> tuple[list[Row], list[Row]]:
 
 
 def rating(reply: str) -> float | None:
-    """The first `[[number]]` of a reply, if it is in 1 ... 10."""
+    """The one `[[number]]` of a reply, if it is in 1 ... 10; said several times it counts, several different do not.
+
+    A judge that quotes an answer's `[[10]]` before its own `[[1]]` gave no 10.
+    """
+    values = {float(number) for number in _RATING.findall(reply)}
+    return _in_range(next(iter(values))) if len(values) == 1 else None
+
+
+def first_rating(reply: str) -> float | None:
+    """FastChat's rule: the first `[[number]]` of a reply, whatever follows; here, too, it must be in 1 ... 10."""
     match = _RATING.search(reply)
-    value = float(match[1]) if match else 0.0
+    return _in_range(float(match[1])) if match else None
+
+
+RATINGS: Mapping[str, Callable[[str], float | None]] = {"only": rating, "first": first_rating}
+
+
+def _in_range(value: float) -> float | None:
     return value if 1 <= value <= 10 else None
 
 
 def read_texts(prompts: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]) -> JudgeTexts:
     """FastChat's judge_prompts.jsonl (its prompts for single answers) and reference_answer/*.jsonl."""
     try:
-        single = {p["name"]: (p["system_prompt"], p["prompt_template"]) for p in prompts if p["type"] == "single"}
-        known = {str(r["question_id"]): tuple(map(str, r["choices"][0]["turns"])) for r in references}
+        single = {
+            _text(p["name"]): (_text(p["system_prompt"]), _text(p["prompt_template"]))
+            for p in prompts
+            if p["type"] == "single"
+        }
+        known = {str(r["question_id"]): tuple(map(_text, r["choices"][0]["turns"])) for r in references}
     except (KeyError, IndexError, TypeError) as error:
         raise RequestError(
             f"the judge prompts or reference answers are not in FastChat's layout (no {error})"
         ) from error
     return JudgeTexts(single, known)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text in {str(value)[:40]!r}")
+    return value

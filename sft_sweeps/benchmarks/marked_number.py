@@ -129,10 +129,10 @@ def _of_line(line: str) -> Decimal | None:
     first, *parts = _EQUALS.split(_without_checks(line))
     found = [(part, number) for part in reversed(parts) if (number := value(part)) is not None]
     found += [(first, number)] if found and (number := value(first)) is not None else []
-    plain = (number for part, number in found if not _calculated(part))
+    plain = (number for part, number in found if not _calculation_end(part))
     number = next(plain, found[0][1] if found else None)
     if number is None:  # "9 * 2, which is 18"
-        number = value(_calculated(line))
+        number = value(line[_calculation_end(line) :])
     return value(line) if number is None else number
 
 
@@ -142,15 +142,13 @@ def _without_checks(line: str) -> str:
     return plain if _EQUALS.search(plain) else line
 
 
-def _calculated(text: str) -> str:
-    """What follows a calculation that a text begins with; empty where it begins with none, or nothing follows."""
+def _calculation_end(text: str) -> int:
+    """Where a calculation ends that a text's first number begins; 0 where it begins none."""
     number = _NUMBER.search(text)
-    if number is None or not (operation := _OPERATION.match(text, number.end())):
-        return ""
-    while operation:
+    end = 0
+    while number and (operation := _OPERATION.match(text, end or number.end())):
         end = operation.end()
-        operation = _OPERATION.match(text, end)
-    return text[end:]
+    return end
 
 
 def _last(text: str) -> Decimal | None:

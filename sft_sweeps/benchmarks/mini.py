@@ -20,6 +20,7 @@ from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.ranges import NumberRange
 from sft_sweeps.sandbox import run
+from sft_sweeps.sandbox.parallel import run_each
 from sft_sweeps.spec import Benchmark
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
@@ -82,7 +83,8 @@ def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = 
 def _math(item: Item, answers: Sequence[str]) -> Verdict:
     match = _NUMBER.search(answers[0])
     if match is None:
-        return Verdict(item.id, False, "no number after ####" if "####" in answers[0] else "no ####")
+        reason = "no number after ####" if "####" in answers[0] else "no ####"
+        return Verdict(item.id, False, reason, readable=False)
     number = int(match[1].replace(",", ""))
     correct = number == item.gold["answer"]
     return Verdict(item.id, correct, "right" if correct else "wrong number", {"number": number})
@@ -92,11 +94,11 @@ def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
     function = item.gold["function"]
     definition = find_definition(answers[0], function)
     if definition is None:
-        return Verdict(item.id, False, "no definition")
+        return Verdict(item.id, False, "no definition", readable=False)
     try:
         compile(definition, "<answer>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return Verdict(item.id, False, "does not compile", {"definition": definition})
+        return Verdict(item.id, False, "does not compile", {"definition": definition}, readable=False)
     outcome = run.execute(run.Task(definition, _check(item.gold), function), isolation=isolation)
     return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
 
@@ -142,9 +144,12 @@ _JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
 def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
     """The share of items that are right in every turn."""
     name, total, isolation = context.benchmark.name, context.benchmark.total, context.isolation
-    if name == "mini_code":
-        run.check(isolation)
-    return from_verdicts([judge(name, items[row["id"]], row["answers"], isolation) for row in rows], total)
+
+    def verdict(row: Row) -> Verdict:
+        return judge(name, items[row["id"]], row["answers"], isolation)
+
+    runs_programs = name == "mini_code"
+    return from_verdicts(run_each(verdict, rows, isolation) if runs_programs else list(map(verdict, rows)), total)
 
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked

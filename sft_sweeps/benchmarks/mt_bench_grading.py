@@ -1,13 +1,13 @@
 """MT-Bench's protocol, FastChat's single-answer grading: questions, the prompts that the judge is given, and means.
 
 There is a prompt for each turn, which for math, reasoning and coding holds a reference answer, and `[[rating]]` in the
-reply. Unlike FastChat, a reply without a rating in 1 ... 10 is *missing*, is counted, and no mean is given when more
+reply. Unlike FastChat, a reply without one rating in 1 ... 10 is *missing*, is counted, and no mean is given when more
 than 2 % are missing.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from sft_sweeps.benchmarks import judging
 from sft_sweeps.benchmarks.item import Item
@@ -38,12 +38,17 @@ def questions(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
     asked = []
     for number, row in enumerate(rows, 1):
         turns = row.get("turns")
-        if not isinstance(turns, list) or len(turns) != TURNS or "question_id" not in row or "category" not in row:
+        if not is_turns(turns) or not isinstance(row.get("question_id"), str | int) or "category" not in row:
             raise RequestError(f"row {number} of the MT-Bench questions needs question_id, category and {TURNS} turns")
         category = str(row["category"])
         temperature = TEMPERATURES.get(category, OTHER_TEMPERATURE)
-        asked.append(Item(str(row["question_id"]), tuple(map(str, turns)), {"category": category}, "", temperature))
+        asked.append(Item(str(row["question_id"]), tuple(turns), {"category": category}, "", temperature))
     return asked
+
+
+def is_turns(value: object) -> TypeGuard[list[str]]:
+    """Whether it is a text for each turn."""
+    return isinstance(value, list) and len(value) == TURNS and all(isinstance(turn, str) for turn in value)
 
 
 def texts(prompts: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]) -> JudgeTexts:

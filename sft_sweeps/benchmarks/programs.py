@@ -55,6 +55,11 @@ def extract(answer: str, problem: Problem) -> str:
     return syntax.with_helpers(program, [_longest("", block) for block in fenced or _later(text)])
 
 
+def gives_function(program: str, problem: Problem) -> bool:
+    """Whether an answer's program has the function, and more in it than a docstring: else nothing in it was code."""
+    return answers(program, problem.entry_point)
+
+
 def _program(text: str, fenced: list[str], problem: Problem) -> str:
     second = ""
     for program in _programs(text, fenced, problem):

@@ -5,14 +5,13 @@ out if its content is the planned one.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files import packing
+from sft_sweeps.files import json_files, packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import NumberRange
 from sft_sweeps.spec import Benchmark
@@ -91,7 +90,7 @@ def parse(text: str, name: str) -> Rows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json_files.parse(line, strict=True)
         except ValueError as error:
             raise RequestError(
                 f"line {number} of {name} is not JSON ({error}); write one JSON object on each line"

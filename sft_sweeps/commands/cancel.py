@@ -1,9 +1,9 @@
 """`sft-sweeps cancel`: end a sweep's jobs in Slurm, but none that another sweep needs.
 
-A stage is trained once, by whichever sweep came first; another sweep's jobs may need it. So a job that makes a
-model is left when a living job of another sweep is about that model or one that is made from it, and with it the job
-that encodes before it. Jobs that answer and score serve their own sweep alone. A number counts only while the queue
-lists it under the name of our `sbatch` call.
+A stage is trained once, by whichever sweep came first; another sweep may need it. So a job is left when a living job
+of another sweep depends on it, when that is about a model which it makes or from which that one is made, or when the
+other sweep found it submitted already and waits for it; and with it the jobs of its own sweep that it waits for. A
+number counts only while the queue lists it under the name of our `sbatch` call.
 
 Stopped jobs save their resume states first. Their claims are given back when they have left the queue, not before: a
 new launch must not start in a folder that is still written to.
@@ -35,12 +35,14 @@ from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 from sft_sweeps.terminal import console, say
 
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
 MAKING = tuple(f"{kind.name}-" for kind in KINDS.values() if kind.makes_model)  # how ids of jobs that make models begin
 POLL_SECONDS = 0.5
+ENDED = ("done", "weights gone")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,23 +80,36 @@ def cancel(sweep: Sweep, store: Store, confirmed: Callable[[str], bool]) -> dict
 
     RequestError for a sweep that was not given to Slurm; RunError where Slurm does not answer.
     """
+    if finished(sweep, store):
+        return {"sweep": sweep.name, "finished": True, "cancelled": [], "left": [], "still_ending": []}
     choice = choose(sweep, store)
     if choice.local:
         raise RequestError(
-            f"sweep {sweep.name} was not given to Slurm: it runs in the terminal that launched it. Press Ctrl-C there; "
-            "its workers save their resume states"
+            f"sweep {sweep.name} was not given to Slurm: it runs in the terminal that launched it, if it still does. "
+            "Press Ctrl-C there; its workers save their resume states"
         )
     wanted: list[Submitted] = []
     if choice.cancel and confirmed(_question(sweep, choice)):
         seen, choice = {s.number for s in choice.cancel}, choose(sweep, store)  # an answer may take its time
         wanted = [s for s in choice.cancel if s.number in seen]
     ending = carry_out(wanted, sweep, store) if wanted else []
+    if wanted or not choice.cancel:
+        with contextlib.suppress(OSError):
+            submissions.note_waits(sweep.folder, ())  # it asks for nothing more of other sweeps
     return {
         "sweep": sweep.name,
         "cancelled": [{"id": s.job, "job": s.number} for s in wanted],
         "left": [{"id": s.job, "job": s.number, "owner": s.owner, "why": why} for s, why in choice.left],
         "still_ending": [s.number for s in ending],
     }
+
+
+def finished(sweep: Sweep, store: Store) -> bool:
+    """Whether all of a sweep's stages are trained and all its scores are there."""
+    plan = sweep.plan()
+    states = survey(plan, sweep.store(str(store.root))).states
+    ids = [*(stage.id for stage in plan.stages), *(score.id for score in plan.scores)]
+    return all(states[key].state in ENDED for key in ids)
 
 
 def _question(sweep: Sweep, choice: Choice) -> str:
@@ -104,6 +119,9 @@ def _question(sweep: Sweep, choice: Choice) -> str:
 
 def show(result: Mapping[str, Any], out: Console) -> None:
     """What was cancelled, and what was left and why."""
+    if result.get("finished"):
+        say(out, f"sweep {result['sweep']} is finished: its stages are trained and its scores are there; nothing runs")
+        return
     cancelled, ending = result["cancelled"], result["still_ending"]
     kinds = Counter(one["id"].partition("-")[0] for one in cancelled)
     parts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""
@@ -118,7 +136,7 @@ def choose(sweep: Sweep, store: Store) -> Choice:
     """Read the queue, and change nothing. RunError where Slurm does not answer."""
     queue, plan, choice = Queue(), sweep.plan(), Choice()
     mine, submitted_ever = _living(sweep, plan, store, queue), submissions.read(sweep.folder)
-    choice.local = not submitted_ever and not mine
+    choice.local = not submitted_ever and not mine and not submissions.waits(sweep.folder)
     if not choice.local and not queue.reachable(claims.user()):
         raise RunError("Slurm does not answer here; nothing was cancelled")
     needed = _needed(sweep, mine, store, queue)
@@ -146,21 +164,43 @@ def _living(sweep: Sweep, plan: Plan, store: Store, queue: Queue) -> list[Submit
 
 
 def _needed(sweep: Sweep, mine: Sequence[Submitted], store: Store, queue: Queue) -> dict[str, str]:
-    """The jobs that other sweeps' living jobs need, each with the name of such a sweep."""
+    """The jobs that other sweeps need, each with the name of such a sweep; and those that these wait for themselves."""
     makes = {s.job for s in mine if s.job.startswith(MAKING)}
     subjects = {job.partition("-")[2] for job in makes}
     needed: dict[str, str] = {}
-    for other in sweeps(store) if makes else ():
-        if other.name == sweep.name or not _asks_for(other, subjects):
+    for other in sweeps(store) if mine else ():
+        if other.name == sweep.name:
             continue
-        plan = other.plan()
-        known: dict[str, Subject] = {subject.id: subject for subject in plan.subjects}
-        for submitted in _living(other, plan, store, queue):
-            subject = known.get(submitted.job.partition("-")[2])
-            needed |= dict.fromkeys(makes.intersection(_makers(subject)), other.name)
-    if needed:  # what is left may wait for the sources
-        encoding = (s.job for s in mine if s.job.startswith("encode-"))
-        needed |= dict.fromkeys(encoding, next(iter(needed.values())))
+        waits = {*submissions.waits(other.folder), *_waited_for(other, mine, queue)}
+        needed |= {s.job: other.name for s in mine if s.job in waits}
+        if _asks_for(other, subjects):
+            plan = other.plan()
+            known: dict[str, Subject] = {subject.id: subject for subject in plan.subjects}
+            makers = {job for job in waits if job.startswith(MAKING)}
+            for job in (*makers, *(submitted.job for submitted in _living(other, plan, store, queue))):
+                subject = known.get(job.partition("-")[2])
+                needed |= dict.fromkeys(makes.intersection(_makers(subject)), other.name)
+    return _with_parents(needed, sweep, mine)
+
+
+def _waited_for(other: Sweep, mine: Sequence[Submitted], queue: Queue) -> Iterator[str]:
+    """Those of my jobs on whose success a living job of another sweep depends in Slurm."""
+    numbers = {s.number: s.job for s in mine}
+    for submitted, number in submissions.dependencies(other.folder):
+        if number in numbers and submissions.alive(submitted, queue):
+            yield numbers[number]
+
+
+def _with_parents(needed: dict[str, str], sweep: Sweep, mine: Sequence[Submitted]) -> dict[str, str]:
+    """And the sweep's own jobs on which those depend that are needed."""
+    numbers, above = {s.number: s.job for s in mine}, {}
+    for submitted, number in submissions.dependencies(sweep.folder):
+        above[submitted.number] = number
+    for start in [s for s in mine if s.job in needed]:
+        number = above.get(start.number, "")
+        while number in numbers:
+            needed.setdefault(numbers[number], needed[start.job])
+            number = above.get(number, "")
     return needed
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sft_sweeps.config import site
 from sft_sweeps.registry import Registry
 
 PACKAGE = "sft_sweeps.commands"
@@ -61,7 +62,8 @@ def asked_for(arguments: Sequence[str]) -> list[Command]:
 
 def add_output_dir(parser: argparse.ArgumentParser) -> None:
     """The option that says which store is meant."""
-    parser.add_argument("--output-dir", default="multirun_outputs", help="the store (default: %(default)s)")
+    help_text = "the store (default: output_dir of conf/local/default.yaml, or multirun_outputs; here %(default)s)"
+    parser.add_argument("--output-dir", default=site.output_dir(), help=help_text)
 
 
 def add_json(parser: "argparse._ActionsContainer") -> None:

@@ -76,7 +76,7 @@ def _files(folder: Path) -> dict[str, str]:
 
 def _commented_example() -> str:
     """The settings of conf/local/default.yaml.example, every line of them a comment."""
-    from sft_sweeps.config.command_line import CONF
+    from sft_sweeps.config.site import CONF
 
     lines = (CONF / "local" / "default.yaml.example").read_text(encoding="utf-8").splitlines()
     return "".join(f"# {line}\n" for line in lines if not line.startswith("#"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring
+from sft_sweeps.benchmarks.base import FileScoring
 from sft_sweeps.benchmarks.judging import Grader
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.scored import Row
@@ -28,7 +28,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         if definition.from_file:
             text = (definition.from_file.__doc__ or "").partition("\n")[0]
             command = commands.add_parser(name, help=text, description=text)
-            command.add_argument("file", type=Path, metavar="FILE.jsonl", help="one JSON object on each line")
+            command.add_argument("file", type=Path, metavar="FILE.jsonl", help="JSON lines or an array, packed or not")
             command.add_argument(
                 "--out", type=Path, required=True, metavar="OUT.json", help="items and scores, as JSON"
             )
@@ -40,7 +40,9 @@ def run(options: argparse.Namespace) -> int:
     """Exit status 0: scored (or only estimated)."""
     if not options.out.parent.is_dir() and not getattr(options, "dry_run", False):
         raise RequestError(f"--out {options.out}: there is no folder {options.out.parent}")
-    result = _result(definitions()[options.benchmark], options)
+    from_file = definitions()[options.benchmark].from_file
+    assert from_file is not None  # else the benchmark had no command
+    result = from_file(FileScoring(options.file, options, _grader, _ProgressBar))
     if result is None:
         return 0
     try:
@@ -50,12 +52,6 @@ def run(options: argparse.Namespace) -> int:
     _show(result)
     print(f"written: {options.out}")
     return 0
-
-
-def _result(definition: BenchmarkDefinition, options: argparse.Namespace) -> Row | None:
-    if definition.from_file is None:
-        raise RequestError(f"{definition.name} cannot be scored from a file")
-    return definition.from_file(FileScoring(options.file, options, _grader, _ProgressBar))
 
 
 def _grader(judge: Judge, replies: Path) -> Grader:

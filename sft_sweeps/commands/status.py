@@ -23,6 +23,7 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
 from sft_sweeps.terminal import console
 from sft_sweeps.tracking import metrics as tracking
+from sft_sweeps.tracking import problems as mirrors
 
 TRAINED = ("done", "weights gone")
 
@@ -54,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
 def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     """The state of every run, stage and other job, as JSON can hold it; hours are GPU-hours."""
     sweep_status = status_of(plan, store, store.root / "sweeps" / sweep)
-    stages = [_stage(plan, stage, store, sweep_status.jobs[f"train-{stage.id}"]) for stage in plan.stages]
+    stages = [_stage(stage, sweep_status) for stage in plan.stages]
     scores = _scores(plan, sweep_status)
     by_id = {stage["id"]: stage for stage in stages}
     runs = [_run_row(run, by_id, sweep_status, scores) for run in plan.runs]
@@ -75,14 +76,15 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
     }
 
 
-def _stage(plan: Plan, stage: Stage, store: Store, job: JobStatus) -> dict[str, Any]:
-    folder = store.folder(stage)
-    metrics = tracking.last(folder)
+def _stage(stage: Stage, sweep_status: SweepStatus) -> dict[str, Any]:
+    survey, job = sweep_status.survey, sweep_status.jobs[f"train-{stage.id}"]
+    folder, here, record = survey.store.folder(stage), survey.held[stage.id], survey.records.get(stage.id, {})
+    metrics = record.get("last") or (tracking.last(folder) if tracking.METRICS in here else {})
     running = job.state == "running"
-    used = attempts.usage(folder, running) if metrics or job.job else Usage()
+    used = attempts.usage(folder, running) if attempts.ATTEMPTS in here else Usage()
     return {
         "id": stage.id,
-        "label": plan.labels[stage.id],
+        "label": survey.plan.labels[stage.id],
         "mixture": mixture_text(stage),
         "state": job.state,
         "why": job.why,
@@ -91,7 +93,8 @@ def _stage(plan: Plan, stage: Stage, store: Store, job: JobStatus) -> dict[str, 
         "loss": metrics.get("loss"),
         "seconds_left": tracking.seconds_left(metrics) if running else None,
         "folder": str(folder),
-        "runs": plan.runs_of(stage),
+        "mirror": mirrors.problem_of(folder) if metrics else "",
+        "runs": survey.plan.runs_of(stage),
         "job": job.job,
         "reason": job.reason,
         "starts": used.starts,

@@ -13,7 +13,8 @@ from rich.text import Text
 
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.jobs.status import ACTIVE
-from sft_sweeps.terminal import COLORS, duration, say
+from sft_sweeps.terminal import COLORS, duration, say, show_long
+from sft_sweeps.tracking import problems as mirrors
 
 STATE_COLORS = {
     **COLORS,
@@ -32,13 +33,25 @@ URGENT = ("failed", "cancelled", "corrupted", "running", "requeued", "unknown", 
 
 def show(status: Mapping[str, Any], out: Console) -> None:
     """The status as tables and a summary."""
-    out.print(runs_table(status["runs"], out.width))
-    stages = stages_table(status["stages"], f"sweep {status['sweep']}", out.width)
-    out.print(stages)
-    for line in (*reason_lines(status["stages"], stages), *other_lines(status["jobs"])):
+    if not _show_long("runs", _run_columns(status["runs"]), out):
+        out.print(runs_table(status["runs"], out.width))
+    title, stages = f"sweep {status['sweep']}", status["stages"]
+    if not _show_long(title, _stage_columns(_urgent_first(stages) if out.is_terminal else stages), out):
+        table = stages_table(stages, title, out.width)
+        out.print(table)
+        for line in reason_lines(stages, table):
+            say(out, line)
+    for line in other_lines(status["jobs"]):
         say(out, line)
     for line in summary(status):
-        say(out, line)
+        say(out, escape(line))
+
+
+def _show_long(title: str, columns: list[Column], out: Console) -> bool:
+    """Many rows as plain lines, with every column that holds anything."""
+    filled = [column for column in columns if any(column.cells)]
+    rows = list(zip(*(column.cells for column in filled), strict=True))
+    return show_long(out, title, [column.name for column in filled], rows, "all of them: add --json")
 
 
 def other_lines(jobs: list[Mapping[str, Any]]) -> list[str]:
@@ -62,15 +75,18 @@ def _colored_state(row: Mapping[str, Any]) -> str:
 
 def runs_table(runs: list[Mapping[str, Any]], width: int) -> Table:
     """A row for each run; its reason is cut first, for the stage's row has it too."""
+    return table(_run_columns(runs), "runs", width)
+
+
+def _run_columns(runs: list[Mapping[str, Any]]) -> list[Column]:
     why = [run["why"] for run in runs]
-    columns = [
+    return [
         Column("run", [run["label"] for run in runs], good=40, least=12, ends=True),
         _states(runs),
         Column("stages", [f"{run['stages_done']} of {run['stages']}" for run in runs], dropped=2, right=True),
         Column("scores", [f"{run['scores_done']} of {run['scores']}" for run in runs], dropped=1, right=True),
         *([Column("why", why, good=24, least=8, dropped=3)] if any(why) else []),
     ]
-    return table(columns, "runs", width)
 
 
 def stages_table(stages: list[Mapping[str, Any]], title: str, width: int) -> Table:
@@ -129,7 +145,7 @@ def summary(status: Mapping[str, Any]) -> list[str]:
             f"{totals['gpu_hours']:,.1f} GPU-hours spent on its stages, {totals['gpu_hours_lost']:,.1f} of them lost "
             f"to requeues; the plan estimates {totals['gpu_hours_estimated']:,.1f} for everything"
         )
-    return lines
+    return lines + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in stages})
 
 
 def watch(ask: Callable[[], dict[str, Any]], out: Console) -> None:
@@ -153,10 +169,14 @@ def _active(status: Mapping[str, Any]) -> bool:
     return any(one["state"] in ACTIVE for one in (*status["stages"], *status["jobs"]))
 
 
+def _urgent_first(stages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    order = {state: n for n, state in enumerate(URGENT)}
+    return sorted(stages, key=lambda stage: order.get(stage["state"], len(order)))
+
+
 def _screen(status: Mapping[str, Any], out: Console) -> Group:
     """The rows that matter most, and how many more there are."""
-    order = {state: n for n, state in enumerate(URGENT)}
-    rows = sorted(status["stages"], key=lambda stage: order.get(stage["state"], len(order)))
+    rows = _urgent_first(status["stages"])
     shown = rows[: max(out.size.height - FRAME, 3)]
     made = stages_table(shown, f"sweep {status['sweep']}, {time.strftime('%H:%M:%S')}", out.width)
     left = [f"... and {len(rows) - len(shown)} more stages"] if len(rows) > len(shown) else []

@@ -20,6 +20,7 @@ KEYS = {
     "time": "cluster.time",
     "mem": "cluster.memory",
     "gpus": "cluster.gpus_per_node",
+    "gpus-per-task": "cluster.gpu_request",
     "gpus-per-node": "cluster.gpus_per_node",
     "cpus-per-task": "cluster.cpus_per_gpu",
     "signal": "cluster.signal_seconds",
@@ -40,7 +41,7 @@ OWN_SBATCH_FLAGS = frozenset(
         "kill-on-invalid-dep",
         "ntasks",
         "ntasks-per-node",
-        "gpus-per-task",
+        "clusters",
         "wait",
         "wrap",
         "parsable",
@@ -56,20 +57,23 @@ def problems(cluster: ClusterConfig, model: ModelConfig) -> Iterator[str]:
             hint = nearest(kind, KINDS, "cluster.kinds.")
             yield f"cluster.kinds.{kind} is no kind of job; valid: {', '.join(KINDS)}{hint}"
     for flag in cluster.sbatch:
-        yield from _sbatch_flag(flag)
+        yield from _sbatch_flag(flag, "cluster.sbatch")
+    for kind, own in cluster.kinds.items():
+        for flag in own.sbatch:
+            yield from _sbatch_flag(flag, f"cluster.kinds.{kind}.sbatch")
     yield from _gpus_fill_nodes(cluster, model)
     yield from _processes_fill_nodes(cluster, model)
 
 
-def _sbatch_flag(flag: str) -> Iterator[str]:
+def _sbatch_flag(flag: str, where: str) -> Iterator[str]:
     plain = flag.strip().lstrip("-").replace("_", "-")
-    key = f"cluster.sbatch.{flag}"
+    key = f"{where}.{flag}"
     if plain in KEYS:
         yield f"{key}: this flag has a key of its own; set {KEYS[plain]} instead"
     elif plain in OWN_SBATCH_FLAGS:
         yield f"{key}: sft-sweeps sets this flag itself, by which jobs wait for each other and come back; leave it out"
     elif plain != flag or not re.fullmatch(r"[a-z][a-z0-9-]+", flag):
-        yield f"{key}: write sbatch's flag without leading dashes and with its own dashes: +cluster.sbatch.{plain}=..."
+        yield f"{key}: write sbatch's flag without leading dashes and with its own dashes: +{where}.{plain}=..."
 
 
 def _gpus_fill_nodes(cluster: ClusterConfig, model: ModelConfig) -> Iterator[str]:

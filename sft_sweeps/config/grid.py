@@ -11,15 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
+from math import inf, prod
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 
 Axes = dict[str, list[str]]
+POINTS_LIMIT = 20_000  # of a sweep; to compose one takes some milliseconds
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,34 @@ def axes(overrides: Iterable[str], loader: ConfigLoader | None = None) -> Axes:
     """
     values_by_key: Axes = {}
     for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
-        if override.is_sweep_override():
-            try:
-                values = [str(value) for value in override.sweep_string_iterator()]
-            except HydraException as error:
-                raise RequestError(f"{override.input_line}: {error}; write a list of values, a,b") from error
-            if not values:
-                raise RequestError(f"{override.input_line} gives no value; write a list of values, a,b")
-        else:
-            values = [override.get_value_element_as_str()]
-        values_by_key[override.get_key_element()] = values
+        swept = override.is_sweep_override()
+        values_by_key[override.get_key_element()] = _swept(override) if swept else [override.get_value_element_as_str()]
     return values_by_key
+
+
+def _swept(override: Override) -> list[str]:
+    """The values of one axis; a range may be written that holds more than any machine."""
+    value, text = override.value(), f"{override.input_line:.80}"
+    if isinstance(value, RangeSweep) and _length(value) > POINTS_LIMIT:
+        raise RequestError(
+            f"{text} gives {_length(value):,.0f} values; {POINTS_LIMIT:,} points are the most of a sweep"
+        )
+    try:
+        values = [str(value) for value in override.sweep_string_iterator()]
+    except (HydraException, ValueError, ArithmeticError) as error:
+        raise RequestError(f"{text}: {error}; write a list of values, a,b") from error
+    if not values:
+        raise RequestError(f"{text} gives no value; write a list of values, a,b")
+    return values
+
+
+def _length(swept: RangeSweep) -> float:
+    if swept.start is None or swept.stop is None or not swept.step:
+        return 0
+    try:
+        return abs(float(swept.stop) - float(swept.start)) / abs(float(swept.step))
+    except OverflowError:
+        return inf
 
 
 def line_axes(line: str, where: str, loader: ConfigLoader | None = None) -> Axes:
@@ -62,12 +82,15 @@ def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) 
     """The overrides of every point, lines in order; RequestError when the command line leaves none."""
     _refuse_unknown_values(lines, command, where)
     swept = {key for line in lines for key in line}
-    points = []
+    points: list[list[str]] = []
     for line in lines:
         if any(key in swept and key not in line for key in command):
             continue
         joined = {key: _restrict(line[key], command[key]) if key in command else line[key] for key in line}
         joined.update({key: values for key, values in command.items() if key not in line})
+        count = len(points) + prod(map(len, joined.values()))
+        if count > POINTS_LIMIT:
+            raise RequestError(f"{where} spans {count:,} points; {POINTS_LIMIT:,} are the most of a sweep")
         points += [_overrides(joined, values) for values in product(*joined.values())]
     if not points:
         raise RequestError(f"{where}: no line of its grid has all of {' '.join(_as_typed(command))}")

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.data import fields as row_fields
 from sft_sweeps.data import groups, row_keys, row_scan
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
@@ -97,7 +98,9 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         mean_tokens=entry.mean_tokens,
         max_bad_fraction=entry.max_bad_fraction,
         slot=slot,
+        declared_rows=entry.rows if pin else 0,
         bug_compatible=bug_compatible,
+        fields=VERSIONS["fields"] if pin and row_fields.pinned_read_otherwise(pin, bug_compatible) else 0,
         group_by=entry.group_by or "",
         pre_split=entry.pre_split,
         groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
@@ -106,7 +109,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
     if entry.generated:
         content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
         made = replace(declared, content=content, path="", rows_from="generated", seed=entry.seed)
-        return replace(_ruled(made, entry, row_scan.NONE), groups=""), ""
+        return replace(_ruled(made, entry, row_scan.NONE), groups="", fields=0), ""
     if pin and not entry.path:
         return declared, ""
     if not Path(declared.path).is_file():
@@ -120,14 +123,16 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
     try:
         content, rows = content_pin(path, pin)
         found = row_scan.traits(path, _roles(entry)) if content != pin else row_scan.NONE
+        otherwise = content != pin and row_fields.read_otherwise(path, declared)
         differ = content != pin and groups.differ_from_ids(path, rows, declared)
     except (OSError, ValueError, *packing.DAMAGED) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     if content == pin:
         return declared, ""
     own = _groups(declared.group_by, declared.pre_split, differ)
-    counted = replace(declared, content=content, rows=rows, rows_from="counted", groups=own)
-    counted = _ruled(counted, entry, found)
+    version = VERSIONS["fields"] if otherwise else 0
+    counted = replace(declared, content=content, rows=rows, rows_from="counted", declared_rows=0)
+    counted = _ruled(replace(counted, groups=own, fields=version), entry, found)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"

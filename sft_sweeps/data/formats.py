@@ -96,14 +96,15 @@ def with_input(prompt: str, context: str) -> str:
 
 
 def alpaca(row: Row) -> Pair:
-    """Stanford Alpaca's, as FastChat converts it: an input of one character counts as none."""
+    """Stanford Alpaca's. FastChat takes an input of one character for none."""
     prompt, response = row["instruction"], row["output"]
     context = row.get("input") or ""
     if not isinstance(prompt, str) or not isinstance(context, str):
         raise DropError("not_text")
     has_input = bool(prompt) and len(context.strip()) > 1
     whole = with_input(prompt, context) if has_input else prompt
-    return Pair(whole, response, row.get("history") or (), system_of(row), row.get("context") or "")
+    short = context if prompt and len(context.strip()) == 1 else ""  # none for FastChat
+    return Pair(whole, response, row.get("history") or (), system_of(row), short or row.get("context") or "")
 
 
 def conversation(row: Row) -> Conversation:

@@ -9,7 +9,6 @@ An empty text has no character at all; white space is text, as it is for FastCha
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,9 +16,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.data import clean, groups, row_keys, tags
+from sft_sweeps.data import clean, fields, groups, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
-from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Pair, system_of, valid_names, with_input
+from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Format, Pair, system_of, valid_names, with_input
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import FileRow, read_rows
@@ -27,7 +26,6 @@ from sft_sweeps.spec import NO_TURN_RULES, Cleaning, Source, TurnRules
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
-DECIDING_ROWS = 100  # decide the format
 SHOWN = 160  # characters of a dropped row in a message
 
 Split = Callable[[Example], Iterable[Example]]
@@ -56,21 +54,28 @@ class RowResult:
 
 @dataclass(frozen=True)
 class Reader:
-    """How the rows of a source are read, each by itself; `format` "" is that of none."""
+    """How the rows of a source are read, each by itself.
+
+    `format` "" is that of none; with `auto`, a row that lacks its fields and has another one's is read by that.
+    """
 
     name: str
     format: str
     cleaning: Cleaning | None = None
     bug_compatible: bool = False
     turns: TurnRules = NO_TURN_RULES
+    auto: bool = False
 
     @cached_property
     def _roles(self) -> Mapping[str, str]:
         return dict(self.turns.roles)
 
-    @cached_property
-    def _read_keys(self) -> frozenset[str]:
-        known = FORMATS.get(self.format) if self.format else None
+    def _format_of(self, row: Mapping[str, Any]) -> Format | None:
+        name = (fields.own_format(row, self.format) if self.auto else "") or self.format
+        return FORMATS.get(name) if name else None
+
+    def _read_keys(self, row: Mapping[str, Any]) -> frozenset[str]:
+        known = self._format_of(row)
         return known.fields | known.also if known else frozenset()
 
     def for_template(self, takes_system: bool) -> "Reader":
@@ -103,13 +108,19 @@ class Reader:
 
     def ignored(self, row: FileRow) -> tuple[str, ...]:
         """The keys of a row that nothing is known of."""
-        return tuple(sorted(row_keys.ignored(row.value, self._read_keys))) if isinstance(row.value, dict) else ()
+        return (
+            tuple(sorted(row_keys.ignored(row.value, self._read_keys(row.value))))
+            if isinstance(row.value, dict)
+            else ()
+        )
 
     def parts(self, example: Example, row: FileRow, split: Split) -> RowResult:
         """What the cleaned example of a row becomes when it is split."""
         keys = None
         if self.cleaning and self.cleaning.drop_duplicates:
-            history = "history" in self._read_keys and row.value.get("history")  # rows may differ in what follows it
+            history = "history" in self._read_keys(row.value) and row.value.get(
+                "history"
+            )  # rows may differ in what follows it
             keys = clean.keys(example, len(example.rounds) if history else 1)
         parts, dropped, all_rounds = tuple(split(example)), [], len(example.rounds)
         if (rounds := sum(len(part.rounds) for part in parts)) < all_rounds:
@@ -130,19 +141,19 @@ class Reader:
             raise DropError("not_an_object")
         if not self.bug_compatible and (reason := row_keys.reason(row.value, self._roles)):
             raise DropError(reason)
-        try:
-            content = FORMATS.get(self.format).read(row.value) if self.format else None
-        except KeyError:
-            content = None
-        if content is None:
+        known = self._format_of(row.value)
+        if known is None:
             raise DropError("unknown_fields")
-        return content
+        try:
+            return known.read(row.value)
+        except KeyError:
+            raise DropError("unknown_fields") from None
 
     def _turns_of(self, row: FileRow) -> int:
         """The turns of a row, as far as they can be told of one that is refused."""
-        if not isinstance(row.value, dict) or not self.format:
+        known = self._format_of(row.value) if isinstance(row.value, dict) else None
+        if known is None:
             return 0
-        known = FORMATS.get(self.format)
         try:
             return _count_turns(known.read(row.value), self.bug_compatible)
         except KeyError:
@@ -233,34 +244,32 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
     if source.format not in valid_names():
         valid = ", ".join(valid_names())
         raise RequestError(f"source {source.name}: format {source.format} is not known. Choose from {valid}.")
+    rows = map(fields.without_nulls, rows)
     head = _head(rows)
     if not head:
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")
-    format_name = recognised_format(head) if source.format == AUTO else source.format
+    auto = source.format == AUTO
+    format_name = recognised_format(head) if auto else source.format
     groups.check_column(head, source)
-    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible, source.turns)
+    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible, source.turns, auto)
     return reader, groups.named(chain(head, rows), source, format_name)
 
 
 def _head(rows: Iterator[FileRow]) -> list[FileRow]:
-    """The first rows, up to DECIDING_ROWS objects among them, or 100 times as many of whatever they are."""
+    """The first rows, up to fields.DECIDING_ROWS objects among them, or 100 times as many of whatever they are."""
     head: list[FileRow] = []
     objects = 0
-    for row in islice(rows, DECIDING_ROWS * DECIDING_ROWS):
+    for row in islice(rows, fields.DECIDING_ROWS * fields.DECIDING_ROWS):
         head.append(row)
         objects += isinstance(row.value, dict)
-        if objects >= DECIDING_ROWS:
+        if objects >= fields.DECIDING_ROWS:
             break
     return head
 
 
 def recognised_format(rows: Iterable[FileRow]) -> str:
     """The format that most rows have (of equals, the one seen first), "" when none has any."""
-    objects = (row.value for row in rows if isinstance(row.value, dict))
-    formats = FORMATS.all.items()
-    votes = Counter(next((name for name, known in formats if known.fields <= row.keys()), "") for row in objects)
-    del votes[""]
-    return votes.most_common(1)[0][0] if votes else ""
+    return fields.most_common_format(row.value for row in rows if isinstance(row.value, dict))
 
 
 def stream(path: Path, source: Source, row_filter: RowFilter, split: Split = unsplit) -> Iterator[Example]:

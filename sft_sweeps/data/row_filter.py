@@ -103,10 +103,10 @@ def limit_key(source: Source) -> str:
 
 
 def check_account(account: Mapping[str, Any], source: Source) -> None:
-    """As `check_bad_rows`, of a source that was encoded before, perhaps under another limit.
+    """As `check_bad_rows`, of a source that was encoded before, perhaps under another limit; and its number of rows.
 
-    The limit belongs to whoever asks for the source. It is no part of the source's identity, so a store that has the
-    source says nothing of it.
+    Both belong to whoever asks for the source. They are no part of the source's identity, so a store that has the
+    source says nothing of them.
     """
     if source.rows_from == "generated":
         return
@@ -116,11 +116,15 @@ def check_account(account: Mapping[str, Any], source: Source) -> None:
 
 
 def check_bad_rows(tally: Tally, path: Path, source: Source, key: str) -> None:
-    """RequestError when more than `max_bad_fraction` of the rows cannot be used, or none can.
+    """RequestError when more than `max_bad_fraction` of the rows cannot be used, or none can, or they are not as many.
 
     `key` is what the user types to raise that limit.
     """
     limit = source.max_bad_fraction
+    if source.declared_rows not in (0, tally.rows):
+        typed = f"{key.rpartition('.')[0]}.rows={tally.rows}"
+        declared = f"source {source.name} declares {source.declared_rows:,} rows and has {tally.rows:,}"
+        raise RequestError(f"{declared}. Fetch the file again, or type {typed}.")
     bad = sum(count for reason, count in tally.dropped.items() if not reason.startswith(DROPPED_BY_RULE))
     if bad <= limit * tally.rows and tally.examples:
         return

@@ -75,7 +75,7 @@ def read_tags(path: Path) -> dict[str, tuple[str, ...]]:
     """The tags of every id of a file."""
     tags = {}
     for row in read_rows(path, "clean.tags_file"):
-        if not isinstance(row.value, dict) or "id" not in row.value or "tags" not in row.value:
+        if not isinstance(row.value, dict) or row.value.get("id") is None or "tags" not in row.value:
             raise RequestError(
                 f'clean.tags_file={path}: {row.location} is no {{"id", "tags"}}. Write one a conversation.'
             )

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import uuid
 from collections import Counter
@@ -35,28 +36,62 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
 def read_json(path: Path) -> Any:
     """The content, or None where there is no file; ValueError where it is no JSON (`parse`)."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(content(path).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def parse(text: str) -> Any:
+def content(path: Path, last: int = 0) -> bytes:
+    """The bytes of a file, of a long one the `last` ones where so many are asked for; OSError where it is not there.
+
+    Without the questions to a file system that Python asks of each file that it opens.
+    """
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if last:
+            os.lseek(number, max(0, os.lseek(number, 0, os.SEEK_END) - last), os.SEEK_SET)
+        return b"".join(iter(lambda: os.read(number, 1 << 20), b""))
+    finally:
+        os.close(number)
+
+
+class UnclearJsonError(ValueError):
+    """A text that Python's own reader takes, and that others refuse or take differently."""
+
+
+def parse(text: str, strict: bool = False) -> Any:
     """The value that a text writes; ValueError where it is no JSON, nested too deeply, or names a key twice.
 
-    Of a key's two values one would be dropped without a word: the one that a person sees first.
+    Of a key's two values one would be dropped without a word: the one that a person sees first. `strict` also refuses
+    what JSON does not have: NaN, infinite numbers, and half a surrogate pair, which no file can hold as UTF-8.
     """
+    numbers: dict[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if strict else {}
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object, **numbers)
+        if strict and "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise UnclearJsonError("it is nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise UnclearJsonError(f"half a surrogate pair, {error.object[error.start]!a}, is no character") from None
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"it names {key!r} twice")
+        raise UnclearJsonError(f"it names {key!r} twice")
     return value
+
+
+def _refused(constant: str) -> Any:
+    raise UnclearJsonError(f"{constant} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else float(_refused(text))
 
 
 def append_line(path: Path, value: Any, durable: bool = False) -> None:
@@ -89,10 +124,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def last_line(path: Path) -> str:
     """The last whole line of a file that may be growing; empty when there is none."""
     try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
-            lines = file.read().decode("utf-8", "replace").split("\n")
+        lines = content(path, last=8192).decode("utf-8", "replace").split("\n")
     except OSError:
         return ""
     return next((line for line in reversed(lines[:-1]) if line), "")

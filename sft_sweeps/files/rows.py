@@ -293,6 +293,14 @@ def _parquet(path: Path, name: str) -> Iterator[FileRow]:
         raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None
 
 
+def columns(path: Path | str) -> set[str]:
+    """The names of a Parquet file's columns, and of what is inside them."""
+    from pyarrow import parquet
+
+    schema = parquet.read_metadata(path).schema
+    return {part for index in range(len(schema)) for part in schema.column(index).path.split(".")}
+
+
 def read_column(path: Path | str, column: str, beside: Collection[str] = ()) -> Iterator[Any]:
     """The cells of a Parquet file's column; none where the file lacks it, or all columns of `beside` (if any)."""
     from pyarrow import ArrowException, parquet

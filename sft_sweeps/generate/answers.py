@@ -29,7 +29,7 @@ from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 
-DIFFERING = 1 / 8  # of the self-check's prompts may depend on the batch, as near ties do
+DIFFERING = 0.05  # of the self-check's prompts may depend on the batch, as near ties do
 PROGRESS_SECONDS = 2.0  # between two notes of progress
 Key = tuple[str, int, int]  # item, sample, turn
 log = logging.getLogger(__name__)

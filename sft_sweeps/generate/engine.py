@@ -7,7 +7,7 @@ from typing import Protocol
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.store.answers import Answer
 
-CHECKED = 8  # prompts of a self-check
+CHECKED = 32  # prompts of a self-check
 Keep = Callable[[int, Answer], None]  # the prompt's index, its answer
 Progress = Callable[[int], None]  # how many prompts are answered
 

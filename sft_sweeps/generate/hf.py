@@ -25,7 +25,7 @@ from sft_sweeps.spec import Engine, Shape
 from sft_sweeps.store.answers import Answer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-CHECKED_TOKENS = 16  # of a prompt of the self-check
+CHECKED_TOKENS = 8  # of a prompt of the self-check
 
 
 class HFEngine:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.json_files import append_line
+from sft_sweeps.files.json_files import append_line, content
 from sft_sweeps.tracking import metrics
 
 ATTEMPTS = "attempts.jsonl"
@@ -82,7 +82,7 @@ def _append(folder: Path, line: dict[str, Any]) -> None:
 def _read(folder: Path) -> list[dict[str, Any]]:
     """The lines; one that was cut short by a crash is passed over."""
     try:
-        text = (folder / ATTEMPTS).read_text(encoding="utf-8")
+        text = content(folder / ATTEMPTS).decode("utf-8")
     except FileNotFoundError:
         return []
     entries = []

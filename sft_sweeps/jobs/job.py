@@ -94,10 +94,11 @@ class Job:
         return self.subject if self.kind == "train" and isinstance(self.subject, Stage) else None
 
     @property
-    def releases(self) -> tuple[str, ...]:
-        """Ids of the stages that may be needed no more once this job is done."""
-        above = (self.subject.parent.id,) if isinstance(self.subject, Stage) else ()
-        return (self.subject.id, *above)
+    def releases(self) -> tuple[Stage, ...]:
+        """The stages that may be needed no more once this job is done."""
+        if not isinstance(self.subject, Stage):
+            return ()
+        return (self.subject, self.subject.parent) if isinstance(self.subject.parent, Stage) else (self.subject,)
 
     @property
     def gpus(self) -> int:

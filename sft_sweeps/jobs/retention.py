@@ -33,6 +33,7 @@ from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 
 POLICY = "retention.json"
+FEW = 4  # stages, about which a sweep's plan is not read whole
 ABANDONED_SECONDS = 600.0  # after which a marker beside a model is one of a process that died in between
 
 
@@ -49,11 +50,13 @@ def policy_of(sweep: Sweep) -> str:
         return "all"
 
 
-def free(sweep: Sweep, store: Store, among: Collection[str] | None = None) -> list[str]:
-    """Free the models of a sweep's stages (`among`: of these ids alone) that no sweep needs; says what was freed."""
+def free(sweep: Sweep, store: Store, among: Collection[Stage] | None = None) -> list[str]:
+    """Free the models of a sweep's stages (`among`: of these alone) that no sweep needs; says what was freed."""
     if policy_of(sweep) == "all":
         return []
-    stages = [s for s in sweep.plan().stages if (among is None or s.id in among) and _has_model(store, s)]
+    stages = [s for s in (sweep.plan().stages if among is None else among) if _has_model(store, s)]
+    if stages and not _whole((sweep.folder / PLAN).read_text(encoding="utf-8")):
+        raise RequestError(f"{sweep.folder / PLAN} cannot be read; launch the sweep again")
     marked = [stage for stage in _unneeded(stages, store) if _mark(store.folder(stage), sweep)]
     free_now = {stage.id for stage in _unneeded(marked, store)}
     said = []
@@ -89,13 +92,22 @@ def _unneeded(stages: Sequence[Stage], store: Store) -> list[Stage]:
     for sweep in sweeps(store) if stages else ():
         try:
             text = (sweep.folder / PLAN).read_text(encoding="utf-8")
+            if not _whole(text):
+                return []
             asked = [stage for stage in stages if stage.id in text]
-            held |= _held(sweep.plan(), policy_of(sweep), asked, store) if asked else set()
+            if asked:
+                below = sweep.plan([stage.id for stage in asked] if len(asked) <= FEW else ())
+                held |= _held(below, policy_of(sweep), asked, store)
         except FileNotFoundError:
             continue  # deleted just now
         except (OSError, ValueError, RequestError):
             return []
     return [stage for stage in stages if stage.id not in held]
+
+
+def _whole(text: str) -> bool:
+    """Whether the text of a plan was written to its end; of what is cut off nobody knows what it needs."""
+    return text.rstrip().endswith("}")
 
 
 def _held(plan: Plan, policy: str, stages: Sequence[Stage], store: Store) -> set[str]:

@@ -4,6 +4,7 @@ The queue is asked before the records are read, so that a job which ends meanwhi
 asked once for each owner of jobs, its accounting once, and only about jobs that left no reason.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Past, Queue
 from sft_sweeps.spec import Stage
+from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.paths import slurm_log
@@ -55,6 +57,7 @@ class SweepStatus:
 
     states: Mapping[str, State]
     jobs: Mapping[str, JobStatus]
+    survey: Survey
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ class Evidence:
         return submissions.listed(self.submitted[job.id], self.queue)
 
 
-def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
-    """The status of the sweep in `folder` now; asks Slurm."""
-    evidence = _gather(plan, store, folder)
+def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
+    """The status of the sweep in `folder` now; asks Slurm, through a `slurm` that was not asked before."""
+    evidence = _gather(plan, store, folder, slurm or Queue())
     statuses: dict[str, JobStatus] = {}
     planned = list(_planned(evidence))
     for job in planned:
@@ -101,14 +104,14 @@ def status_of(plan: Plan, store: Store, folder: Path) -> SweepStatus:
     past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
     for job in ended:
         statuses[job.id] = _ended(job, evidence, statuses, past)
-    return SweepStatus(evidence.survey.states, statuses)
+    return SweepStatus(evidence.survey.states, statuses, evidence.survey)
 
 
-def _gather(plan: Plan, store: Store, folder: Path) -> Evidence:
-    slurm, submitted = Queue(), submissions.latest(folder)
+def _gather(plan: Plan, store: Store, folder: Path, slurm: Queue) -> Evidence:
+    submitted = submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
-    return Evidence(folder, slurm, survey(plan, store, slurm), submitted, submissions.cancelled(folder))
+    return Evidence(folder, slurm, survey(plan, store, slurm, thorough=False), submitted, submissions.cancelled(folder))
 
 
 def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
@@ -258,7 +261,18 @@ def _failure(job: PlannedJob, evidence: Evidence) -> str:
         except (ValueError, OSError):
             continue
         if failure.get("job") == job.id:
-            return str(failure.get("reason", ""))
+            reason = str(failure.get("reason", ""))
+            return f"{reason}{_ending(job, evidence)}" if reason.startswith(failures.PEERS) else reason
+    return ""
+
+
+def _ending(job: PlannedJob, evidence: Evidence) -> str:
+    """How the first process ended that ended by a signal, from what srun says of it in Slurm's log of the job."""
+    if submitted := evidence.submitted.get(job.id):
+        with contextlib.suppress(OSError):
+            log = slurm_log(evidence.folder, submitted.number).read_text(encoding="utf-8", errors="replace")
+            if words := reasons.task_ended(log):
+                return f": {words}"
     return ""
 
 

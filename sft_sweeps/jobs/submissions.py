@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.files.json_files import append_line
+from sft_sweeps.files.json_files import append_line, read_json, write_json
 from sft_sweeps.slurm.queue import Entry, Queue
 from sft_sweeps.store.claims import user
 
 SUBMISSIONS = "submissions.jsonl"
 CANCELLED = "cancelled.jsonl"
+WAITS = "waits.json"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,30 @@ def read(sweep: Path) -> list[Submitted]:
 def latest(sweep: Path) -> dict[str, Submitted]:
     """The last submission of each job, by its id."""
     return {submitted.job: submitted for submitted in read(sweep)}
+
+
+def dependencies(sweep: Path) -> Iterator[tuple[Submitted, str]]:
+    """Every job that a sweep submitted with what it waits for to succeed: a job's number, or its array's element's."""
+    for line in _lines(sweep / SUBMISSIONS, "call", "jobs", "dependency"):
+        how, _, number = str(line["dependency"]).partition(":")
+        if how not in ("afterok", "aftercorr"):
+            continue
+        for job, own in line["jobs"].items():
+            made = Submitted(job, own, line["call"], line.get("owner") or _owner(sweep / SUBMISSIONS))
+            yield made, f"{number}_{made.index}" if how == "aftercorr" else number
+
+
+def note_waits(sweep: Path, jobs: Iterable[str]) -> None:
+    """Write down which jobs a sweep needs and has not submitted: another sweep's, and those that had no room."""
+    write_json(sweep / WAITS, sorted(jobs), durable=False, compact=True)
+
+
+def waits(sweep: Path) -> list[str]:
+    """The jobs that a sweep was last said to wait for, whoever submits them; none once it was cancelled."""
+    try:
+        return [str(job) for job in read_json(sweep / WAITS) or ()]
+    except (OSError, ValueError, TypeError):
+        return []
 
 
 def alive(submitted: Submitted, queue: Queue) -> Entry | None:

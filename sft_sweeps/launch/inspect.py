@@ -9,6 +9,7 @@ inspect.benchmarks=FOLDER  test items that are looked for in the sources
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
@@ -34,10 +35,11 @@ from sft_sweeps.jobs.encoding import tokenizer_of
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Cleaning, Component, Source, TurnRules
 from sft_sweeps.store.store import Store
-from sft_sweeps.terminal import visible
+from sft_sweeps.terminal import say, visible
 
 SHOWN = 1500  # characters of an example at either end
 BAR = 24  # characters of the longest bar
+LINE_SECONDS = 15.0  # between two lines about encoding, where there is no terminal
 Write = Callable[[dict[str, Any]], None]
 
 
@@ -123,7 +125,8 @@ def _inspect_rows(path: Path, inspection: Inspection) -> None:
     reader = reader.for_template(encoder.takes_system)
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
-        row_id = row.value.get("id", index) if isinstance(row.value, dict) else index
+        own = row.value.get("id") if isinstance(row.value, dict) else None
+        row_id = index if own is None else own
         encoded, reason = _encode_row(reader.result(row, index, unsplit), encoder)
         if encoded is None:
             counts["dropped"] += 1
@@ -173,11 +176,16 @@ def encode_with_progress(key: EncodedKey, tokenizer_folder: Path, store: Store, 
     """The encoded source of a key: from the store, or made with a progress bar."""
     if encoded := prepare.stored(key, store.roots):
         return encoded
+    said = time.monotonic()
     with Progress(console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task(f"encoding {key.source.name}", total=key.source.rows or None)
 
         def show(rows: int) -> None:
+            nonlocal said
             progress.update(task, completed=rows)
+            if not out.is_terminal and time.monotonic() - said > LINE_SECONDS:
+                said = time.monotonic()
+                say(out, f"encoding {key.source.name}: {rows:,} of {max(rows, key.source.rows):,} rows")
 
         return prepare.get(key, tokenizer_folder, store.roots, progress=show)
 

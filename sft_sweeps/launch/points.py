@@ -79,7 +79,9 @@ def check_columns(plan: Plan) -> None:
             )
     judges = {digest(canonical(judge)): judge.model for judge in plan.judges}
     if len(judges) > 1:
+        judged = sorted({generation.benchmark.name for generation in plan.generations if generation.benchmark.judge})
+        keys = ", ".join(f"evaluate.{name}.judge" for name in judged)
         raise RequestError(
             f"{len(judges)} judges ({', '.join(sorted(judges.values()))}) would grade one column, and their grades "
-            "differ; keys of evaluate.mt_bench.judge cannot be swept. Launch once for each judge."
+            f"differ; keys of {keys} cannot be swept. Launch once for each judge."
         )

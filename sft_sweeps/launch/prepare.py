@@ -17,7 +17,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import read
 from sft_sweeps.data.encode import prepare
-from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.errors import RunError
 from sft_sweeps.jobs import encoding
 from sft_sweeps.launch import inspect
 from sft_sweeps.launch.download import download_all
@@ -72,5 +72,3 @@ def _encode(source: Source, request: Request, store: Store, out: Console) -> Non
         say(out, f"  {text}")
     for text in inspect.turns_and_keys(encoded.account):
         say(out, f"  {escape(text)}")
-    if source.rows_from == "declared" and source.rows != encoded.account["rows"]:
-        raise RequestError(f"source {source.name} declares {source.rows:,} rows and has {encoded.account['rows']:,}")

@@ -5,18 +5,28 @@ from rich.markup import escape
 
 from sft_sweeps.jobs import retention
 from sft_sweeps.launch.missing import MissingWork
-from sft_sweeps.report import tables
+from sft_sweeps.report import current, tables
 from sft_sweeps.report.collect import collect
+from sft_sweeps.report.scores import Scores
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
 
 
 def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
-    """Free the models that the retention policy no longer keeps, print the sweep's table, write its report."""
-    store = sweep.store(work.survey.store.root)
+    """Free the models that the retention policy no longer keeps, print the sweep's table, write its report.
+
+    A report that says already what would be written now is left alone.
+    """
+    plan, store, folder = work.plan, work.store, sweep.folder / "report"
     for text in retention.free(sweep, store):
         say(out, escape(text))
-    results = collect(work.survey.plan, store, sweep.name, sweep.question)
+    scores = Scores(store, survey(plan, store) if work.jobs else work.survey)
+    made_from = current.key(plan, scores, sweep.name, sweep.question)
+    made = current.read(folder, made_from)
+    results = collect(plan, scores, sweep.name, sweep.question, made)
     tables.show(results, out)
-    paths = tables.write(results, sweep.folder / "report")
-    say(out, f"written: {', '.join(map(str, paths))}")
+    if made is None:
+        current.note(folder, made_from, tables.write(results, folder))
+    paths = ", ".join(str(folder / name) for name in tables.FILES)
+    say(out, f"written: {paths}" if made is None else f"the report of these scores is there already: {paths}")

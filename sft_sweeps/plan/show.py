@@ -1,53 +1,69 @@
 """The plan on a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
-from sft_sweeps.terminal import COLORS, say
+from sft_sweeps.terminal import COLORS, say, show_long
+from sft_sweeps.terminal import visible as visible_text
+
+MORE = "all of them are in the file that plan.output=FILE names"
+RIGHT = ("", "steps", "GPUs", "GPU-h", "runs")  # columns of numbers
 
 
 def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     """Runs, stages with state and why, totals and notes."""
     number = {stage.id: str(n) for n, stage in enumerate(plan.stages, 1)}
-    runs = Table("run", "model", "stages (parents first)", title=_many(len(plan.runs), "run"), title_justify="left")
-    for run in plan.runs:
-        chain = " -> ".join(number[stage.id] for stage in run.stages)
-        runs.add_row(escape(run.label), run.model.name, chain or "none: the base model")
-    out.print(runs)
+    _show(_many(len(plan.runs), "run"), ("run", "model", "stages (parents first)"), _run_rows(plan, number), out)
     if plan.stages:
-        out.print(_stages(plan, states, number))
+        header = ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why")
+        _show(_many(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
     for line in (*totals(plan, states), *visible(plan)):
         say(out, line)
     for note in plan.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
 
 
+def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], out: Console) -> None:
+    """A table; of many rows, plain lines."""
+    if show_long(out, title, header, rows, MORE):
+        return
+    table = Table(title=title, title_justify="left")
+    for name in header:
+        table.add_column(name, justify="right" if name in RIGHT else "left")
+    for row in rows:
+        styles = (COLORS.get(cell, "") if name == "state" else "" for name, cell in zip(header, row, strict=True))
+        table.add_row(*map(Text, map(visible_text, row), styles))
+    out.print(table)
+
+
+def _run_rows(plan: Plan, number: Mapping[str, str]) -> list[tuple[str, ...]]:
+    chains = (" -> ".join(number[stage.id] for stage in run.stages) for run in plan.runs)
+    return [(run.label, run.model.name, c or "none: the base model") for run, c in zip(plan.runs, chains, strict=True)]
+
+
 def _many(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _stages(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) -> Table:
-    table = Table(title=_many(len(plan.stages), "stage"), title_justify="left")
-    for name in ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why"):
-        table.add_column(name, justify="right" if name in ("", "steps", "GPUs", "GPU-h", "runs") else "left")
-    shared = {stage.id: len(plan.runs_of(stage)) for stage in plan.stages}
+def _stage_rows(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     for stage in plan.stages:
         state = states.get(stage.id, State("missing"))
         parent = number.get(stage.parent.id, stage.model.name)
-        color = COLORS.get(state.state, "default")
         mixture = mixture_text(stage) + plan.labels[stage.id].removeprefix(stage.label)
-        row = (number[stage.id], stage.id, parent, escape(mixture), f"{stage.steps:,}", str(stage.model.gpus))
         hours = f"{cost.gpu_hours(stage):,.1f}" if stage.model.gpus else "-"
-        table.add_row(*row, hours, str(shared[stage.id]), f"[{color}]{state.state}[/]", escape(state.why))
-    return table
+        size = (f"{stage.steps:,}", str(stage.model.gpus), hours, str(len(plan.runs_through(stage))))
+        rows.append((number[stage.id], stage.id, parent, mixture, *size, state.state, state.why))
+    return rows
 
 
 def mixture_text(stage: Stage) -> str:

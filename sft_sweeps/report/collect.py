@@ -1,16 +1,18 @@
 """From a frozen plan and the store to the scores of every run, after each of its stages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sft_sweeps.benchmarks.scored import Scored
+from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
-from sft_sweeps.spec import Score, Stage
+from sft_sweeps.report.scores import Scores
+from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
-from sft_sweeps.store.store import RecordError, Store
+from sft_sweeps.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -45,22 +47,47 @@ class Results:
     missing: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
     replicated: tuple[Replicated, ...] = ()
+    fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
 
 
-def collect(plan: Plan, store: Store, sweep: str, question: str = "") -> Results:
-    """The scores of a plan; what is not done is named in `missing`."""
+def collect(
+    plan: Plan,
+    store: Store | Scores,
+    sweep: str,
+    question: str = "",
+    made: Mapping[str, Any] | None = None,
+) -> Results:
+    """The scores of a plan; what is not done is named in `missing`.
+
+    `made` is results.json of a report of these very scores: its statistics are taken over.
+    """
+    known = Scores.of(store)
     by_subject: dict[str, dict[str, Scored]] = {}
     missing: list[str] = []
+    fewer: dict[str, None] = {}
     for score in plan.scores:
         generation = score.generation
-        if scored := _scored(store, score):
+        scored, why = _scored(known, score)
+        if scored:
             by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = scored
+            fewer |= dict.fromkeys(_fewer(generation.benchmark, scored))
         else:
-            missing.append(f"{generation.benchmark.name} of {generation.subject.label}")
+            missing.append(f"{generation.benchmark.name} of {generation.subject.label}{why}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
-    compared, seeds = tuple(comparisons(plan, store)), tuple(replicated(plan, store))
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds)
+    compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
+    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer))
+
+
+def _fewer(benchmark: Benchmark, scored: Scored) -> Iterator[str]:
+    """Why a held-out loss is of fewer examples than were asked for; nothing where it is of all of them."""
+    without = benchmark.examples - scored.n
+    if benchmark.source is not None and without > 0:
+        have = "has" if without == 1 else "have"
+        yield (
+            f"held-out loss, {benchmark.source.name}: n={scored.n} of the {benchmark.examples} examples asked for, "
+            f"since {without} {have} no token of an answer within train.max_length={benchmark.max_length}"
+        )
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:
@@ -78,12 +105,21 @@ def _abilities(stage: Stage) -> list[str]:
     return list(dict.fromkeys(shown))
 
 
-def _scored(store: Store, score: Score) -> Scored | None:
+def _statistics(made: Mapping[str, Any]) -> tuple[tuple[Comparison, ...], tuple[Replicated, ...]]:
+    """What `to_json` took apart."""
+    return revive(tuple[Comparison, ...], made["comparisons"]), revive(tuple[Replicated, ...], made["replicated"])
+
+
+def _scored(known: Scores, score: Score) -> tuple[Scored | None, str]:
+    """A score, or None and, where a record is there that cannot be trusted, why."""
+    record = known.record(score)
+    if record is None:
+        return None, ""
     try:
-        record = store.record(score)
-    except RecordError:
-        return None
-    return None if record is None else Scored.from_record(record, score.id)
+        return Scored.from_record(record, score.id), ""
+    except ValueError as error:
+        folder = known.store.read_folder(score)
+        return None, f" (its record cannot be trusted: {error}; remove {folder} and launch again)"
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -116,4 +152,4 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
 
 
 def _scores_json(scores: Mapping[str, Scored]) -> dict[str, Any]:
-    return {name: asdict(value) for name, value in scores.items()}
+    return {name: {**asdict(value), "format_rate": value.format_rate} for name, value in scores.items()}

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.report.replicates import Replicates, Values, points, rows, values
+from sft_sweeps.report.replicates import Replicates, points, rows
+from sft_sweeps.report.scores import Scores, Values
 from sft_sweeps.spec import Score
 from sft_sweeps.stats import (
     Interval,
@@ -45,15 +46,14 @@ class Comparison:
     seeds: tuple[int, int] = (1, 1)
 
 
-def comparisons(plan: Plan, store: Store) -> Iterator[Comparison]:
+def comparisons(plan: Plan, store: Store | Scores) -> Iterator[Comparison]:
     """All of a plan's, benchmark by benchmark; what is not scored, or on other items, is left out."""
     scores = {(s.generation.benchmark.name, s.generation.subject.id): s for s in plan.scores}
-    all_points = points(plan)
+    known, by_model = Scores.of(store), _by_model(plan)
     for benchmark in dict.fromkeys(name for name, _ in scores):
         compared: list[Comparison] = []
-        for model in dict.fromkeys(run.model.id for run in plan.runs):
-            of = [point for point in all_points if point.runs[0].model.id == model]
-            kept = {point.label: _kept(point, benchmark, scores, store) for point in of}
+        for of in by_model:
+            kept = {point.label: _kept(point, benchmark, scores, known) for point in of}
             reference = _reference([point for point in of if kept[point.label]])
             compared += [
                 _compared(benchmark, point, reference, kept)
@@ -64,9 +64,16 @@ def comparisons(plan: Plan, store: Store) -> Iterator[Comparison]:
         yield from (one if one.p is None else replace(one, adjusted=next(adjusted)) for one in compared)
 
 
-def _kept(point: Replicates, benchmark: str, scores: Mapping[tuple[str, str], Score], store: Store) -> list[Values]:
+def _by_model(plan: Plan) -> list[list[Replicates]]:
+    by_model: dict[str, list[Replicates]] = {}
+    for point in points(plan):
+        by_model.setdefault(point.runs[0].model.id, []).append(point)
+    return list(by_model.values())
+
+
+def _kept(point: Replicates, benchmark: str, scores: Mapping[tuple[str, str], Score], known: Scores) -> list[Values]:
     """Of the seeds that are scored on the same items as the first one."""
-    by_seed = [of_run for run in point.runs if (of_run := values(store, scores.get((benchmark, run.id))))]
+    by_seed = [of_run for run in point.runs if (of_run := known.values(scores.get((benchmark, run.id))))]
     return [of_run for of_run in by_seed if of_run.keys() == by_seed[0].keys()]
 
 

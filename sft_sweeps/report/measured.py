@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from sft_sweeps.plan import cost
 from sft_sweeps.spec import Stage
-from sft_sweeps.store.store import RecordError
 from sft_sweeps.store.survey import Survey
 
 
@@ -35,7 +34,7 @@ def _measured(stage: Stage, survey: Survey) -> tuple[float, float] | None:
     if stage.id not in survey.states or survey.states[stage.id].state != "done":
         return None
     try:
-        record = survey.store.record(stage) or {}
+        record = survey.records[stage.id]
         return float(record["mfu"]), float(record["seconds"]) * int(record["execution"]["processes"]) / 3600
-    except (RecordError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None

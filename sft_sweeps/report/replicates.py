@@ -1,19 +1,13 @@
 """Runs that differ only in `train.seed` are replicates of one point: shown as mean and spread, never as one cell."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sft_sweeps.benchmarks.registry import definition_of
-from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import Plan, Run
-from sft_sweeps.spec import Score
+from sft_sweeps.report.scores import Scores, Values
 from sft_sweeps.stats import Interval, proportion, spread, two_level
-from sft_sweeps.store.answers import VERDICTS, read_rows
-from sft_sweeps.store.store import RecordError, Store
-
-Values = Mapping[str, float | bool]
+from sft_sweeps.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -61,13 +55,14 @@ def _label(runs: list[Run]) -> str:
     return first if len(runs) == 1 else " ".join(word for word in first.split() if word not in seeds)
 
 
-def replicated(plan: Plan, store: Store) -> Iterator[Replicated]:
+def replicated(plan: Plan, store: Store | Scores) -> Iterator[Replicated]:
     """Every point with several seeds, by benchmark; seeds that are not scored, or on other items, are left out."""
+    known = Scores.of(store)
     scores = {(s.generation.benchmark.name, s.generation.subject.id): s for s in plan.scores}
     several = [point for point in points(plan) if len(point.runs) > 1]
     for benchmark in dict.fromkeys(name for name, _ in scores) if several else ():
         for point in several:
-            kept = [(seed_of(run), values(store, scores.get((benchmark, run.id)))) for run in point.runs]
+            kept = [(seed_of(run), known.values(scores.get((benchmark, run.id)))) for run in point.runs]
             kept = [(seed, items) for seed, items in kept if items and items.keys() == kept[0][1].keys()]
             if len(kept) < 2:
                 continue
@@ -89,13 +84,3 @@ def rows(kept: list[Values]) -> list[list[float]]:
     """A table of seeds by items, which are the same for all."""
     items = sorted(kept[0])
     return [[float(of_seed[item]) for item in items] for of_seed in kept]
-
-
-def values(store: Store, score: Score | None) -> Values:
-    """An item's value as its benchmark has it; none where it is not scored, or its benchmark is not installed."""
-    with contextlib.suppress(RecordError, RequestError, OSError, ValueError, KeyError, ZeroDivisionError):
-        if score is None or store.record(score) is None:
-            return {}
-        verdicts = read_rows(store.read_folder(score) / VERDICTS)
-        return definition_of(score.generation.benchmark).item_values(verdicts)
-    return {}

@@ -9,14 +9,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.replicates import seed_of
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import say, show_long
 
 FOOTNOTE = (
     "Accuracies are k of n items with Wilson's 95 % interval; losses are nats per supervised token with a bootstrap "
-    "95 % interval over examples. These intervals cover the choice of items, not the variance between training seeds."
+    "95 % interval over examples. These intervals cover the choice of items, not the variance between training seeds. "
+    "`format` is the share of answers in the format that the scorer asks for, where it is not all of them; "
+    "`unreadable` counts those in which it found nothing to score, which are wrong answers here."
 )
 
 DIFFERENCES = (
@@ -55,7 +58,7 @@ def stages(results: Results) -> tuple[list[str], Cells]:
 
 def differences(results: Results) -> tuple[list[str], Cells]:
     """Header and rows of the paired differences between runs and the reference of their model."""
-    header = ["run", "against", "benchmark", "difference", "p (exact, Holm)", "detectable"]
+    header = ["run", "against", "benchmark", "difference", "p (exact, Holm)", "detectable", "read (run, against)"]
     cells = []
     for one in results.comparisons:
         scale, unit = (100, " points") if one.share else (1, "")
@@ -64,13 +67,15 @@ def differences(results: Results) -> tuple[list[str], Cells]:
         p = "-" if one.p is None or one.adjusted is None else f"{one.p:.3g} ({one.adjusted:.3g})"
         least = "-" if one.detectable is None else f"{100 * one.detectable:.1f} points"
         least = least if one.share or one.detectable is None else f"{one.detectable:.2f}"
-        cells.append([one.run, one.against, _title(one.benchmark), text, p, least])
+        readings = [_reading(results, point, one.benchmark) for point in (one.run, one.against)]
+        read = "-" if set(readings) == {"-"} else " against ".join(readings)
+        cells.append([one.run, one.against, _title(one.benchmark), text, p, least, read])
     return header, cells
 
 
 def seeds(results: Results) -> tuple[list[str], Cells]:
     """Header and rows of the points with several training seeds."""
-    header = ["run", "benchmark", "seeds", "mean over seeds", "SD between seeds", "each"]
+    header = ["run", "benchmark", "seeds", "mean over seeds", "SD between seeds", "each", "read"]
     cells = []
     for one in results.replicated:
         scale, digits, unit = (100, 1, "%") if one.share else (1, 3, "")
@@ -79,10 +84,21 @@ def seeds(results: Results) -> tuple[list[str], Cells]:
         each = ", ".join(
             f"{seed}: {scale * value:.{digits}f}" for seed, value in zip(one.seeds, one.values, strict=True)
         )
-        cells.append(
-            [one.point, _title(one.benchmark), str(len(one.seeds)), mean, f"{scale * one.sd:.{digits}f}", each]
-        )
+        read = _reading(results, one.point, one.benchmark)
+        sd = f"{scale * one.sd:.{digits}f}"
+        cells.append([one.point, _title(one.benchmark), str(len(one.seeds)), mean, sd, each, read])
     return header, cells
+
+
+def _reading(results: Results, point: str, benchmark: str) -> str:
+    """How the answers of a point's runs could be read; `all` where every one was in the scorer's format."""
+    readings = []
+    for row in results.rows:
+        words = row.run.label.split()
+        if row.run.label == point or " ".join(w for w in words if w != f"seed={seed_of(row.run)}") == point:
+            scored = row.scores.get(benchmark)
+            readings += [scored.reading() or "all"] if scored and scored.answers else []
+    return "; ".join(dict.fromkeys(readings)) or "-"
 
 
 def _title(benchmark: str) -> str:
@@ -101,23 +117,28 @@ def show(results: Results, out: Console) -> None:
             "nothing is scored: no benchmark is named (evaluate=none), or no held-out examples are left (data.heldout)"
         )
         return
-    out.print(_rich(f"Scores of {results.sweep}", *final(results)))
+    _show(f"Scores of {results.sweep}", *final(results), out)
     header, rows = stages(results)
     if rows:
-        out.print(_rich("After each stage", header, rows))
+        _show("After each stage", header, rows, out)
     if results.replicated:
-        out.print(_rich("Over training seeds", *seeds(results)))
+        _show("Over training seeds", *seeds(results), out)
     say(out, f"[dim]{FOOTNOTE}[/]")
+    for text in results.fewer:
+        say(out, f"[yellow]note[/] {escape(text)}")
     if results.missing:
         first = escape(results.missing[0])
         say(out, f"[yellow]missing[/] {len(results.missing)} scores, e.g. {first}")
 
 
-def _rich(title: str, header: list[str], rows: Cells) -> Table:
+def _show(title: str, header: list[str], rows: Cells, out: Console) -> None:
+    """A table; of many rows, plain lines."""
+    if show_long(out, title, header, rows, "all of them are in the report's files"):
+        return
     table = Table(*map(escape, header), title=escape(title), title_justify="left")
     for row in rows:
         table.add_row(*map(escape, row))
-    return table
+    out.print(table)
 
 
 def markdown(results: Results) -> str:
@@ -130,6 +151,7 @@ def markdown(results: Results) -> str:
         parts += ["## Over training seeds", _markdown(*seeds(results)), SEEDS]
     if results.comparisons:
         parts += ["## Differences", _markdown(*differences(results)), DIFFERENCES]
+    parts += results.fewer
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))
     return "\n\n".join(part for part in [*parts, FOOTNOTE] if part) + "\n"
@@ -147,22 +169,48 @@ def write(results: Results, folder: Path) -> list[Path]:
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines(results))
-    return [folder / name for name in ("results.json", "results.md", "results.csv")]
+    return [folder / name for name in FILES]
 
 
+FILES = ("results.json", "results.md", "results.csv")
 COLUMNS = ("run", "id", "model", "strategy", "k", "seed", "stage", "after", "benchmark")
 NUMBERS = ("metric", "value", "low", "high", "n", "k", "total")
+READINGS = ("answers", "formatted", "unreadable")
 
 
 def lines(results: Results) -> Iterator[list[Any]]:
     """results.csv: a header, each score of each run after each stage, then the means over seeds (`seed` is "mean")."""
-    yield [*COLUMNS, "metric", "value", "low", "high", "n", "correct", "total", "seeds", "sd"]
+    yield [*COLUMNS, "metric", "value", "low", "high", "n", "correct", "total", "seeds", "sd", *READINGS]
     for row in results.rows:
         run = row.run
         named = [run.label, run.id, run.model.name, run.strategy, "" if run.k is None else str(run.k), seed_of(run)]
         for number, after in enumerate(row.after, 1):
             for name, value in after.scores.items():
-                yield [*named, number, after.label, name, *(getattr(value, key) for key in NUMBERS), 1, ""]
+                yield [
+                    *named,
+                    number,
+                    after.label,
+                    name,
+                    *(getattr(value, key) for key in NUMBERS),
+                    1,
+                    "",
+                    *_counted(value),
+                ]
     for one in results.replicated:
         named = [one.point, "", "", "", "", "mean", "", "", one.benchmark, "mean over seeds"]
-        yield [*named, one.mean.value, one.mean.low, one.mean.high, one.n, "", "", len(one.seeds), one.sd]
+        yield [
+            *named,
+            one.mean.value,
+            one.mean.low,
+            one.mean.high,
+            one.n,
+            "",
+            "",
+            len(one.seeds),
+            one.sd,
+            *[""] * len(READINGS),
+        ]
+
+
+def _counted(scored: Scored) -> list[Any]:
+    return [getattr(scored, key) if scored.answers else "" for key in READINGS]

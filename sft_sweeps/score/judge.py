@@ -1,32 +1,33 @@
 """Asks a judge, over any endpoint that speaks OpenAI's chat protocol; never pays twice for the same answer.
 
 Every reply is kept at once under the hash of everything that it answers (judge, sampling, full prompt, repeat), so that
-an interrupted judging goes on where it was, and the same answer in another sweep costs nothing. The key comes from the
-environment and goes nowhere but into the header: whatever is shown or kept is searched for it first.
+an interrupted judging goes on where it was, and the same answer in another sweep costs nothing. What is sent and
+received, and that the key is nowhere else, is `endpoint`'s.
 """
 
 import hashlib
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import httpx
 import tenacity
 
 from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Grade, Grading, Spending, rating
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import canonical_json
+from sft_sweeps.score.endpoint import Endpoint, EndpointError, Reply
 from sft_sweeps.spec import Judge
 
 ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
 LONGEST_PAUSE = 60.0  # seconds between two tries
+MOST_TOKENS = 10**7  # that an endpoint may say it counted
 ONLY_A_RATING = 'Reply with the rating alone, in this format: "[[rating]]", for example: "[[5]]".'
 Messages = Sequence[Mapping[str, str]]
 
@@ -39,9 +40,11 @@ class JudgeClient:
         self.spending, self.reserved = Spending(), 0.0
         self.lock = threading.Lock()
         self.asking: dict[Path, threading.Lock] = {}
-        self.key = os.environ.get(judge.key_variable, "")
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        self.client = httpx.Client(headers=headers, timeout=judge.timeout)
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """Made when it is asked: an estimate needs no key."""
+        return Endpoint(self.judge.base_url, self.judge.key_variable, self.judge.timeout)
 
     def grade(self, wanted: Sequence[Grading], progress: Callable[[int], None] = lambda _: None) -> list[Grade]:
         """Every grading as often as the judge repeats, in order; what is paid for is kept whatever happens."""
@@ -69,7 +72,8 @@ class JudgeClient:
                 score = rating(self.ask([*messages, *again], repeat))
         except _Unanswered as error:
             return replace(missing, why=str(error))
-        return replace(missing, score=score, why="" if score is not None else "no rating in 1 ... 10", text=text)
+        why = "" if score is not None else "no rating in 1 ... 10, or several different ones"
+        return replace(missing, score=score, why=why, text=text)
 
     def ask(self, messages: Messages, repeat: int) -> str:
         """The judge's reply, from the cache or the endpoint."""
@@ -117,8 +121,7 @@ class JudgeClient:
         finally:
             with self.lock:
                 self.reserved -= most
-        usage = response.get("usage") or {}
-        prompt, completion = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+        prompt, completion = _usage(body, response)
         cost = self.dollars(prompt, completion)
         with self.lock:
             self.spending.calls += 1
@@ -149,22 +152,22 @@ class JudgeClient:
     def _sent_once(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The endpoint's answer; _TryAgain where another try may get one, _Unanswered where it cannot."""
         try:
-            reply = self.client.post(f"{self.judge.base_url.rstrip('/')}/chat/completions", json=dict(body))
-        except httpx.HTTPError as error:
-            raise _TryAgain(self._clean(f"{type(error).__name__}: {error}")) from error
-        if reply.status_code == 200:
+            reply = self.endpoint.ask(body)
+        except EndpointError as error:
+            raise _TryAgain(str(error)) from error
+        if reply.status == 200:
             if (answer := _answer(reply)) is not None:
-                return answer
+                cleaned: dict[str, Any] = self.endpoint.clean_value(answer)
+                return cleaned
             raise _TryAgain("a reply that is not a chat completion")
-        if reply.status_code in (401, 403):
+        if reply.status in (401, 403):
             raise RunError(
                 f"{self.judge.base_url} refuses the key in the environment variable {self.judge.key_variable} "
-                f"({reply.status_code}); set a valid one and launch again, what is judged is kept"
+                f"({reply.status}); set a valid one and launch again, what is judged is kept"
             )
-        if reply.status_code in (408, 409, 429) or reply.status_code >= 500:
-            after = reply.headers.get("retry-after", "")
-            raise _TryAgain(f"{reply.status_code}, retry after {after}", after)
-        raise _Unanswered(self._clean(f"refused with {reply.status_code}: {reply.text[:200]}"))
+        if reply.status in (408, 409, 429) or reply.status >= 500:
+            raise _TryAgain(f"{reply.status}, retry after {reply.after}", reply.after)
+        raise _Unanswered(f"refused with {reply.status}: {self.endpoint.shown(reply.text)}")
 
     def _sleep(self, seconds: float) -> None:
         """Wait; Interrupted as soon as a signal came."""
@@ -173,9 +176,6 @@ class JudgeClient:
             time.sleep(min(0.1, max(0.0, until - time.monotonic())))
         if self.stop():
             raise Interrupted("judging stopped; every reply is kept: launch again to continue")
-
-    def _clean(self, text: str) -> str:
-        return text.replace(self.key, "***") if self.key else text
 
     def estimate(self, wanted: Sequence[Grading]) -> Spending:
         """What `grade` would ask, without asking: tokens are estimated from characters."""
@@ -211,23 +211,43 @@ def _pause(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     after = error.after if isinstance(error, _TryAgain) else ""
     exponential = 2.0 ** (state.attempt_number - 1) * random.uniform(0.5, 1)
-    return min(float(after) if after.replace(".", "", 1).isdigit() else exponential, LONGEST_PAUSE)
+    in_seconds = after.isascii() and after.replace(".", "", 1).isdigit()
+    return min(float(after) if in_seconds else exponential, LONGEST_PAUSE)
 
 
-def _answer(reply: httpx.Response) -> dict[str, Any] | None:
+def _usage(body: Mapping[str, Any], response: Mapping[str, Any]) -> tuple[int, int]:
+    """(prompt, completion) tokens: what the endpoint counted, or, where that cannot be, an estimate from the texts.
+
+    A count that is missing or negative would let the ceiling on the cost be passed.
+    """
+    usage = response.get("usage")
+    counted = usage if isinstance(usage, dict) else {}
+    asked = sum(len(message["content"]) for message in body["messages"])
+    said = len(response["choices"][0]["message"]["content"] or "")
+    return _tokens(counted.get("prompt_tokens"), asked), _tokens(counted.get("completion_tokens"), said)
+
+
+def _tokens(count: object, characters: int) -> int:
+    if isinstance(count, int | float) and not isinstance(count, bool) and 0 <= count <= MOST_TOKENS:
+        return round(count)
+    return round(characters / CHARACTERS_PER_TOKEN)
+
+
+def _answer(reply: Reply) -> dict[str, Any] | None:
     """The body of a chat completion, None for anything else."""
     try:
         body = reply.json()
         content = body["choices"][0]["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         return None
-    return body if content is None or isinstance(content, str) else None
+    return body if isinstance(body, dict) and (content is None or isinstance(content, str)) else None
 
 
 def _kept(path: Path) -> dict[str, Any] | None:
     """A reply that was kept; what cannot be read is asked for again."""
     try:
         reply = read_json(path)
-        return reply if reply and "choices" in reply["response"] else None
-    except (ValueError, OSError, KeyError, TypeError):
+        content = reply["response"]["choices"][0]["message"]["content"]
+        return reply if content is None or isinstance(content, str) else None
+    except (ValueError, OSError, KeyError, IndexError, TypeError):
         return None

@@ -6,7 +6,7 @@ Every answer is the text of one of Slurm's own commands, in formats that version
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sft_sweeps.errors import RunError
@@ -15,6 +15,7 @@ TIMEOUT = 60  # seconds; Slurm's commands themselves give up after about ten
 UNUSABLE = ("down", "drain", "fail", "error", "unknown", "future", "inval")
 # What a user set for his own screen would filter or reshape the answers.
 OTHERS_WISHES = ("SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SCANCEL_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN")
+ELSEWHERE = ("SLURM_CLUSTERS", "SBATCH_CLUSTERS")  # other clusters than the one of slurm.conf, which all is asked of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Limits:
     accounting: bool
     kill_invalid_depend: bool  # jobs whose dependency failed are cancelled even if they do not ask for it
     private_jobs: bool  # users see only their own jobs
+    enforces_limits: bool = False  # jobs over a limit of their account or quality of service are refused
+
+
+@dataclass(frozen=True)
+class PartitionPolicy:
+    """What a partition says for itself."""
+
+    preempt_mode: str  # REQUEUE, CANCEL ...; "" or OFF: its jobs are not preempted
+    qos: str  # whose limits all of its jobs are under; "": none
+    default: bool = False  # of jobs that name no partition
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,29 @@ def partitions() -> tuple[Partition, ...]:
     return parse_partitions(ask("sinfo", "--all", "--noheader", "--exact", "--format", "%P|%a|%l|%D|%c|%m|%G|%T|%f"))
 
 
+def policies() -> dict[str, PartitionPolicy]:
+    """By the partition's name. RunError where the controller does not answer."""
+    return dict(parse_policies(ask("scontrol", "--oneliner", "--all", "show", "partitions")))
+
+
+def policies_of(named: str, known: Mapping[str, PartitionPolicy]) -> dict[str, PartitionPolicy]:
+    """Of the partitions that a job names, as sbatch takes them (several, with commas; none: the default one)."""
+    names = named.split(",") if named else [name for name, policy in known.items() if policy.default]
+    return {name: known[name] for name in names if name in known}
+
+
+def parse_policies(text: str) -> Iterator[tuple[str, PartitionPolicy]]:
+    """In scontrol's answer, one line for each partition."""
+    for line in text.splitlines():
+        fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
+        if name := fields.get("PartitionName"):
+            mode, qos = (fields.get(key, "") for key in ("PreemptMode", "QoS"))
+            yield (
+                name,
+                PartitionPolicy(mode.upper(), "" if qos in ("N/A", "(null)") else qos, fields.get("Default") == "YES"),
+            )
+
+
 def minutes(text: str) -> int:
     """Slurm's time formats ("90", "30:00", "1:30:00", "2-00", "2-00:00:00") in minutes, rounded up as Slurm does."""
     return -(-seconds(text) // 60)
@@ -97,7 +131,7 @@ def duration(text: str) -> int | None:
 
 def ask(*command: str) -> str:
     """What a command prints. RunError with its own words where it is missing, fails or hangs."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(OTHERS_WISHES)}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith((*OTHERS_WISHES, *ELSEWHERE))}
     environment |= {"LC_ALL": "C"}
     try:
         done = subprocess.run(
@@ -146,6 +180,7 @@ def parse_limits(text: str) -> Limits:
         accounting=text_of("AccountingStorageType").removeprefix("accounting_storage/") not in ("", "none"),
         kill_invalid_depend="kill_invalid_depend" in text_of("DependencyParameters") + scheduler,
         private_jobs="jobs" in text_of("PrivateData").split(","),
+        enforces_limits=bool({"limits", "safe", "all"} & set(text_of("AccountingStorageEnforce").split(","))),
     )
 
 

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.slurm.cluster import ask, duration, limits
@@ -84,6 +85,10 @@ class Queue:
         """All entries with that job name, ended ones too, by job."""
         return {job: entry for job, entry in (self._of(owner) or {}).items() if entry.name == name}
 
+    def count(self, owner: str) -> int:
+        """How many jobs and elements he has that run or may still run."""
+        return sum(entry.alive for entry in (self._of(owner) or {}).values())
+
     def reachable(self, owner: str) -> bool:
         """False: no squeue here, no answer, or the owner unknown or his jobs hidden; no job may be called dead then."""
         return self._of(owner) is not None
@@ -107,6 +112,16 @@ class Queue:
 def available() -> bool:
     """Jobs can be submitted from this machine."""
     return shutil.which("sbatch") is not None
+
+
+@lru_cache
+def unanswered(sbatch: str | None) -> str:  # noqa: ARG001  -- another client is asked anew
+    """Why no cluster answers behind Slurm's commands; empty where one does."""
+    try:
+        ask("sinfo", "--noheader", "--format", "%P")
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def history(jobs: Iterable[str]) -> dict[str, Past] | None:

@@ -1,5 +1,7 @@
 """Slurm's words for why a job waits or has ended, as a user understands them; Slurm's own stand in brackets."""
 
+import re
+
 WAITING = {
     "": "just submitted",
     "None": "just submitted",
@@ -15,6 +17,10 @@ WAITING = {
     "launch failed requeued held": "held by Slurm after a start that failed; release it with scontrol release",
     "Licenses": "until licenses are free",
     "Reservation": "until its reservation begins",
+    "ReqNodeNotAvail, Reserved for maintenance": (
+        "a maintenance reservation: it starts afterwards, or before where its time limit is shorter; see cluster.time"
+    ),
+    "ReqNodeNotAvail, May be reserved for other job": "nodes that it needs are reserved for another job",
     "ReqNodeNotAvail": "nodes that it needs are down or reserved",
     "Nodes required for job are DOWN": "nodes that it needs are down or reserved",
     "NodeDown": "nodes that it needs are down",
@@ -43,6 +49,27 @@ ENDS = {
     "COMPLETED": "it ended without a record",
     "FAILED": "it failed and left no reason",
 }
+
+
+# In srun's words for a task that a signal ended.
+SIGNALS = {
+    "Killed": "SIGKILL: as a rule the node had no memory left",
+    "Out Of Memory": "SIGKILL: it used more memory than it had asked for",
+    "Terminated": "SIGTERM",
+    "Aborted": "SIGABRT",
+    "Segmentation fault": "SIGSEGV",
+    "Bus error": "SIGBUS: as a rule /dev/shm or a disk was full",
+    "Illegal instruction": "SIGILL: the node's processor lacks what a library was built for",
+    "Floating point exception": "SIGFPE",
+    "Hangup": "SIGHUP",
+}
+TASK_ENDED = re.compile(r"^srun: error: (\S+): tasks? ([\d,-]+): ([A-Za-z ]+?)(?: \(core dumped\))?$", re.MULTILINE)
+
+
+def task_ended(log: str) -> str:
+    """Which task a signal ended first, by what srun says in a job's log; empty where none was."""
+    ends = ((node, task, words) for node, task, words in TASK_ENDED.findall(log.replace("\r", "")) if words in SIGNALS)
+    return next((f"task {task} on {node} was ended by {SIGNALS[words]} ({words})" for node, task, words in ends), "")
 
 
 def waiting(reason: str) -> str:

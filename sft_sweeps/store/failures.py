@@ -18,6 +18,7 @@ from sft_sweeps.files.json_files import read_json, write_json
 FAILURE = "failure.json"
 RESERVED = ".failure.reserved"
 SIZE = 4096
+PEERS = "another process of this job ended"  # begins the reason of one that only lost its peer: any other is better
 
 
 def begin(folder: Path) -> None:
@@ -35,11 +36,14 @@ def end(folder: Path) -> None:
 
 
 def write(folder: Path, job: str, reason: str, again: bool = False) -> None:
-    """Write down why a job failed; only `again` replaces a reason that is there. Says nothing where it cannot."""
+    """Write down why a job failed. A reason that is there is replaced by `again` alone, or where it only says that a
+    peer was lost. Says nothing where it cannot.
+    """
     path, first_line = folder / FAILURE, reason.strip().partition("\n")[0]
     value = {"reason": first_line, "job": job, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
     with suppress(OSError):
-        if path.exists() and not again:
+        better = not reason.startswith(PEERS) and reason_of(folder).startswith(PEERS)
+        if path.exists() and not (again or better):
             return
         try:
             write_json(path, value)

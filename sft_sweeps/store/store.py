@@ -22,6 +22,7 @@ from typing import Any
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import checksum
+from sft_sweeps.files.folders import names
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Subject
@@ -89,6 +90,24 @@ def lost_files(folder: Path, record: Mapping[str, Any]) -> list[str]:
     return lost
 
 
+def lost_names(folder: Path, here: Collection[str], record: Mapping[str, Any]) -> list[str]:
+    """The same by names alone, where several files lie in one folder: that is listed. `here` is what the folder holds.
+
+    A list costs a shared file system one answer, the sizes one for each file.
+    """
+    by_parent: dict[str, list[str]] = {}
+    for name in record["files"]:
+        by_parent.setdefault(os.path.dirname(name), []).append(name)
+    lost = []
+    for parent, inside in by_parent.items():
+        if parent and len(inside) == 1:
+            lost += lost_files(folder, {"files": {inside[0]: record["files"][inside[0]]}})
+        else:
+            found = names(folder / parent) if parent else here
+            lost += [name for name in inside if os.path.basename(name) not in found]
+    return lost
+
+
 class Store:
     """An output folder, and others that are only read. Reading creates nothing.
 
@@ -117,8 +136,8 @@ class Store:
         """Folders by the id at the end of their names; listed once, for surveys of a thousand stages."""
         if kind not in self._folders:
             folders = {}
-            with contextlib.suppress(OSError):
-                folders = {path.name[-ID_LENGTH:]: path for path in (self.root / kind).iterdir() if path.is_dir()}
+            with contextlib.suppress(OSError), os.scandir(self.root / kind) as entries:
+                folders = {one.name[-ID_LENGTH:]: Path(one.path) for one in entries if one.is_dir()}
             self._folders[kind] = folders
         return self._folders[kind]
 
@@ -175,7 +194,9 @@ class Store:
     def _done(self, item: Item) -> dict[str, Any] | None:
         folder = self.write_folder(item)
         record = read_record(folder, item.payload)
-        return None if record is None or freed(folder) or lost_files(folder, record) else record
+        if record is None or (isinstance(item, Subject) and freed(folder)) or lost_files(folder, record):
+            return None
+        return record
 
     def _offers(self, item: Item) -> bool:
         """Whether this store of somebody else has an item done and lets its files be read."""

@@ -1,93 +1,222 @@
-"""States of everything in a plan: done, running, interrupted, failed, weights gone, corrupted, missing; and why."""
+"""States of everything in a plan: done, running, interrupted, failed, weights gone, corrupted, missing; and why.
+
+A subject's folder is listed once, and only what it holds is read: on a shared file system every question takes its
+turn, and a large sweep asks a thousand times as many as a small one.
+"""
 
 import contextlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from sft_sweeps.files.json_files import last_line, read_json
-from sft_sweeps.identity import ID_LENGTH, differences
-from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.files.folders import names
+from sft_sweeps.files.json_files import last_line
+from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec import Generation, Model, Score, Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.store import LABEL_LENGTH, SHOWN, Item, RecordError, Store, freed, lost_files, read_record
+from sft_sweeps.store.similar import PARENT, Namesakes
+from sft_sweeps.store.store import (
+    FREED,
+    LABEL_LENGTH,
+    RECORD,
+    SHOWN,
+    Item,
+    RecordError,
+    Store,
+    freed,
+    lost_files,
+    lost_names,
+    read_record,
+)
+
+METRICS, RESUME = "metrics.jsonl", "resume"
+NEW = State("missing", "new")
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A plan, a store, and what the store knows of everything in the plan: its states by id."""
+    """A plan, a store, and what the store knows of everything in the plan: its states by id.
+
+    Of what is done, `records` has the record without the identity; `held` what each subject's folder holds, by id.
+    """
 
     plan: Plan
     store: Store
     states: Mapping[str, State]
+    records: Mapping[str, Record] = field(default_factory=dict)
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def survey(plan: Plan, store: Store, queue: Queue | None = None) -> Survey:
-    """Look everything of a plan up in a store; `queue`: as it was asked before, else it is asked now."""
-    earlier, queue = _labels(store), queue or Queue()
-    states = {model.id: _state(store, model, queue) for model in plan.models}
-    for stage in plan.stages:
-        state = _state(store, stage, queue)
-        if state == State("missing", "new"):
-            state = State("missing", _why(stage, earlier.get(stage.label[:LABEL_LENGTH], []), states))
-        states[stage.id] = state
-    for generation, score in zip(plan.generations, plan.scores, strict=True):
-        states[generation.id] = _state(store, generation, queue)
-        states[score.id] = _state(store, score, queue)
-    return Survey(plan, store, states)
+class States(Mapping[str, State]):
+    """States by id. Answers whose score is there are asked for by nobody, and looked at only when somebody does."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, State] = {}
+        self.later: dict[str, Callable[[], State]] = {}
+
+    def __getitem__(self, key: str) -> State:
+        if key in self.later:
+            self.known[key] = self.later.pop(key)()
+        return self.known[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.known, **self.later})
+
+    def __len__(self) -> int:
+        return len(self.known) + len(self.later)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.known or key in self.later
 
 
-def _state(store: Store, item: Item, queue: Queue) -> State:
-    """The state in this store, unless another one has it done."""
-    state = _own_state(store, item, queue)
-    if state.state in ("done", "corrupted"):
-        return state
-    other = store.elsewhere(item)
-    return State("done", f"in {other.root}") if other else state
+def survey(plan: Plan, store: Store, queue: Queue | None = None, *, thorough: bool = True) -> Survey:
+    """Look everything of a plan up in a store; `queue`: as it was asked before, else it is asked now.
+
+    Not `thorough`, a model's files count as there when they are listed, and a score as done by its record: enough for
+    who builds nothing on them.
+    """
+    return _Surveyor(plan, store, queue or Queue(), thorough).survey()
 
 
-def _own_state(store: Store, item: Item, queue: Queue) -> State:
-    """The state in this store alone."""
-    folder = store.write_folder(item)
-    try:
-        record = read_record(folder, item.payload)
-    except RecordError as error:
-        return State("corrupted", str(error))
-    if record is not None:
-        if why := freed(folder):
+class _Surveyor:
+    """Looks at one thing after the other."""
+
+    def __init__(self, plan: Plan, store: Store, queue: Queue, thorough: bool) -> None:
+        self.plan, self.store, self.queue, self.thorough = plan, store, queue, thorough
+        self.states = States()
+        self.records: dict[str, Record] = {}
+        self.held: dict[str, frozenset[str]] = {}
+        self.namesakes: dict[str, Namesakes] | None = None
+
+    def survey(self) -> Survey:
+        known = self.states.known
+        for subject in self.plan.subjects:
+            state = self.state(subject)
+            if state == NEW and isinstance(subject, Stage):
+                state = State("missing", self.why(subject))
+            known[subject.id] = state
+        for generation, score in zip(self.plan.generations, self.plan.scores, strict=True):
+            known[score.id] = self.state(score)
+            if known[score.id].state == "done":
+                self.states.later[generation.id] = partial(self.state, generation)
+            else:
+                known[generation.id] = self.state(generation)
+        return Survey(self.plan, self.store, self.states, self.records, self.held)
+
+    def state(self, item: Item) -> State:
+        """The state in this store, unless another one has it done."""
+        state = self.own_state(item)
+        if state.state in ("done", "corrupted"):
+            return state
+        other = self.store.elsewhere(item)
+        if other is None:
+            return state
+        with contextlib.suppress(RecordError):
+            self.keep(item, other.record(item) or {})
+        return State("done", f"in {other.root}")
+
+    def own_state(self, item: Item) -> State:
+        """The state in this store alone."""
+        here, folder = self.listed(item), self.store.write_folder(item)
+        if not isinstance(item, Subject):
+            return (self.recorded(item, folder, here) if _kind(item) in here else None) or NEW
+        if RECORD in here and (state := self.recorded(item, folder, here)):
+            return state
+        state = self.unfinished(folder, here) if here else NEW
+        if state.state == "running" or not _claimed(here):
+            return state
+        here = self.held[item.id] = names(folder)  # its work may have ended between the list and the claim
+        return self.recorded(item, folder, here) or state
+
+    def recorded(self, item: Item, folder: Path, here: frozenset[str]) -> State | None:
+        """The state of what has a record; None without one."""
+        try:
+            record = read_record(folder, item.payload)
+        except RecordError as error:
+            return State("corrupted", str(error))
+        if record is None:
+            return None
+        if isinstance(item, Subject) and FREED in here and (why := freed(folder)):
             return State("weights gone", why)
-        lost = lost_files(folder, record)
-        return State("weights gone", f"{', '.join(lost)} gone from {folder}") if lost else State("done")
-    if not isinstance(item, Stage | Model) or not folder.is_dir():
-        return State("missing", "new")
-    return _unfinished(folder, queue)
+        if lost := self.lost(item, folder, here, record):
+            return State("weights gone", f"{', '.join(lost)} gone from {folder}")
+        self.keep(item, record)
+        return State("done")
+
+    def lost(self, item: Item, folder: Path, here: frozenset[str], record: Record) -> list[str]:
+        """Files of a record that are not there any more, as closely as is looked."""
+        if self.thorough:
+            return lost_files(folder, record)
+        return lost_names(folder, here, record) if isinstance(item, Subject) else []
+
+    def listed(self, item: Item) -> frozenset[str]:
+        """What the folder of an item's subject holds."""
+        subject = _subject(item)
+        if subject.id not in self.held:
+            self.held[subject.id] = names(self.store.folder(subject))
+        return self.held[subject.id]
+
+    def keep(self, item: Item, record: Record) -> None:
+        """Remember what a record says beyond the identity, which the item has itself."""
+        if not isinstance(item, Generation):
+            self.records[item.id] = {key: value for key, value in record.items() if key != "payload"}
+
+    def unfinished(self, folder: Path, here: frozenset[str]) -> State:
+        """The state of a stage or base model whose folder, with that in it, has no record."""
+        step = last_step(folder) if METRICS in here else 0
+        if _claimed(here) and (claim := holder(folder, self.queue)):
+            return State("running", f"by {claim.sweep}: {claim.who}", step)
+        if failures.FAILURE in here and (failure := failures.reason_of(folder)):
+            return State("failed", failure, step)
+        if RESUME in here and (resumable := resume_step(folder)):
+            return State("interrupted", f"resume state at step {resumable}", resumable)
+        return State("missing", "started before, nothing saved") if step else NEW
+
+    def why(self, stage: Stage) -> str:
+        """Why a stage must be trained: it is new, or differs in some fields from a stage of its label."""
+        if self.namesakes is None:
+            self.namesakes = {label: Namesakes(folders) for label, folders in _labels(self.store).items()}
+        alike = self.namesakes.get(stage.label[:LABEL_LENGTH])
+        if alike and (found := alike.nearest(stage.payload)):
+            changed, against = found
+            shown = [text for text in changed if not text.startswith(f"{PARENT} ")] or ["its parent differs"]
+            return f"new: {'; '.join(shown[:SHOWN])} (against {against})"
+        parent = self.states.known.get(stage.parent.id)
+        return "new, after its parent" if stage.parent.chain and parent and parent.state != "done" else "new"
 
 
-def _unfinished(folder: Path, queue: Queue) -> State:
-    """The state of a stage or base model whose folder has no record."""
-    step = last_step(folder)
-    if claim := holder(folder, queue):
-        return State("running", f"by {claim.sweep}: {claim.who}", step)
-    if failure := failures.reason_of(folder):
-        return State("failed", failure, step)
-    if resumable := resume_step(folder):
-        return State("interrupted", f"resume state at step {resumable}", resumable)
-    return State("missing", "started before, nothing saved") if step else State("missing", "new")
+def _claimed(here: frozenset[str]) -> bool:
+    return any(name.startswith("claim-") for name in here)
+
+
+def _kind(item: Generation | Score) -> str:
+    """The folder in its subject's that an item lies in."""
+    return "scores" if isinstance(item, Score) else "generations"
+
+
+def _subject(item: Item) -> Subject:
+    if isinstance(item, Stage | Model):
+        return item
+    return item.generation.subject if isinstance(item, Score) else item.subject
 
 
 def resume_step(folder: Path) -> int:
     """The step of the newest resume state (its completeness is checked when it is loaded); 0 without one."""
-    names = [path.name for path in (folder / "resume").glob("step-*") if path.is_dir()]
-    steps = [int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit()]
+    inside = [path.name for path in (folder / RESUME).glob("step-*") if path.is_dir()]
+    steps = [int(name.removeprefix("step-")) for name in inside if name.removeprefix("step-").isdigit()]
     return max(steps, default=0)
 
 
 def last_step(folder: Path) -> int:
     """The last step in metrics.jsonl; 0 when there is none."""
-    line = last_line(folder / "metrics.jsonl")
+    line = last_line(folder / METRICS)
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return int(json.loads(line)["step"])
     return 0
@@ -99,25 +228,3 @@ def _labels(store: Store) -> dict[str, list[Path]]:
     for folder in store.stage_folders():
         folders.setdefault(folder.name[: -ID_LENGTH - 1], []).append(folder)
     return folders
-
-
-def _why(stage: Stage, namesakes: list[Path], states: Mapping[str, State]) -> str:
-    """Why a stage must be trained: it is new, or differs in some fields from the most similar stage of its label.
-
-    `namesakes` are the folders of stages with that label.
-    """
-    compared = [(changed, folder) for folder in namesakes if (changed := _changed(folder, stage))]
-    if compared:
-        changed, folder = min(compared, key=lambda pair: len(pair[0]))
-        shown = [text for text in changed if not text.startswith("parent ")] or ["its parent differs"]
-        return f"new: {'; '.join(shown[:SHOWN])} (against {folder.name[-ID_LENGTH:]})"
-    parent = states.get(stage.parent.id)
-    return "new, after its parent" if stage.parent.chain and parent and parent.state != "done" else "new"
-
-
-def _changed(folder: Path, stage: Stage) -> list[str]:
-    """What a stage has changed against the one whose folder this is; nothing where that says no identity."""
-    with contextlib.suppress(ValueError, OSError):
-        stored = read_json(folder / "identity.json")
-        return differences(stored, stage.payload) if stored else []
-    return []

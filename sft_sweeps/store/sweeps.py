@@ -6,8 +6,9 @@ A sweep is known by what it asks for, its runs and scores: launching the same ag
 import contextlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.plan.serialize import from_json, to_json
+from sft_sweeps.plan.serialize import from_json, part, to_json
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import LAUNCH
@@ -35,10 +36,18 @@ class Sweep:
     def name(self) -> str:
         return self.folder.name
 
-    def plan(self) -> Plan:
-        """The frozen plan; RequestError where it cannot be read."""
+    def plan(self, below: Collection[str] = ()) -> Plan:
+        """The frozen plan, or what follows in it from some stages, by their ids; RequestError where it cannot be read.
+
+        The whole is read once as long as its file stays the same.
+        """
         try:
-            return from_json(self._content())
+            if below:
+                return from_json(part(self._content(), below))
+            status = (self.folder / PLAN).stat()
+            return _whole(self, status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError as error:
+            raise RequestError(f"{self.folder / PLAN} cannot be read ({error}); launch the sweep again") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).partition("\n")[0]
             raise RequestError(f"{self.folder / PLAN} cannot be read ({reason}); launch the sweep again") from error
@@ -71,6 +80,12 @@ class Sweep:
             return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise RequestError(f"{self.folder / PLAN} cannot be read ({error}); launch the sweep again") from error
+
+
+@lru_cache(maxsize=1)
+def _whole(sweep: Sweep, *_: int) -> Plan:
+    """The plan of a sweep, whose file has that time, size and number."""
+    return from_json(sweep._content())
 
 
 def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:

@@ -91,6 +91,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **throughput(lines),
         "execution": {**_environment(execution), "token_budget": used},
         "budgets": budget.history(folder),
+        "last": {key: lines[-1].get(key) for key in ("step", "steps", "loss")} if lines else {},
         **starts.summary(folder),
     }
     _record(folder, stage, extra, METRICS)

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -32,6 +33,8 @@ from sft_sweeps.terminal import duration
 
 log = logging.getLogger(__name__)
 
+# What gloo, NCCL and torch's store say when a peer is gone.
+LOST_PEER = re.compile(r"gloo|NCCL|TCPStore|Connection (closed|reset)|Broken pipe|remote process", re.IGNORECASE)
 ORPHAN_GRACE_SECONDS = 30.0
 
 
@@ -118,11 +121,18 @@ def run(job: Job, rank: Rank, stop: Stop) -> int:
     except Superseded:
         raise
     except Exception as error:
-        text = str(error) if isinstance(error, SweepError) else full_disk.in_words(error, job.folder)
+        text = str(error) if isinstance(error, SweepError) else _in_words(error, job, rank)
         failures.write(claim_folder(job, job.folder), job.id, text)
         traceback.print_exc()
         return SweepError.exit_status
     return 0
+
+
+def _in_words(error: Exception, job: Job, rank: Rank) -> str:
+    """What went wrong. That a collective operation broke off is no reason: a peer's end is, told elsewhere."""
+    if rank.processes > 1 and isinstance(error, RuntimeError) and LOST_PEER.search(str(error)):
+        return f"{failures.PEERS}, and rank {rank.rank} with it"
+    return full_disk.in_words(error, job.folder)
 
 
 def _since(begun: float) -> str:

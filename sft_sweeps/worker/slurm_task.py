@@ -1,4 +1,4 @@
-"""A job inside Slurm: every task of it calls `run`, one task for each process of the stage.
+"""A job inside Slurm: every task of it runs this, one task for each process of the stage.
 
 Before the work, the first task checks that the frozen job is the one that was submitted, that the folder is claimed for
 it, and that earlier attempts made progress. Afterwards it releases the claim.
@@ -41,7 +41,7 @@ PATIENCE_SECONDS = 120.0  # for another job that still holds the folder, and for
 
 
 def run(path: str, digest: str) -> None:
-    """Entry of every task, called by submitit; leaves with the worker's exit status."""
+    """One task of a job; leaves with the worker's exit status."""
     stop = Stop()
     stop.listen()
     content = Path(path).read_bytes()

@@ -11,7 +11,7 @@ from common import SHARED, needs_shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.benchmarks import gsm8k
+from sft_sweeps.benchmarks import gsm8k, gsm8k_file
 from sft_sweeps.errors import RequestError
 
 ORACLES = SHARED / "data" / "oracles"
@@ -303,17 +303,17 @@ def test_which_number_an_answer_means(text, number):
 
 @pytest.mark.parametrize(("answer", "gold"), [("so\n#### 1,200", "1200"), ("18", "18"), ("#### -3", "-3")])
 def test_golds(answer, gold):
-    assert gsm8k.gold_of(answer) == gold
+    assert gsm8k_file.gold_of(answer) == gold
 
 
 @pytest.mark.parametrize("answer", ["", "#### many", "#### 1e999", "nan"])
 def test_bad_golds_are_refused(answer):
     with pytest.raises(RequestError, match="is not a number"):
-        gsm8k.gold_of(answer)
+        gsm8k_file.gold_of(answer)
 
 
 def test_questions_of_a_file():
     rows = [{"question": "2+2?", "answer": "4\n#### 4"}, {"query": "3?", "response": "#### 3"}]
-    assert gsm8k.questions(rows) == [("gsm8k/test/0", "2+2?", "4"), ("gsm8k/test/1", "3?", "3")]
+    assert gsm8k_file.questions(rows) == [("gsm8k/test/0", "2+2?", "4"), ("gsm8k/test/1", "3?", "3")]
     with pytest.raises(RequestError, match="row 2 of the GSM8K file"):
-        gsm8k.questions([*rows[:1], {"question": 1}])
+        gsm8k_file.questions([*rows[:1], {"question": 1}])

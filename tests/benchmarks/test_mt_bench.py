@@ -1,5 +1,6 @@
 """MT-Bench: recorded judgments reproduced, and a judge asked over a real server that speaks the protocol."""
 
+import base64
 import contextlib
 import gzip
 import importlib.util
@@ -7,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import common
 import pytest
@@ -22,12 +25,15 @@ import references
 import tiny
 import values
 from common import ROOT, Launch, needs_shared
+from fast_chat import command, fast_chat
 from fixture_files import FIXTURES
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sft_sweeps.benchmarks import from_file
 from sft_sweeps.benchmarks import mt_bench_grading as mt_bench
 from sft_sweeps.benchmarks.item import Item
-from sft_sweeps.benchmarks.judging import Grade, Grading, JudgeTexts, rating
+from sft_sweeps.benchmarks.judging import Grade, Grading, JudgeTexts, first_rating, rating
 from sft_sweeps.benchmarks.mt_bench_grading import gradings
 from sft_sweeps.commands import main
 from sft_sweeps.errors import Interrupted, RequestError, RunError
@@ -59,7 +65,7 @@ def packed(name: str) -> list[dict]:
         ("Rating: [[7]]", 7.0),
         ("[[8.5]] and so", 8.5),
         ("[[ 9 ]]", 9.0),
-        ("first [[3]], then [[9]]", 3.0),
+        ("first [[3]], then [[9]]", None),
         ("Rating: [[95]]", None),
         ("[[0]]", None),
         ("[[10]]", 10.0),
@@ -75,6 +81,15 @@ def packed(name: str) -> list[dict]:
 )
 def test_ratings_are_parsed_strictly(reply: str, score: float | None) -> None:
     assert rating(reply) == score
+
+
+@given(st.lists(st.sampled_from(["1", "10", "5.5", "95", "0"]), max_size=4), st.text("ab [](", max_size=5))
+def test_a_reply_with_different_ratings_has_none(numbers: list[str], between: str) -> None:
+    reply = between.join(f"[[{number}]]" for number in numbers)
+    expected = float(numbers[0]) if len(set(numbers)) == 1 and 1 <= float(numbers[0]) <= 10 else None
+    assert rating(reply) == expected
+    first = float(numbers[0]) if numbers and 1 <= float(numbers[0]) <= 10 else None
+    assert first_rating(reply) == first
 
 
 @pytest.mark.parametrize(("category", "kind"), [("writing", "single"), ("math", "single-math")])
@@ -337,7 +352,7 @@ def test_a_reply_without_a_rating_is_asked_once_for_it_alone(serve, tmp_path: Pa
     server = serve(plan)
     grades = bench(server, tmp_path).grade(wanted(2))
     assert [grade.score for grade in grades] == [8.0, 8.0, None, None]
-    assert grades[2].why == "no rating in 1 ... 10"
+    assert grades[2].why == "no rating in 1 ... 10, or several different ones"
     assert len(server.bodies) == 8
 
 
@@ -362,6 +377,144 @@ def test_a_refusal_that_repeats_the_key_does_not_show_it(serve, tmp_path: Path) 
     assert KEY not in first.why
 
 
+LINE_ENDS = ["\n", "\r\n", "\r", " ", "\t\n"]
+
+
+@pytest.mark.parametrize("end", LINE_ENDS)
+def test_a_keys_line_end_is_no_part_of_it(end: str, serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(lambda _body, _number: said("[[7]]"))
+    monkeypatch.setenv("JUDGE_KEY", f"{end}{KEY}{end}")
+    assert [grade.score for grade in bench(server, tmp_path).grade(wanted(1))] == [7.0, 7.0]
+    assert server.keys == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("inside", ["\n", "\r", " ", "\x00" if os.name == "nt" else "\x7f", "é", "\u2028", "\x1b[0m"])
+def test_an_odd_key_is_refused_and_not_shown(
+    inside: str, serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda _body, _number: said("[[7]]"))
+    monkeypatch.setenv("JUDGE_KEY", KEY[:10] + inside + KEY[10:])
+    with pytest.raises(RunError, match="JUDGE_KEY cannot be one: character 11 of") as error:
+        bench(server, tmp_path).grade(wanted(1))
+    assert KEY[:10] not in str(error.value)
+    assert server.bodies == []
+
+
+ECHOES: dict[str, Callable[[str], str]] = {
+    "plain": lambda key: f"Authorization: Bearer {key}",
+    "repr": lambda key: repr({"headers": (b"Authorization", f"Bearer {key}".encode())}),
+    "url": lambda key: quote(f"Bearer {key}", safe=""),
+    "base64": lambda key: base64.b64encode(key.encode()).decode(),
+    "hexadecimal": lambda key: key.encode().hex(),
+}
+
+
+@pytest.mark.parametrize("echo", ECHOES)
+@pytest.mark.parametrize("status", [200, 400, 429, 500])
+def test_an_endpoint_that_echoes_the_key_has_it_kept_nowhere(
+    echo: str, status: int, serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-+/quoted'\"\\key=="
+    monkeypatch.setenv("JUDGE_KEY", key)
+    form = ECHOES[echo](key)
+
+    def answers(_: dict, __: int) -> Reply:
+        content = said(f"{form} [[7]]")[1] | {form: [form], "headers": {"deep": [{form: form}]}}
+        escaped = json.dumps(content).replace("k", "\\u006b")  # JSON's own escapes are another form
+        return status, escaped.encode()
+
+    grades = bench(serve(answers), tmp_path, retries=0).grade(wanted(1))
+    assert all(grade.score == 7.0 for grade in grades) == (status == 200)
+    kept = [path.read_text() for path in tmp_path.rglob("*.json")]
+    assert bool(kept) == (status == 200)
+    for text in (*kept, *map(repr, grades), *(json.dumps(grade.to_verdict()) for grade in grades)):
+        assert key not in text
+        assert json.dumps(key)[1:-1] not in text
+        assert form not in text
+        assert "***" in text or status != 200
+
+
+class Drip(socketserver.ThreadingTCPServer):
+    """Sends its bytes one every tenth of a second, without end."""
+
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self, head: bytes, byte: bytes) -> None:
+        outer = (head, byte)
+
+        class Dripping(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                self.request.recv(1 << 16)
+                self.request.sendall(outer[0])
+                with contextlib.suppress(OSError):
+                    for _ in range(300):
+                        self.request.sendall(outer[1])
+                        time.sleep(0.1)
+
+        super().__init__(("127.0.0.1", 0), Dripping)
+
+
+@pytest.mark.parametrize(
+    ("head", "byte"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 200 OK\r\nX-A: ", b"a"),
+        (b"HTTP/1.1 2", b""),
+    ],
+)
+def test_a_reply_that_drips_ends_with_its_time(head: bytes, byte: bytes, tmp_path: Path) -> None:
+    with Drip(head, byte) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        client = judging.JudgeClient(replace(JUDGE, base_url=url, timeout=0.5, retries=0), tmp_path)
+        started = time.monotonic()
+        grade = client._grade(wanted(1)[0], 0)
+        assert time.monotonic() - started < 5
+        assert grade.score is None
+        assert "no whole reply in 0.5 s" in grade.why
+        server.shutdown()
+
+
+def test_a_huge_reply_is_given_up(serve, tmp_path: Path) -> None:
+    huge = (200, b"[" * (12 << 20))
+    grades = bench(serve(lambda _body, _number: huge), tmp_path, retries=0, timeout=30.0).grade(wanted(1))
+    assert ["a reply of more than 8 MiB" in grade.why for grade in grades] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [None, [], "many", {}, *({"prompt_tokens": n, "completion_tokens": n} for n in (-5, "7", 1e99, True, None, [1]))],
+)
+def test_an_odd_usage_is_estimated_instead(usage: object, serve, tmp_path: Path) -> None:
+    """Else a judge that says it cost less than nothing would be asked for ever."""
+    reply = (200, json.dumps(said("x" * 393 + "[[ 7 ]]")[1] | {"usage": usage}).encode())
+    judge = bench(serve(lambda _body, _number: reply), tmp_path, prompt_usd=10, completion_usd=10)
+    assert [grade.score for grade in judge.grade(wanted(1))] == [7.0, 7.0]
+    assert judge.spending.completion_tokens == 2 * 100
+    assert judge.spending.cost_usd > 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 10**6,
+        b'{"a":' * 10**5,
+        b'{"choices": [{"message": {"content": NaN}}]}',
+        b'{"choices": [], "choices": 1}',
+        b"\xff\xfe",
+        b"",
+        b"[]",
+        b'{"choices": {"0": 1}}',
+        b'{"choices": [{"message": {"content": ["[[7]]"]}}]}',
+        b'{"choices": [{"message": {"content": "\\ud800 [[7]]"}}]}',
+    ],
+)
+def test_a_reply_of_any_kind_is_missing_at_most(body: bytes, serve, tmp_path: Path) -> None:
+    grades = bench(serve(lambda _body, _number: (200, body)), tmp_path, retries=0).grade(wanted(1))
+    assert ["a reply that is not a chat completion" in grade.why for grade in grades] == [True, True]
+
+
 def test_the_ceiling_is_held(serve, tmp_path: Path) -> None:
     """A call costs $0.036; the most it could is a little more, so that the third may pass a ceiling of $0.1."""
     server = serve(lambda _body, _number: said("[[5]]"))
@@ -382,34 +535,6 @@ def test_a_slow_judge_times_out(serve, tmp_path: Path) -> None:
     server = serve(plan)
     grades = bench(server, tmp_path, timeout=0.3, workers=1).grade(wanted(1))
     assert [grade.score for grade in grades] == [3.0, 3.0]
-
-
-def fast_chat(folder: Path, questions: int = 80) -> dict[str, Path]:
-    """A whole MT-Bench in FastChat's layout, made up."""
-    categories = list(mt_bench.TEMPERATURES)
-    rows = [{"question_id": 81 + n, "category": categories[n // 10], "turns": ["a", "b"]} for n in range(80)]
-    files = {
-        "questions": rows,
-        "prompts": [
-            {"name": name, "type": "single", "system_prompt": "s", "prompt_template": f"{name} {{answer_1}}{{answer}}"}
-            for name in TEXTS.prompts
-        ],
-        "references": [{"question_id": r["question_id"], "choices": [{"turns": ["x", "y"]}]} for r in rows],
-        "answers": [
-            {"question_id": r["question_id"], "model_id": "m", "choices": [{"index": 0, "turns": [f"A{n}", "B"]}]}
-            for n, r in enumerate(rows[:questions])
-        ],
-    }
-    paths = {}
-    for name, content in files.items():
-        paths[name] = folder / f"{name}.jsonl"
-        paths[name].write_text("".join(json.dumps(row) + "\n" for row in content))
-    return paths
-
-
-def command(paths: dict[str, Path], out: Path, *more: str) -> list[str]:
-    given = [word for key in ("questions", "prompts", "references") for word in (f"--{key}", str(paths[key]))]
-    return ["score", "mt_bench", str(paths["answers"]), "--out", str(out), *given, *more]
 
 
 def test_the_command_judges_and_resumes(serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -189,6 +189,11 @@ def test_a_silent_controller(first: Plan, store: Store, slurm: Pretended) -> Non
     assert len(claims.files(folder)) == 1
 
 
+def finish_all(plan: Plan, store: Store) -> None:
+    for item in (*plan.stages, *plan.generations, *plan.scores):
+        finish(store, item)
+
+
 def test_the_command(
     first: Plan, second: Plan, store: Store, slurm: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +203,9 @@ def test_the_command(
     place = ["--output-dir", str(store.root)]
     assert main.main(["cancel", local.name, *place]) == 2
     assert "was not given to Slurm: it runs in the terminal that launched it" in capsys.readouterr().err
+    finish_all(second, store)
+    assert main.main(["cancel", local.name, *place]) == 0
+    assert f"sweep {local.name} is finished" in capsys.readouterr().out
     assert main.main(["cancel", "20", *place]) == 2
     assert "'20' means 2 sweeps" in capsys.readouterr().err
     assert main.main(["cancel", "absent", *place]) == 2
@@ -247,3 +255,38 @@ def test_on_a_real_cluster(
     assert [stage["state"] for stage in found["stages"]] == ["cancelled"] * 3
     assert all("cancelled by" in stage["why"] for stage in found["stages"])
     cluster.run("scancel", one)
+
+
+def test_a_sweep_that_waits_without_a_job_of_its_own_is_waited_for(
+    first: Plan, second: Plan, store: Store, slurm: Pretended
+) -> None:
+    """It was launched while ours trained all that it asks for; cancelling it takes its wish back."""
+    ours, theirs = sweep_of(first, store, "ours"), sweep_of(second, store, "theirs")
+    for n, stage in enumerate(first.stages, 1):
+        give(store, ours, stage, str(n))
+    submissions.note_waits(theirs.folder, [f"train-{second.stages[1].id}"])
+    slurm.write(*(line(ours, n, reason="Dependency") for n in "123"))
+    gone, left = cancelled(ours, store)
+    assert gone == ["3"]
+    assert left == [(n, f"sweep {theirs.name} needs it") for n in "12"]
+    assert cancelled(theirs, store) == ([], [])
+    assert cancelled(ours, store) == (["1", "2"], [])
+
+
+@pytest.mark.parametrize(("how", "left"), [("afterok", ["0", "1_4"]), ("afterany", [])])
+def test_what_another_sweeps_job_depends_on_is_left_whatever_it_does(
+    first: Plan, second: Plan, store: Store, slurm: Pretended, *, how: str, left: list[str]
+) -> None:
+    """An encoding, an element of an array, and what that element waits for; `afterany` needs no success."""
+    ours, theirs = sweep_of(first, store, "ours"), sweep_of(second, store, "theirs")
+    model = first.models[0].id
+    submit(ours, f"{ours.name}.0", {f"encode-{model}": "0"})
+    numbers = {f"generate-{model}": "1_4", f"generate-{first.stages[0].id}": "1_5"}
+    submit(ours, f"{ours.name}.1", numbers, "afterok:0")
+    after = "aftercorr:1" if how == "afterok" else "afterany:1_4"
+    submit(theirs, f"{theirs.name}.7", {f"generate-{second.stages[1].id}": "7_4" if how == "afterok" else "7"}, after)
+    mine = [row(number, f"{ours.name}.{number[0]}", "PENDING", "Priority") for number in ("0", "1_4", "1_5")]
+    slurm.write(*mine, row("7_4" if how == "afterok" else "7", f"{theirs.name}.7", "PENDING", "Dependency"))
+    gone, kept = cancelled(ours, store)
+    assert [number for number, _ in kept] == left
+    assert sorted(gone) == sorted({"0", "1_4", "1_5"} - set(left))

@@ -158,3 +158,24 @@ def test_points_share_nothing(points: Points) -> None:
     one, other = points("train.seed=0,1")
     one.config.data.sources["math"].rows = 1
     assert other.config.data.sources["math"].rows == 110142
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "a=range(0,1000000)",
+        "a=shuffle(range(0,1000000000000))",
+        "a=range(0,1,0.0000001)",
+        f"a=range(0,{10**400})",
+        "a=range(0,5,0)",
+    ],
+)
+def test_a_range_that_nobody_can_sweep_is_refused_at_once(override: str) -> None:
+    with pytest.raises(RequestError, match=r"points are the most of a sweep|write a list of values"):
+        axes([override])
+
+
+def test_a_product_that_nobody_can_sweep_is_refused_at_once() -> None:
+    line = {"a": [str(value) for value in range(1000)], "b": [str(value) for value in range(1000)]}
+    with pytest.raises(RequestError, match="spans 1,000,000 points; 20,000 are the most"):
+        expand([line], {}, "study=large")

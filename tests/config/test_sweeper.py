@@ -41,3 +41,21 @@ def test_a_value_that_refers_to_another_follows_it() -> None:
 def test_what_is_wrong_is_left_to_the_whole(wrong: str) -> None:
     assert sweeper().assembled([wrong]) is None
     assert isinstance(sweeper().point([wrong])[1], Exception)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "output_dir=${oc.env:A_SECRET}",
+        "name='x-${oc.env:A_SECRET,none}'",
+        "evaluate.mt_bench.judge.base_url='http://${oc.env:A_SECRET}/v1'",
+        "name='${oc.decode:${oc.env:A_SECRET}}'",
+        "store.read_from=['${oc.env:A_SECRET}']",
+    ],
+)
+def test_no_value_of_the_environment_gets_into_a_configuration(override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "s3cret")
+    _, error = sweeper().point(["study=quickstart", override])
+    assert isinstance(error, Exception)
+    assert "would keep the value of A_SECRET with the sweep" in str(error)
+    assert "s3cret" not in f"{error} {error.__cause__}"

@@ -55,7 +55,7 @@ ROWS = [
     ("query_response", {"query": "q", "response": "a"}, ("q", "a")),
     ("alpaca", {"instruction": "q", "input": "x y", "output": "a"}, ("q\nInput:\nx y", "a")),
     ("alpaca", {"instruction": "q", "input": "", "output": "a"}, ("q", "a")),
-    ("alpaca", {"instruction": "q", "input": " x ", "output": "a"}, ("q", "a")),  # FastChat: one character is none
+    ("alpaca", {"instruction": "q", "input": " x ", "output": "a"}, ("q\nInput:\n x ", "a")),
     ("alpaca", {"instruction": "q", "input": None, "output": "a"}, ("q", "a")),
     ("alpaca", {"instruction": "q", "output": " a\n", "response": "no"}, ("q", " a\n")),
     ("sharegpt", chat(("human", "q"), ("gpt", "a")), ("q", "a")),
@@ -189,11 +189,12 @@ def test_a_file_without_any_example_is_refused_whatever_the_limit(write: Write) 
     assert "raise" not in str(caught.value)
 
 
-def test_format_is_that_of_most_of_the_first_rows(write: Write) -> None:
-    table = load(write({"x": 1}, {"query": "q", "response": "r"}, GOOD, GOOD), 0.5)
-    assert [example.id for example in table.examples] == ["s/2", "s/3"]
-    assert table.dropped == {"unknown_fields": 2}
-    assert load(write({"query": "q", "response": "r"}, GOOD), 0.5).examples[0].id == "s/0"
+def test_format_is_that_of_most_of_the_first_rows_and_of_a_row_without_its_fields_its_own(write: Write) -> None:
+    other = {"query": "q", "response": "r"}
+    table = load(write({"x": 1}, other, {"instruction": "i", "output": "o", **other}, other, GOOD), 0.5)
+    assert [example.rounds[0][0] for example in table.examples] == ["q", "q", "q", GOOD["question"]]
+    assert table.dropped == {"unknown_fields": 1}
+    assert load(write(other, GOOD), 0.5, format="query_response").dropped == {"unknown_fields": 1}
 
 
 def test_an_id_names_its_row_alone(write: Write) -> None:

@@ -143,7 +143,7 @@ def test_real_code_alpaca(launch: Launch) -> None:
         f"inspect.benchmarks={SHARED}/data/benchmarks",
     )
     assert done.returncode == 0, done.stderr
-    for text in ("20,022", "20,016", "2,734,228", "1,375,037", "6 empty_response", "0 of the 164 items of humaneval"):
+    for text in ("20,022", "20,016", "2,734,483", "1,375,037", "6 empty_response", "0 of the 164 items of humaneval"):
         assert text in done.stdout
 
 

@@ -6,20 +6,26 @@ from dataclasses import replace
 from fractions import Fraction
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from outcomes import accuracy, finish, loss
 from rich.console import Console
 from values import benchmark, component, mixed, request, source
 
 from sft_sweeps import identity
+from sft_sweeps.benchmarks.scored import Scored
+from sft_sweeps.benchmarks.scored import accuracy as accuracy_of
 from sft_sweeps.commands import status, status_tables
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import Results, collect, to_json
+from sft_sweeps.stats import proportion
 from sft_sweeps.store import sweeps
 from sft_sweeps.store.claims import take
 from sft_sweeps.store.store import Store, check_identity
@@ -140,7 +146,10 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         for stage in run["stages"]:
             for name, score in stage["scores"].items():
                 seen += 1
-                assert set(score) == {"metric", "value", "low", "high", "n", "k", "total", "id"}
+                assert set(score) == {
+                    *("metric", "value", "low", "high", "n", "k", "total", "id"),
+                    *("answers", "formatted", "unreadable", "format_rate"),
+                }
                 assert ids[score["id"]] == name
                 assert score["low"] <= score["value"] <= score["high"]
                 kept = score["k"] is None if name == HELD.name else score["k"] / score["n"] == score["value"]
@@ -194,6 +203,69 @@ def test_the_terminal_shows_labels_as_they_are(odd: Results, results: Results) -
     assert CONFIDENT in text
     assert "missing 1 scores, e.g. mini_math of mini--code@1_2--math@1_2" in text
     assert "no benchmark is named" in printed(tables.show, replace(results, benchmarks=()))
+
+
+IMPOSSIBLE = [
+    {"value": -3.0},
+    {"value": float("nan")},
+    {"value": "2.0"},
+    {"value": True},
+    {"low": 9.0},
+    {"high": 1.0},
+    {"high": float("inf")},
+    {"n": 0},
+    {"n": -1},
+    {"n": 8.0},
+    {"k": 9},
+    {"k": -1},
+    {"total": 4},
+    {"unreadable": 1},
+    {"answers": 8, "formatted": 9},
+]
+
+
+@pytest.mark.parametrize("change", IMPOSSIBLE)
+def test_an_impossible_score_is_missing_and_says_why(change: dict[str, Any], plan: Plan, store: Store) -> None:
+    path = store.score(plan.scores[1]) / "record.json"
+    record = json.loads(path.read_text())
+    assert record["score"]["metric"] == "loss"
+    path.write_text(json.dumps({**record, "score": record["score"] | change}))
+    missing = collect(plan, store, "s").missing
+    assert [text for text in missing if "cannot be trusted: its" in text and str(path.parent) in text] == [missing[0]]
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "score"}))
+    assert "it holds no score" in collect(plan, store, "s").missing[0]
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats())
+def test_a_share_is_what_k_of_n_makes_it(counts: tuple[int, int], said: float) -> None:
+    k, n = counts
+    record = {"metric": "accuracy", "value": said, "low": said, "high": -said, "n": n, "k": k}
+    found, right = Scored.from_record({"score": record}), proportion(k, n)
+    assert (found.value, found.low, found.high) == (right.value, right.low, right.high)
+
+
+def test_what_could_not_be_read_stands_in_every_table(plan: Plan, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for number, score in enumerate(plan.scores):
+        if score.generation.benchmark.name == HELD.name:
+            loss(store, score, 2.0, 8)
+        else:
+            found = accuracy_of([True] * 2 + [False] * 8).read_as(10, 9 - number, number)
+            finish(store, score, score=found.to_record())
+    found = collect(plan, store, "s")
+    first = found.rows[0].scores["mini_math"]
+    assert first.text().endswith("; format 90.0%")
+    assert found.rows[2].scores["mini_math"].text().endswith(", 8 unreadable")
+    text = tables.markdown(found)
+    assert text.count("; format") == 3 + 3  # final rows, and rows after stages
+    json_of = to_json(found)["runs"][0]["scores"]
+    assert json_of["mini_math"]["format_rate"] == 0.9
+    assert json_of["heldout_loss:math"]["format_rate"] is None
+    tables.write(found, tmp_path / "out")
+    lines = (tmp_path / "out" / "results.csv").read_text().splitlines()
+    assert lines[0].endswith(",answers,formatted,unreadable")
+    assert sum(line.endswith(",10,9,0") for line in lines) == 1
+    assert sum(line.endswith(",,,") for line in lines) == 5
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"payload": {}, "files": {}}'])
@@ -275,3 +347,20 @@ def test_status_counts_and_states(plan: Plan, store: Store) -> None:
 def test_status_of_purged_weights(plan: Plan, store: Store) -> None:
     (finish(store, plan.stages[0]) / "model" / "weights").unlink()
     assert status.status(plan, store, "s")["stages"][0]["state"] == "weights gone"
+
+
+@given(st.integers(1, 8))
+def test_a_loss_of_fewer_examples_than_were_asked_for_says_why(n: int) -> None:
+    """Once, however many runs have it; nothing where all of them count."""
+    plan = build([(text, request(strategy="base", benchmarks=(HELD,))) for text in "ab"])
+    with TemporaryDirectory() as name:
+        store = Store(name)
+        loss(store, plan.scores[0], 2.0, n)
+        results = collect(plan, store, "s")
+        shown = StringIO()
+        tables.show(results, Console(file=shown, width=300))
+    told = [text for text in results.fewer if f"n={n} of the 8 examples asked for, since {8 - n} ha" in text]
+    assert len(told) == len(results.fewer) == (n < 8)
+    for text in told:
+        assert text in shown.getvalue()
+        assert text in tables.markdown(results)

@@ -15,7 +15,8 @@ from sft_sweeps.plan.show import visible
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect, to_json
 from sft_sweeps.report.differences import comparisons
-from sft_sweeps.report.replicates import points, replicated, values
+from sft_sweeps.report.replicates import points, replicated
+from sft_sweeps.report.scores import Scores
 from sft_sweeps.stats import proportion, two_level, two_level_difference, weighted_mean
 from sft_sweeps.store.answers import VERDICTS, write_rows
 from sft_sweeps.store.store import Store, write_record
@@ -150,7 +151,7 @@ def test_a_held_out_losss_difference_is_of_a_token(tmp_path: Path) -> None:
     rows = [{"item": str(n), "loss": float(n * n + 3), "tokens": 2 * n + 1} for n in range(8)]
     write_rows(store.score(score) / VERDICTS, rows)
     write_record(store.score(score), score.payload, [VERDICTS], {"score": {}})
-    kept = values(store, score)
+    kept = Scores(store).values(score)
     whole = sum(row["loss"] for row in rows) / sum(row["tokens"] for row in rows)
     assert sum(kept.values()) / len(kept) == pytest.approx(whole)
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.cluster import NodeKind, minutes, parse_limits, parse_partitions, seconds
 from sft_sweeps.slurm.queue import FIELD, RECORD, Entry, Past, elements, parse_history, parse_queue
 
@@ -143,3 +144,41 @@ MaxArraySize            = 7
     assert (found.kill_wait, found.min_job_age) == (30, 300)
     off = parse_limits("PreemptType = preempt/none\nPreemptMode = OFF\nAccountingStorageType = (null)\n")
     assert (off.preempt_type, off.accounting) == ("", False)
+
+
+SRUN = """srun: error: 127.0.0.10: task 0: Exited with exit code 1
+srun: error: 127.0.0.11: task 3: Killed
+srun: Terminating StepId=4.0
+srun: error: 127.0.0.10: tasks 0-2: Terminated
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        (SRUN, "task 3 on 127.0.0.11 was ended by SIGKILL: as a rule the node had no memory left (Killed)"),
+        ("srun: error: n1: task 7: Segmentation fault (core dumped)\n", "task 7 on n1 was ended by SIGSEGV"),
+        ("srun: error: n1: task 2: Out Of Memory\n", "task 2 on n1 was ended by SIGKILL: it used more memory"),
+        ("srun: error: n1: task 0: Exited with exit code 1\n", ""),
+        ("task 1: Killed\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_first_task_that_a_signal_ended_is_named(log: str, says: str) -> None:
+    found = reasons.task_ended(log)
+    assert found.startswith(says)
+    assert bool(found) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("ReqNodeNotAvail, Reserved for maintenance", "a maintenance reservation: it starts afterwards"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "nodes that it needs are down or reserved"),
+        ("QOSMaxJobsPerUserLimit", "a limit of its quality of service is reached"),
+        ("SomethingNew", "waits"),
+    ],
+)
+def test_any_reason_of_waiting_stands_in_words_and_in_slurms(reason: str, says: str) -> None:
+    assert reasons.waiting(reason).startswith(says)
+    assert reasons.waiting(reason).endswith(f"({reason})")

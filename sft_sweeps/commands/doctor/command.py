@@ -3,11 +3,13 @@
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.commands.doctor import finding
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.config import site
 from sft_sweeps.terminal import console
 
 
@@ -15,8 +17,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("topic", nargs="?", choices=["slurm", "sandbox", "store"], default="slurm")
     parser.add_argument("--on-node", action="store_true", help="ask a compute node too, with a job of a minute")
     parser.add_argument("--deep", action="store_true", help="of a store: read every file and compare its checksum")
-    parser.add_argument("--partition", default="", help="as cluster.partition (default: the cluster's)")
-    parser.add_argument("--account", default="", help="as cluster.account (default: yours)")
+    where = "of conf/local/default.yaml, or else"
+    parser.add_argument("--partition", help=f"as cluster.partition (default: that {where} the cluster's)")
+    parser.add_argument("--account", help=f"as cluster.account (default: that {where} yours)")
     add_output_dir(parser)
     add_json(parser)
 
@@ -41,7 +44,9 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         return store.findings(Path(options.output_dir), options.deep)
     from sft_sweeps.commands.doctor import slurm
 
-    request = slurm.SlurmRequest(Path(options.output_dir), options.partition, options.account, options.on_node)
+    cluster = site.cluster()
+    given = {key: value for key in ("partition", "account") if (value := getattr(options, key)) is not None}
+    request = slurm.SlurmRequest(Path(options.output_dir), replace(cluster, **given), options.on_node)
     return slurm.findings(request)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.config.cluster_schema import ClusterConfig, setup_lines
 
 PROBE = Path(__file__).with_name("probe.py")
 PATIENCE = 60  # seconds for a node to become free, and as many for the answer after that
@@ -21,14 +23,17 @@ SHARED = "output_dir=FOLDER on a file system that nodes share"
 INSTALL = "install the environment on a file system that nodes share, or cluster.python=PATH of one that they see"
 
 
-def findings(folder: Path, partition: str, account: str, gpus: bool) -> Iterator[Finding]:
-    """The findings of a node of that partition ("": the default one); a GPU is asked for where it has them."""
+def findings(folder: Path, cluster: ClusterConfig, gpus: bool) -> Iterator[Finding]:
+    """The findings of a node of the configured partition (none: the default one); a GPU is asked for where it has them.
+
+    The node runs what a job would: modules and setup first, then the configured Python, in the container.
+    """
     shared = folder / f".doctor-{uuid.uuid4().hex[:8]}"
     word = uuid.uuid4().hex
     try:
         shared.mkdir()
         (shared / "here").write_text(word)
-        seen = _probe(_options(partition, account, gpus), shared, word)
+        seen = _probe(_options(cluster, gpus), _script(cluster, shared, word))
         if isinstance(seen, Finding):
             yield seen
         else:
@@ -41,21 +46,27 @@ def findings(folder: Path, partition: str, account: str, gpus: bool) -> Iterator
         shutil.rmtree(shared, ignore_errors=True)
 
 
-def _options(partition: str, account: str, gpus: bool) -> list[str]:
-    wanted = {"--partition": partition, "--account": account, "--gpus-per-node": "1" if gpus else ""}
+def _options(cluster: ClusterConfig, gpus: bool) -> list[str]:
+    wanted = {f"--{key}": getattr(cluster, key) for key in ("partition", "account", "qos", "constraint")}
+    wanted["--gpus-per-node"] = "1" if gpus else ""
     return [f"{key}={value}" for key, value in wanted.items() if value]
 
 
-def _probe(options: list[str], shared: Path, word: str) -> dict[str, Any] | Finding:
+def _script(cluster: ClusterConfig, shared: Path, word: str) -> str:
+    """What the node runs, as a job's batch script would."""
+    python = f"{cluster.container} {cluster.python or shlex.quote(sys.executable)}".strip()
+    probe = shlex.join(["-c", PROBE.read_text(), str(shared), word])
+    return "\n".join([*setup_lines(cluster), f"exec {python} {probe}"])
+
+
+def _probe(options: list[str], script: str) -> dict[str, Any] | Finding:
     """What a node says, or why it says nothing. Its answer comes through srun, not through the folder in question."""
     env = {
-        key: value
-        for key, value in os.environ.items()
-        if key in ("SLURM_CONF", "SLURM_CLUSTERS") or not key.startswith(FIELDS_OF_A_JOB)
+        key: value for key, value in os.environ.items() if key == "SLURM_CONF" or not key.startswith(FIELDS_OF_A_JOB)
     }
     above = [str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])]
     command = ["srun", "--job-name=sft-sweeps-doctor", "--nodes=1", "--ntasks=1", "--time=1", "--chdir=/"]
-    command += [f"--immediate={PATIENCE}", *options, sys.executable, "-c", PROBE.read_text(), str(shared), word]
+    command += [f"--immediate={PATIENCE}", *options, "bash", "-c", script]
     try:
         done = subprocess.run(
             command,
@@ -80,6 +91,7 @@ def _refused(message: str) -> Finding:
     for part, change in (
         ("nodes are busy", f"nothing: no node became free within {PATIENCE} s; try again later"),
         ("execve", INSTALL),
+        ("no such file", f"{INSTALL}; or correct cluster.setup, cluster.modules or cluster.container"),
         ("account", "cluster.account=ACCOUNT that you may use (sacctmgr show associations user=$USER)"),
         ("qos", "cluster.qos=NAME that you may use"),
         ("partition", "cluster.partition=NAME that you may use"),

@@ -4,18 +4,34 @@ Findings come in the order of the questions: the commands, the controller, its l
 (with `on_node`) what a node sees. A question that an earlier problem leaves without an answer is not asked.
 """
 
+import contextlib
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sft_sweeps.commands.doctor import node
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.folders import nearest_existing
-from sft_sweeps.slurm.cluster import Limits, NodeKind, Partition, ask, limits, partitions
+from sft_sweeps.slurm.cluster import (
+    ELSEWHERE,
+    Limits,
+    NodeKind,
+    Partition,
+    PartitionPolicy,
+    ask,
+    limits,
+    partitions,
+    policies,
+    policies_of,
+)
+from sft_sweeps.slurm.submit_limits import SubmitLimit, submit_limits
+from sft_sweeps.store.claims import user
 
 NEEDED = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
 NETWORK = (
@@ -41,9 +57,12 @@ class SlurmRequest:
     """What a sweep would use, by the keys of conf/cluster; "" takes the cluster's defaults."""
 
     output_dir: Path
-    partition: str = ""
-    account: str = ""
+    cluster: ClusterConfig
     on_node: bool = False
+
+    @property
+    def partition(self) -> str:
+        return self.cluster.partition or ""
 
 
 def findings(request: SlurmRequest) -> Iterator[Finding]:
@@ -61,14 +80,17 @@ def findings(request: SlurmRequest) -> Iterator[Finding]:
         yield _no_answer(str(error))
         return
     yield Finding("ok", "controller", f"cluster {allowed.cluster} answers, Slurm {allowed.version}")
+    yield from _elsewhere()
     yield from _limits(allowed)
+    yield from _submit_limits(request.cluster, allowed)
     yield from _partitions(known, request.partition)
+    yield from _partition_preemption(request.partition, allowed)
     yield from _folders(request)
     chosen = [one for one in known if (one.name == request.partition if request.partition else one.default)]
     if request.on_node and chosen:
         gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
         folder = _folder(request.output_dir)
-        yield from node.findings(folder, request.partition, request.account, gpus)
+        yield from node.findings(folder, request.cluster, gpus)
 
 
 def _no_answer(message: str) -> Finding:
@@ -100,6 +122,54 @@ def _limits(allowed: Limits) -> Iterator[Finding]:
     if allowed.private_jobs:
         text = "others' jobs are hidden (PrivateData=jobs): a stage that another user claimed is never taken over"
         yield Finding("note", "privacy", text)
+
+
+def _elsewhere() -> Iterator[Finding]:
+    for name in ELSEWHERE:
+        if value := os.environ.get(name):
+            change = f"unset {name}, or set SLURM_CONF to that cluster's slurm.conf"
+            yield Finding(
+                "problem", "environment", f"{name}={value} sends jobs to another cluster than this one", change
+            )
+    if own := sorted(name for name in os.environ if name.startswith("SBATCH_") and name not in ELSEWHERE):
+        yield Finding("note", "environment", f"{', '.join(own)}: kept from a launch's sbatch; cluster.* decides")
+
+
+def _submit_limits(cluster: ClusterConfig, allowed: Limits) -> Iterator[Finding]:
+    """How many jobs may be in the queue at one time."""
+    rest = "what does not fit is submitted when you launch again, or by sft-sweeps launch --until-done"
+    if allowed.enforces_limits and shutil.which("sacctmgr") is None:
+        text = f"enforced, and there is no sacctmgr here to read them: {rest}"
+        yield Finding("note", "submit limits", text)
+        return
+    of_partitions = policies_of(cluster.partition or "", _policies()).values()
+    qualities = {cluster.qos or "", *(policy.qos for policy in of_partitions if policy.qos)}
+    known = submit_limits(user(), {cluster.account or ""}, qualities) if allowed.enforces_limits else []
+    if cluster.max_submitted:
+        known.append(SubmitLimit("cluster.max_submitted", cluster.max_submitted))
+    for limit in known:
+        level: Literal["ok", "problem"] = "ok" if limit.most else "problem"
+        change = "" if limit.most else "cluster.account=NAME or cluster.qos=NAME of another"
+        yield Finding(level, "submit limits", f"{limit.name}: {limit.most:,} jobs in the queue; {rest}", change)
+    if not known:
+        yield Finding("ok", "submit limits", "none that is known")
+
+
+def _policies() -> dict[str, PartitionPolicy]:
+    with contextlib.suppress(RunError):
+        return policies()
+    return {}
+
+
+def _partition_preemption(named: str, allowed: Limits) -> Iterator[Finding]:
+    """A partition may say otherwise than the cluster: its jobs are then ended for good."""
+    for name, policy in policies_of(named, _policies()).items():
+        if allowed.preempt_type and "CANCEL" in policy.preempt_mode:
+            text = (
+                f"PreemptMode={policy.preempt_mode}: preempted jobs are ended and not requeued; launching again "
+                "continues them from their resume states, and sft-sweeps launch --until-done does so by itself"
+            )
+            yield Finding("note", f"partition {name}", text)
 
 
 def _preemption(allowed: Limits) -> Finding:

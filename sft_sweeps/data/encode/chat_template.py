@@ -71,7 +71,10 @@ class ChatTemplateIds:
         return "  x  " not in self._text(["a", "b"], system="  x  ")
 
     def rounds(
-        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = ()
+        self,
+        conversations: Sequence[Sequence[tuple[str, str]]],
+        systems: Sequence[str] = (),
+        cut: int = 0,  # noqa: ARG002 -- what is written of a round may depend on later ones
     ) -> list[list[tuple[Ids, int]]]:
         pairs = zip(conversations, systems or [""] * len(conversations), strict=True)
         return [list(self._rounds(rounds, system)) for rounds, system in pairs]

@@ -76,11 +76,12 @@ class TemplateIds(Protocol):
         """Whether there is a place for a conversation's own system text."""
 
     def rounds(
-        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = ()
+        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = (), cut: int = 0
     ) -> list[list[tuple[Ids, int]]]:
         """Of each conversation, each round's ids, the end-of-sequence token last, and the index of the first learnt.
 
-        `systems` are the conversations' own system texts, "" for one without; empty: none has any.
+        `systems` are the conversations' own system texts, "" for one without; empty: none has any. Rounds that begin
+        behind `cut` ids, where that is given, may be left out.
         """
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
@@ -135,7 +136,7 @@ class Encoder:
                 systems = [example.system for example in some]
                 if any(systems) and not self.takes_system:
                     raise ValueError(f"the template {self.template} has no place for a system text")
-                rounds = self._template_ids.rounds([example.rounds for example in some], systems)
+                rounds = self._template_ids.rounds([example.rounds for example in some], systems, self.max_length)
                 yield from map(self._assemble, some, rounds)
 
     def prompt_ids(self, rounds: Sequence[tuple[str, str]], prompt: str) -> list[int]:
@@ -185,7 +186,7 @@ class Encoder:
         supervised = np.zeros(len(cut), dtype=np.bool_)
         for start, stop in learnt:
             supervised[start:stop] = True
-        truncated = length > self.max_length or len(learnt) < len(rounds)
+        truncated = length > self.max_length or len(learnt) < len(example.rounds)
         turns = _turns(example, [start < self.max_length for start, _ in learnt])
         return replace(_encoded(example, cut, supervised, truncated, NO_ANSWER), turns=turns)
 
@@ -212,12 +213,25 @@ class TextTemplateIds:
         self.anchor = encoder.ids(find(template).after.strip())
 
     def rounds(
-        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = ()
+        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = (), cut: int = 0
     ) -> list[list[tuple[Ids, int]]]:
         pairs = zip(conversations, systems or [""] * len(conversations), strict=True)
         sides = [segments(self._template, rounds, system) for rounds, system in pairs]
-        encoded = iter(self._text_encoder.rounds([both for conversation in sides for both in conversation]))
-        return [[self._with_end(*next(encoded)) for _ in conversation] for conversation in sides]
+        return self._in_passes(sides, cut)
+
+    def _in_passes(self, sides: Sequence[Sequence[tuple[str, str]]], cut: int) -> list[list[tuple[Ids, int]]]:
+        """A few more rounds of each conversation in every pass, so that little behind the cut is encoded in vain."""
+        done: list[list[tuple[Ids, int]]] = [[] for _ in sides]
+        lengths = [len(self.start)] * len(sides)
+        left, more = list(range(len(sides))), 1 if cut else max(map(len, sides), default=0)
+        while left := [n for n in left if len(done[n]) < len(sides[n]) and not 0 < cut <= lengths[n]]:
+            chosen = [(n, both) for n in left for both in sides[n][len(done[n]) : len(done[n]) + more]]
+            encoded = self._text_encoder.rounds([both for _, both in chosen])
+            for (n, _), (ids, first) in zip(chosen, encoded, strict=True):
+                done[n].append(self._with_end(ids, first))
+                lengths[n] += len(ids) + 1
+            more *= 2
+        return done
 
     def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         return self._text_encoder.ids(generation_prompt(self._template, rounds, prompt))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from sft_sweeps.data.encode.split_words import SplitEncoder, splitting
 from sft_sweeps.data.encode.text_encoder import Ids, PlainEncoder, Sides, TextEncoder
 from sft_sweeps.data.encode.word_table import WIDTH, Indices, Lanes, WordTable, lanes
 
@@ -34,7 +35,10 @@ WORTH_TABLE = 1 << 14  # bytes: fewer are looked up word by word
 def text_encoder(tokenizer: Tokenizer) -> TextEncoder:
     """The fastest that is exact for this tokenizer."""
     content = json.loads(tokenizer.to_str())
-    return TokenCache(tokenizer, content) if _can_be_cut(content) else PlainEncoder(tokenizer)
+    if _can_be_cut(content):
+        return TokenCache(tokenizer, content)
+    expression = splitting(content)
+    return SplitEncoder(tokenizer, content, expression) if expression else PlainEncoder(tokenizer)
 
 
 class TokenCache(dict[str, bytes]):

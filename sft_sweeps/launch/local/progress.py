@@ -1,6 +1,7 @@
 """What a local launch shows: a bar for the whole sweep, one for each running job, and a line for each that ended."""
 
 import contextlib
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from sft_sweeps.terminal import say
 from sft_sweeps.tracking import metrics as tracking
 
 WIDE = 140  # columns of a terminal that has room for the bars
+LINE_SECONDS = 15.0  # between two lines about a running job, where there is no terminal
 
 
 class Progress:
-    """Bars of a launch, on a terminal; elsewhere lines alone. The whole is counted in optimizer steps of all missing
-    stages; a job of another kind counts as one step.
+    """Bars of a launch, on a terminal; elsewhere a line about each running job now and then.
+
+    The whole is counted in optimizer steps of all missing stages; a job of another kind counts as one step.
     """
 
     def __init__(self, jobs: Sequence[Job], out: Console) -> None:
@@ -43,6 +46,7 @@ class Progress:
         )
         self.whole = self.rich.add_task("all steps", total=sum(job.steps for job in jobs), note="")
         self.tasks: dict[str, Any] = {}
+        self._lines: dict[str, float] = {}  # when the last line about a job was written
         subjects = {job.subject.id: (job.subject.label, job.subject.payload) for job in jobs}
         words = own_words(subjects)
         self.labels = {key: f"{label} {words[key]}".rstrip() for key, (label, _) in subjects.items()}
@@ -66,9 +70,11 @@ class Progress:
 
     def update(self, job: Job, folder: Path) -> None:
         """Move the bar of a running job to what its files in `folder` (of its subject) say."""
-        if self.rich.disable or job.id not in self.tasks:
+        if job.id not in self.tasks:
             return
-        if not job.stage:
+        if self.rich.disable:
+            self._line(job, folder)
+        elif not job.stage:
             self._update_count(job, folder)
         elif metrics := tracking.last(folder):
             self._update_steps(job, metrics)
@@ -80,10 +86,29 @@ class Progress:
         note = f"{self.ended} of {self.total} jobs"
         self.rich.update(self.whole, completed=self.steps_done + sum(running), note=note)
 
+    def _line(self, job: Job, folder: Path) -> None:
+        """Say how far a running job is, once in LINE_SECONDS."""
+        now = time.monotonic()
+        if now - self._lines.setdefault(job.id, now) < LINE_SECONDS:
+            return
+        self._lines[job.id] = now
+        if job.stage and (metrics := tracking.last(folder)):
+            self.say(
+                f"{self.labels[job.subject.id]}: step {metrics['step']:,} of {job.steps:,}, loss {metrics['loss']:.3f}"
+            )
+        elif not job.stage and (count := self._count(job, folder)):
+            self.say(f"{job.kind} {count['what']}: {count['done']:,} of {count['of']:,}")
+
     def _update_count(self, job: Job, folder: Path) -> None:
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            if count := read_json(claim_folder(job, folder) / PROGRESS):
-                self.rich.update(self.tasks[job.id], completed=count["done"], total=count["of"], note=count["what"])
+        if count := self._count(job, folder):
+            self.rich.update(self.tasks[job.id], completed=count["done"], total=count["of"], note=count["what"])
+
+    @staticmethod
+    def _count(job: Job, folder: Path) -> Mapping[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            found = read_json(claim_folder(job, folder) / PROGRESS) or {}
+            return found if {"what", "done", "of"} <= found.keys() else {}
+        return {}
 
     def finished(self, job: Job, folder: Path, seconds: float) -> None:
         """The job is done: print what came out of it."""

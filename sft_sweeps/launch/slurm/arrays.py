@@ -44,6 +44,18 @@ class Array(Generic[Key]):
     indices: tuple[int, ...]
     dependency: str = ""
 
+    @property
+    def pairs(self) -> list[tuple[int, Job]]:
+        """Its jobs with their indices."""
+        return list(zip(self.indices, self.jobs, strict=True))
+
+    def part(self, pairs: Sequence[tuple[int, Job]]) -> "Array[Key]":
+        """The same with some of its jobs; one alone waits for its own parent, for no number of it fits any more."""
+        dependency = self.dependency
+        if len(pairs) == 1 and dependency.startswith("aftercorr:"):
+            dependency = str(Dependency(dependency.removeprefix("aftercorr:"), pairs[0][0]))
+        return Array(self.key, tuple(job for _, job in pairs), tuple(index for index, _ in pairs), dependency)
+
 
 def arrays(level: Iterable[tuple[Job, Key, Dependency | None]], largest: int) -> list[Array[Key]]:
     """The calls that submit a level, none with an index of `largest` (Slurm's MaxArraySize) or more."""

@@ -103,6 +103,8 @@ def _gpu_type(request: ResourceRequest, partition: Partition, nodes: Sequence[No
 
 def _gpus(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:
     needed, most = request.resources.gpus_per_node, max(node.gpus for node in nodes)
+    if request.cluster.gpu_request == "none":  # the partition gives them, and need not say so
+        needed = 0
 
     def suits(node: NodeKind) -> bool:
         return node.gpus >= needed

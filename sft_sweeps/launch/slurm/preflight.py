@@ -7,6 +7,7 @@ back. Accounts and QOS are left to Slurm: `sbatch` refuses wrong ones at once.
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
@@ -15,10 +16,12 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import fit
 from sft_sweeps.launch.slurm.fit import ResourceRequest, duration
 from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
+from sft_sweeps.launch.slurm.room import limits_of
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.engines import ROOM
 from sft_sweeps.slurm import queue
-from sft_sweeps.slurm.cluster import Partition
+from sft_sweeps.slurm.cluster import ELSEWHERE as OTHER_CLUSTERS
+from sft_sweeps.slurm.cluster import Partition, limits
 from sft_sweeps.slurm.cluster import partitions as cluster_partitions
 
 ELSEWHERE = "Launch on a login node of the cluster, or type cluster=local to run on this machine"
@@ -36,7 +39,28 @@ def check(jobs: Sequence[Job], cluster: ClusterConfig, warnings: Mapping[str, fl
     except RunError as error:
         message = str(error).splitlines()[0][:SHOWN]
         return [f"cluster.name={cluster.name}: Slurm does not answer here. {ELSEWHERE}. ({message})"]
-    return list(problems(jobs, cluster, partitions, warnings))
+    return [*_elsewhere(), *_no_room(jobs, cluster), *problems(jobs, cluster, partitions, warnings)]
+
+
+def _elsewhere() -> Iterator[str]:
+    """What in the environment would send jobs to another cluster than the one that is asked here."""
+    for name in OTHER_CLUSTERS:
+        if value := os.environ.get(name):
+            yield (
+                f"{name}={value} is set in your environment, and jobs would go to another cluster than the one whose "
+                f"limits and queue are read here; type: unset {name} (or set SLURM_CONF to that cluster's slurm.conf)"
+            )
+
+
+def _no_room(jobs: Sequence[Job], cluster: ClusterConfig) -> Iterator[str]:
+    """Limits under which no job at all can be submitted. Those that are only reached now let the rest wait."""
+    try:
+        found = limits_of({resources(job, cluster) for job in jobs}, limits())
+    except RunError:
+        return
+    for limit in found:
+        if limit.most == 0:
+            yield f"{limit.name}=0: no job may be submitted; type cluster.account=NAME or cluster.qos=NAME of another"
 
 
 def problems(

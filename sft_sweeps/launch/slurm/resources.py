@@ -14,7 +14,7 @@ together.
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig, setup_lines
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held
@@ -40,6 +40,7 @@ class Resources:
     account: str
     qos: str
     constraint: str
+    sbatch: tuple[tuple[str, str], ...] = ()  # more flags
 
     @property
     def gpus(self) -> int:
@@ -82,6 +83,7 @@ def resources(job: Job, cluster: ClusterConfig) -> Resources:
         account=_either(kind.account, cluster.account),
         qos=_either(kind.qos, cluster.qos),
         constraint=_either(kind.constraint, cluster.constraint),
+        sbatch=tuple((key, value) for key, value in {**cluster.sbatch, **kind.sbatch}.items() if value),
     )
 
 
@@ -166,10 +168,10 @@ def sbatch_parameters(needed: Resources, cluster: ClusterConfig) -> dict[str, An
     """Keyword arguments of submitit's `SlurmExecutor.update_parameters`."""
     optional: dict[str, Any] = {key: getattr(needed, key) for key in ("partition", "account", "qos", "constraint")}
     optional["mem"] = needed.memory
-    if needed.gpus_per_node:
-        gpu_type = f"{needed.gpu_type}:" if needed.gpu_type else ""
-        optional["gpus_per_node"] = f"{gpu_type}{needed.gpus_per_node}"
-    flags = {key: True if value.lower() == "true" else value for key, value in cluster.sbatch.items()}
+    optional |= _gpus(needed, cluster)
+    flags = {key: True if value.lower() == "true" else value for key, value in needed.sbatch}
+    # A task sees all GPUs of its job on its node, however they were asked for: ranks choose theirs by number.
+    unbound = ["--gpu-bind=none"] if needed.gpus_per_node and cluster.gpu_request == "gpus_per_task" else []
     return {
         **{key: value for key, value in optional.items() if value},
         "nodes": needed.nodes,
@@ -179,17 +181,20 @@ def sbatch_parameters(needed: Resources, cluster: ClusterConfig) -> dict[str, An
         "signal_delay_s": cluster.signal_seconds,
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's own is refused where keys are enforced
-        "setup": _setup(cluster),
+        "setup": setup_lines(cluster),
         # Since 22.05 srun no longer takes the CPUs of a process from sbatch.
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={needed.cpus_per_task}", *cluster.srun],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={needed.cpus_per_task}", *unbound, *cluster.srun],
         "additional_parameters": {"requeue": True, "open-mode": "append", "kill-on-invalid-dep": "yes", **flags},
     }
 
 
-def _setup(cluster: ClusterConfig) -> list[str]:
-    """Lines of the batch script: a job whose environment cannot be set up fails here, and says which line."""
-    lines = []
-    if cluster.modules:  # batch shells do not always know the command
-        load = f"module load {' '.join(cluster.modules)} || exit 1"
-        lines = ["command -v module > /dev/null || . /etc/profile", load]
-    return [*lines, "set -e", *cluster.setup, "set +e"] if cluster.setup else lines
+def _gpus(needed: Resources, cluster: ClusterConfig) -> dict[str, str]:
+    """The flag that asks for the GPUs, as the site wants it."""
+    count, gpu_type = needed.gpus_per_node, f"{needed.gpu_type}:" if needed.gpu_type else ""
+    if not count or cluster.gpu_request == "none":
+        return {}
+    if cluster.gpu_request == "gres":
+        return {"gres": f"gpu:{gpu_type}{count}"}
+    if cluster.gpu_request == "gpus_per_task":
+        return {"gpus_per_task": f"{gpu_type}{count // needed.tasks_per_node}"}
+    return {"gpus_per_node": f"{gpu_type}{count}"}

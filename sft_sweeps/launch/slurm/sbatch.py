@@ -63,7 +63,7 @@ class SbatchOptions:
         executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
         if -1 not in jobs:
             executor.parameters["map_count"] = len(jobs)  # names the logs by element; which there are, --array says
-        with _outside_of_jobs(), private.umask():
+        with _own_environment(), private.umask():
             return str(executor._submit_command(f"{self._python()} {entry}").job_id)
 
     def _parameters(
@@ -132,9 +132,14 @@ def ranges(indices: Sequence[int]) -> str:
 
 
 @contextlib.contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Hide this process's SLURM_* variables: a job submitted from inside an allocation would inherit its settings."""
-    hidden = {key: value for key, value in os.environ.items() if key.startswith("SLURM_") and key != "SLURM_CONF"}
+def _own_environment() -> Iterator[None]:
+    """Hide what sbatch, and srun in the job, would obey in the place of what is configured and was checked.
+
+    SBATCH_* wins over the lines of a batch script; SLURM_* of an allocation would be inherited by a job submitted from
+    inside it.
+    """
+    foreign = ("SLURM_", "SBATCH_", "SRUN_")
+    hidden = {key: value for key, value in os.environ.items() if key.startswith(foreign) and key != "SLURM_CONF"}
     for key in hidden:
         del os.environ[key]
     try:

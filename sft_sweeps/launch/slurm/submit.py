@@ -10,7 +10,7 @@ launches never wait for each other.
 import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,14 +19,17 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.json_files import append_line
+from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.submissions import SUBMISSIONS
 from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
 from sft_sweeps.launch.slurm.resources import Resources, resources
+from sft_sweeps.launch.slurm.room import room
 from sft_sweeps.launch.slurm.sbatch import SbatchOptions
 from sft_sweeps.slurm import queue
 from sft_sweeps.slurm.cluster import limits
+from sft_sweeps.slurm.submit_limits import REACHED
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.failures import FAILURE
@@ -52,18 +55,36 @@ class Submission:
     calls: int = 0  # of sbatch
     held: dict[str, Claim] = field(default_factory=dict)  # what an earlier or another launch has submitted
     blocked: dict[str, str] = field(default_factory=dict)  # why a job could not be submitted
+    waiting: dict[str, str] = field(default_factory=dict)  # by whose limit, or for which job, one was not submitted yet
+
+
+class LimitReached(Exception):  # noqa: N818
+    """sbatch refused jobs because there are too many already; the text is Slurm's name for the limit."""
 
 
 class Submitter:
     """Submits jobs, parents before children."""
 
     def __init__(
-        self, jobs: Sequence[Job], store: Store, sweep: Sweep, cluster: ClusterConfig, warnings: Mapping[str, int]
+        self,
+        jobs: Sequence[Job],
+        store: Store,
+        sweep: Sweep,
+        cluster: ClusterConfig,
+        warnings: Mapping[str, int],
+        *,
+        only: Collection[str] | None = None,
+        slurm: queue.Queue | None = None,
     ) -> None:
+        """`only`: the ids of the jobs that may be submitted; the others are looked at, for their children's sake.
+        `slurm`: the queue, where it was asked just before.
+        """
         self.jobs, self.store, self.sweep, self.cluster = list(jobs), store, sweep, cluster
         self.warnings, self.urgency = warnings, urgency(list(jobs))
-        self.largest = limits().max_array_size
-        self.queue = queue.Queue()
+        allowed = limits()
+        self.largest = min(allowed.max_array_size, allowed.max_array_tasks)
+        self.queue, self.only = slurm or queue.Queue(), only
+        self.room = room({resources(job, cluster) for job in jobs}, cluster, allowed, self.queue)
         self.after: dict[str, Dependency | None] = {}  # what a child of each job waits for
         self.done = Submission()
 
@@ -74,6 +95,8 @@ class Submitter:
             ready = sorted(self._ready(level), key=lambda job: -self.urgency[job.id])
             held = [job for array in self._arrays(ready) for job in self._submit(array)]
             self._wait_for_holders(held)
+        others = [job for job, claim in self.done.held.items() if claim.sweep != self.sweep.name]
+        submissions.note_waits(self.sweep.folder, [*others, *self.done.waiting])
         return self.done
 
     def _ready(self, level: Sequence[Job]) -> Iterator[Job]:
@@ -81,6 +104,8 @@ class Submitter:
         for job in level:
             if job.parent in self.done.blocked:
                 self.done.blocked[job.id] = f"its parent {job.parent} cannot be submitted"
+            elif job.parent in self.done.waiting:
+                self.done.waiting[job.id] = self.done.waiting[job.parent]
             else:
                 yield job
 
@@ -92,10 +117,39 @@ class Submitter:
         return Key(resources(job, self.cluster), self.warnings.get(job.id, self.cluster.signal_seconds))
 
     def _submit(self, array: Array[Key]) -> list[Job]:
-        """One `sbatch` call for those of its jobs that nobody else has claimed; the others are returned."""
-        call = self._new_call()
+        """Submit those of its jobs that nobody else has claimed and that fit into the queue; the claimed are returned.
+
+        Where sbatch says that a limit is reached, half as many are tried: not every limit can be read.
+        """
+        held, left = self._sorted(array)
+        size, tried = len(left), False
+        while left and (size := int(min(size, len(left), self.room.left))) > 0:
+            try:
+                held += self._call_claimed(array.part(left[:size]))
+                left = left[size:]
+            except LimitReached as limit:
+                size, tried, self.room.why = size // 2, True, str(limit)
+        if tried:
+            self.room.left = 0
+        self.done.waiting |= {job.id: self.room.why for _, job in left}
+        return held
+
+    def _sorted(self, array: Array[Key]) -> tuple[list[Job], list[tuple[int, Job]]]:
+        """The jobs that somebody has claimed, and those to submit, with their indices."""
+        held, left = [], []
+        for index, job in array.pairs:
+            if claims.certain_holder(self._claim_folder(job), self.queue):
+                held.append(job)
+            elif self.only is not None and job.id not in self.only:
+                self.done.blocked[job.id] = "it has ended without success; launch again"
+            else:
+                left.append((index, job))
+        return held, left
+
+    def _call_claimed(self, array: Array[Key]) -> list[Job]:
+        """One `sbatch` call for those of its jobs that nobody else claims; the others are returned."""
+        call, held = self._new_call(), []
         claimed: dict[int, tuple[Job, Claim | None]] = {}
-        held = []
         for index, job in _by_index(array).items():
             claim = self._claim(job, call, index)
             if claim:
@@ -134,6 +188,8 @@ class Submitter:
             for job, claim in claimed.values():
                 if claim:
                     claims.release(self._claim_folder(job), claim)
+            if isinstance(error, FailedJobError) and (reached := REACHED.search(str(error))):
+                raise LimitReached(_word_with(reached[0], str(error))) from error
             if isinstance(error, FailedJobError | FailedSubmissionError | OSError):
                 raise RunError(self._refused(error, array)) from error
             raise
@@ -143,6 +199,7 @@ class Submitter:
             if claim:
                 claims.confirm(self._claim_folder(job), claim, self.done.numbers[job.id])
         self.done.calls += 1
+        self.room.fill(len(jobs))
         self._note(call, array, list(jobs.values()))
 
     def _withdraw(self, call: str) -> None:
@@ -156,9 +213,14 @@ class Submitter:
         reason = next((line for line in reversed(lines) if "sbatch" in line or "error" in line.lower()), lines[-1])
         return (
             f"sbatch refused {len(array.jobs)} jobs ({array.key.resources}): {reason.strip()}. "
-            f"{len(self.done.numbers)} of {len(self.jobs)} jobs are submitted and stay so; correct cluster.*, then "
-            "launch again: it submits the rest"
+            f"{len(self.done.numbers) + self._queued_before()} of {len(self.jobs)} jobs are submitted and stay so; "
+            "correct cluster.*, then launch again: it submits the rest"
         )
+
+    def _queued_before(self) -> int:
+        """How many of the jobs earlier launches submitted that are still in the queue."""
+        others = [job for job in self.jobs if job.id not in self.done.numbers]
+        return sum(claims.holder(self._claim_folder(job), self.queue) is not None for job in others)
 
     def _wait_for_holders(self, held: Sequence[Job]) -> None:
         """Let the children of jobs that other launches hold wait for those launches' jobs.
@@ -181,7 +243,10 @@ class Submitter:
             else:
                 later.append((job, self._key(job), Dependency.of(claim.job, ok=False)))
         for array in arrays(later, self.largest):
-            self._call(self._new_call(), array, {index: (job, None) for index, job in _by_index(array).items()})
+            if len(array.jobs) > self.room.left:
+                self.done.waiting |= {job.id: self.room.why for job in array.jobs}
+            else:
+                self._call(self._new_call(), array, {index: (job, None) for index, job in _by_index(array).items()})
 
     def _holder(self, folder: Path) -> Claim | None:
         """Who has claimed a folder; a launch that is just submitting is given time to learn its job's number."""
@@ -203,6 +268,11 @@ class Submitter:
             "gpus": array.key.resources.nodes * array.key.resources.gpus_per_node,
         }
         append_line(self.sweep.folder / SUBMISSIONS, line)
+
+
+def _word_with(found: str, message: str) -> str:
+    """The word of Slurm's message that holds what was found: AssocMaxSubmitJobLimit."""
+    return next((word.strip(":;,.") for word in message.split() if found in word), found)
 
 
 def _by_index(array: Array[Key]) -> dict[int, Job]:

@@ -4,15 +4,12 @@ What saving took is known from the stage's own resume states, or else from finis
 something was measured it is estimated from the state's size.
 """
 
-import contextlib
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import cost
 from sft_sweeps.store.resume_states import save_seconds
-from sft_sweeps.store.store import RecordError
 from sft_sweeps.store.survey import Survey
 
 
@@ -32,10 +29,6 @@ def _measured(survey: Survey) -> dict[str, float]:
     """Seconds that the longest save of a finished stage took, by its model's id; 0 where none is recorded."""
     longest: dict[str, float] = {}
     for stage in survey.plan.stages:
-        record: dict[str, Any] | None = None
-        if survey.states[stage.id].state == "done":
-            with contextlib.suppress(RecordError):
-                record = survey.store.record(stage)
-        seconds = float((record or {}).get("save_seconds", 0.0))
+        seconds = float(survey.records.get(stage.id, {}).get("save_seconds", 0.0))
         longest[stage.model.id] = max(longest.get(stage.model.id, 0.0), seconds)
     return longest

@@ -10,6 +10,7 @@ from common import ROOT
 from slurm_cluster import Cluster
 
 from sft_sweeps.commands.doctor import node
+from sft_sweeps.config.cluster_schema import ClusterConfig
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_what_a_node_may_lack(
 ) -> None:
     about, level, text = expected
     answer(f"open(sys.argv[1] + '/there', 'w').write(sys.argv[2]); print(json.dumps({WELL | fact!r}))")
-    found = {one.about: one for one in node.findings(tmp_path, "low", "", gpus=True)}
+    found = {one.about: one for one in node.findings(tmp_path, ClusterConfig(partition="low"), gpus=True)}
     assert (found[about].level, bool(found[about].change)) == (level, level == "problem")
     assert text in found[about].text
     others = {one.level for one in found.values() if one.about != about}
@@ -78,7 +79,7 @@ def test_a_node_whose_files_do_not_come_back(
 ) -> None:
     answer(f"print(json.dumps({WELL!r}))")
     monkeypatch.setattr(node.time, "sleep", lambda _: None)
-    found = {one.about: one for one in node.findings(tmp_path, "", "", gpus=False)}
+    found = {one.about: one for one in node.findings(tmp_path, ClusterConfig(), gpus=False)}
     assert found["output_dir"].level == "problem"
     assert "not seen here" in found["output_dir"].text
     assert "GPUs" not in found
@@ -93,3 +94,20 @@ def test_asked_from_within_a_job(here: Cluster) -> None:
     assert "ran a job with this Python" in asked.stdout
     newest = here.run("squeue", "-h", "-t", "all", "--sort=-i", "-o", "%j").stdout.splitlines()
     assert newest[:2] == ["sft-sweeps-doctor", "env"]
+
+
+def test_a_node_runs_what_a_job_would(here: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setup first, then the configured Python in the container; what fails there is the answer."""
+    monkeypatch.setenv("SLURM_CONF", str(here.conf))
+    ran = tmp_path / "ran"
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\necho "$WORD in $BOX" > {ran}\nexec {sys.executable} "$@"\n')
+    wrapper.chmod(0o755)
+    cluster = ClusterConfig(setup=["export WORD=set"], container="env BOX=container", python=str(wrapper))
+    found = {one.about: one for one in node.findings(tmp_path, cluster, gpus=False)}
+    assert found["node"].level == "ok"
+    assert ran.read_text() == "set in container\n"
+    (refused,) = node.findings(tmp_path, ClusterConfig(setup=["source /absent/activate"]), gpus=False)
+    assert (refused.about, refused.level) == ("node", "problem")
+    assert "/absent/activate" in refused.text
+    assert "cluster.setup" in refused.change

@@ -13,7 +13,9 @@ from slurm_cluster import Cluster
 from sft_sweeps.commands import main
 from sft_sweeps.commands.doctor import node, slurm
 from sft_sweeps.commands.doctor.slurm import Finding, SlurmRequest
-from sft_sweeps.slurm.cluster import NodeKind, Partition, parse_limits
+from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.slurm.cluster import NodeKind, Partition, PartitionPolicy, parse_limits
+from sft_sweeps.slurm.submit_limits import SubmitLimit
 
 Said = dict[str, Finding]
 
@@ -43,7 +45,9 @@ def test_all_is_well(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixtur
     before = len(here.queue())
     status, found = said("--on-node", capsys=capsys)
     assert status == 0
-    expected = dict.fromkeys(["commands", "controller", "arrays", "preemption", "time limit", "node", "package"], "ok")
+    expected = dict.fromkeys(
+        ["commands", "controller", "arrays", "preemption", "time limit", "node", "package", "submit limits"], "ok"
+    )
     expected |= dict.fromkeys(
         ["partition main (default)", "partition low", "output_dir", "scontrol", "host name"], "ok"
     )
@@ -187,6 +191,39 @@ def test_limits(others: dict[str, Any], about: str, level: str, text: str) -> No
     assert text in found[about].text
 
 
+def test_a_partition_that_ends_what_it_preempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the cluster says as a whole."""
+    known = {"main": PartitionPolicy("REQUEUE", "", default=True), "low": PartitionPolicy("CANCEL", "")}
+    monkeypatch.setattr(slurm, "policies", lambda: known)
+    allowed = replace(parse_limits(""), preempt_type="partition_prio", preempt_mode="REQUEUE")
+    (found,) = slurm._partition_preemption("low,main", allowed)
+    assert (found.level, found.about) == ("note", "partition low")
+    assert "--until-done" in found.text
+    assert list(slurm._partition_preemption("", allowed)) == []
+
+
+def test_submit_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "policies", lambda: {"low": PartitionPolicy("OFF", "cheap")})
+    monkeypatch.setattr(slurm.shutil, "which", lambda _: "/usr/bin/sacctmgr")
+    asked: list[Any] = []
+
+    def known(*words: Any) -> list[SubmitLimit]:
+        asked.append(words[1:])
+        return [SubmitLimit("MaxSubmitJobsPerUser of qos cheap", 0), SubmitLimit("GrpSubmitJobs of account a", 90)]
+
+    monkeypatch.setattr(slurm, "submit_limits", known)
+    cluster, allowed = ClusterConfig(partition="low", account="a", max_submitted=7), parse_limits("")
+    found = list(slurm._submit_limits(cluster, replace(allowed, enforces_limits=True)))
+    assert asked == [({"a"}, {"", "cheap"})]
+    assert [(one.level, one.text.split(":")[0]) for one in found] == [
+        ("problem", "MaxSubmitJobsPerUser of qos cheap"),
+        ("ok", "GrpSubmitJobs of account a"),
+        ("ok", "cluster.max_submitted"),
+    ]
+    assert [one.level for one in slurm._submit_limits(ClusterConfig(), allowed)] == ["ok"]
+    assert len(asked) == 1
+
+
 def test_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sacct").write_text("#!/bin/sh\n")
     (tmp_path / "sacct").chmod(0o755)
@@ -229,7 +266,9 @@ def test_file_systems(tmp_path: Path) -> None:
 )
 def test_folders(kind: str, on_node: bool, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "file_system", lambda _: kind)
-    found = list(slurm._folders(SlurmRequest(tmp_path / "absent", on_node=on_node)))
+    found = list(slurm._folders(SlurmRequest(tmp_path / "absent", ClusterConfig(), on_node=on_node)))
     assert [(one.about, one.level) for one in found] == [("output_dir", level), ("python", level)]
     monkeypatch.setattr(slurm, "file_system", lambda _: "ext4")
-    assert list(slurm._folders(SlurmRequest(tmp_path, on_node=True))) == []  # the node itself will tell
+    assert (
+        list(slurm._folders(SlurmRequest(tmp_path, ClusterConfig(), on_node=True))) == []
+    )  # the node itself will tell

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, normalizers, processors
 
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.text_encoder import PlainEncoder
-from sft_sweeps.data.encode.token_cache import text_encoder
+from sft_sweeps.data.encode.token_cache import TokenCache, text_encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.template import segments
 from sft_sweeps.errors import RequestError
@@ -129,6 +129,18 @@ def test_cut_keeps_what_stands_before(folder: Path, encoder: Encoder) -> None:
     assert spans(whole.supervised)[0][0] in lengths
 
 
+@settings(max_examples=12, deadline=None)
+@given(many=st.lists(ROUND_LISTS, min_size=1, max_size=4), cut=st.integers(1, 60))
+def test_rounds_behind_the_cut_need_no_encoding(folder: Path, many: list[Any], cut: int) -> None:
+    examples = [Example(f"s/{n}", rounds) for n, rounds in enumerate(many)]
+    short, whole = (list(Encoder(folder, "vicuna_bare", length).encoded(examples)) for length in (cut, 100_000))
+    for one, other in zip(short, whole, strict=True):
+        assert one.input_ids.tolist() == other.input_ids[:cut].tolist()
+        assert one.supervised.tolist() == other.supervised[:cut].tolist()
+        assert one.truncated == (len(other.input_ids) > cut)
+        assert sum(one.turns) == sum(other.turns)
+
+
 def test_all_at_once_is_each_alone(folder: Path) -> None:
     encoder = Encoder(folder, "vicuna_bare", 40)
     examples = [Example(f"a/b/{n}", (("q" * (n % 50), f"{n}"), ("r", "s" * (n % 7)))) for n in range(600)]
@@ -212,7 +224,7 @@ def test_a_vocabulary_with_a_piece_over_a_cut_is_left_to_the_tokenizer() -> None
         content = json.loads(llama_like().to_str())
         content["model"]["vocab"][piece] = len(content["model"]["vocab"])
         assert isinstance(text_encoder(Tokenizer.from_str(json.dumps(content))), PlainEncoder)
-    assert isinstance(text_encoder(byte_level()), PlainEncoder)
+    assert not isinstance(text_encoder(byte_level()), TokenCache)
 
 
 def test_forgetting_words_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

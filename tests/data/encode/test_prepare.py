@@ -15,6 +15,7 @@ from common import ROOT
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from sft_sweeps.config import resolve_sources
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedSource
@@ -193,12 +194,20 @@ def test_too_many_bad_rows_stop_with_examples(words: Path, tmp_path: Path) -> No
 @given(
     good=st.integers(0, 9),
     bad=st.integers(0, 9),
-    limits=st.lists(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), min_size=2, max_size=5),
+    asked=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.sampled_from([None, 0, 1])),
+        min_size=2,
+        max_size=5,
+    ),
 )
-def test_the_limit_is_that_of_the_request_whatever_the_store_has(
-    good: int, bad: int, limits: list[float], words: Path, tmp_path_factory: pytest.TempPathFactory
+def test_what_is_asked_of_a_file_is_asked_whatever_the_store_has(
+    good: int,
+    bad: int,
+    asked: list[tuple[float, int | None]],
+    words: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """In one store, whatever was asked before, a limit gives what it gives in a store of its own, text and all."""
+    """In one store, whatever was asked before, a limit and a declared number of rows give what they give in another."""
     assume(good + bad)
     folder = tmp_path_factory.mktemp("limits")
     lines = [json.dumps({"question": f"{n}?", "answer": str(n)}) for n in range(good)] + ['{"x": 0}'] * bad
@@ -206,14 +215,24 @@ def test_the_limit_is_that_of_the_request_whatever_the_store_has(
     content, rows = content_pin(folder / "a.jsonl")
     source = Source("own", content, "auto", "math", "specialized", rows, "counted", str(folder / "a.jsonl"))
 
-    def outcome(limit: float, store: Path) -> Any:
+    def outcome(limit: float, more: int | None, store: Path) -> Any:
+        declared = 0 if more is None else rows + more
         try:
-            return contents(get(replace(source, max_bad_fraction=limit), words, store))
+            return contents(get(replace(source, max_bad_fraction=limit, declared_rows=declared), words, store))
         except RequestError as error:
             return str(error)
 
-    for index, limit in enumerate(limits):
-        assert outcome(limit, folder / "one") == outcome(limit, folder / str(index))
+    for index, (limit, more) in enumerate(asked):
+        found = outcome(limit, more, folder / "one")
+        assert found == outcome(limit, more, folder / str(index))
+        assert ("declares" in found) == bool(more)
+
+
+def test_a_pinned_file_keeps_its_declared_rows_when_it_was_prepared(words: Path, tmp_path: Path) -> None:
+    source = replace(chats(tmp_path / "a.jsonl", 50), rows_from="declared", declared_rows=50)
+    account = get(source, words, tmp_path / "out").account
+    prepared, _ = resolve_sources._as_prepared(source, account)
+    assert (prepared.rows_from, prepared.declared_rows) == ("prepared", 50)
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(words: Path, tmp_path: Path) -> None:

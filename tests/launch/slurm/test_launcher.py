@@ -91,7 +91,7 @@ def test_a_sweep_is_a_forest_of_few_calls(said: Said, store: Store, here: Cluste
     out = said(0, *STUDY)
     assert "submitted 11 jobs in 5 sbatch calls (1 to prepare, 10 to train)" in out
     sweep = the_sweep(store)
-    assert f"sft-sweeps status {sweep.name} --watch" in out
+    assert f"sft-sweeps status {sweep.name} --output-dir {store.root} --watch" in out
     numbers = {one.job: one.number for one in submissions.read(sweep.folder)}
     assert set(numbers.values()) == alive(here) == claimed(store)
     plan = sweep.plan()
@@ -250,6 +250,88 @@ def test_arrays_are_split_where_they_are_too_large(
         assert set(found) < set(small.queue())
 
 
+# In place of sbatch: the controller takes no more than so many elements at a time, and says so as Slurm does.
+LIMITED = """#!/bin/bash
+array=$(sed -n 's/^#SBATCH --array=\\([^%]*\\).*/\\1/p' "$1")
+wanted=$(python3 -c 'import sys; print(sum(int(b or a) - int(a) + 1 for a, _, b in (
+    part.partition("-") for part in sys.argv[1].split(","))) if sys.argv[1] else 1)' "$array")
+there=$(squeue -h -r -u "$(id -un)" | wc -l)
+if [ $((there + wanted)) -gt {most} ]; then
+  echo "sbatch: error: AssocMaxSubmitJobLimit" >&2
+  echo "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size \
+and/or time limits)" >&2
+  exit 1
+fi
+exec {sbatch} "$@"
+"""
+
+
+@pytest.fixture(params=[True, False], ids=["a limit that is known", "one that only sbatch knows"])
+def limited(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """At most four jobs in the queue at one time."""
+    if request.param:
+        return ("cluster.max_submitted=4",)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sbatch").write_text(LIMITED.format(most=4, sbatch=shutil.which("sbatch")))
+    (tmp_path / "bin" / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return ()
+
+
+def test_what_fits_is_submitted_and_the_rest_when_launched_again(
+    said: Said, store: Store, here: Cluster, limited: tuple[str, ...]
+) -> None:
+    """Four jobs have room: the base model's and three of its five children. Each that ends makes room for one."""
+    out = said(0, *STUDY, *limited)
+    assert "submitted 4 jobs" in out
+    assert "7 jobs not submitted yet, for there is room for no more" in out
+    assert ("cluster.max_submitted=4" if limited else "AssocMaxSubmitJobLimit") in out
+    assert len(alive(here)) == 4
+    again = said(0, *STUDY, *limited)
+    assert "4 jobs are already queued or running" in again
+    assert "7 jobs not submitted yet" in again
+    assert "submitted 4" not in again
+    gone = min(alive(here) - {number for job, number in numbers(store).items() if job.startswith("prepare")})
+    here.run("scancel", gone)
+    here.until(lambda: gone not in alive(here), 30)
+    assert "submitted 1 job in 1 sbatch calls" in said(0, *STUDY, *limited)
+    assert len(alive(here)) == 4
+    if limited:
+        assert "submitted 7 jobs" in said(0, *STUDY, "cluster.max_submitted=11")
+        assert len(alive(here)) == 11
+
+
+def numbers(store: Store) -> dict[str, str]:
+    return {one.job: one.number for one in submissions.read(the_sweep(store).folder)}
+
+
+def test_what_the_environment_asks_of_sbatch_does_not_win(
+    said: Said, store: Store, here: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PARTITION": "low", "TIMELIMIT": "1", "NO_REQUEUE": "1", "EXPORT": "NONE", "QOS": "x"}.items():
+        monkeypatch.setenv(f"SBATCH_{name}", value)
+    said(0, *STUDY)
+    text = here.run("scontrol", "show", "job", next(iter(numbers(store).values()))).stdout
+    assert "Partition=main" in text
+    assert "TimeLimit=04:00:00" in text
+    assert "Requeue=1" in text
+    monkeypatch.setenv("SLURM_CLUSTERS", "other")
+    err = said(2, *STUDY)
+    assert "SLURM_CLUSTERS=other is set in your environment" in err
+    assert "unset SLURM_CLUSTERS" in err
+
+
+def test_jobs_need_nothing_that_is_written_after_sbatch_has_answered(said: Said, store: Store) -> None:
+    """What a job's command names is there when the controller has the job; a launcher may die at once."""
+    said(0, *STUDY)
+    folder = the_sweep(store).folder / "slurm"
+    scripts = [path.read_text() for path in folder.glob("*_submission.sh")]
+    assert len(scripts) == 5
+    named = [Path(script.split()[-2]) for script in scripts]
+    assert all(path.is_file() and not path.name.split(".")[0].isdigit() for path in named)
+    assert list(folder.glob("*.pkl")) == []
+
+
 WRONG = [
     ("cluster.partition=mian", "cluster.partition=mian is no partition of this cluster", "cluster.partition=main"),
     ("cluster.kinds.train.memory=900G", "a job to train asks for 921,600 MB on a node", "kinds.train.memory=200000M"),
@@ -282,7 +364,7 @@ def test_a_slurm_that_does_not_answer_hides_no_other_problem(
     said: Said, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "absent"))
-    err = said(2, "model=llama7b", "data=mini", "cluster=slurm")
+    err = said(2, "model=llama7b", "data=mini", "cluster=slurm", "evaluate=none")
     assert "cluster.name=slurm: Slurm does not answer here. Launch on a login node" in err
     assert "cluster=local" in err
     assert "model=llama7b: no config.json and *.safetensors" in err

@@ -74,10 +74,13 @@ def starts(folder: Path, index: int) -> list[str]:
     return (folder / str(index)).read_text().splitlines()
 
 
-@pytest.mark.parametrize("waits", [BY_WORKER, BY_TRAP], ids=["worker", "trap"])
+@pytest.mark.parametrize(
+    "waits", [pytest.param(BY_WORKER, id="worker"), pytest.param(BY_TRAP, id="trap", marks=pytest.mark.slow)]
+)
 def test_only_the_element_that_asks_starts_again(
     cluster: Cluster, array: Callable[[str], str], tmp_path: Path, waits: str
 ) -> None:
+    """First the one whose own number is the array's, then the other one that runs."""
     number = array(waits)
     until(lambda: all((tmp_path / f"ready-{index}").exists() for index in (1, 2, 3)))
     own = next(index for index in (1, 2, 3) if starts(tmp_path, index)[0].split() == [number, number])
@@ -89,3 +92,6 @@ def test_only_the_element_that_asks_starts_again(
     assert [len(starts(tmp_path, index)) for index in (0, cancelled, running)] == [1, 1, 1]
     states = cluster.run("squeue", "-h", "-r", "-j", f"{number}_{running}", "-o", "%T").stdout.split()
     assert states == ["RUNNING"]
+    cluster.run("scancel", "--batch", "--signal=USR2", f"{number}_{running}")
+    until(lambda: len(starts(tmp_path, running)) == 2)
+    assert [len(starts(tmp_path, index)) for index in (0, cancelled, own)] == [1, 1, 2]

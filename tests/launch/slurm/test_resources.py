@@ -247,7 +247,11 @@ def test_resources_are_all_asked_for() -> None:
     """A field that no flag carries would be silently ignored."""
     whole = Resources(2, 4, 4, 7, "a100", "5G", 11, "part", "acc", "quality", "feature")
     values = [str(value) for value in sbatch_parameters(whole, ClusterConfig()).values()]
+    flags = sbatch_parameters(replace(whole, sbatch=(("nice", "5"),)), ClusterConfig())["additional_parameters"]
+    assert flags["nice"] == "5"
     for field in fields(Resources):
+        if field.name == "sbatch":
+            continue
         value = f"a100:{whole.gpus_per_node}" if field.name.startswith("gpu") else str(getattr(whole, field.name))
         assert value in values, field.name
 
@@ -280,3 +284,37 @@ def test_a_job_whose_environment_fails_does_not_work(
         check=False,
     )
     assert (done.stdout == "worked\n", done.returncode == 0) == (works, works), done
+
+
+@pytest.mark.parametrize(
+    ("way", "train", "answer"),
+    [
+        ("gpus_per_node", {"gpus_per_node": "a100:8"}, {"gpus_per_node": "a100:1"}),
+        ("gres", {"gres": "gpu:a100:8"}, {"gres": "gpu:a100:1"}),
+        ("gpus_per_task", {"gpus_per_task": "a100:1"}, {"gpus_per_task": "a100:1"}),
+        ("none", {}, {}),
+    ],
+)
+def test_gpus_are_asked_for_as_the_site_wants_it(
+    way: str, train: dict[str, str], answer: dict[str, str], models: dict[str, Model]
+) -> None:
+    cluster = ClusterConfig(name="slurm", gpu_type="a100", gpu_request=way)
+    for kind, wanted in (("train", train), ("generate", answer), ("score", {})):
+        made = sbatch_parameters(resources(job(kind, models["llama7b"]), cluster), cluster)
+        assert {key: value for key, value in made.items() if key.startswith(("gpus", "gres"))} == wanted
+        assert ("--gpu-bind=none" in made["srun_args"]) == (way == "gpus_per_task" and kind != "score")
+
+
+def test_flags_of_a_kind_reach_that_kind_alone(points: Points, models: dict[str, Model]) -> None:
+    """Beside the cluster's, before them, and an empty one takes the cluster's back."""
+    line = ("+cluster.sbatch={nice: '5', exclusive: 'true'}", "+cluster.kinds.score.sbatch={nice: '', licenses: 'x'}")
+    cluster = composed(points, "cluster=slurm", *line)
+    flags = {
+        kind: sbatch_parameters(resources(job(kind, models["llama7b"]), cluster), cluster)["additional_parameters"]
+        for kind in ("train", "score")
+    }
+    own = {
+        kind: {key: found[key] for key in ("nice", "exclusive", "licenses") if key in found}
+        for kind, found in flags.items()
+    }
+    assert own == {"train": {"nice": "5", "exclusive": True}, "score": {"exclusive": True, "licenses": "x"}}

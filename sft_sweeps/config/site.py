@@ -1,0 +1,56 @@
+"""What a site's `conf/local/default.yaml` says to the commands that compose no sweep: its store, its cluster.
+
+OmegaConf is loaded only where there is such a file.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps import PACKAGE
+from sft_sweeps.config.cluster_schema import ClusterConfig
+
+# In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
+CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
+STORE = "multirun_outputs"
+
+
+def local_file() -> Path | None:
+    """The file that a launch from this folder would use: of the working folder's conf/, or else of this project's."""
+    files = (folder / "local" / "default.yaml" for folder in (Path("conf"), CONF))
+    return next((file for file in files if file.is_file()), None)
+
+
+def output_dir() -> str:
+    """The store of a launch from this folder on which none is typed."""
+    return str(_value("output_dir") or STORE)
+
+
+def cluster() -> ClusterConfig:
+    """What a launch from this folder uses of a Slurm cluster where nothing is typed."""
+    settings = _value("cluster")
+    if not settings:
+        return ClusterConfig(name="slurm")
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    schema = OmegaConf.structured(ClusterConfig(name="slurm"))
+    try:
+        merged: Any = OmegaConf.to_object(OmegaConf.merge(schema, settings))
+    except OmegaConfBaseException:  # a launch says what is wrong with it
+        return ClusterConfig(name="slurm")
+    return merged if isinstance(merged, ClusterConfig) else ClusterConfig(name="slurm")
+
+
+def _value(key: str) -> Any:
+    """Of the local file; None where there is none, or it cannot be read: a launch says what is wrong with it."""
+    file = local_file()
+    if file is None:
+        return None
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        return OmegaConf.select(OmegaConf.load(file), key)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        return None
