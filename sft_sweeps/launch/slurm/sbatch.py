@@ -20,7 +20,7 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
-from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, least_threads
 from sft_sweeps.files import private
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
@@ -90,7 +90,7 @@ class SbatchOptions:
             "PYTHONPATH": str(self.code.absolute()),
             "PYTHONSAFEPATH": "1",  # the snapshot, and not the folder that sbatch was called in
             "PYTHONDONTWRITEBYTECODE": "1",  # the snapshot stays what was submitted
-            "OMP_NUM_THREADS": str(self.cluster.threads),
+            "OMP_NUM_THREADS": str(least_threads(self.cluster)),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
             slurm_task.MARKS: str(self.sweep.absolute() / "requeue"),
