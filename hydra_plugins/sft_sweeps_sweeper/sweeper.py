@@ -39,7 +39,7 @@ class PointsSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra with the configuration of the command line's unswept overrides."""
-        environment.refuse()
+        environment.restrict()
         self.loader: Any = hydra_context.config_loader
         self.task_function, self.config = task_function, config
         self.composed: dict[tuple[str, ...], DictConfig] = {}
