@@ -19,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import environment, grid
+from sft_sweeps.config import command_line, environment, grid, hydra_errors, site
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError, summary
@@ -57,7 +57,7 @@ class PointsSweeper(Sweeper):
         except RequestError as error:
             print(f"error {error}", file=sys.stderr)
             raise SystemExit(error.exit_status) from None
-        if broken := [(name, [_reason(error)]) for name, error in points if not isinstance(error, Config)]:
+        if broken := [(name, [_reason(error, name)]) for name, error in points if not isinstance(error, Config)]:
             good = ((name, list[str]()) for name, config in points if isinstance(config, Config))
             print(f"error {summary([*broken, *good])}", file=sys.stderr)
             raise SystemExit(RequestError.exit_status)
@@ -173,7 +173,8 @@ class PointsSweeper(Sweeper):
         return tuple(o for o in overrides if parsed[o].is_delete() or exists(parsed[o].key_or_group))
 
 
-def _reason(error: Exception | Config) -> str:
-    """The message of an error of Hydra, with the first line of its cause, which says more."""
-    cause = getattr(error, "__cause__", None)
-    return f"{error}: {str(cause).partition(chr(10))[0]}" if cause else str(error)
+def _reason(error: Exception, name: str) -> str:
+    """What is wrong with a point: our own words for it, or what Hydra's error means."""
+    if isinstance(error, RequestError):
+        return str(error)
+    return hydra_errors.explain(error, name.split(), [*command_line.user_folders, site.CONF])

@@ -6,7 +6,6 @@ answer; a later turn refers to what the conversation *should* hold, and the item
 """
 
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,10 +120,9 @@ def _check(gold: Mapping[str, Any]) -> str:
     """A program that compares the answer's function with the reference, in value and type, on every input."""
     function = gold["function"]
     return (
-        f"def _reference():\n{textwrap.indent(gold['reference'], '    ')}\n    return {function}\n"
-        f"reference = _reference()\n"
+        f"answered = {function}\n{gold['reference']}\n"
         f"for arguments in {INPUTS[gold['parameter']]!r}:\n"
-        f"    given, wanted = {function}(*arguments), reference(*arguments)\n"
+        f"    given, wanted = answered(*arguments), {function}(*arguments)\n"
         f"    assert type(given) is type(wanted) and given == wanted, (arguments, given)\n"
     )
 
@@ -153,8 +151,7 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
 
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked
-# code 2: an answer that calls itself calls itself, not the reference
-_VERSIONS = {"mini_math": 1, "mini_code": 2, "mini_general": 1}
+_VERSIONS = {"mini_math": 1, "mini_code": 1, "mini_general": 1}
 DEFINITIONS = tuple(
     BenchmarkDefinition(
         name=name,

@@ -24,7 +24,7 @@ class EvaluateConfig:
     benchmarks: list[str] = field(default_factory=list)
     unscored: bool = False
     examples: int = 0
-    seed: int = 0
+    seed: int = at_least(0, default=0)
     stages: str = one_of("all", "final", default="final")
     max_new_tokens: int = 0
     engine: str = one_known(lambda: ENGINES.names, default="hf")

@@ -35,12 +35,14 @@ from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 from sft_sweeps.terminal import console, say
 
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
 MAKING = tuple(f"{kind.name}-" for kind in KINDS.values() if kind.makes_model)  # how ids of jobs that make models begin
 POLL_SECONDS = 0.5
+ENDED = ("done", "weights gone")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,11 +80,13 @@ def cancel(sweep: Sweep, store: Store, confirmed: Callable[[str], bool]) -> dict
 
     RequestError for a sweep that was not given to Slurm; RunError where Slurm does not answer.
     """
+    if finished(sweep, store):
+        return {"sweep": sweep.name, "finished": True, "cancelled": [], "left": [], "still_ending": []}
     choice = choose(sweep, store)
     if choice.local:
         raise RequestError(
-            f"sweep {sweep.name} was not given to Slurm: it runs in the terminal that launched it. Press Ctrl-C there; "
-            "its workers save their resume states"
+            f"sweep {sweep.name} was not given to Slurm: it runs in the terminal that launched it, if it still does. "
+            "Press Ctrl-C there; its workers save their resume states"
         )
     wanted: list[Submitted] = []
     if choice.cancel and confirmed(_question(sweep, choice)):
@@ -100,6 +104,14 @@ def cancel(sweep: Sweep, store: Store, confirmed: Callable[[str], bool]) -> dict
     }
 
 
+def finished(sweep: Sweep, store: Store) -> bool:
+    """Whether all of a sweep's stages are trained and all its scores are there."""
+    plan = sweep.plan()
+    states = survey(plan, sweep.store(str(store.root))).states
+    ids = [*(stage.id for stage in plan.stages), *(score.id for score in plan.scores)]
+    return all(states[key].state in ENDED for key in ids)
+
+
 def _question(sweep: Sweep, choice: Choice) -> str:
     left = f" ({len(choice.left)} are left)" if choice.left else ""
     return f"cancel {len(choice.cancel)} jobs of sweep {sweep.name}{left}?"
@@ -107,6 +119,9 @@ def _question(sweep: Sweep, choice: Choice) -> str:
 
 def show(result: Mapping[str, Any], out: Console) -> None:
     """What was cancelled, and what was left and why."""
+    if result.get("finished"):
+        say(out, f"sweep {result['sweep']} is finished: its stages are trained and its scores are there; nothing runs")
+        return
     cancelled, ending = result["cancelled"], result["still_ending"]
     kinds = Counter(one["id"].partition("-")[0] for one in cancelled)
     parts = f": {', '.join(f'{count} {kind}' for kind, count in kinds.items())}" if kinds else ""

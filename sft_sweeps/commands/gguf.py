@@ -6,6 +6,7 @@ What was rounded to 4 bits stays rounded: the weights are those of the file in f
 """
 
 import argparse
+import os
 import shutil
 import tempfile
 import zipfile
@@ -40,6 +41,7 @@ def convert(source: Path, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         try:
             _convert(file, partial)
+            _readable(partial)
             folder.parent.mkdir(parents=True, exist_ok=True)
             partial.rename(folder)
         finally:
@@ -62,6 +64,14 @@ def _unpacked(source: Path, folder: Path) -> Path:
     return source
 
 
+def _readable(folder: Path) -> None:
+    """Files for everybody whom the umask lets read them: safetensors writes for the owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.iterdir():
+        path.chmod(0o666 & ~mask)
+
+
 def _convert(file: Path, folder: Path) -> None:
     try:
         import accelerate  # noqa: F401 -- transformers needs both, and says so less plainly
@@ -69,8 +79,11 @@ def _convert(file: Path, folder: Path) -> None:
     except ImportError:
         raise RequestError("converting needs: pip install 'sft-sweeps[gguf]'") from None
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    os.environ.setdefault("TQDM_DISABLE", "1")
     tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
     model = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype=torch.float32)
     # It is not quantised any more, whatever it says; saving it would be refused.

@@ -23,6 +23,7 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
 from sft_sweeps.terminal import console
 from sft_sweeps.tracking import metrics as tracking
+from sft_sweeps.tracking import problems as mirrors
 
 TRAINED = ("done", "weights gone")
 
@@ -92,6 +93,7 @@ def _stage(stage: Stage, sweep_status: SweepStatus) -> dict[str, Any]:
         "loss": metrics.get("loss"),
         "seconds_left": tracking.seconds_left(metrics) if running else None,
         "folder": str(folder),
+        "mirror": mirrors.problem_of(folder) if metrics else "",
         "runs": survey.plan.runs_of(stage),
         "job": job.job,
         "reason": job.reason,

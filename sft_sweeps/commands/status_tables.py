@@ -14,6 +14,7 @@ from rich.text import Text
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.jobs.status import ACTIVE
 from sft_sweeps.terminal import COLORS, duration, say, show_long
+from sft_sweeps.tracking import problems as mirrors
 
 STATE_COLORS = {
     **COLORS,
@@ -43,7 +44,7 @@ def show(status: Mapping[str, Any], out: Console) -> None:
     for line in other_lines(status["jobs"]):
         say(out, line)
     for line in summary(status):
-        say(out, line)
+        say(out, escape(line))
 
 
 def _show_long(title: str, columns: list[Column], out: Console) -> bool:
@@ -144,7 +145,7 @@ def summary(status: Mapping[str, Any]) -> list[str]:
             f"{totals['gpu_hours']:,.1f} GPU-hours spent on its stages, {totals['gpu_hours_lost']:,.1f} of them lost "
             f"to requeues; the plan estimates {totals['gpu_hours_estimated']:,.1f} for everything"
         )
-    return lines
+    return lines + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in stages})
 
 
 def watch(ask: Callable[[], dict[str, Any]], out: Console) -> None:

@@ -16,13 +16,14 @@ from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
+from sft_sweeps.config.keys import nearest_key
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
 from sft_sweeps.data import mini, template
 from sft_sweeps.data.roles import VALID
 from sft_sweeps.data.tags import WORDS
-from sft_sweeps.errors import RequestError, nearest
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import NumberRange, OneOf
@@ -41,7 +42,8 @@ def unknown_keys(node: DictConfig, schema: Any, prefix: str = "") -> list[str]:
     texts = []
     for key in map(str, node):
         if key not in known:
-            hint = nearest(key, known, prefix) or f"; valid here: {', '.join(known)}"
+            meant = nearest_key(f"{prefix}{key}", [f"{prefix}{name}" for name in known])
+            hint = f"; did you mean {meant}?" if meant else f"; valid here: {', '.join(known)}"
             texts.append(f"unknown key {prefix}{key}{hint}")
         elif isinstance(child := OmegaConf.select(node, key, throw_on_missing=False), DictConfig):
             texts += _unknown_below(child, known[key], f"{prefix}{key}.")

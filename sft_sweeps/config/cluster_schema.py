@@ -33,7 +33,7 @@ class ClusterConfig:
     """Where a sweep runs. conf/cluster/slurm.yaml says what a site sets."""
 
     name: str = "local"
-    """A launcher's (launch/launchers.py, which checks it); `auto` is Slurm where `sbatch` is found, else `local`."""
+    """A launcher's (launch/launchers.py, which checks it); `auto` is Slurm where a cluster answers, else `local`."""
     jobs: int = at_least(0, default=0)
     """On this machine, jobs at the same time; 0: as many as the cores carry."""
     processes: int = at_least(1, default=1)

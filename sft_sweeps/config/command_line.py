@@ -4,6 +4,7 @@ A configuration file is looked for in `--config-dir`, then in conf/ of the worki
 a user adds a study, or has a conf/local/default.yaml, without touching what is installed.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,21 +12,23 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 
+from sft_sweeps.config import hydra_errors, keys
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.terminal import say_error
 
 UNTIL_DONE, UNTIL_DONE_KEY = "--until-done", "cluster.until_done=true"  # the one option that is ours and not Hydra's
 # What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
 user_folders: list[Path] = []
+FULL_ERROR = "HYDRA_FULL_ERROR"  # in whose environment it is set sees tracebacks
 
 
 def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: str, conf: Path = CONF) -> int:
     """Compose the points of a sweep and give all of them to `run` at once; its exit status.
 
-    Where Hydra refuses the arguments or only shows something (`--help`), it exits by itself.
+    Where Hydra only shows something (`--help`), it exits by itself; what it refuses is told in one line.
     """
     try:
         register()
@@ -35,7 +38,14 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     arguments = [UNTIL_DONE_KEY if text == UNTIL_DONE else text for text in arguments]
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     user_folders[:] = _user_folders(arguments, conf)
-    statuses = []
+    folders = [*user_folders, conf]
+    if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
+        say_error(problem)
+        return RequestError.exit_status
+    statuses: list[int] = []
+    begun: list[bool] = []
+    own_traceback = FULL_ERROR in os.environ
+    os.environ.setdefault(FULL_ERROR, "1")  # Hydra then raises what it would print over many lines
 
     def composed(points: list[Point]) -> None:
         """Called once, with every point of the sweep (hydra_plugins/sft_sweeps_sweeper)."""
@@ -43,6 +53,9 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
             text = "hydra.mode and hydra/sweeper cannot be set: they belong to launch.py; leave them out"
             say_error(text)
             sys.exit(2)
+        begun.append(True)
+        if not own_traceback:
+            os.environ.pop(FULL_ERROR, None)  # it is not for the jobs
         statuses.append(run(points))
 
     try:
@@ -50,7 +63,43 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
         return 1
+    except hydra_errors.REFUSALS as error:
+        if own_traceback or begun:
+            raise
+        say_error(hydra_errors.explain(error, _overrides(arguments), folders))
+        return RequestError.exit_status
+    finally:
+        if not own_traceback:
+            os.environ.pop(FULL_ERROR, None)
     return statuses[0] if statuses else 0
+
+
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are no options."""
+    options, _ = get_args_parser().parse_known_args(arguments)
+    return list(options.overrides)
+
+
+def _unknown_option(arguments: Sequence[str]) -> str:
+    """What is wrong with an option that Hydra does not have; empty where there is none."""
+    parser = get_args_parser()
+    _, others = parser.parse_known_args(arguments)
+    options = [UNTIL_DONE, *(option for action in parser._actions for option in action.option_strings)]
+    return next((f"there is no option {one}{nearest(one, options)}" for one in others if one.startswith("-")), "")
+
+
+def _typed_twice(arguments: Sequence[str], folders: Sequence[Path]) -> str:
+    """What to type in place of two choices of one group, of which Hydra takes the last; empty where none is twice."""
+    known, choices = keys.groups(folders), dict[str, list[str]]()
+    for override in _overrides(arguments):
+        key, _, value = override.lstrip("+").partition("=")
+        if key in known and value not in choices.setdefault(key, []):
+            choices[key].append(value)
+    for key, values in choices.items():
+        if len(values) > 1:
+            both = f"{key}={','.join(values)}"
+            return f"{key} is typed twice ({', '.join(values)}); type one of them, or sweep both: {both}"
+    return ""
 
 
 def _user_folders(arguments: Sequence[str], conf: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sft_sweeps.data import formats
-from sft_sweeps.ranges import at_least, folder_name, literals, one_known, one_of
+from sft_sweeps.ranges import at_least, between, folder_name, literals, one_known, one_of
 from sft_sweeps.spec import Cleaning, Source, TurnRules
 
 
@@ -55,7 +55,7 @@ class SourceConfig:
     path: str | None = None
     """The user's own file, in place of the pinned one."""
     generated: bool = False
-    seed: int = 0
+    seed: int = at_least(0, default=0)
     """Of a generated source."""
     format: str = one_known(formats.valid_names, default="auto")
     """What the rows look like; `auto` finds out."""
@@ -72,7 +72,7 @@ class SourceConfig:
     `group_by` takes its place."""
     mean_tokens: float = 200.0
     """Of an example, for estimates before it is encoded."""
-    max_bad_fraction: float = 0.05
+    max_bad_fraction: float = between(0, 1, default=0.05)
     """The share of rows that may be unusable before the source is refused."""
     url: str = ""
     """Where `action=prepare` fetches `file` from."""
@@ -94,7 +94,7 @@ class DataConfig:
     """The share of every source that is taken ..."""
     fractions: dict[str, str | None] = field(default_factory=dict)
     """... and of single ones, by their names in `sources`."""
-    seed: int = 0
+    seed: int = at_least(0, default=0)
     """Of which examples a fraction takes (train.seed: their order)."""
     heldout: int = at_least(0, default=0)
     """The last examples of each source that are never trained on."""

@@ -76,7 +76,7 @@ class TrainConfig:
     adam_epsilon: float = at_least(0, default=1e-8)
     max_grad_norm: float = at_least(0, default=1.0)
     """Gradients are scaled down to this norm; 0: they never are."""
-    max_length: int = at_least(1)
+    max_length: int = at_least(32)
     """Tokens of an example; longer ones are cut on the right."""
     template: str = one_known(valid_templates)
     """How a conversation is written as text (data/template.py); `chat_template` is the tokenizer's own."""
@@ -88,7 +88,7 @@ class TrainConfig:
     """Of the computation; the optimizer's copy of the weights is fp32."""
     model_dtype: str = one_of(*literals(Recipe, "model_dtype"))
     """Of the finished model, so of what the next stage starts from."""
-    seed: int = 0
+    seed: int = at_least(0, default=0)
     """Of the order of the examples."""
 
 

@@ -113,7 +113,7 @@ def row_of(encoded: Encoded, name: str, row_id: Any) -> dict[str, Any]:
 
 
 def _inspect_rows(path: Path, inspection: Inspection) -> None:
-    """Encode the rows of a file one by one, with the code that encodes a source and without a source's rules."""
+    """Encode the rows of a file one by one, with the code that encodes a source of the default rules."""
     name, limit = path.name.partition(".")[0], inspection.config.inspect.limit
     encoder = inspection.encoder(inspection.config.data.bug_compatible)
     rules = None if encoder.bug_compatible else Cleaning(role_break="drop")

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps.config.grid import Point
+from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs import retention
 from sft_sweeps.launch import preflight, sources
 from sft_sweeps.launch.download import download_all
-from sft_sweeps.launch.launchers import launcher_of
+from sft_sweeps.launch.launchers import fallback, launcher_of
 from sft_sweeps.launch.missing import MissingWork, missing_work
 from sft_sweeps.launch.points import planned
 from sft_sweeps.launch.results import show_results
@@ -40,6 +41,8 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     say(out, f"sweep {sweep.name}: {_summary(work)}")
     for line in sources.encoding_lines(work.jobs):
         say(out, escape(line))
+    if work.jobs and (line := fallback(config)):
+        say(out, escape(line))
     if work.jobs:
         return launcher_of(config).launch(work, sweep, out)
     show_results(work, sweep, out)
@@ -50,25 +53,29 @@ def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingW
     """What is missing, with the source files that it needs downloaded; RequestError with all that stands in its way."""
     config = points[0].config
     work = missing_work(plan, config)
-    absent = sources.to_download(work.jobs, [point.config for point in points])
-    _check(work, dict.fromkeys(absent, ""))
+    configs = [point.config for point in points]
+    absent, entries = sources.to_download(work.jobs, configs), sources.entries(configs)
+    _check(work, dict.fromkeys(absent, ""), entries)
     if absent:
         failures = download_all(absent, out)
         # The content of a file is part of the ids of its stages, so everything is planned again.
         work = missing_work(planned(points), config)
-        _check(work, failures)
+        _check(work, failures, entries)
     return work
 
 
-def _check(work: MissingWork, failed_downloads: Mapping[Path, str]) -> None:
-    """RequestError with every problem; a file in `failed_downloads` without a reason is yet to be downloaded."""
+def _check(work: MissingWork, failed_downloads: Mapping[Path, str], entries: Mapping[Path, SourceConfig]) -> None:
+    """RequestError with every problem, in the order in which they are to be solved: the machine before its disk.
+
+    A file in `failed_downloads` without a reason is yet to be downloaded.
+    """
     config, launcher = work.config, launcher_of(work.config)
     policy = launcher.disk_policy(config)
     problems = [
-        *preflight.problems(work.survey, work.jobs, policy, failed_downloads),
-        *dict.fromkeys(_too_little_gpu_memory(work)),
-        *filter(None, [work.bill.problem()]),
         *launcher.problems(work),
+        *dict.fromkeys(_too_little_gpu_memory(work)),
+        *preflight.problems(work.survey, work.jobs, policy, failed_downloads, entries),
+        *filter(None, [work.bill.problem()]),
     ]
     if problems:
         raise RequestError("\n".join(problems))

@@ -4,6 +4,7 @@ A place is a folder of this room (local/, slurm/, debug/), its class with `JobLa
 Another distribution announces its own as an entry point of the group `sft_sweeps.launchers`: an object with them.
 """
 
+import shutil
 from typing import Protocol
 
 from rich.console import Console
@@ -51,8 +52,16 @@ def problems(config: Config) -> list[str]:
 
 
 def launcher_of(config: Config) -> JobLauncher:
-    """The launcher that `cluster.name` names; `auto` is Slurm where `sbatch` is on PATH, else this machine."""
+    """The launcher that `cluster.name` names; `auto` is Slurm where a cluster answers, else this machine."""
     name = config.cluster.name
     if name == AUTO:
-        name = "slurm" if queue.available() else "local"
+        name = "slurm" if queue.available() and not queue.unanswered(shutil.which("sbatch")) else "local"
     return LAUNCHERS.get(name)
+
+
+def fallback(config: Config) -> str:
+    """What to say where Slurm's commands are here, nobody typed them, and no cluster answers; else empty."""
+    if config.cluster.name != AUTO or not queue.available():
+        return ""
+    why = queue.unanswered(shutil.which("sbatch"))
+    return f"no Slurm cluster answers ({why}), so jobs run on this machine; cluster=slurm insists on it" if why else ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sft_sweeps.benchmarks import judging
 from sft_sweeps.benchmarks.registry import items_of
+from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
@@ -31,6 +32,7 @@ from sft_sweeps.store.survey import Survey
 
 DEFAULT_POLICY = DiskPolicy()
 NO_DOWNLOADS: Mapping[Path, str] = MappingProxyType({})
+NO_ENTRIES: Mapping[Path, SourceConfig] = MappingProxyType({})
 SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
 
 if TYPE_CHECKING:
@@ -42,20 +44,30 @@ def problems(
     jobs: Sequence[Job],
     policy: DiskPolicy = DEFAULT_POLICY,
     failed_downloads: Mapping[Path, str] = NO_DOWNLOADS,
+    entries: Mapping[Path, SourceConfig] = NO_ENTRIES,
 ) -> list[str]:
-    """Everything that would fail later wherever the jobs run, each text with what to type.
+    """Everything that would fail later wherever the jobs run, each text with what to type, the disk's room last.
 
     `failed_downloads` has the reason for each file that could not be downloaded; an empty one where that is still to
-    be tried.
+    be tried. `entries` is what the configuration says of a source's file.
     """
+    return [*inputs(survey, jobs, failed_downloads, entries), *_output(survey, jobs, policy)]
+
+
+def inputs(
+    survey: Survey,
+    jobs: Sequence[Job],
+    failed_downloads: Mapping[Path, str] = NO_DOWNLOADS,
+    entries: Mapping[Path, SourceConfig] = NO_ENTRIES,
+) -> list[str]:
+    """What is wrong with all that the jobs read: records, models, sources, benchmarks."""
     texts = [
         *_records(survey),
-        *_output(survey, jobs, policy),
         *(text for other in survey.store.others for text in _other_store(other.root)),
-        *_benchmarks(jobs),
         *(text for model in _models(jobs) for text in _weights(model, survey.store)),
         *_bad_rows(survey),
-        *_sources(jobs, survey.store, failed_downloads),
+        *_sources(jobs, survey.store, failed_downloads, entries),
+        *_benchmarks(jobs),
     ]
     return list(dict.fromkeys(texts))  # a file that is read again for a held-out loss says the same
 
@@ -174,7 +186,9 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
     )
 
 
-def _sources(jobs: Sequence[Job], store: Store, failed_downloads: Mapping[Path, str]) -> Iterator[str]:
+def _sources(
+    jobs: Sequence[Job], store: Store, failed_downloads: Mapping[Path, str], entries: Mapping[Path, SourceConfig]
+) -> Iterator[str]:
     """The files that jobs train on and take held-out losses on: whether they are here, the planned ones, and usable."""
     users: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
@@ -188,7 +202,7 @@ def _sources(jobs: Sequence[Job], store: Store, failed_downloads: Mapping[Path, 
         if encoded is None and (reason := failed_downloads.get(Path(source.path))) is not None:
             yield from (f"{_key(source)}: {text}" for text in [reason] if text)
         else:
-            yield from _source(source, its_users, encoded)
+            yield from _source(source, its_users, encoded, entries.get(Path(source.path)))
 
 
 def _key(source: Source) -> str:
@@ -207,14 +221,16 @@ def _encoded(source: Source, users: Sequence[Job], store: Store) -> "EncodedSour
     return None
 
 
-def _source(source: Source, users: Sequence[Job], encoded: "EncodedSource | None") -> Iterator[str]:
+def _source(
+    source: Source, users: Sequence[Job], encoded: "EncodedSource | None", entry: SourceConfig | None
+) -> Iterator[str]:
     tags = source.cleaning.tags if source.cleaning else ""
     if tags.startswith("provisional:"):
         tags_file = tags.partition(":")[2]
         yield f"{_key(source)}.clean.tags_file={tags_file} is not there; name the file, or leave it out"
     elif encoded is not None:
         yield from _overlaps(source, users, len(encoded))
-    elif problem := _not_the_planned_file(source):
+    elif problem := _not_the_planned_file(source, entry):
         yield problem
     elif Path(source.path).stat().st_size > SURVEYED:  # the job that encodes it reads it, and says the same of it
         yield from _overlaps(source, users, source.rows)
@@ -227,11 +243,14 @@ def _source(source: Source, users: Sequence[Job], encoded: "EncodedSource | None
             yield from _overlaps(source, users, tally.examples)
 
 
-def _not_the_planned_file(source: Source) -> str:
+def _not_the_planned_file(source: Source, entry: SourceConfig | None) -> str:
     """Why the file cannot be used: it is absent, damaged, or not the pinned one; empty where it can."""
     key, path = _key(source), Path(source.path)
     if not path.is_file():
-        return f"{key}: source {source.name} is not at {path}. Place the file there, or set {key}.path=FILE."
+        if entry and entry.path:
+            return f"{key}.path={path} is not there; correct it, or leave it out for {source.name} of conf/source"
+        had = f" It is {entry.origin}." if entry and entry.origin else ""
+        return f"{key}: source {source.name} is not at {path}.{had} Place the file there, or set {key}.path=FILE."
     try:
         content, _ = content_pin(path, source.content)
     except (OSError, ValueError, *packing.DAMAGED) as error:

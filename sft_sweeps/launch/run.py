@@ -44,4 +44,4 @@ def _act(points: Sequence[Point]) -> int:
 
         return inspect.run([request for _, request in requests(points)], config, console())
     plan = planned(points)
-    return show(plan, config) if config.action == "plan" else launch(plan, points)
+    return show(plan, [point.config for point in points]) if config.action == "plan" else launch(plan, points)

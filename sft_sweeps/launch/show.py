@@ -1,6 +1,6 @@
 """`action=plan`: the plan printed, and written as JSON where `plan.output` names a file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from rich.markup import escape
 
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
-from sft_sweeps.launch import sources
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch import preflight, sources
 from sft_sweeps.launch.missing import missing_jobs
 from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
@@ -23,24 +24,31 @@ from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.terminal import console, say
 
 
-def show(plan: Plan, config: Config) -> int:
+def show(plan: Plan, configs: Sequence[Config]) -> int:
     """Print the plan and what it would take; writes nothing but `plan.output`. The exit status."""
+    config = configs[0]
     surveyed, out = survey(plan, Store(config.output_dir, config.store.read_from)), console()
-    bill = estimate(surveyed)
+    bill, jobs = estimate(surveyed), missing_jobs(surveyed, config)
     show_plan(plan, surveyed.states, out)
     say_notes(sources.dropped_notes(plan, surveyed.store), out)
     lines = [
-        *sources.encoding_lines(missing_jobs(surveyed, config)),
+        *sources.encoding_lines(jobs),
         *measured.lines(surveyed),
         *_memory_lines(plan, config),
         *filter(None, [bill.line()]),
     ]
     for line in lines:
         say(out, escape(line))
-    if problem := bill.problem():
+    for problem in (*_refusals(surveyed, jobs, configs), *filter(None, [bill.problem()])):
         say(out, f"[yellow]a launch would be refused[/] {escape(problem)}")
     write_plan(surveyed, bill, config)
     return 0
+
+
+def _refusals(surveyed: Survey, jobs: Sequence[Job], configs: Sequence[Config]) -> list[str]:
+    """What is wrong with what the jobs read, so far as it can be known before anything is fetched."""
+    to_come = dict.fromkeys(sources.to_download(jobs, configs), "")
+    return preflight.inputs(surveyed, jobs, to_come, sources.entries(configs))
 
 
 def write_plan(surveyed: Survey, bill: Bill, config: Config) -> None:

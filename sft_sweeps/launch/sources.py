@@ -34,6 +34,12 @@ def to_download(jobs: Iterable[Job], configs: Iterable[Config]) -> dict[Path, So
     return {path: entry for path, entry in files if path in absent}
 
 
+def entries(configs: Iterable[Config]) -> dict[Path, SourceConfig]:
+    """What the configuration says of each file that a source may be read from."""
+    every = ((config, entry) for config in configs for entry in config.data.sources.values() if not entry.generated)
+    return {file_of(entry, config): entry for config, entry in every}
+
+
 def encoding_lines(jobs: Sequence[Job]) -> list[str]:
     """What a plan says of encoding: the sources' names, and how many jobs wait for it."""
     lines = []

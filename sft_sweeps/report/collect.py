@@ -1,6 +1,6 @@
 """From a frozen plan and the store to the scores of every run, after each of its stages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Score, Stage
+from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.store.store import Store
 
@@ -47,6 +47,7 @@ class Results:
     missing: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
     replicated: tuple[Replicated, ...] = ()
+    fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
 
 
 def collect(
@@ -63,17 +64,30 @@ def collect(
     known = Scores.of(store)
     by_subject: dict[str, dict[str, Scored]] = {}
     missing: list[str] = []
+    fewer: dict[str, None] = {}
     for score in plan.scores:
         generation = score.generation
         scored, why = _scored(known, score)
         if scored:
             by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = scored
+            fewer |= dict.fromkeys(_fewer(generation.benchmark, scored))
         else:
             missing.append(f"{generation.benchmark.name} of {generation.subject.label}{why}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds)
+    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer))
+
+
+def _fewer(benchmark: Benchmark, scored: Scored) -> Iterator[str]:
+    """Why a held-out loss is of fewer examples than were asked for; nothing where it is of all of them."""
+    without = benchmark.examples - scored.n
+    if benchmark.source is not None and without > 0:
+        have = "has" if without == 1 else "have"
+        yield (
+            f"held-out loss, {benchmark.source.name}: n={scored.n} of the {benchmark.examples} examples asked for, "
+            f"since {without} {have} no token of an answer within train.max_length={benchmark.max_length}"
+        )
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:

@@ -124,6 +124,8 @@ def show(results: Results, out: Console) -> None:
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
     say(out, f"[dim]{FOOTNOTE}[/]")
+    for text in results.fewer:
+        say(out, f"[yellow]note[/] {escape(text)}")
     if results.missing:
         first = escape(results.missing[0])
         say(out, f"[yellow]missing[/] {len(results.missing)} scores, e.g. {first}")
@@ -149,6 +151,7 @@ def markdown(results: Results) -> str:
         parts += ["## Over training seeds", _markdown(*seeds(results)), SEEDS]
     if results.comparisons:
         parts += ["## Differences", _markdown(*differences(results)), DIFFERENCES]
+    parts += results.fewer
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))
     return "\n\n".join(part for part in [*parts, FOOTNOTE] if part) + "\n"

@@ -64,7 +64,7 @@ CALLS = {
     "bpf": (321, 280), "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218),
     "userfaultfd": (323, 282), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427), "init_module": (175, 105), "finit_module": (313, 273), "kexec_load": (246, 104),
-    "kexec_file_load": (320, 294), "syslog": (103, 116),
+    "kexec_file_load": (320, 294), "syslog": (103, 116), "modify_ldt": (154, -1),
 }  # fmt: skip
 MISSING = {"clone3": 435, "openat2": 437}  # hide their flags behind a pointer; libraries fall back to what does not
 # Of these calls some arguments are refused.

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.slurm.cluster import ask, duration, limits
@@ -111,6 +112,16 @@ class Queue:
 def available() -> bool:
     """Jobs can be submitted from this machine."""
     return shutil.which("sbatch") is not None
+
+
+@lru_cache
+def unanswered(sbatch: str | None) -> str:  # noqa: ARG001  -- another client is asked anew
+    """Why no cluster answers behind Slurm's commands; empty where one does."""
+    try:
+        ask("sinfo", "--noheader", "--format", "%P")
+    except RunError as error:
+        return str(error)
+    return ""
 
 
 def history(jobs: Iterable[str]) -> dict[str, Past] | None:

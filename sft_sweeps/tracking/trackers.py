@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from sft_sweeps.registry import Registry, attributes
+from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ TRACKERS = Registry("tracker", "sft_sweeps.trackers", _own)
 @contextmanager
 def mirrored(attempt: Attempt) -> Iterator[None]:
     """Mirror the attempt while the block runs, and wait for the mirror a bounded time."""
+    problems.forget(attempt.folder)
     mirror, seconds = _opened(attempt), INTERRUPTED_SECONDS
     try:
         yield
@@ -39,6 +41,7 @@ def _opened(attempt: Attempt) -> Mirror | None:
         return TRACKERS.get(attempt.tracking.name).open(attempt)
     except Exception as error:  # whatever a tracker raises must not cost a training
         log.warning("no mirror at %s: %s: %s", attempt.tracking.name, type(error).__name__, error)
+        problems.note(attempt.folder, attempt.tracking.name, f"{type(error).__name__}: {error}")
         return None
 
 
@@ -47,3 +50,4 @@ def _close(mirror: Mirror, attempt: Attempt, seconds: float) -> None:
         mirror.close(seconds)
     except Exception as error:  # as above
         log.warning("the mirror at %s failed at its end: %s: %s", attempt.tracking.name, type(error).__name__, error)
+        problems.note(attempt.folder, attempt.tracking.name, f"{type(error).__name__}: {error}")

@@ -28,11 +28,13 @@ from urllib.parse import urlparse
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Attempt, Tracker
 from sft_sweeps.tracking.metrics import METRICS
 
 log = logging.getLogger(__name__)
 
+NAME = "wandb"
 FOLDER = "wandb"
 LOG = "logs/wandb.log"
 LONGEST_END_SECONDS = 900.0  # that a mirror goes on alone
@@ -55,12 +57,14 @@ class WandbMirror:
     def __init__(self, attempt: Attempt) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         settings = {**asdict(attempt.tracking), "folder": str(attempt.folder.absolute())}
+        self.folder = attempt.folder
         settings |= {"id": attempt.identity, "label": attempt.label, "config": attempt.config}
         try:
             self._start(attempt.folder)
             self._send(json.dumps(settings) + "\n")
         except OSError as error:
             log.warning("no mirror at Weights & Biases: %s", error)
+            noted.note(attempt.folder, NAME, str(error))
 
     def _start(self, folder: Path) -> None:
         (folder / LOG).parent.mkdir(exist_ok=True)
@@ -85,6 +89,7 @@ class WandbMirror:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             log.warning("the mirror at Weights & Biases is not done after %.0f s and is killed", seconds)
+            noted.note(self.folder, NAME, f"it was not done {seconds:.0f} s after the last step and was ended")
             with suppress(OSError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -125,8 +130,11 @@ def main() -> int:
         child = os.fork()  # a process in which W&B's service died can start no other
         if child == 0:
             os._exit(_attempt(settings))
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status == 0:
             return 0
+        if not noted.problem_of(Path(settings["folder"])):
+            noted.note(Path(settings["folder"]), NAME, f"its process ended with status {status}; see {LOG}")
         settings["mode"] = "offline"  # a server that did not answer once is not waited for again
     return 1
 
@@ -139,6 +147,7 @@ def _attempt(settings: Mapping[str, Any]) -> int:
     except Exception as error:
         text = f"{type(error).__name__}: {error}".replace(os.environ.get("WANDB_API_KEY") or "\0", "***")
         print(text, flush=True)
+        noted.note(Path(settings["folder"]), NAME, text)
         return 1
     return 0
 
@@ -220,7 +229,7 @@ def problems(tracking: Tracking) -> Iterator[str]:
         yield f"tracking.project={tracking.project} is no project of W&B's: leave out / \\ # ? % and :"
 
 
-TRACKER = Tracker("wandb", WandbMirror, problems)
+TRACKER = Tracker(NAME, WandbMirror, problems)
 
 
 if __name__ == "__main__":

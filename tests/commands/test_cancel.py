@@ -189,6 +189,11 @@ def test_a_silent_controller(first: Plan, store: Store, slurm: Pretended) -> Non
     assert len(claims.files(folder)) == 1
 
 
+def finish_all(plan: Plan, store: Store) -> None:
+    for item in (*plan.stages, *plan.generations, *plan.scores):
+        finish(store, item)
+
+
 def test_the_command(
     first: Plan, second: Plan, store: Store, slurm: Pretended, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +203,9 @@ def test_the_command(
     place = ["--output-dir", str(store.root)]
     assert main.main(["cancel", local.name, *place]) == 2
     assert "was not given to Slurm: it runs in the terminal that launched it" in capsys.readouterr().err
+    finish_all(second, store)
+    assert main.main(["cancel", local.name, *place]) == 0
+    assert f"sweep {local.name} is finished" in capsys.readouterr().out
     assert main.main(["cancel", "20", *place]) == 2
     assert "'20' means 2 sweeps" in capsys.readouterr().err
     assert main.main(["cancel", "absent", *place]) == 2

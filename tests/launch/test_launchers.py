@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from common import ROOT, Points
 
-from sft_sweeps.launch.launchers import launcher_of
+from sft_sweeps.launch.launchers import fallback, launcher_of
 from sft_sweeps.launch.local.launcher import LocalLauncher
 from sft_sweeps.launch.slurm.launcher import SlurmLauncher
 
@@ -30,16 +30,27 @@ LAUNCHER = Launcher()
 """
 
 
-@pytest.mark.parametrize("sbatch", [True, False])
-def test_auto_is_slurm_where_sbatch_is_found(
-    sbatch: bool, points: Points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("sinfo", "said"),
+    [
+        ("echo all", ""),
+        ("echo slurm_load_partitions: Unable to contact slurm controller >&2; exit 1", "Unable to contact"),
+        ("echo resolve_ctls_from_dns_srv: res_nsearch error: Unknown host >&2; exit 1", "Unknown host"),
+        (None, ""),
+    ],
+)
+def test_auto_is_slurm_where_a_cluster_answers(
+    sinfo: str | None, said: str, points: Points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if sbatch:
-        (tmp_path / "sbatch").write_text("#!/bin/sh\n")
-        (tmp_path / "sbatch").chmod(0o755)
+    """A client without a cluster, or whose cluster is down, is said in a line; typed, Slurm is what was meant."""
+    for name, script in {"sbatch": "", "sinfo": sinfo}.items() if sinfo is not None else ():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    kind = SlurmLauncher if sbatch else LocalLauncher
-    assert isinstance(launcher_of(points("model=mini", "cluster.name=auto")[0].config), kind)
+    config = points("model=mini", "cluster.name=auto")[0].config
+    assert isinstance(launcher_of(config), SlurmLauncher if sinfo and not said else LocalLauncher)
+    assert (said in fallback(config)) if said else not fallback(config)
+    assert not fallback(points("model=mini", "cluster.name=slurm")[0].config)
     assert isinstance(launcher_of(points("model=mini", "cluster.name=slurm")[0].config), SlurmLauncher)
     assert isinstance(launcher_of(points("model=mini", "cluster.name=local")[0].config), LocalLauncher)
 

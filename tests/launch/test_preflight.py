@@ -320,12 +320,12 @@ def test_problems_come_together(problems: Problems, tmp_path: Path, store: Store
     store.root.write_text("a file")
     found = problems(plan)
     starts = (
-        "output_dir=",
-        "evaluate.examples=",
         "model.tokenizer=",
         "model=big: no",
         "data.s",
         "source math",
+        "evaluate.examples=",
+        "output_dir=",
         "model=big needs",
     )
     assert len(found) == len(starts)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -346,3 +347,20 @@ def test_status_counts_and_states(plan: Plan, store: Store) -> None:
 def test_status_of_purged_weights(plan: Plan, store: Store) -> None:
     (finish(store, plan.stages[0]) / "model" / "weights").unlink()
     assert status.status(plan, store, "s")["stages"][0]["state"] == "weights gone"
+
+
+@given(st.integers(1, 8))
+def test_a_loss_of_fewer_examples_than_were_asked_for_says_why(n: int) -> None:
+    """Once, however many runs have it; nothing where all of them count."""
+    plan = build([(text, request(strategy="base", benchmarks=(HELD,))) for text in "ab"])
+    with TemporaryDirectory() as name:
+        store = Store(name)
+        loss(store, plan.scores[0], 2.0, n)
+        results = collect(plan, store, "s")
+        shown = StringIO()
+        tables.show(results, Console(file=shown, width=300))
+    told = [text for text in results.fewer if f"n={n} of the 8 examples asked for, since {8 - n} ha" in text]
+    assert len(told) == len(results.fewer) == (n < 8)
+    for text in told:
+        assert text in shown.getvalue()
+        assert text in tables.markdown(results)

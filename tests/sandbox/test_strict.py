@@ -83,9 +83,3 @@ def test_the_miniature_is_strict_when_that_is_asked(item):
     answer = EQUAL.format(name=item.gold["function"])
     assert not mini.judge("mini_code", item, [answer], isolation).correct
     assert mini.judge("mini_code", item, [answer], Isolation(mode="kernel")).correct  # as doctor says
-
-
-def test_the_miniature_lets_no_answer_call_the_reference():
-    (item,) = mini.items("mini_code", 1, 0)
-    answer = f"def {item.gold['function']}(*a): return {item.gold['function']}(*a)"
-    assert mini.judge("mini_code", item, [answer]).reason == "RecursionError"

@@ -13,13 +13,14 @@ from tiny import FakeEngine
 from values import ENGINE, generation, model, source, stage
 
 from sft_sweeps.benchmarks import mini as benchmark
+from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.data import mini
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.select import heldout
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import AnswerExecution
-from sft_sweeps.generate import answers, hf
+from sft_sweeps.generate import answers, hf, replicas
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.models import train_tokenizer
@@ -38,6 +39,7 @@ Say = Callable[[benchmark.Item, int], str]
 def engine(monkeypatch: pytest.MonkeyPatch) -> type[FakeEngine]:
     FakeEngine.loads, FakeEngine.answered, FakeEngine.differing, FakeEngine.script = 0, 0, 0, {}
     monkeypatch.setattr(hf, "HFEngine", FakeEngine)
+    monkeypatch.setattr(replicas.checkpoint, "loadable", lambda _folder: None)  # it has no weights to look at
     return FakeEngine
 
 
@@ -55,7 +57,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def asked(base: Model, name: str, examples: int = 6) -> Generation:
-    return generation(base, name=name, examples=examples, max_new_tokens=64)
+    version = definition_of(name).version
+    return generation(base, name=name, examples=examples, max_new_tokens=64, scorer_version=version)
 
 
 def rehearse(wanted: Generation, say: Say) -> list[benchmark.Item]:
@@ -341,7 +344,10 @@ def test_a_real_model_from_answers_to_scores(tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     folder = str(tiny.write(tmp_path / "tiny"))
     base = model(weights="safetensors:1", path=folder, tokenizer_path=folder)
-    wanted = [generation(base, name=name, examples=6, max_new_tokens=6) for name in mini.SOURCES]
+    wanted = [
+        replace(one, benchmark=replace(one.benchmark, max_new_tokens=6))
+        for one in (asked(base, name) for name in mini.SOURCES)
+    ]
     kept = []
     for batch_size in (1, 4):
         at = Store(tmp_path / str(batch_size))

@@ -26,7 +26,7 @@ from sft_sweeps.data.read import Reader, reader_of
 from sft_sweeps.data.row_filter import check_account
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.files.encoded import ACCOUNT, damaged, encoded_folder
+from sft_sweeps.files.encoded import ACCOUNT, damaged, encoded_folder, read_account
 from sft_sweeps.files.lock import locked
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
@@ -90,17 +90,25 @@ def get(
 
 def _undamaged(key: EncodedKey, roots: Sequence[Path]) -> Sequence[Path]:
     """The stores without those in which a byte of this source has changed; in the first, it is set aside."""
+    own = key.folder(roots[0])
+    if own.is_dir() and read_account(own) is None:
+        _set_aside(own, [ACCOUNT])
     while folder := encoded_folder(key.key, roots):
         if not (wrong := _damaged(folder, (folder / ACCOUNT).stat().st_mtime_ns)):
             break
-        log.warning("%s of %s changed since it was written: it is encoded anew", ", ".join(wrong), folder)
         if folder.parent.parent == roots[0]:
-            with contextlib.suppress(OSError):  # another process was faster
-                folder.rename(folder.with_name(f".writing-{uuid.uuid4().hex[:12]}"))  # removed with the leftovers
-            opened.cache_clear()
+            _set_aside(folder, wrong)
         else:
+            log.warning("%s of %s changed since it was written: it is not used", ", ".join(wrong), folder)
             roots = [root for root in roots if root != folder.parent.parent]
     return roots
+
+
+def _set_aside(folder: Path, wrong: Sequence[str]) -> None:
+    log.warning("%s of %s changed since it was written: it is encoded anew", ", ".join(wrong), folder)
+    with contextlib.suppress(OSError):  # another process was faster
+        folder.rename(folder.with_name(f".writing-{uuid.uuid4().hex[:12]}"))  # removed with the leftovers
+    opened.cache_clear()
 
 
 @lru_cache(maxsize=64)

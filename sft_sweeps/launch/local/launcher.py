@@ -3,6 +3,7 @@
 import os
 
 from rich.console import Console
+from rich.markup import escape
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.config.schema import Config
@@ -15,6 +16,7 @@ from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.launch.results import show_results
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
+from sft_sweeps.tracking import problems as mirrors
 
 
 class LocalLauncher:
@@ -33,6 +35,10 @@ class LocalLauncher:
         if failures:
             count = f"{len(failures):,} job{'' if len(failures) == 1 else 's'} of {len(work.jobs):,} failed"
             say(out, f"[red]{count}[/]; launch again to continue from what is saved")
+        for line in mirrors.lines(
+            {job.subject.label: mirrors.problem_of(job.folder) for job in work.jobs if job.stage}
+        ):
+            say(out, f"[yellow]note[/] {escape(line)}")
         show_results(work, sweep, out)
         return RunError.exit_status if failures else 0
 

@@ -135,6 +135,16 @@ def test_a_damaged_source_is_encoded_anew(root: Path, tmp_path: Path, caplog: py
         assert f"{name} of {folder} changed since it was written" in caplog.text
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"checksums": 3}', b"[" * 100_000])
+def test_an_account_of_any_content_is_as_none(root: Path, tmp_path: Path, content: bytes) -> None:
+    key = prepare.encoded_key(chats(tmp_path / "a.jsonl", 20), tmp_path / "words", "vicuna_bare", 60)
+    (key.folder(root) / "account.json").write_bytes(content)
+    assert key.find([root]) is None
+    assert len(said(root)) == 1
+    assert len(prepare.get(key, tmp_path / "words", [root])) > 0
+    assert said(root) == []
+
+
 def test_a_damaged_source_of_another_store_is_passed_over(root: Path, tmp_path: Path) -> None:
     key = prepare.encoded_key(chats(tmp_path / "a.jsonl", 20), tmp_path / "words", "vicuna_bare", 60)
     (key.folder(root) / "mask.bin").write_bytes(b"")
