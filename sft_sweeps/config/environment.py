@@ -26,7 +26,7 @@ def _value(name: str, default: str | None = None) -> str:
     if name in NAMES or (value.startswith("/") and Path(value).is_dir()):
         return value
     raise ValueError(
-        f"${{oc.env:{name}}} would keep the value of {name} with the sweep; only a folder that is there may be named so. "
-        f'Type it where the shell fills it in, KEY="${name}"; of a key, name the variable alone: '
+        f"${{oc.env:{name}}} would keep the value of {name} with the sweep; only a folder that is there may be named "
+        f'so. Type it where the shell fills it in, KEY="${name}"; of a key, name the variable alone: '
         f"evaluate.mt_bench.judge.key_variable={name}"
     )
