@@ -10,8 +10,23 @@ A message names the key, the value, what is valid and what to type. Users never 
 """
 
 import difflib
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+
+# What moves a terminal's cursor, gives it orders or turns the reading direction; tab and line feed do no harm.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """A text with its control characters written out (`\\x1b`), so that data which is shown gives no orders."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def say_error(text: object) -> None:
+    """An error, on standard error."""
+    print(f"error {visible(str(text))}", file=sys.stderr)
 
 
 class SweepError(Exception):

@@ -1,8 +1,6 @@
 """What is printed on a terminal, a file or a pipe."""
 
 import contextlib
-import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from sft_sweeps import PACKAGE
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, visible
 
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
 LAUNCH = "python launch.py" if (PACKAGE.parent / "launch.py").is_file() else "sft-sweeps launch"  # to type here
 LONG = 300  # rows of a table, beyond which it is printed as plain lines
 FIRST = 20  # of such a table's rows, on a terminal
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
-# What moves a terminal's cursor, gives it orders or turns the reading direction; tab and line feed do no harm.
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """A text with its control characters written out (`\\x1b`), so that data which is shown gives no orders."""
-    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class _Console(Console):
@@ -38,11 +29,6 @@ def console(stderr: bool = False) -> Console:
     """A console that does not squeeze tables when its output is no terminal."""
     made = _Console(stderr=stderr, highlight=False)
     return made if made.is_terminal else _Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
-
-
-def say_error(text: object) -> None:
-    """An error, on standard error."""
-    print(f"error {visible(str(text))}", file=sys.stderr)
 
 
 def duration(seconds: float) -> str:

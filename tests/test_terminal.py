@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps import terminal
+from sft_sweeps import errors, terminal
 from sft_sweeps.commands.logs import _harmless
 from sft_sweeps.commands.main import main
 
@@ -17,7 +17,7 @@ ORDERS = set("\x1b\x07\x08\x9b\x00\u202e\u2066\r\x7f")
 
 
 def test_what_it_looks_like() -> None:
-    assert terminal.visible("a\x1b[2J\tb\n\u202ec\x9b") == "a\\x1b[2J\tb\n\\u202ec\\x9b"
+    assert errors.visible("a\x1b[2J\tb\n\u202ec\x9b") == "a\\x1b[2J\tb\n\\u202ec\\x9b"
 
 
 @given(text=HOSTILE)
@@ -38,6 +38,6 @@ def test_logs(text: str) -> None:
 
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say_error("source \x1b]0;title\x07")
+    errors.say_error("source \x1b]0;title\x07")
     main(["logs", "\x1b[2J"])
     assert not ORDERS & set(capsys.readouterr().err)

@@ -6,7 +6,6 @@ Points are composed once for each distinct choice of groups; plain values are se
 
 import copy
 import re
-import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sft_sweeps.config import command_line, environment, grid, hydra_errors, site
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.schema import Config
-from sft_sweeps.errors import RequestError, summary
+from sft_sweeps.errors import RequestError, say_error, summary
 
 
 @dataclass
@@ -40,7 +39,7 @@ class PointsSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra with the configuration of the command line's unswept overrides."""
-        environment.refuse()
+        environment.restrict()
         self.loader: Any = hydra_context.config_loader
         self.task_function, self.config = task_function, config
         self.composed: dict[tuple[str, ...], DictConfig] = {}
@@ -55,11 +54,11 @@ class PointsSweeper(Sweeper):
         try:
             points = [self.point(overrides) for overrides in self.expand(grid.axes(arguments, self.loader))]
         except RequestError as error:
-            print(f"error {error}", file=sys.stderr)
+            say_error(error)
             raise SystemExit(error.exit_status) from None
         if broken := [(name, [_reason(error, name)]) for name, error in points if not isinstance(error, Config)]:
             good = ((name, list[str]()) for name, config in points if isinstance(config, Config))
-            print(f"error {summary([*broken, *good])}", file=sys.stderr)
+            say_error(summary([*broken, *good]))
             raise SystemExit(RequestError.exit_status)
         return self.task_function([grid.Point(name, config) for name, config in points])  # type: ignore[arg-type]
 

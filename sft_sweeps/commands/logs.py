@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sft_sweeps.commands.command import Command, add_output_dir
-from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.errors import RequestError, RunError, visible
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
@@ -29,7 +29,7 @@ from sft_sweeps.store.failures import reason_of
 from sft_sweeps.store.paths import slurm_log, worker_log
 from sft_sweeps.store.store import LABEL_LENGTH, RECORD
 from sft_sweeps.store.sweeps import PLAN
-from sft_sweeps.terminal import LAUNCH, visible
+from sft_sweeps.terminal import LAUNCH
 
 WHICH = ", ".join(f"{kind.name} {kind.does}" for kind in KINDS.values())
 POLL_SECONDS = 0.5

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from sft_sweeps import __version__
 from sft_sweeps.commands.command import Command, asked_for
-from sft_sweeps.errors import Interrupted, SweepError
-from sft_sweeps.terminal import say_error
+from sft_sweeps.errors import Interrupted, SweepError, say_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,8 +16,7 @@ from sft_sweeps.config import hydra_errors, keys
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
-from sft_sweeps.errors import RequestError, nearest
-from sft_sweeps.terminal import say_error
+from sft_sweeps.errors import RequestError, nearest, say_error
 
 UNTIL_DONE, UNTIL_DONE_KEY = "--until-done", "cluster.until_done=true"  # the one option that is ours and not Hydra's
 # What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.

@@ -1,18 +1,32 @@
-"""No value of the environment gets into a configuration: sweeps keep that whole, and reports are published."""
+"""What of the environment gets into a configuration: folders and the user's name, which are no secrets.
+
+Sweeps keep their configuration whole, and reports are published: a key must not get into them.
+"""
+
+import os
+from pathlib import Path
 
 from omegaconf import OmegaConf
 
 RESOLVER = "oc.env"
+NAMES = ("USER", "LOGNAME")
 
 
-def refuse() -> None:
-    """Make `${oc.env:NAME}` an error, wherever it stands."""
-    OmegaConf.register_new_resolver(RESOLVER, _refused, replace=True)
+def restrict() -> None:
+    """Make `${oc.env:NAME}` an error wherever it stands, but where it holds a folder that is there, or of NAMES."""
+    OmegaConf.register_new_resolver(RESOLVER, _value, replace=True)
 
 
-def _refused(name: str, default: object = None) -> None:
-    del default
+def _value(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name)
+    if value is None and default is not None:
+        return default
+    if value is None:
+        raise ValueError(f"${{oc.env:{name}}}: the environment has no {name}. Set it, or type the value itself.")
+    if name in NAMES or (value.startswith("/") and Path(value).is_dir()):
+        return value
     raise ValueError(
-        f"${{oc.env:{name}}} would keep the value of {name} with the sweep. Type it where the shell fills it in, "
-        f'KEY="${name}"; of a key, name the variable alone: evaluate.mt_bench.judge.key_variable={name}'
+        f"${{oc.env:{name}}} would keep the value of {name} with the sweep; only a folder that is there may be named "
+        f'so. Type it where the shell fills it in, KEY="${name}"; of a key, name the variable alone: '
+        f"evaluate.mt_bench.judge.key_variable={name}"
     )

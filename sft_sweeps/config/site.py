@@ -50,6 +50,9 @@ def _value(key: str) -> Any:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    from sft_sweeps.config import environment  # it loads OmegaConf
+
+    environment.restrict()
     try:
         return OmegaConf.select(OmegaConf.load(file), key)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException):

@@ -177,6 +177,7 @@ def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStat
     if submitted and not evidence.queue.reachable(submitted.owner):
         return JobStatus("unknown", "Slurm does not answer here", submitted.number)
     if state in ("failed", "weights gone"):
+        why = (_failure(job, evidence) if state == "failed" else "") or why
         return JobStatus(state, why, submitted.number if submitted else "")
     return None if submitted else _unsubmitted(job, evidence, statuses)
 

@@ -29,13 +29,13 @@ from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.read import RowResult, reader_of, stream, unsplit
 from sft_sweeps.data.row_filter import RowFilter
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, visible
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Cleaning, Component, Source, TurnRules
 from sft_sweeps.store.store import Store
-from sft_sweeps.terminal import say, visible
+from sft_sweeps.terminal import say
 
 SHOWN = 1500  # characters of an example at either end
 BAR = 24  # characters of the longest bar

@@ -7,13 +7,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sft_sweeps.errors import visible as visible_text
 from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
 from sft_sweeps.terminal import COLORS, say, show_long
-from sft_sweeps.terminal import visible as visible_text
 
 MORE = "all of them are in the file that plan.output=FILE names"
 RIGHT = ("", "steps", "GPUs", "GPU-h", "runs")  # columns of numbers

@@ -15,9 +15,8 @@ from urllib.parse import quote
 
 import httpx
 
-from sft_sweeps.errors import RunError
+from sft_sweeps.errors import RunError, visible
 from sft_sweeps.files.json_files import parse
-from sft_sweeps.terminal import visible
 
 MOST_BYTES = 8 << 20  # of a reply: one of 2,048 tokens has some 10,000
 SHORTEST_SECRET = 8  # characters: local servers take "none" or "EMPTY" for a key, which replies may hold, too

@@ -87,7 +87,7 @@ def test_every_kind_of_job_has_its_settings_in_conf(points: Points) -> None:
     assert list(kinds) == ["encode", "prepare", "train", "generate", "score", "judge"]
     assert all(isinstance(kind, KindConfig) for kind in kinds.values())
     assert {field.name for field in fields(KindConfig)} == {
-        *("partition", "account", "qos", "constraint", "time", "memory", "cpus")
+        *("partition", "account", "qos", "constraint", "time", "memory", "cpus", "sbatch")
     }
 
 

@@ -35,9 +35,9 @@ def test_without_a_local_file_it_is_the_default() -> None:
 
 
 def test_the_local_file_says(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCRATCH", "/scratch/anna")
+    monkeypatch.setenv("SCRATCH", str(here))
     write(here, "${oc.env:SCRATCH}/sweeps")
-    assert site.output_dir() == "/scratch/anna/sweeps"
+    assert site.output_dir() == f"{here}/sweeps"
     cluster = site.cluster()
     assert (cluster.name, cluster.partition, cluster.modules) == ("slurm", "gpu", ["cuda/12.4"])
     assert cluster.kinds["score"].partition == "cpu"

@@ -1,5 +1,7 @@
 """Points composed from parts that many share are those that Hydra composes whole."""
 
+from pathlib import Path
+
 import pytest
 from common import sweeper
 from omegaconf import OmegaConf
@@ -59,3 +61,12 @@ def test_no_value_of_the_environment_gets_into_a_configuration(override: str, mo
     assert isinstance(error, Exception)
     assert "would keep the value of A_SECRET with the sweep" in str(error)
     assert "s3cret" not in f"{error} {error.__cause__}"
+
+
+def test_a_folder_of_the_environment_is_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.delenv("NOT_SET", raising=False)
+    where = "output_dir='${oc.env:SCRATCH}/${oc.env:NOT_SET,none}'"
+    _, config = sweeper().point(["study=quickstart", where])
+    assert isinstance(config, Config)
+    assert config.output_dir == f"{tmp_path}/none"

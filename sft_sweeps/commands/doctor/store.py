@@ -30,7 +30,7 @@ def findings(root: Path, deep: bool) -> Iterator[Finding]:
         yield from _counted(whole, "record", _record(record.parent, deep))
     for state in sorted(root.glob(f"stages/*/{resume_states.FOLDER}/step-*")):
         yield from _counted(whole, "resume state", _state(state, deep))
-    for account in sorted(root.glob(f"{encoded.ENCODED}/*/{encoded.ACCOUNT}")):
+    for account in sorted(root.glob(f"{encoded.ENCODED}/[!.]*/{encoded.ACCOUNT}")):  # not what was set aside
         yield from _counted(whole, "encoded source", _encoded(account.parent, deep))
     counts = ", ".join(f"{count} {what}{'s' * (count != 1)}" for what, count in whole.items()) or "nothing"
     seen = "read and what was written" if deep else "there, with their sizes; --deep reads them"
