@@ -18,7 +18,7 @@ from sft_sweeps.spec import Stage
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.store import Store
 
-# Of a model, below which a second thread costs as much as it gives: measured with 16 examples a step, of 64 to 512 wide.
+# Of a model, below which a second thread costs as much as it gives: measured at 16 examples a step.
 THREADED_WEIGHTS = 1_000_000
 
 
