@@ -245,12 +245,10 @@ def _ended(
         if parent and parent.state in BROKEN:
             return JobStatus("cancelled", _after(job.parent, parent), number)
     failure = _failure(job, evidence)
-    alone = failure.startswith(failures.PEERS)  # whoever is ended for another's sake may lose its peers first
-    if failure and not alone:
+    if failure and not failure.startswith(failures.PEERS):  # whoever is ended for another's sake may lose them first
         return JobStatus("failed", failure, number)
-    killed = _killed(job, evidence, state) if state in ("", "FAILED", "OUT_OF_MEMORY") else ""
-    if killed or (alone and state not in reasons.LOST):
-        return JobStatus("failed", killed or failure, number, state)
+    if state in ("", "FAILED", "OUT_OF_MEMORY") and (why := _killed(job, evidence, state) or failure):
+        return JobStatus("failed", why, number, state)
     rest = f"{_saved(job, evidence)}; {_log(job, evidence)}"
     if state:
         how = reasons.ended(state, known.exit_code if known and not entry else "")
