@@ -177,7 +177,7 @@ def _partition_preemption(named: str, allowed: Limits) -> Iterator[Finding]:
     for name, policy in policies_of(named, _policies()).items() if allowed.preempt_type else ():
         mode = next((mode for mode in PREEMPTED if mode in policy.preempt_mode), "")
         if mode:
-            level = "ok" if mode in ("REQUEUE", "OFF") else "note"
+            level: Literal["ok", "note"] = "ok" if mode in ("REQUEUE", "OFF") else "note"
             yield Finding(level, f"partition {name}", f"PreemptMode={policy.preempt_mode}: {PREEMPTED[mode]}")
 
 
