@@ -26,6 +26,7 @@ from sft_sweeps.files import checksum, fence
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import DAMAGED, FOLDER, STATE, TAG, WRITING, ResumeState
+from sft_sweeps.tracking import metrics
 from sft_sweeps.train import ranks
 from sft_sweeps.train.data_only import data_only
 from sft_sweeps.train.engine import TrainEngine
@@ -185,6 +186,7 @@ def _state(engine: TrainEngine, step: int, seconds: float, writing: Path, checks
 
 def _finish(state: ResumeState, writing: Path, target: Path) -> None:
     resume_states.write(writing, state)
+    metrics.sync(target.parents[1])  # a node that dies now keeps the state, and must keep the steps that led to it
     fence.check()
     if target.exists():
         _remove(target)

@@ -18,6 +18,7 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
+from sft_sweeps.tracking.metrics import METRICS
 from sft_sweeps.train import resume, starts
 
 STEPS = 20
@@ -184,3 +185,23 @@ def test_at_most_keep_valid_states_stay(tmp_path: Path) -> None:
         "step-00000004",
         "step-00000006",
     ]
+
+
+def test_the_steps_before_a_state_are_on_the_disk_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that dies the moment after loses what was only in its memory."""
+    target = write_state(tmp_path, 2)
+    state, _ = resume_states.read(target)
+    assert state
+    writing = target.rename(target.with_name(".writing-step-00000002"))
+    (tmp_path / METRICS).write_text('{"step": 2}\n')
+    synced: dict[int, bool] = {}
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced[os.fstat(handle).st_ino] = target.exists()
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    resume._finish(state, writing, target)
+    assert target.is_dir()
+    assert synced[(tmp_path / METRICS).stat().st_ino] is False

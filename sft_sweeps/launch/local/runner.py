@@ -31,6 +31,7 @@ from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.paths import worker_log
 from sft_sweeps.store.store import Store, check_identity, clear_unrecorded
 from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.terminal import how_ended
 from sft_sweeps.worker.process import main
 
 GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
@@ -232,8 +233,8 @@ def _reason(running: Running, codes: Sequence[int | None]) -> str:
             if code == Interrupted.exit_status:
                 how = "was stopped on a signal, its resume state is saved"
             else:
-                how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
-            return f"process {rank} of {running.job.processes} {how}"
+                how = how_ended(code)
+            return f"rank {rank} of {running.job.processes} {how}"
     return ""
 
 

@@ -26,6 +26,7 @@ from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
+from sft_sweeps.slurm import reasons
 from sft_sweeps.worker import slurm_entry, slurm_task
 
 # In the batch script, outside any container: `srun` has returned. A mark asks for a requeue; so does an end by USR2,
@@ -100,7 +101,8 @@ class SbatchOptions:
         if uids := self.cluster.trusted_uids:
             values[private.TRUSTED] = " ".join(map(str, uids))
         check = private.shell_check(self.code.absolute(), snapshot.digest_of(self.code), self.cluster.trusted_uids)
-        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
+        start = f'echo "{reasons.START} $((${{SLURM_RESTART_COUNT:-0}} + 1)) on ${{SLURMD_NODENAME:-$HOSTNAME}}"'
+        return [start, *(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
 
     def _freeze(self, name: str, jobs: Mapping[int, Job]) -> tuple[Path, str]:
         """The file of the call and its digest: by index, the file of each job and its digest.
