@@ -42,7 +42,7 @@ LARGEST: dict[str, Any] = {
 }  # else, of the trial
 LARGEST_VOCABULARY, LARGEST_TOKENS = 8192, 512
 ROUNDED = 16  # tokens, so that sweeps alike share a measurement
-WAIT = 120.0  # seconds for the trial, most of which are imports on a machine that is busy
+WAIT = 60.0  # seconds for the trial, most of which are imports on a machine that is busy
 AGE = 86400.0  # seconds after which a step is measured again
 
 
