@@ -132,6 +132,8 @@ def run(job: Job, rank: Rank, stop: Stop) -> int:
         text = str(error) if isinstance(error, SweepError) else _in_words(error, job, rank)
         failures.write(claim_folder(job, job.folder), job.id, text)
         traceback.print_exc()
+        if text not in str(error):
+            print(text, flush=True)  # below what a library says of it: whoever reads a log begins at its end
         return SweepError.exit_status
     return 0
 

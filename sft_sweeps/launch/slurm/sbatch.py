@@ -18,12 +18,13 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
-from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, least_threads
 from sft_sweeps.files import private
 from sft_sweeps.jobs import frozen
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
+from sft_sweeps.slurm import reasons
 from sft_sweeps.worker import slurm_entry, slurm_task
 
 LOGS = "SFT_SWEEPS_LOGS"  # names the folder of Slurm's logs
@@ -94,7 +95,7 @@ class SbatchOptions:
             "PYTHONPATH": str(self.code.absolute()),
             "PYTHONSAFEPATH": "1",  # the snapshot, and not the folder that sbatch was called in
             "PYTHONDONTWRITEBYTECODE": "1",  # the snapshot stays what was submitted
-            "OMP_NUM_THREADS": str(self.cluster.threads),
+            "OMP_NUM_THREADS": str(least_threads(self.cluster)),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
             slurm_task.MARKS: str(self.sweep.absolute() / "requeue"),
@@ -105,7 +106,8 @@ class SbatchOptions:
         if uids := self.cluster.trusted_uids:
             values[private.TRUSTED] = " ".join(map(str, uids))
         check = private.shell_check(self.code.absolute(), snapshot.digest_of(self.code), self.cluster.trusted_uids)
-        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
+        start = f'echo "{reasons.START} $((${{SLURM_RESTART_COUNT:-0}} + 1)) on ${{SLURMD_NODENAME:-$HOSTNAME}}"'
+        return [start, *(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
 
 
 def ranges(indices: Sequence[int]) -> str:
