@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -41,6 +42,18 @@ def check(folder: Path, state: ResumeState, execution: TrainExecution) -> None:
             f"{state.batches} of the batches; these are {execution.zero_stage} and {VERSIONS['batches']}. "
             f"Delete {folder / FOLDER} to start the stage over."
         )
+
+
+def continued(state: ResumeState, execution: TrainExecution) -> TrainExecution:
+    """The execution with the threads that the stage began with: others would add up in another order.
+
+    With another process count the sums are others anyway, and the threads are those that this start has cores for.
+    """
+    if not state.threads or state.processes != execution.processes or state.threads == execution.threads:
+        return execution
+    log.info("it began with %d threads a process and goes on with them, not %d", state.threads, execution.threads)
+    torch.set_num_threads(state.threads)
+    return replace(execution, threads=state.threads)
 
 
 def newest(folder: Path) -> tuple[ResumeState | None, list[str]]:
@@ -167,7 +180,7 @@ def _write(value: Any, path: Path) -> str:
 
 def _state(engine: TrainEngine, step: int, seconds: float, writing: Path, checksums: dict[str, str]) -> ResumeState:
     zero_stage, batches = engine.execution.zero_stage, VERSIONS["batches"]
-    rest = (engine.token_budget, batches, resume_states.sizes(writing), seconds, checksums)
+    rest = (engine.token_budget, batches, resume_states.sizes(writing), seconds, checksums, engine.execution.threads)
     return ResumeState(step, engine.processes, zero_stage, *rest)
 
 
