@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sft_sweeps.files import private
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.jobs import attempts, frozen, submissions
 from sft_sweeps.jobs.job import maker
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import Submitted
@@ -147,15 +146,13 @@ def _unfinished(survey: Survey) -> set[tuple[str, str]]:
 
 def _encoding(evidence: Evidence) -> PlannedJob | None:
     """The job that encodes the sweep's sources, as it was last frozen; done when every source is encoded."""
-    frozen = (path for jobs in private.folders(evidence.folder, "jobs") for path in jobs.glob("encode-*.json"))
-    files = sorted(frozen, key=lambda path: path.stat().st_mtime)
+    subject_id, found = frozen.latest(evidence.folder, "encode")
     subjects = {subject.id: subject for subject in evidence.survey.plan.subjects}
-    subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
+    subject = subjects.get(subject_id)
     if subject is None:
         return None
     job = PlannedJob("encode", subject, State("missing"), "")
-    encodings = (read_json(files[-1]) or {})["encodings"]
-    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in encodings):
+    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in found["encodings"]):
         return replace(job, state=State("done"))
     if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))

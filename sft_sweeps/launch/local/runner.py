@@ -160,11 +160,12 @@ class JobRunner:
         failures.begin(running.claimed)
         if job.makes_model:
             clear_unrecorded(folder)
-        path = private.folder(self.sweep.folder, "jobs") / f"{job.id}.json"
-        private.write(path, json.dumps(plain(job)).encode())
+        content = json.dumps(plain(job)).encode()
+        if job.encodings:  # `status` tells of it, which is in no plan
+            private.write(private.folder(self.sweep.folder, "jobs") / f"{job.id}.json", content)
         rendezvous = f"{folder.absolute()}/{RENDEZVOUS}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
         for rank in range(job.processes):
-            arguments = (str(path), rank, job.processes, rendezvous)
+            arguments = (content, rank, job.processes, rendezvous)
             running.processes.append(self.context.Process(target=main, args=arguments, name=f"{job.id}-{rank}"))
             running.processes[-1].start()
         claims.confirm(running.claimed, running.claim, job.id, [process.pid for process in running.processes])
