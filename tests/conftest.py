@@ -42,7 +42,9 @@ def launch(tmp_path: Path) -> Launch:
         script = ROOT / "launch.py" if conf is None else conf.parent / "launch.py"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("HYDRA_")}
         environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        line = [sys.executable, str(script), *arguments]
+        # Trying a training step takes longer than planning: only tests that ask for it do.
+        measure = [] if any(one.startswith("plan.measure=") for one in arguments) else ["plan.measure=false"]
+        line = [sys.executable, str(script), *arguments, *measure]
         return subprocess.run(
             line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
         )

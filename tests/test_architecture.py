@@ -95,6 +95,14 @@ def test_planning_and_status_load_nothing_heavy(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "plan.json").read_text())["stages"]) == 10
 
 
+def test_the_command_line_starts_with_nothing_heavy() -> None:
+    """Before any command is known: every one of them waits for it."""
+    heavy = {*HEAVY, "hydra", "httpx", "numpy", "omegaconf", "rich", "submitit", "tokenizers", "yaml"}
+    code = "import sys, sft_sweeps.commands.main; print(*(name for name in sys.modules if '.' not in name))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert heavy & set(done.stdout.split()) == set()
+
+
 def conf_files() -> list[Path]:
     return sorted(path for path in (ROOT / "conf").rglob("*.yaml") if path.parent.name != "local")
 

@@ -137,7 +137,7 @@ def test_the_same_command_again_trains_nothing_and_says_so(sweep: tuple[Path, st
 
 def test_a_later_sweep_attaches_to_finished_stages(sweep: tuple[Path, str]) -> None:
     output, _ = sweep
-    text = launch(output, "data=mini", "strategy=dmt", "strategy.k=1/2", *SMALL, "action=plan")
+    text = launch(output, "data=mini", "strategy=dmt", "strategy.k=1/2", *SMALL, "action=plan", "plan.measure=false")
     assert "1 done, 1 to run" in text
 
 
@@ -191,7 +191,7 @@ def test_a_killed_worker_is_reported_and_resumes_to_the_same_weights(
     assert launcher.wait(60) == 1
     assert gone(pids, 5), "the siblings of a killed process live on"
     assert "killed by SIGKILL" in (tmp_path / "out.log").read_text()
-    text = launch(output, *overrides, "action=plan")
+    text = launch(output, *overrides, "action=plan", "plan.measure=false")
     assert "failed" in text
     finished_alike(output, overrides, digest)
 
@@ -207,7 +207,7 @@ def test_a_killed_launcher_leaves_no_orphans_and_resumes_to_the_same_weights(
     launcher.kill()
     launcher.wait(10)
     assert gone(pids, 30)
-    assert "interrupted" in launch(output, *overrides, "action=plan")
+    assert "interrupted" in launch(output, *overrides, "action=plan", "plan.measure=false")
     finished_alike(output, overrides, digest)
 
 
