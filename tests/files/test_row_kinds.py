@@ -149,6 +149,7 @@ SHORTENED = {"rows": [{"row_idx": 0, "row": {"question": "Q", "answer": "A"}, "t
         ("rows.json", json.dumps(SHORTENED).encode(), "truncated_cells"),
         ("rows.pkl", b"\x80\x05\x95", "Python pickle"),
     ],
+    ids=["tar", "tar.gz", "gzip of gzip", "two columns of one name", "shortened by the viewer", "pickle"],
 )
 def test_files_of_which_something_would_be_lost_are_refused(
     tmp_path: Path, name: str, content: bytes, said: str
