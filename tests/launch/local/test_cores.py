@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.cpu_time import wall
 from sft_sweeps.launch.local import cores
 from sft_sweeps.launch.local.cores import at_once, capacity, with_threads
 from sft_sweeps.models import architectures
@@ -121,3 +122,12 @@ def test_a_stage_that_was_begun_keeps_its_threads(
     assert threads(jobs) == [expected]
     # With more threads than cores it runs alone, and it does run.
     assert capacity(ClusterConfig(threads=typed)).fits(jobs[0], [])
+
+
+@given(forests(), st.integers(1, 8), st.data())
+def test_the_whole_is_no_shorter_than_a_chain_or_a_share(parents: list[int], wide: int, data: st.DataObject) -> None:
+    jobs = jobs_of(forest(parents), "unused")
+    seconds = {job.subject.id: data.draw(st.floats(0.0, 100.0)) for job in jobs}
+    whole = wall(jobs, seconds, wide)
+    assert max(seconds.values()) <= whole <= sum(seconds.values()) + 1e-6
+    assert whole >= sum(seconds.values()) / wide

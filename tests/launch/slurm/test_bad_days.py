@@ -118,11 +118,11 @@ def test_one_element_of_a_stage_array_starts_again_and_no_other(site: Site) -> N
     for ended in (short, cancelled):
         warn(ended)
         site.cluster.run("scancel", number[ended.id], check=False)
-    warn(first)
-    site.until(lambda: starts()[0] == 2, why=lambda: log_of(site, first))
-    assert starts() == [2, 1, 1, 1, 1]
     warn(second)
     site.until(lambda: starts()[1] == 2, why=lambda: log_of(site, second))
+    assert (state(first), starts()) == ("RUNNING", [1, 2, 1, 1, 1])
+    warn(first)
+    site.until(lambda: starts()[0] == 2, why=lambda: log_of(site, first))
     trains(site, first)
     site.ranks(own_number(site, number[first.id]), "SEGV", 0)
     found = {stage["id"]: stage for stage in site.ended("array")["stages"]}
