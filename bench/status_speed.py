@@ -39,7 +39,15 @@ NUMBER = "4711"
 
 def planned(folder: Path) -> Plan:
     """The plan of a real grid: 340 runs of three stages each."""
-    command = [sys.executable, "launch.py", "-m", *GRID, "action=plan", f"plan.output={folder / 'plan.json'}"]
+    command = [
+        sys.executable,
+        "launch.py",
+        "-m",
+        *GRID,
+        "action=plan",
+        "plan.measure=false",
+        f"plan.output={folder / 'plan.json'}",
+    ]
     subprocess.run([*command, f"output_dir={folder / 'none'}"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return serialize.from_json(json.loads((folder / "plan.json").read_text()))
 

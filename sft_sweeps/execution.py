@@ -9,12 +9,12 @@ from sft_sweeps.identity import EXECUTION
 class TrainExecution:
     """How a stage is trained. The record names it.
 
-    `threads` are torch's, of each process. `token_budget` is the most tokens that one forward pass holds (a longer
-    example alone excepted; 0: what the device holds, see train/budget.py); `offload` keeps the optimizer's states in
-    the host's memory; `recompute` forgets activations and makes them again in the backward pass. A resume state
-    is saved every `save_every_seconds` or `save_every_steps` (0: not by that measure), of which `keep` stay. A model of
-    at most `whole_parameters` keeps full copies of its weights on every rank between steps: ZeRO then partitions
-    gradients and optimizer states only.
+    `threads` are torch's, of each process; a resumed stage keeps those that it began with. `token_budget` is the most
+    tokens that one forward pass holds (a longer example alone excepted; 0: what the device holds, see train/budget.py);
+    `offload` keeps the optimizer's states in the host's memory; `recompute` forgets activations and makes them again in
+    the backward pass. A resume state is saved every `save_every_seconds` or `save_every_steps` (0: not by that
+    measure), of which `keep` stay. A model of at most `whole_parameters` keeps full copies of its weights on every rank
+    between steps: ZeRO then partitions gradients and optimizer states only.
     """
 
     processes: int = 1

@@ -1,6 +1,7 @@
 """What is printed on a terminal, a file or a pipe."""
 
 import contextlib
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:,.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
+def how_ended(code: int) -> str:
+    """How a process ended, by its exit code as Python has it: below zero, a signal's."""
+    if code >= 0:
+        return f"exited with status {code}"
+    names = {int(one): one.name for one in signal.Signals}
+    return f"was killed by {names.get(-code, f'signal {-code}')}"
 
 
 def show_long(out: Console, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], more: str) -> bool:

@@ -29,7 +29,7 @@ class Answer:
 
 def answer(arguments: list[str], folder: Path) -> Answer:
     """What `launch.py` gives; it only plans, and into a folder, unless the arguments say otherwise."""
-    given = ["action=plan", f"output_dir={folder}", "tracking=none", "cluster=local", *arguments]
+    given = ["action=plan", "plan.measure=false", f"output_dir={folder}", "tracking=none", "cluster=local", *arguments]
     GlobalHydra.instance().clear()
     return told(lambda: command_line.main(run.run, given, "launch.py", CONF))
 

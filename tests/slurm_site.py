@@ -105,6 +105,7 @@ class Site:
                 f"SLURM_JOB_ID={job}\0" in environment
                 and pattern in environment
                 and "sft_sweeps.worker.slurm_entry" in words
+                and not words[0].endswith("srun")  # which has the first task's environment
             ):
                 subprocess.run(["kill", f"-{signal}", place.name], check=True)
                 return

@@ -164,7 +164,7 @@ def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     warm = [] if gpus_here() else ["sft_sweeps.train.loop", "deepspeed.runtime.zero.muon.muon_optimizer"]
     context.set_forkserver_preload(warm)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
     return context
 
 

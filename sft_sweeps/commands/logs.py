@@ -20,12 +20,12 @@ from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted
+from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted, killed
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.failures import reason_of
+from sft_sweeps.store.failures import PEERS, reason_of
 from sft_sweeps.store.paths import slurm_log, worker_log
 from sft_sweeps.store.store import LABEL_LENGTH, RECORD
 from sft_sweeps.store.sweeps import PLAN
@@ -114,6 +114,17 @@ class Log:
                 return f"{claim.who} works on it"
         return ""
 
+    def failed(self) -> str:
+        """Why the job failed that wrote this: its own words, or the signal by Slurm's; empty where it goes on or did
+        not fail.
+        """
+        if (self.subject.folder / RECORD).is_file() and KINDS[self.kind].makes_model:
+            return ""
+        why = reason_of(KINDS[self.kind].claim_folder(self.subject.folder))
+        if not why or why.startswith(PEERS):
+            why = next((killed(sweep, submitted) for sweep, submitted in self._submitted()), "") or why
+        return "" if why and self.coming() else why
+
     def absent(self, coming: str) -> RunError:
         """Why there is nothing to show."""
         why = coming or "it was never started; launch its sweep again"
@@ -185,6 +196,8 @@ def show(log: Log, lines: int, follow: bool) -> None:
                 time.sleep(POLL_SECONDS)
             coming = log.coming()
         printer.print_news()
+    if why := "" if coming and not follow else log.failed():
+        print(f"{log.kind} {log.subject.label} failed: {visible(why)}", file=sys.stderr, flush=True)
 
 
 class Printer:

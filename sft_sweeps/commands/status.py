@@ -79,8 +79,9 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
 def _stage(stage: Stage, sweep_status: SweepStatus) -> dict[str, Any]:
     survey, job = sweep_status.survey, sweep_status.jobs[f"train-{stage.id}"]
     folder, here, record = survey.store.folder(stage), survey.held[stage.id], survey.records.get(stage.id, {})
-    metrics = record.get("last") or (tracking.last(folder) if tracking.METRICS in here else {})
-    running = job.state == "running"
+    running, written = job.state == "running", tracking.METRICS in here and not record.get("last")
+    steps = tracking.recent(folder, tracking.RECENT if running else 1) if written else []
+    metrics = record.get("last") or (steps[-1] if steps else {})
     used = attempts.usage(folder, running) if attempts.ATTEMPTS in here else Usage()
     return {
         "id": stage.id,
@@ -91,7 +92,7 @@ def _stage(stage: Stage, sweep_status: SweepStatus) -> dict[str, Any]:
         "step": metrics.get("step", 0),
         "steps": metrics.get("steps", stage.steps),
         "loss": metrics.get("loss"),
-        "seconds_left": tracking.seconds_left(metrics) if running else None,
+        "seconds_left": tracking.seconds_left(steps) if running else None,
         "folder": str(folder),
         "mirror": mirrors.problem_of(folder) if metrics else "",
         "runs": survey.plan.runs_of(stage),

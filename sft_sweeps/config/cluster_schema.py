@@ -38,8 +38,8 @@ class ClusterConfig:
     """On this machine, jobs at the same time; 0: as many as the cores carry."""
     processes: int = at_least(1, default=1)
     """Of one training stage of a model without GPUs; others have one for each GPU."""
-    threads: int = at_least(1, default=1)
-    """Of one process."""
+    threads: int | None = at_least(1, default=None)
+    """Of one process; null: one, and on this machine a stage of a model that is no miniature gets the spare cores."""
     save_every_seconds: float = at_least(0, default=60.0)
     """Seconds between resume states; 0: not by time."""
     save_every_steps: int = at_least(0, default=0)
@@ -85,6 +85,11 @@ class ClusterConfig:
     trusted_uids: list[int] = field(default_factory=list)
     """Owners of the files that jobs run, besides the submitter and root."""
     kinds: dict[str, KindConfig] = field(default_factory=_kinds)
+
+
+def least_threads(cluster: ClusterConfig) -> int:
+    """The threads of one process that gets no spare cores."""
+    return cluster.threads or 1
 
 
 def setup_lines(cluster: ClusterConfig) -> list[str]:

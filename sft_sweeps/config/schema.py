@@ -90,6 +90,8 @@ class PlanConfig:
 
     output: str | None = None
     """A file that the plan is written to as JSON."""
+    measure: bool = True
+    """With action=plan, for stages that this machine's cores would train: try a step, and say how long they take."""
 
 
 @dataclass

@@ -121,10 +121,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [value for value in found if isinstance(value, dict)]
 
 
+def last_lines(path: Path, last: int = 8192) -> list[str]:
+    """The lines in the `last` bytes of a file that may be growing, the newest first; the oldest may be cut short."""
+    try:
+        lines = content(path, last=last).decode("utf-8", "replace").split("\n")
+    except OSError:
+        return []
+    return [line for line in reversed(lines[:-1]) if line]
+
+
 def last_line(path: Path) -> str:
     """The last whole line of a file that may be growing; empty when there is none."""
-    try:
-        lines = content(path, last=8192).decode("utf-8", "replace").split("\n")
-    except OSError:
-        return ""
-    return next((line for line in reversed(lines[:-1]) if line), "")
+    return next(iter(last_lines(path)), "")

@@ -12,6 +12,7 @@ import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from sft_sweeps.errors import RequestError, RunError
 
@@ -55,13 +56,20 @@ def write(path: Path, content: bytes) -> None:
 
 def read(path: Path) -> bytes:
     """The content of a file that only trusted users may have written; RunError for any other."""
+    with opened(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Such a file, to read parts of; RunError for any other, and where it cannot be read."""
     try:
         if wrong := problem(path.parent):
             raise RunError(wrong)
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             if wrong := _problem(path, os.fstat(file.fileno())):  # of what is read, whatever is put there meanwhile
                 raise RunError(wrong)
-            return file.read()
+            yield file
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
 

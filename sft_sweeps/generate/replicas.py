@@ -36,6 +36,7 @@ from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.spec import Engine
 from sft_sweeps.store.answers import Answer
+from sft_sweeps.terminal import how_ended
 
 POLL_SECONDS = 0.2
 END_SECONDS = 5.0  # that a killed replica has to be gone
@@ -247,7 +248,7 @@ class Replicas:
         name = f"replica {number + 1} of {len(self.processes)} of {self.engine.backend}"
         if message is None:
             code = self.processes[number].wait()
-            return f"{name} {f'was killed by signal {-code}' if code < 0 else f'left with status {code}'}"
+            return f"{name} {how_ended(code)}"
         if self.backend.install and f"No module named '{self.backend.name}'" in message["error"]:
             return f"{self.python} has no {self.backend.name}. {self.backend.install}"
         return f"{name} failed: {message['error']}"

@@ -3,7 +3,7 @@
 A job is what a local process or Slurm runs: encode the sources of a sweep, prepare a base model, train a stage,
 generate a subject's missing answers to all benchmarks with one load of its weights, or score them, which needs neither
 weights nor a GPU (where a judge grades them: a network). Every job has at most one parent job, so the jobs are a
-forest; what encodes is above all that needs it. A job is frozen as a JSON file that says everything its worker needs.
+forest; what encodes is above all that needs it. A job is frozen as JSON that says everything its worker needs.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

@@ -4,15 +4,13 @@ The queue is asked before the records are read, so that a job which ends meanwhi
 asked once for each owner of jobs, its accounting once, and only about jobs that left no reason.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sft_sweeps.files import private
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.jobs import attempts, submissions
+from sft_sweeps.jobs import attempts, frozen, submissions
 from sft_sweeps.jobs.job import maker
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import Submitted
@@ -148,15 +146,13 @@ def _unfinished(survey: Survey) -> set[tuple[str, str]]:
 
 def _encoding(evidence: Evidence) -> PlannedJob | None:
     """The job that encodes the sweep's sources, as it was last frozen; done when every source is encoded."""
-    frozen = (path for jobs in private.folders(evidence.folder, "jobs") for path in jobs.glob("encode-*.json"))
-    files = sorted(frozen, key=lambda path: path.stat().st_mtime)
+    subject_id, found = frozen.latest(evidence.folder, "encode")
     subjects = {subject.id: subject for subject in evidence.survey.plan.subjects}
-    subject = subjects.get(files[-1].stem.split("-")[1]) if files else None
+    subject = subjects.get(subject_id)
     if subject is None:
         return None
     job = PlannedJob("encode", subject, State("missing"), "")
-    encodings = (read_json(files[-1]) or {})["encodings"]
-    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in encodings):
+    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in found["encodings"]):
         return replace(job, state=State("done"))
     if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))
@@ -177,7 +173,10 @@ def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStat
     if submitted and not evidence.queue.reachable(submitted.owner):
         return JobStatus("unknown", "Slurm does not answer here", submitted.number)
     if state in ("failed", "weights gone"):
-        why = (_failure(job, evidence) if state == "failed" else "") or why
+        failure = _failure(job, evidence) if state == "failed" else ""
+        if submitted and failure.startswith(failures.PEERS):
+            return None  # Slurm knows more
+        why = failure or why
         return JobStatus(state, why, submitted.number if submitted else "")
     return None if submitted else _unsubmitted(job, evidence, statuses)
 
@@ -242,8 +241,11 @@ def _ended(
         parent = statuses.get(job.parent)
         if parent and parent.state in BROKEN:
             return JobStatus("cancelled", _after(job.parent, parent), number)
-    if failure := _failure(job, evidence):
+    failure = _failure(job, evidence)
+    if failure and not failure.startswith(failures.PEERS):  # whoever is ended for another's sake may lose them first
         return JobStatus("failed", failure, number)
+    if state in ("", "FAILED", "OUT_OF_MEMORY") and (why := _killed(job, evidence, state) or failure):
+        return JobStatus("failed", why, number, state)
     rest = f"{_saved(job, evidence)}; {_log(job, evidence)}"
     if state:
         how = reasons.ended(state, known.exit_code if known and not entry else "")
@@ -262,19 +264,13 @@ def _failure(job: PlannedJob, evidence: Evidence) -> str:
         except (ValueError, OSError):
             continue
         if failure.get("job") == job.id:
-            reason = str(failure.get("reason", ""))
-            return f"{reason}{_ending(job, evidence)}" if reason.startswith(failures.PEERS) else reason
+            return str(failure.get("reason", ""))
     return ""
 
 
-def _ending(job: PlannedJob, evidence: Evidence) -> str:
-    """How the first process ended that ended by a signal, from what srun says of it in Slurm's log of the job."""
-    if submitted := evidence.submitted.get(job.id):
-        with contextlib.suppress(OSError):
-            log = slurm_log(evidence.folder, submitted.number).read_text(encoding="utf-8", errors="replace")
-            if words := reasons.task_ended(log):
-                return f": {words}"
-    return ""
+def _killed(job: PlannedJob, evidence: Evidence, state: str) -> str:
+    """Which rank a signal ended first, by Slurm's log of the job; empty where none is known."""
+    return submissions.killed(evidence.folder, evidence.submitted[job.id], state == "OUT_OF_MEMORY")
 
 
 def _saved(job: PlannedJob, evidence: Evidence) -> str:

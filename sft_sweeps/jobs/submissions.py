@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files.json_files import append_line, read_json, write_json
+from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Entry, Queue
 from sft_sweeps.store.claims import user
+from sft_sweeps.store.paths import slurm_log
 
 SUBMISSIONS = "submissions.jsonl"
 CANCELLED = "cancelled.jsonl"
@@ -128,3 +130,12 @@ def _owner(path: Path) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def killed(sweep: Path, submitted: Submitted, out_of_memory: bool = False) -> str:
+    """Which of a job's ranks a signal ended first, by Slurm's log of it (slurm/reasons.py); empty where none was."""
+    try:
+        log = slurm_log(sweep, submitted.number).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return reasons.task_ended(log, out_of_memory)

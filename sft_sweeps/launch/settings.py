@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sft_sweeps.config.cluster_schema import least_threads
 from sft_sweeps.config.schema import Config
 from sft_sweeps.execution import AnswerExecution, Executions, Isolation, Tracking, TrainExecution
 from sft_sweeps.jobs.job import Job
@@ -60,7 +61,7 @@ def executions_of(config: Config) -> Executions:
     return Executions(
         train=TrainExecution(
             processes=cluster.processes,
-            threads=cluster.threads,
+            threads=least_threads(cluster),
             token_budget=deepspeed.token_budget,
             zero_stage=deepspeed.zero_stage,
             offload=deepspeed.offload,
@@ -69,7 +70,7 @@ def executions_of(config: Config) -> Executions:
             save_every_steps=cluster.save_every_steps,
         ),
         answer=AnswerExecution(
-            threads=cluster.threads,
+            threads=least_threads(cluster),
             generation_batch=evaluate.batch_size,
             replicas=cluster.replicas,
             engine_python=_interpreter(evaluate.engine_python),

@@ -10,7 +10,7 @@ from rich.markup import escape
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch import preflight, sources
+from sft_sweeps.launch import cpu_time, preflight, sources
 from sft_sweeps.launch.missing import missing_jobs
 from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
@@ -35,7 +35,7 @@ def show(plan: Plan, configs: Sequence[Config]) -> int:
         *sources.encoding_lines(jobs),
         *measured.lines(surveyed),
         *_memory_lines(plan, config),
-        *filter(None, [bill.line()]),
+        *filter(None, [bill.line(), cpu_time.line(jobs, plan, surveyed.store, config)]),
     ]
     for line in lines:
         say(out, escape(line))

@@ -15,13 +15,17 @@ from dataclasses import dataclass, replace
 from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import removal
 from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.sandbox.hostile import ATTACKS
 from sft_sweeps.sandbox.hostile.attack import Attack
-from sft_sweeps.sandbox.hostile.forging import ANSWER
+from sft_sweeps.sandbox.hostile.files import FILES
+from sft_sweeps.sandbox.hostile.forging import ANSWER, FORGING
+from sft_sweeps.sandbox.hostile.limits import LIMITS
+from sft_sweeps.sandbox.hostile.network import NETWORK
+from sft_sweeps.sandbox.hostile.processes import PROCESSES
 from sft_sweeps.sandbox.run import Task
 from sft_sweeps.sandbox.victims import Victims, victims
 
 __all__ = ["ATTACKS", "Attack", "Result", "main", "run", "suite", "victims"]
+ATTACKS: tuple[Attack, ...] = (*FILES, *NETWORK, *PROCESSES, *LIMITS, *FORGING)
 TIMEOUT = 2.0
 MEMORY_MB = 512
 LATE = 1.5  # seconds that a daemon would need to leave its mark

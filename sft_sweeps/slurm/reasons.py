@@ -1,6 +1,7 @@
 """Slurm's words for why a job waits or has ended, as a user understands them; Slurm's own stand in brackets."""
 
 import re
+from signal import Signals, strsignal
 
 WAITING = {
     "": "just submitted",
@@ -37,10 +38,11 @@ WAITING = {
     "Assoc": "a limit of your account is reached",
     "MaxCpuPerAccount": "a limit of your account is reached",
 }
+MEMORY = "it used more memory than it had asked for"
 ENDS = {
     "TIMEOUT": "its time limit came before it had saved and left",
     "DEADLINE": "its deadline came",
-    "OUT_OF_MEMORY": "it used more memory than it had asked for",
+    "OUT_OF_MEMORY": MEMORY,
     "NODE_FAIL": "its node failed",
     "BOOT_FAIL": "its node did not boot",
     "LAUNCH_FAILED": "it could not be started",
@@ -49,27 +51,39 @@ ENDS = {
     "COMPLETED": "it ended without a record",
     "FAILED": "it failed and left no reason",
 }
-
-
-# In srun's words for a task that a signal ended.
-SIGNALS = {
-    "Killed": "SIGKILL: as a rule the node had no memory left",
-    "Out Of Memory": "SIGKILL: it used more memory than it had asked for",
-    "Terminated": "SIGTERM",
-    "Aborted": "SIGABRT",
-    "Segmentation fault": "SIGSEGV",
-    "Bus error": "SIGBUS: as a rule /dev/shm or a disk was full",
-    "Illegal instruction": "SIGILL: the node's processor lacks what a library was built for",
-    "Floating point exception": "SIGFPE",
-    "Hangup": "SIGHUP",
+LOST = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # ends that are no fault of the job's
+# What as a rule is behind the end of a task by a signal.
+BEHIND = {
+    "SIGKILL": "as a rule the node had no memory left",
+    "SIGBUS": "as a rule /dev/shm or a disk was full",
+    "SIGILL": "the node's processor lacks what a library was built for",
 }
-TASK_ENDED = re.compile(r"^srun: error: (\S+): tasks? ([\d,-]+): ([A-Za-z ]+?)(?: \(core dumped\))?$", re.MULTILINE)
+# srun's words for a task that a signal ended; one that was started through a shell or in a container has a status.
+SIGNALS = {strsignal(one): one.name for one in Signals} | {"Out Of Memory": "SIGKILL"}
+SIGNALS |= {f"Exited with exit code {128 + one}": one.name for one in Signals}
+# A rank aborts when it has lost a peer, and Slurm terminates those that are left.
+FOLLOWING = ("SIGABRT", "SIGTERM")
+TASK_ENDED = re.compile(r"^srun: error: (\S+): tasks? ([\d,-]+): (.+?)(?: \(core dumped\))?$", re.MULTILINE)
+# What slurmstepd says where a cgroup holds a job to its memory; srun may say no more than "Killed" then.
+OUT_OF_MEMORY = re.compile(r"^slurmstepd: error: .*(oom[-_ ]?kill|out[- ]of[- ]memory|memory limit)", re.M | re.I)
+START = "sft-sweeps: start"  # begins the line that a batch script prints first: the log has every start of its job
 
 
-def task_ended(log: str) -> str:
-    """Which task a signal ended first, by what srun says in a job's log; empty where none was."""
-    ends = ((node, task, words) for node, task, words in TASK_ENDED.findall(log.replace("\r", "")) if words in SIGNALS)
-    return next((f"task {task} on {node} was ended by {SIGNALS[words]} ({words})" for node, task, words in ends), "")
+def task_ended(log: str, out_of_memory: bool = False) -> str:
+    """Which rank a signal ended first, by what srun says of its tasks in a job's log; empty where none was.
+
+    Of the last start in the log. `out_of_memory`: Slurm has called it that.
+    """
+    text = log.replace("\r", "").rpartition(f"{START} ")[2]
+    ends = [(node, ranks, words) for node, ranks, words in TASK_ENDED.findall(text) if words in SIGNALS]
+    ends.sort(key=lambda end: SIGNALS[end[2]] in FOLLOWING)
+    if not ends:
+        return ""
+    node, ranks, words = ends[0]
+    memory = out_of_memory or words == "Out Of Memory" or OUT_OF_MEMORY.search(text)
+    behind = MEMORY if memory and SIGNALS[words] == "SIGKILL" else BEHIND.get(SIGNALS[words], "")
+    who = f"rank {ranks} was" if ranks.isdigit() else f"ranks {ranks} were"
+    return f"{who} killed by {SIGNALS[words]} on {node}{f': {behind}' if behind else ''}"
 
 
 def waiting(reason: str) -> str:

@@ -29,7 +29,7 @@ class ResumeState:
     """What `state.json` says: `step` steps are done; `files` are the sizes of the state's files in bytes.
 
     Writing it took `seconds`, on all ranks together (0: saved before that was measured). `checksums` are those of the
-    files (none: saved before there were any).
+    files (none: saved before there were any), `threads` those of each process (0: saved before they were noted).
     """
 
     step: int
@@ -40,6 +40,7 @@ class ResumeState:
     files: dict[str, int]
     seconds: float = 0.0
     checksums: dict[str, str] = field(default_factory=dict)
+    threads: int = 0
 
     @property
     def name(self) -> str:

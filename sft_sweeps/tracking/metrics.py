@@ -5,16 +5,20 @@ step once. Every start writes into a file of its own, which holds the lines kept
 what an earlier start of the job still appends, not knowing that it is over, goes nowhere.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from sft_sweeps.files import fence
-from sft_sweeps.files.json_files import last_line
+from sft_sweeps.files.json_files import last_lines
 
 METRICS = "metrics.jsonl"
+RECENT = 20  # steps from which the time that is left is told
+RECENT_BYTES = 1 << 15  # which hold their lines, of a mixture of dozens of sources too
 
 
 class Metrics:
@@ -41,6 +45,12 @@ class Metrics:
             os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
+
+
+def sync(folder: Path) -> None:
+    """Put a stage's lines on the disk, before what says that their steps are done."""
+    with contextlib.suppress(FileNotFoundError), (folder / METRICS).open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def cut(path: Path, step: int) -> None:
@@ -81,17 +91,34 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if _before(line + "\n", 2**62)]
 
 
+def recent(folder: Path, count: int = RECENT) -> list[dict[str, Any]]:
+    """The metrics of the newest steps, at most so many, in order; none where there are none."""
+    found: list[dict[str, Any]] = []
+    for line in last_lines(folder / METRICS, RECENT_BYTES)[:count]:
+        try:
+            metrics = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(metrics, dict):
+            break
+        found.insert(0, metrics)
+    return found
+
+
 def last(folder: Path) -> dict[str, Any]:
     """The newest step's metrics; empty when there are none."""
-    try:
-        metrics = json.loads(last_line(folder / METRICS))
-    except ValueError:
-        return {}
-    return metrics if isinstance(metrics, dict) else {}
+    return next(iter(recent(folder, 1)), {})
 
 
-def seconds_left(metrics: Mapping[str, Any]) -> float | None:
-    """Estimated from the time of the newest step; None when there is none."""
-    if not metrics:
+def seconds_left(steps: Sequence[Mapping[str, Any]]) -> float | None:
+    """Estimated from the newest steps, of which the first ones are enough; None where there is none."""
+    timed = [step for step in steps if {"seconds", "steps"} <= step.keys()]
+    if not timed:
         return None
-    return float(metrics["seconds"]) * max(int(metrics["steps"]) - int(metrics["step"]), 0)
+    newest = timed[-1]
+    return left((float(step["seconds"]) for step in timed), int(newest["step"]), int(newest["steps"]))
+
+
+def left(seconds: Iterable[float], step: int, steps: int) -> float:
+    """How long the rest takes after `step` of `steps`, of which the last ones took so long each."""
+    return statistics.median(seconds) * max(steps - step, 0)

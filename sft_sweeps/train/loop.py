@@ -108,6 +108,7 @@ def _continued(
         engine = TrainEngine(parent, recipe, execution)
     else:
         resume.check(folder, state, execution)
+        execution = resume.continued(state, execution)
         as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
         other = state.processes != execution.processes
         with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
@@ -115,7 +116,7 @@ def _continued(
             resume.load(engine, folder, state, source)
     done = state.step if state else 0
     if engine.rank == 0:
-        starts.note(folder, engine.loaded, done, passed_over)
+        starts.note(folder, engine.loaded, done, passed_over, engine.execution.threads)
     return engine, done
 
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -25,6 +26,7 @@ from sft_sweeps.files import checksum, fence
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import DAMAGED, FOLDER, STATE, TAG, WRITING, ResumeState
+from sft_sweeps.tracking import metrics
 from sft_sweeps.train import ranks
 from sft_sweeps.train.data_only import data_only
 from sft_sweeps.train.engine import TrainEngine
@@ -40,6 +42,18 @@ def check(folder: Path, state: ResumeState, execution: TrainExecution) -> None:
             f"{state.batches} of the batches; these are {execution.zero_stage} and {VERSIONS['batches']}. "
             f"Delete {folder / FOLDER} to start the stage over."
         )
+
+
+def continued(state: ResumeState, execution: TrainExecution) -> TrainExecution:
+    """The execution with the threads that the stage began with: others would add up in another order.
+
+    With another process count the sums are others anyway, and the threads are those that this start has cores for.
+    """
+    if not state.threads or state.processes != execution.processes or state.threads == execution.threads:
+        return execution
+    log.info("it began with %d threads a process and goes on with them, not %d", state.threads, execution.threads)
+    torch.set_num_threads(state.threads)
+    return replace(execution, threads=state.threads)
 
 
 def newest(folder: Path) -> tuple[ResumeState | None, list[str]]:
@@ -166,12 +180,13 @@ def _write(value: Any, path: Path) -> str:
 
 def _state(engine: TrainEngine, step: int, seconds: float, writing: Path, checksums: dict[str, str]) -> ResumeState:
     zero_stage, batches = engine.execution.zero_stage, VERSIONS["batches"]
-    rest = (engine.token_budget, batches, resume_states.sizes(writing), seconds, checksums)
+    rest = (engine.token_budget, batches, resume_states.sizes(writing), seconds, checksums, engine.execution.threads)
     return ResumeState(step, engine.processes, zero_stage, *rest)
 
 
 def _finish(state: ResumeState, writing: Path, target: Path) -> None:
     resume_states.write(writing, state)
+    metrics.sync(target.parents[1])  # a node that dies now keeps the state, and must keep the steps that led to it
     fence.check()
     if target.exists():
         _remove(target)

@@ -84,12 +84,13 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
     """Write the record of a trained stage and remove its resume states."""
     lines = read(folder)
     used = int(lines[-1]["token_budget"]) if lines else execution.token_budget
+    threads = starts.threads(folder, execution.threads)
     extra = {
         "digest": digest,
         "seconds": round(seconds, 3),
         "save_seconds": resume_states.save_seconds(folder),
         **throughput(lines),
-        "execution": {**_environment(execution), "token_budget": used},
+        "execution": {**_environment(execution), "token_budget": used, "threads": threads},
         "budgets": budget.history(folder),
         "last": {key: lines[-1].get(key) for key in ("step", "steps", "loss")} if lines else {},
         **starts.summary(folder),

@@ -11,16 +11,22 @@ from sft_sweeps.files.json_files import append_line, read_lines
 FILE = "starts.jsonl"
 
 
-def note(folder: Path, loaded: str, step: int, passed_over: Sequence[str]) -> None:
+def note(folder: Path, loaded: str, step: int, passed_over: Sequence[str], threads: int) -> None:
     """Write down that a start took the parent's weights (their digest) and continues after `step` steps.
 
-    `passed_over` says of each newer resume state what was wrong with it.
+    `passed_over` says of each newer resume state what was wrong with it, `threads` are those of each process.
     """
-    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "loaded": loaded, "step": step, "passed_over": passed_over}
+    began = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "loaded": loaded, "step": step}
+    line = {**began, "passed_over": passed_over, "threads": threads}
     try:
         append_line(folder / FILE, line)
     except OSError as error:
         raise RunError(f"{folder / FILE} cannot be written: {error}. Make room and launch again.") from None
+
+
+def threads(folder: Path, asked: int) -> int:
+    """The threads with which the weights were made: those of the last start, or those asked for where it named none."""
+    return next((int(line["threads"]) for line in reversed(read_lines(folder / FILE)) if line.get("threads")), asked)
 
 
 def summary(folder: Path) -> dict[str, Any]:

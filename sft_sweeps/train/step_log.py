@@ -1,19 +1,18 @@
 """What a stage's log says while it trains: its size, steps with loss and speed, how long it will take."""
 
 import logging
-import statistics
 import time
 from collections import deque
 
 from sft_sweeps.spec import Stage
 from sft_sweeps.terminal import duration
+from sft_sweeps.tracking.metrics import RECENT, left
 from sft_sweeps.train.meter import StepMetrics
 
 log = logging.getLogger(__name__)
 
 PARTS = 10  # of a stage, after each of which a line is due
 SECONDS = 60.0  # after which one is due anyway
-RECENT = 20  # steps from which the time that is left is told
 
 
 class StepLog:
@@ -33,7 +32,7 @@ class StepLog:
         elif done.step != self._first + RECENT and part == self._part and time.monotonic() < self._said + SECONDS:
             return
         self._part, self._said = part, time.monotonic()
-        left = statistics.median(self._recent) * (done.steps - done.step)
+        rest = duration(left(self._recent, done.step, done.steps))
         log.info(
             "step %s of %s: loss %.4f, gradient norm %.3f, learning rate %.3g, %s tokens/s, %s",
             f"{done.step:,}",
@@ -42,7 +41,7 @@ class StepLog:
             done.grad_norm,
             done.learning_rate,
             f"{done.tokens_per_second:,.0f}",
-            f"about {duration(left)} left" if done.step < done.steps else "the last one",
+            f"about {rest} left" if done.step < done.steps else "the last one",
         )
 
 

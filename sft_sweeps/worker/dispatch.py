@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
-from sft_sweeps.jobs.job import Job, Stop
+from sft_sweeps.jobs.job import PROGRESS, Job, Stop, claim_folder
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
 from sft_sweeps.store.store import RECORD, Store, damaged_files
@@ -17,6 +17,8 @@ from sft_sweeps.store.store import RECORD, Store, damaged_files
 def do(job: Job, stop: Stop, rendezvous: str = "") -> None:
     """The work of a job; returns when its record is written. `rendezvous` is the file in which its ranks meet."""
     WORK[job.kind](job, stop, rendezvous)
+    if os.environ.get("RANK", "0") == "0":
+        (claim_folder(job, job.folder) / PROGRESS).unlink(missing_ok=True)
 
 
 def gate(subject: Subject, store: Store) -> None:

@@ -21,7 +21,7 @@ import traceback
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sft_sweeps.errors import Interrupted, Superseded, SweepError
 from sft_sweeps.files import full_disk
@@ -82,18 +82,20 @@ class Stop:
         os._exit(Interrupted.exit_status)
 
 
-def main(path: str, rank: int = 0, processes: int = 1, rendezvous: str = "") -> None:
-    """Entry of a worker process of this machine; leaves with its exit status."""
+def main(content: bytes, rank: int = 0, processes: int = 1, rendezvous: str = "") -> None:
+    """Entry of a worker process of this machine, with its job frozen as JSON; leaves with its exit status."""
     stop = Stop()
     stop.listen()
-    job = read(Path(path).read_bytes())  # which the launcher wrote a moment ago, where this user alone writes
+    job = read(content)
     this = Rank(rank, processes, rank, rendezvous)
     join(job, this)
-    sys.exit(run(job, this, stop))
+    status = run(job, this, stop)
+    drop_log(job, this, status)
+    sys.exit(status)
 
 
 def read(content: bytes) -> Job:
-    """The job of a frozen file."""
+    """The job that was frozen as JSON."""
     return revive(Job, json.loads(content))
 
 
@@ -104,6 +106,12 @@ def join(job: Job, rank: Rank) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("sft_sweeps").setLevel(logging.INFO)
     os.environ.update(RANK=str(rank.rank), LOCAL_RANK=str(rank.local_rank), WORLD_SIZE=str(rank.processes))
+
+
+def drop_log(job: Job, rank: Rank, status: int) -> None:
+    """Of work that is done the first rank's log is kept: the others' say when they began and ended, and no more."""
+    if rank.rank and not status:
+        KINDS[job.kind].log(job.folder, rank.rank).unlink(missing_ok=True)
 
 
 def run(job: Job, rank: Rank, stop: Stop) -> int:
@@ -124,6 +132,8 @@ def run(job: Job, rank: Rank, stop: Stop) -> int:
         text = str(error) if isinstance(error, SweepError) else _in_words(error, job, rank)
         failures.write(claim_folder(job, job.folder), job.id, text)
         traceback.print_exc()
+        if text not in str(error):
+            print(text, flush=True)  # below what a library says of it: whoever reads a log begins at its end
         return SweepError.exit_status
     return 0
 
@@ -139,7 +149,7 @@ def _since(begun: float) -> str:
     return duration(time.monotonic() - begun)
 
 
-def leave(status: int) -> None:
+def leave(status: int) -> NoReturn:
     """End this process at once: gloo's threads may abort one that shuts its interpreter down, when all is done."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -179,6 +189,6 @@ def _redirect(log: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1], int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+        main(Path(sys.argv[1]).read_bytes(), int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
     except SystemExit as leaving:
         leave(int(leaving.code or 0))

@@ -2,33 +2,27 @@
 
     python -u -m sft_sweeps.worker.slurm_entry CALL DIGEST
 
-CALL is a JSON file that names, for each index of the array (-1: no array), the job's file and its digest. What others
-may have written is not read, whatever it says (files/private.py), and DIGEST is that of the file as it was submitted.
+CALL is the file that the jobs of the call are frozen in (jobs/frozen.py), DIGEST that of its first line as it was
+submitted, which holds the jobs' own. What others may have written is not read, whatever it says (files/private.py).
 """
 
-import hashlib
-import json
 import os
 import sys
 from pathlib import Path
 
-from sft_sweeps.errors import RunError, SweepError
-from sft_sweeps.files import private
+from sft_sweeps.errors import SweepError
+from sft_sweeps.jobs import frozen
 from sft_sweeps.worker import slurm_task
 
 
 def main(call: str, digest: str) -> None:
     """Do the task's job; leaves with its exit status."""
     try:
-        content = private.read(Path(call))
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise RunError(f"{call} was changed after it was submitted; launch again")
-        path, of_job = json.loads(content)[os.environ.get("SLURM_ARRAY_TASK_ID", "-1")]
-        private.read(Path(path))
+        job, of_job = frozen.read(Path(call), digest, os.environ.get("SLURM_ARRAY_TASK_ID", "-1"))
     except SweepError as error:
         print(error, flush=True)
         sys.exit(error.exit_status)
-    slurm_task.run(path, of_job)
+    slurm_task.run(job, of_job, Path(call))
 
 
 if __name__ == "__main__":

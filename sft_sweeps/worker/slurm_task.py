@@ -40,12 +40,18 @@ RENDEZVOUS = ".rendezvous-"  # begins the name of the file through which the ran
 PATIENCE_SECONDS = 120.0  # for another job that still holds the folder, and for the own end after a requeue
 
 
-def run(path: str, digest: str) -> None:
-    """One task of a job; leaves with the worker's exit status."""
+def run(content: bytes, digest: str, path: Path) -> None:
+    """One task of the job that was frozen in the file at `path`; leaves with the worker's exit status."""
     stop = Stop()
     stop.listen()
-    content = Path(path).read_bytes()
-    job = process.read(content)
+    changed = hashlib.sha256(content).hexdigest() != digest
+    try:
+        job = process.read(content)
+    except ValueError:
+        if not changed:
+            raise
+        print(_changed(path))
+        process.leave(RunError.exit_status)
     folder = job.folder
     rank = _rank(folder)
     process.join(job, rank)
@@ -53,11 +59,16 @@ def run(path: str, digest: str) -> None:
         f"Slurm job {number()}, start {restarts() + 1}, task {rank.rank} of {rank.processes} on {_node()}", flush=True
     )
     try:
-        changed = hashlib.sha256(content).hexdigest() != digest
-        process.leave(_work(job, rank, stop, Path(path), changed=changed))
+        status = _work(job, rank, stop, path, changed=changed)
+        process.drop_log(job, rank, status)
+        process.leave(status)
     except Superseded as error:
         print(error)
         process.leave(error.exit_status)
+
+
+def _changed(path: Path) -> str:
+    return f"{path} was changed after the job was submitted; launch again"
 
 
 def _work(job: Job, rank: Rank, stop: Stop, path: Path, *, changed: bool) -> int:
@@ -65,7 +76,7 @@ def _work(job: Job, rank: Rank, stop: Stop, path: Path, *, changed: bool) -> int
     folder = job.folder
     try:
         if changed:
-            raise RunError(f"{path} was changed after the job was submitted; launch again")
+            raise RunError(_changed(path))
         status = _first(job, folder, rank, stop) if rank.rank == 0 else _other(job, rank, stop)
         if rank.rank == 0 and status == 0:
             for text in free_after(job, Sweep(path.parents[1]), job.store):

@@ -20,6 +20,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.store import failures
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze
 
@@ -114,6 +115,17 @@ def test_the_worker_s_log(show: Show, plan: Plan, store: Store) -> None:
     status, out, err = show("--kind", "score")
     assert (status, out) == (1, "")
     assert "no log of score mini--code" in err
+
+
+def test_the_signal_that_ended_a_rank_is_the_last_word(show: Show, plan: Plan, store: Store, sweep: Sweep) -> None:
+    """And not what a library says of a lost peer; nothing, where the job goes on."""
+    stage = plan.stages[0]
+    log(store, plan, text="RuntimeError: [gloo/transport/tcp/pair.cc:534] Connection closed by peer\n")
+    kept(sweep, "5_0_0_log.out", "sft-sweeps: start 1 on n7\nsrun: error: n7: task 1: Killed\n")
+    failures.write(store.folder(stage), f"train-{stage.id}", f"{failures.PEERS}, and rank 0 with it")
+    for lines in ("0", "1"):
+        last = show("--lines", lines)[2].splitlines()[-1]
+        assert last.startswith(f"train {stage.label} failed: rank 1 was killed by SIGKILL on n7")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,7 +1,7 @@
 """What runs for a user is his alone: whatever the umask, and whoever else may write in the store."""
 
+import contextlib
 import hashlib
-import json
 import multiprocessing
 import os
 import stat
@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files import private
+from sft_sweeps.jobs import frozen
+from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.store import sharing
-from sft_sweeps.worker import slurm_entry
+from sft_sweeps.worker import process, slurm_entry
 
 USERS, LAB = {"anna": 4001, "ben": 4002}, 4000
 
@@ -208,17 +212,42 @@ def test_the_batch_script_starts_no_code_but_what_was_submitted(tmp_path: Path, 
 
 
 def test_a_task_does_the_job_of_its_index_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs, done = private.folder(tmp_path, "jobs"), list[tuple[str, str]]()
-    monkeypatch.setattr(slurm_entry.slurm_task, "run", lambda path, digest: done.append((path, digest)))
-    private.write(jobs / "a.json", b"a")
-    content = json.dumps({"-1": [str(jobs / "a.json"), "1"], "3": [str(jobs / "a.json"), "3"]}).encode()
-    private.write(jobs / "one.call", content)
-    digest = hashlib.sha256(content).hexdigest()
-    slurm_entry.main(str(jobs / "one.call"), digest)
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    slurm_entry.main(str(jobs / "one.call"), digest)
-    assert done == [(str(jobs / "a.json"), "1"), (str(jobs / "a.json"), "3")]
-    private.write(jobs / "one.call", content.replace(b"a.json", b"b.json"))
-    with pytest.raises(SystemExit):
-        slurm_entry.main(str(jobs / "one.call"), digest)
-    assert len(done) == 2
+    done = list[tuple[Job, Path]]()
+
+    def run(content: bytes, of_job: str, path: Path) -> None:
+        assert hashlib.sha256(content).hexdigest() == of_job
+        done.append((process.read(content), path))
+
+    monkeypatch.setattr(slurm_entry.slurm_task, "run", run)
+    jobs = {index: Job("train", str(tmp_path), values.stage(seed=index), TrainExecution()) for index in (0, 3, 12)}
+    path, digest = frozen.write(tmp_path, "one", jobs)
+    alone, of_alone = frozen.write(tmp_path, "two", {-1: jobs[12]})
+    for index in jobs:
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(index))
+        slurm_entry.main(str(path), digest)
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
+    slurm_entry.main(str(alone), of_alone)
+    assert done == [*((job, path) for job in jobs.values()), (jobs[12], alone)]
+    for wrong in (of_alone, ""):
+        with pytest.raises(SystemExit):
+            slurm_entry.main(str(path), wrong)
+    assert len(done) == 4
+
+
+@given(st.data())
+def test_no_byte_of_a_job_can_be_changed_unseen(data: st.DataObject) -> None:
+    """Of another job of the call it may: that is seen by the other's task."""
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = {index: Job("train", folder, values.stage(seed=index), TrainExecution()) for index in (0, 1)}
+        path, digest = frozen.write(Path(folder), "one", jobs)
+        whole = path.read_bytes()
+        at = data.draw(st.integers(0, len(whole) - 2))
+        private.write(path, whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :])
+        unseen = 0
+        for index in ("0", "1"):
+            with contextlib.suppress(RunError):
+                content, of_job = frozen.read(path, digest, index)
+                unseen += hashlib.sha256(content).hexdigest() == of_job
+        begins = whole.index(b"\n") + 1
+        between = begins + len(whole[begins:].split(b"\n")[0])  # the end of a line is no part of a job
+        assert unseen == (2 if at == between else 0 if at < begins else 1)

@@ -87,7 +87,7 @@ def test_a_replica_that_dies_ends_the_work(two: Replicas) -> None:
     two.generate(prompts(PROMPTS, 2), 4)
     pids = [process.pid for process in two.processes]
     os.kill(pids[1], signal.SIGKILL)
-    with pytest.raises(RunError, match="replica 2 of 2 of hf was killed by signal 9"):
+    with pytest.raises(RunError, match="replica 2 of 2 of hf was killed by SIGKILL"):
         two.generate(prompts(PROMPTS, 12), 4)
     assert not any(map(alive, pids))
 

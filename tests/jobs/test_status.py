@@ -13,7 +13,7 @@ from values import request
 
 from sft_sweeps.jobs.status import SweepStatus, status_of
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.store import claims
+from sft_sweeps.store import claims, failures
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze
 
@@ -86,3 +86,40 @@ def test_a_job_that_ends_while_slurm_is_asked_is_done(
     moves = f"cp -r {shlex.quote(str(elsewhere.folder(first)))}/. {shlex.quote(str(store.folder(first)))}"
     (slurm.folder / "squeue").write_text(f"#!/bin/sh\n{moves}\n")
     assert trained(look(plan, store, sweep), plan)[0] == "done"
+
+
+KILLED = "srun: error: n7: task 1: Killed\nsrun: error: n7: task 0: Exited with exit code 1\n"
+LOST_PEER = f"{failures.PEERS}, and rank 0 with it"
+
+
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (("FAILED", LOST_PEER, KILLED), ("failed", "rank 1 was killed by SIGKILL", "FAILED")),
+        (("FAILED", "", KILLED), ("failed", "rank 1 was killed by SIGKILL", "FAILED")),
+        (("OUT_OF_MEMORY", LOST_PEER, KILLED), ("failed", "used more memory than it had asked for", "OUT_OF_MEMORY")),
+        (("", LOST_PEER, KILLED), ("failed", "rank 1 was killed by SIGKILL", "")),
+        (("FAILED", LOST_PEER, ""), ("failed", LOST_PEER, "FAILED")),
+        (("FAILED", "the loss is no number", KILLED), ("failed", "the loss is no number", "")),
+        (("PREEMPTED", LOST_PEER, KILLED), ("failed", "it was preempted", "PREEMPTED")),
+        (("PREEMPTED", "", KILLED), ("failed", "it was preempted", "PREEMPTED")),
+        (("PREEMPTED", "the loss is no number", KILLED), ("failed", "the loss is no number", "")),
+        (("NODE_FAIL", LOST_PEER, KILLED), ("failed", "its node failed", "NODE_FAIL")),
+        (("CANCELLED", LOST_PEER, KILLED), ("cancelled", "it was cancelled", "CANCELLED")),
+    ],
+)
+def test_why_a_job_ended_whose_ranks_lost_each_other(
+    ended: tuple[str, str, str], told: tuple[str, str, str], sweep: Sweep, slurm: Pretended, store: Store
+) -> None:
+    """Slurm knows whether it was preempted, srun which rank was killed; a reason of its own goes before both."""
+    (state, reason, log), plan = ended, sweep.plan()
+    job = f"train-{plan.stages[0].id}"
+    slurm.write(*([row("1_0", "call1", state)] if state else []))
+    (sweep.folder / "slurm").mkdir()
+    (sweep.folder / "slurm" / "1_0_0_log.out").write_text(f"sft-sweeps: start 1 on n7\n{log}")
+    if reason:
+        failures.write(store.folder(plan.stages[0]), job, reason)
+    found = look(plan, store, sweep).jobs[job]
+    status, says, word = told
+    assert (found.state, found.reason) == (status, word)
+    assert says in found.why

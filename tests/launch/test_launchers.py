@@ -20,7 +20,7 @@ class Launcher:
         return DiskPolicy(3, "theirs.limit", config.store.retention)
 
     def problems(self, work):
-        return [] if work.config.cluster.threads == 1 else ["theirs has one thread; type cluster.threads=1"]
+        return [] if work.config.cluster.threads in (None, 1) else ["theirs has one thread; type cluster.threads=1"]
 
     def launch(self, work, sweep, out):
         out.print(f"handed over {len(work.jobs)} jobs of {work.plan.runs[0].label}")

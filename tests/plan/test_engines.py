@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from training import SHAPE
 
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.generate import replicas
 from sft_sweeps.generate.engine import greedy
 from sft_sweeps.generate.replicas import opened
+from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.engines import ENGINES, Held
 from sft_sweeps.spec import Engine, Shape
@@ -55,11 +57,18 @@ def test_each_engine_is_known_by_its_own_name_and_its_modules_are_there() -> Non
         ENGINES.get("vlm")
 
 
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder that a model can be loaded from: any engine's is looked at before."""
+    materialise(SHAPE, 0, [], tmp_path / "model")
+    return tmp_path / "model"
+
+
 @pytest.mark.usefixtures("theirs")
-def test_another_distribution_adds_an_engine(tmp_path: Path) -> None:
+def test_another_distribution_adds_an_engine(model: Path) -> None:
     held = Held("any", Shape(8, 8, 2, 4, 4, 32, 64), "bf16", "echo")
     assert held.size(3, 80.0) == 3
-    made = opened(tmp_path, Engine("echo", "3", "bf16"), ["", ""], label="any", python=sys.executable)
+    made = opened(model, Engine("echo", "3", "bf16"), ["", ""], label="any", python=sys.executable)
     try:
         answers = made.generate(greedy([[5, 6, 7], [8], [9, 10]], 2, 0), 4)
         assert [answer.ids for answer in answers] == [[5, 6], [8], [9, 10]]
@@ -70,7 +79,7 @@ def test_another_distribution_adds_an_engine(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("theirs")
-def test_another_version_than_the_planned_one_is_refused(tmp_path: Path) -> None:
-    made = opened(tmp_path, Engine("echo", "2", "bf16"), [""], label="any")
+def test_another_version_than_the_planned_one_is_refused(model: Path) -> None:
+    made = opened(model, Engine("echo", "2", "bf16"), [""], label="any")
     with pytest.raises(RunError, match=r"echo 3\.1 is installed, but evaluate\.engine_version=2"):
         made.generate(greedy([[5]], 1, 0), 1)

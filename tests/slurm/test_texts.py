@@ -1,5 +1,7 @@
 """Slurm's texts of versions and sites that the test's own Slurm is not."""
 
+import signal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -156,9 +158,19 @@ srun: error: 127.0.0.10: tasks 0-2: Terminated
 @pytest.mark.parametrize(
     ("log", "says"),
     [
-        (SRUN, "task 3 on 127.0.0.11 was ended by SIGKILL: as a rule the node had no memory left (Killed)"),
-        ("srun: error: n1: task 7: Segmentation fault (core dumped)\n", "task 7 on n1 was ended by SIGSEGV"),
-        ("srun: error: n1: task 2: Out Of Memory\n", "task 2 on n1 was ended by SIGKILL: it used more memory"),
+        (SRUN, "rank 3 was killed by SIGKILL on 127.0.0.11: as a rule the node had no memory left"),
+        ("srun: error: n1: task 7: Segmentation fault (core dumped)\n", "rank 7 was killed by SIGSEGV on n1"),
+        ("srun: error: n1: task 2: Out Of Memory\n", "rank 2 was killed by SIGKILL on n1: it used more memory"),
+        (
+            "slurmstepd: error: Detected 1 oom_kill event in StepId=4.0. Some of the step tasks have been OOM Killed.\n"
+            "srun: error: n1: task 1: Killed\n",
+            "rank 1 was killed by SIGKILL on n1: it used more memory",
+        ),
+        ("srun: error: n1: task 0: Exited with exit code 139\n", "rank 0 was killed by SIGSEGV on n1"),
+        ("srun: error: n1: tasks 4-5,7: Killed\n", "ranks 4-5,7 were killed by SIGKILL"),
+        ("srun: error: n2: task 0: Aborted\nsrun: error: n1: task 1: Bus error\n", "rank 1 was killed by SIGBUS"),
+        (f"{SRUN}sft-sweeps: start 2 on n1\nsrun: error: n1: task 0: Killed\r\n", "rank 0 was killed by SIGKILL on n1"),
+        (f"{SRUN}sft-sweeps: start 2 on n1\n", ""),
         ("srun: error: n1: task 0: Exited with exit code 1\n", ""),
         ("task 1: Killed\n", ""),
         ("", ""),
@@ -168,6 +180,12 @@ def test_the_first_task_that_a_signal_ended_is_named(log: str, says: str) -> Non
     found = reasons.task_ended(log)
     assert found.startswith(says)
     assert bool(found) == bool(says)
+
+
+@pytest.mark.parametrize("one", sorted(signal.Signals))
+def test_every_signal_is_named_also_where_a_shell_stood_between(one: signal.Signals) -> None:
+    for words in (signal.strsignal(one), f"Exited with exit code {128 + one}"):
+        assert f"rank 3 was killed by {one.name} on n1" in reasons.task_ended(f"srun: error: n1: task 3: {words}\n")
 
 
 @pytest.mark.parametrize(

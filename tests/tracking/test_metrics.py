@@ -1,13 +1,15 @@
 """metrics.jsonl through crashes: every step once, a half-written line never."""
 
 import json
+import statistics
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.tracking.metrics import METRICS, Metrics, cut, last, read, seconds_left
+from sft_sweeps.tracking.metrics import METRICS, RECENT, Metrics, cut, last, read, recent, seconds_left
 
 
 def lines(*steps: int) -> str:
@@ -105,7 +107,25 @@ def test_nothing_is_read_where_nothing_is(tmp_path: Path) -> None:
     assert last(tmp_path / "absent") == {}
 
 
-def test_time_left() -> None:
-    assert seconds_left({}) is None
-    assert seconds_left({"step": 4, "steps": 10, "seconds": 0.5}) == 3.0
-    assert seconds_left({"step": 12, "steps": 10, "seconds": 0.5}) == 0.0
+def timed(seconds: list[float], total: int) -> str:
+    rows = [{"step": n, "steps": total, "seconds": took} for n, took in enumerate(seconds, start=1)]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@given(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=60), st.integers(0, 1000), st.data())
+def test_time_left_is_told_from_the_newest_steps(seconds: list[float], more: int, data: st.DataObject) -> None:
+    """Their median: no single step, the first or one that waited for the disk, decides it."""
+    total = len(seconds) + more
+    with TemporaryDirectory() as name:
+        (Path(name) / METRICS).write_text(timed(seconds, total))
+        assert seconds_left(recent(Path(name))) == pytest.approx(statistics.median(seconds[-RECENT:]) * more)
+        if len(seconds) > 2:
+            usual = [1.0] * len(seconds)
+            usual[data.draw(st.integers(0, len(seconds) - 1))] = 1000.0
+            (Path(name) / METRICS).write_text(timed(usual, total))
+            assert seconds_left(recent(Path(name))) == more
+
+
+def test_nothing_is_told_of_a_stage_without_steps(tmp_path: Path) -> None:
+    assert seconds_left(recent(tmp_path)) is None
+    assert seconds_left([{"step": 12, "steps": 10, "seconds": 0.5}]) == 0.0

@@ -18,7 +18,8 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
-from sft_sweeps.train import resume
+from sft_sweeps.tracking.metrics import METRICS
+from sft_sweeps.train import resume, starts
 
 STEPS = 20
 PARTITIONED = {"token_budget": 100, "whole_parameters": 0}
@@ -102,6 +103,25 @@ def test_killed_in_the_middle_of_an_accumulation_continues_bit_for_bit(
     assert_continued(run(saving, processes)[0], whole, after=6)
 
 
+def test_a_stage_ends_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
+    """Other threads add up in another order, which shows in the last bits of some sums; whatever a later start asks."""
+    wide = replace(SHAPE, hidden_size=128, intermediate_size=256, vocab_size=256)
+    materialise(wide, 0, [], tmp_path / "base")
+    job = Job(str(tmp_path / "base"), str(tmp_path / "whole"), {"threads": 2}, {"epochs": 2})
+    whole = run(job)[0]
+    assert not whole.error, whole.log
+    assert starts.threads(Path(job.folder), asked=9) == 2
+    job = replace(job, folder=str(tmp_path / "stopped"))
+    assert run(replace(job, stop_at=3))[0].error == "Interrupted"
+    state = resume_states.newest(Path(job.folder))
+    assert state is not None
+    assert state.threads == 2
+    continued = run(replace(job, execution={"threads": 1}))[0]
+    assert continued.digest == whole.digest, continued.log
+    assert "it began with 2 threads a process and goes on with them, not 1" in continued.log
+    assert starts.threads(Path(job.folder), asked=9) == 2
+
+
 def write_state(folder: Path, step: int, **changed: object) -> Path:
     """A resume state without DeepSpeed: a file and what names it."""
     path = folder / resume_states.FOLDER / f"step-{step:08d}"
@@ -165,3 +185,23 @@ def test_at_most_keep_valid_states_stay(tmp_path: Path) -> None:
         "step-00000004",
         "step-00000006",
     ]
+
+
+def test_the_steps_before_a_state_are_on_the_disk_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that dies the moment after loses what was only in its memory."""
+    target = write_state(tmp_path, 2)
+    state, _ = resume_states.read(target)
+    assert state
+    writing = target.rename(target.with_name(".writing-step-00000002"))
+    (tmp_path / METRICS).write_text('{"step": 2}\n')
+    synced: dict[int, bool] = {}
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced[os.fstat(handle).st_ino] = target.exists()
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    resume._finish(state, writing, target)
+    assert target.is_dir()
+    assert synced[(tmp_path / METRICS).stat().st_ino] is False

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.terminal import duration
+from sft_sweeps.tracking.metrics import RECENT
 from sft_sweeps.train import step_log
 from sft_sweeps.train.meter import StepMetrics
-from sft_sweeps.train.step_log import PARTS, RECENT, StepLog
+from sft_sweeps.train.step_log import PARTS, StepLog
 
 
 class Lines(logging.Handler):

@@ -12,14 +12,17 @@ import values
 from common import ROOT
 from outcomes import finish
 
+from sft_sweeps.errors import Interrupted
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs import attempts, submissions
-from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.store import claims
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
+from sft_sweeps.worker import dispatch, process
+from sft_sweeps.worker.process import Rank
 
 CALL = "20260101-000000-sweep-abcdef.123456"
 NO_SLURM = "/usr/bin:/bin"
@@ -40,7 +43,10 @@ def frozen(store: Store, job: Job) -> tuple[Path, str]:
 
 def run(path: Path, digest: str, **environment: str) -> int:
     """The job's first and only task, as submitit calls it; job 77."""
-    code = f"from sft_sweeps.worker import slurm_task as s; s.PATIENCE_SECONDS = 1.0; s.run({str(path)!r}, {digest!r})"
+    code = (
+        "from pathlib import Path; from sft_sweeps.worker import slurm_task as s; s.PATIENCE_SECONDS = 1.0; "
+        f"path = Path({str(path)!r}); s.run(path.read_bytes(), {digest!r}, path)"
+    )
     environment = {
         "SLURM_JOB_ID": "77",
         "SLURM_JOB_NAME": CALL,
@@ -68,6 +74,15 @@ def test_a_job_file_that_was_changed_is_not_run(store: Store) -> None:
     assert run(path, digest) == 1
     assert "was changed after the job was submitted; launch again" in reason(wanted.folder)
     assert not (wanted.folder / attempts.ATTEMPTS).exists()
+
+
+def test_nor_one_that_is_no_job_any_more(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    path, digest = frozen(store, job(store))
+    path.write_bytes(b"\xff")
+    assert run(path, digest) == 1
+    said = capfd.readouterr()
+    assert "was changed after the job was submitted; launch again" in said.out
+    assert "Traceback" not in said.out + said.err
 
 
 @pytest.mark.parametrize("kind", ["train", "generate", "score"])
@@ -123,7 +138,7 @@ def test_a_score_job_needs_neither_torch_nor_a_model(store: Store) -> None:
     code = (
         "import sys, os; from sft_sweeps.worker import process, slurm_task\n"
         "process.leave = lambda status: os._exit(10 * ('torch' in sys.modules) + status)\n"
-        f"slurm_task.run({str(path)!r}, {digest!r})"
+        f"path = __import__('pathlib').Path({str(path)!r}); slurm_task.run(path.read_bytes(), {digest!r}, path)"
     )
     environment = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": CALL, "PYTHONPATH": str(ROOT), "PATH": NO_SLURM}
     assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode == 1
@@ -149,3 +164,22 @@ def test_a_log_that_cannot_be_written_costs_neither_reason_nor_status(kind: str,
     path, digest = frozen(store, wanted)
     assert run(path, digest) == 1
     assert "launch" in reason(claim_folder(wanted, wanted.folder))
+
+
+def test_of_what_is_done_the_first_log_is_kept_and_of_what_failed_all(store: Store) -> None:
+    wanted = job(store)
+    logs = [KINDS[wanted.kind].log(wanted.folder, rank) for rank in range(8)]
+    logs[0].parent.mkdir(parents=True)
+    for status, kept in ((1, logs), (Interrupted.exit_status, logs), (0, logs[:1])):
+        for rank, log in enumerate(logs):
+            log.touch()
+            process.drop_log(wanted, Rank(rank, 8), status)
+        assert sorted(wanted.folder.glob("logs/*")) == kept
+
+
+def test_nobody_watches_the_progress_of_what_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = job(store, "generate")
+    path = claim_folder(wanted, wanted.folder) / PROGRESS
+    monkeypatch.setitem(dispatch.WORK, "generate", lambda *_: write_json(path, {"what": "mini_math"}))
+    dispatch.do(wanted, lambda: False)
+    assert not path.exists()

@@ -52,7 +52,7 @@ def work(job, stop, rendezvous):
     (folder / "model" / "start").write_text(str(start))
     store.write_record(folder, job.subject.payload, ["model/start", "metrics.jsonl"], {"start": start})
 dispatch.do = work
-slurm_task.run(*sys.argv[1:3])
+slurm_task.run(Path(sys.argv[1]).read_bytes(), sys.argv[2], Path(sys.argv[1]))
 """.replace("STEPS", str(STEPS))
 
 

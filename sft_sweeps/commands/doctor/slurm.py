@@ -161,15 +161,24 @@ def _policies() -> dict[str, PartitionPolicy]:
     return {}
 
 
+PREEMPTED = {
+    "CANCEL": (
+        "preempted jobs are ended and not requeued; launching again continues them from their resume states, and "
+        "sft-sweeps launch --until-done does so by itself"
+    ),
+    "SUSPEND": "preempted jobs are stopped where they stand, keep their memory, and go on later",
+    "REQUEUE": "preempted jobs are requeued and continue from their resume states",
+    "OFF": "its jobs are not preempted",
+}
+
+
 def _partition_preemption(named: str, allowed: Limits) -> Iterator[Finding]:
-    """A partition may say otherwise than the cluster: its jobs are then ended for good."""
-    for name, policy in policies_of(named, _policies()).items():
-        if allowed.preempt_type and "CANCEL" in policy.preempt_mode:
-            text = (
-                f"PreemptMode={policy.preempt_mode}: preempted jobs are ended and not requeued; launching again "
-                "continues them from their resume states, and sft-sweeps launch --until-done does so by itself"
-            )
-            yield Finding("note", f"partition {name}", text)
+    """What becomes of its preempted jobs: a partition may say otherwise than the cluster."""
+    for name, policy in policies_of(named, _policies()).items() if allowed.preempt_type else ():
+        mode = next((mode for mode in PREEMPTED if mode in policy.preempt_mode), "")
+        if mode:
+            level: Literal["ok", "note"] = "ok" if mode in ("REQUEUE", "OFF") else "note"
+            yield Finding(level, f"partition {name}", f"PreemptMode={policy.preempt_mode}: {PREEMPTED[mode]}")
 
 
 def _preemption(allowed: Limits) -> Finding:

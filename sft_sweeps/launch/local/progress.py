@@ -15,7 +15,7 @@ from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.labels import own_words
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import duration, say
 from sft_sweeps.tracking import metrics as tracking
 
 WIDE = 140  # columns of a terminal that has room for the bars
@@ -92,10 +92,11 @@ class Progress:
         if now - self._lines.setdefault(job.id, now) < LINE_SECONDS:
             return
         self._lines[job.id] = now
-        if job.stage and (metrics := tracking.last(folder)):
-            self.say(
-                f"{self.labels[job.subject.id]}: step {metrics['step']:,} of {job.steps:,}, loss {metrics['loss']:.3f}"
-            )
+        if job.stage and (steps := tracking.recent(folder)):
+            left, metrics = tracking.seconds_left(steps), steps[-1]
+            rest = "" if left is None else f", about {duration(left)} left"
+            step = f"step {metrics['step']:,} of {job.steps:,}, loss {metrics['loss']:.3f}{rest}"
+            self.say(f"{self.labels[job.subject.id]}: {step}")
         elif not job.stage and (count := self._count(job, folder)):
             self.say(f"{job.kind} {count['what']}: {count['done']:,} of {count['of']:,}")
 

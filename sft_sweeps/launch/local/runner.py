@@ -24,12 +24,14 @@ from sft_sweeps.identity import plain
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.launch.gpus import gpus_here
+from sft_sweeps.launch.local.cores import Capacity
 from sft_sweeps.launch.local.progress import Progress
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.paths import worker_log
 from sft_sweeps.store.store import Store, check_identity, clear_unrecorded
 from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.terminal import how_ended
 from sft_sweeps.worker.process import main
 
 GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
@@ -57,8 +59,8 @@ class Running:
 class JobRunner:
     """Runs jobs until none is left that can run."""
 
-    def __init__(self, jobs: Sequence[Job], store: Store, sweep: Sweep, slots: int, progress: Progress) -> None:
-        self.store, self.sweep, self.slots, self.progress = store, sweep, slots, progress
+    def __init__(self, jobs: Sequence[Job], store: Store, sweep: Sweep, capacity: Capacity, progress: Progress) -> None:
+        self.store, self.sweep, self.capacity, self.progress = store, sweep, capacity, progress
         self.waiting = {job.id: job for job in jobs}
         self.urgency = urgency(list(jobs))
         self.running: dict[str, Running] = {}
@@ -102,10 +104,10 @@ class JobRunner:
 
     def _fits(self, job: Job) -> bool:
         """Whether there are cores for it, and GPUs: they are not shared between jobs."""
-        used = sum(running.job.width for running in self.running.values())
-        if job.gpus and any(running.job.gpus for running in self.running.values()):
+        running = [running.job for running in self.running.values()]
+        if job.gpus and any(other.gpus for other in running):
             return False
-        return not used or used + job.width <= self.slots
+        return self.capacity.fits(job, running)
 
     def _ready(self) -> Iterator[Job]:
         """The waiting jobs whose parent is done; those whose parent failed are given up."""
@@ -158,11 +160,12 @@ class JobRunner:
         failures.begin(running.claimed)
         if job.makes_model:
             clear_unrecorded(folder)
-        path = private.folder(self.sweep.folder, "jobs") / f"{job.id}.json"
-        private.write(path, json.dumps(plain(job)).encode())
+        content = json.dumps(plain(job)).encode()
+        if job.encodings:  # `status` tells of it, which is in no plan
+            private.write(private.folder(self.sweep.folder, "jobs") / f"{job.id}.json", content)
         rendezvous = f"{folder.absolute()}/{RENDEZVOUS}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
         for rank in range(job.processes):
-            arguments = (str(path), rank, job.processes, rendezvous)
+            arguments = (content, rank, job.processes, rendezvous)
             running.processes.append(self.context.Process(target=main, args=arguments, name=f"{job.id}-{rank}"))
             running.processes[-1].start()
         claims.confirm(running.claimed, running.claim, job.id, [process.pid for process in running.processes])
@@ -231,8 +234,8 @@ def _reason(running: Running, codes: Sequence[int | None]) -> str:
             if code == Interrupted.exit_status:
                 how = "was stopped on a signal, its resume state is saved"
             else:
-                how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
-            return f"process {rank} of {running.job.processes} {how}"
+                how = how_ended(code)
+            return f"rank {rank} of {running.job.processes} {how}"
     return ""
 
 
@@ -255,6 +258,9 @@ def fork_server() -> ForkServerContext:
     Not where there are GPUs: importing DeepSpeed opens one, and a forked process could not use it any more.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; a job sets its own count later
+    # Threads that wait for one another without sleeping take the cores from whatever else runs: measured 3 to 10 times
+    # slower on cores that are not idle.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if not gpus_here():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed looks for one, and says so
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

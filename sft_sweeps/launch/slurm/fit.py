@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, least_threads
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
@@ -146,8 +146,8 @@ def _cpu_key(request: ResourceRequest, most: int) -> tuple[str, int, int]:
     if resources.gpus_per_node:
         return "cluster.cpus_per_gpu", cluster.cpus_per_gpu, most // resources.gpus_per_node
     if resources.tasks_per_node > 1:
-        return "cluster.processes", cluster.processes, most // cluster.threads * resources.nodes
-    return "cluster.threads", cluster.threads, most
+        return "cluster.processes", cluster.processes, most // least_threads(cluster) * resources.nodes
+    return "cluster.threads", least_threads(cluster), most
 
 
 def _memory(request: ResourceRequest, partition: Partition, nodes: Sequence[NodeKind]) -> Answer:

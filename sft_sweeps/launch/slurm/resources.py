@@ -14,7 +14,7 @@ together.
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig, setup_lines
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig, least_threads, setup_lines
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.engines import Held
@@ -133,11 +133,11 @@ def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
         nodes = -(-gpus // cluster.gpus_per_node)
         return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
     if job.stage:
-        return NodeLayout(cluster.nodes, job.processes // cluster.nodes, 0, cluster.threads)
+        return NodeLayout(cluster.nodes, job.processes // cluster.nodes, 0, least_threads(cluster))
     if job.kind == "generate" and gpus:
         used = replica_gpus(job, cluster) * replicas(job, cluster)
         return NodeLayout(1, 1, used, used * cluster.cpus_per_gpu)
-    return NodeLayout(1, 1, 0, cluster.threads * job.width if job.kind == "generate" else CPUS)
+    return NodeLayout(1, 1, 0, least_threads(cluster) * job.width if job.kind == "generate" else CPUS)
 
 
 def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:

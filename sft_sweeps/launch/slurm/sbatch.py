@@ -1,15 +1,13 @@
 """One `sbatch` call, through submitit: frozen jobs, batch script, number.
 
 submitit writes the batch script and calls `sbatch`, and no more: not its pickles, which would run whatever they hold,
-nor its handling of signals and results. What a task reads is the JSON file of its call, by the digest in the batch
-script (worker/slurm_entry.py), written before `sbatch` is called: a launcher that dies the moment after leaves jobs
+nor its handling of signals and results. What a task reads is the file of its call, by the digest in the batch script
+(jobs/frozen.py), written before `sbatch` is called: a launcher that dies the moment after leaves jobs
 that run. Slurm keeps the script since the submission, so it is the one that was submitted. Before Python starts, it
 checks the code.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import shlex
 import sys
@@ -20,24 +18,31 @@ from typing import Any
 
 from submitit import SlurmExecutor
 
-from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, least_threads
 from sft_sweeps.files import private
-from sft_sweeps.identity import plain
+from sft_sweeps.jobs import frozen
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm import snapshot
 from sft_sweeps.launch.slurm.resources import Resources, sbatch_parameters
+from sft_sweeps.slurm import reasons
 from sft_sweeps.worker import slurm_entry, slurm_task
 
+LOGS = "SFT_SWEEPS_LOGS"  # names the folder of Slurm's logs
 # In the batch script, outside any container: `srun` has returned. A mark asks for a requeue; so does an end by USR2,
-# which came before Python listened.
+# which came before Python listened. Logs of finished work that hold nothing, one for each process, go.
 TRAP = f"""\
 sft_sweeps_leave() {{
   code=$?
+  # One element of an array has the array's own number: with that alone all of its siblings would start again.
+  this="${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}"
   if [ -e "${slurm_task.MARKS}/$SLURM_JOB_ID" ] || [ "$code" -eq 140 ]; then
     rm -f "${slurm_task.MARKS}/$SLURM_JOB_ID"
-    # One element of an array has the array's own number: with that alone all of its siblings would start again.
-    this="${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_}}${{SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}}"
     scontrol requeue "$this" && sleep 120
+  fi
+  if [ "$code" -eq 0 ] && [ -n "${{{LOGS}:-}}" ]; then
+    for log in "${LOGS}/$this"_*_log.out; do
+      [ -s "$log" ] || rm -f "$log"
+    done
   fi
   exit "$code"
 }}
@@ -57,7 +62,7 @@ class SbatchOptions:
 
         Raises what submitit raises: FailedJobError with Slurm's words, or OSError.
         """
-        path, digest = self._freeze(name, jobs)
+        path, digest = frozen.write(self.sweep.absolute(), name, jobs)
         entry = shlex.join(["-u", "-m", slurm_entry.__name__, str(path), digest])
         executor = SlurmExecutor(private.folder(self.sweep, "slurm"), python=self._python())
         executor.update_parameters(**self._parameters(name, jobs, needed, warning, dependency))
@@ -90,34 +95,19 @@ class SbatchOptions:
             "PYTHONPATH": str(self.code.absolute()),
             "PYTHONSAFEPATH": "1",  # the snapshot, and not the folder that sbatch was called in
             "PYTHONDONTWRITEBYTECODE": "1",  # the snapshot stays what was submitted
-            "OMP_NUM_THREADS": str(self.cluster.threads),
+            "OMP_NUM_THREADS": str(least_threads(self.cluster)),
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_OFFLINE": "1",
             slurm_task.MARKS: str(self.sweep.absolute() / "requeue"),
+            LOGS: str(private.folder(self.sweep.absolute(), "slurm")),
         }
         if not needed.gpus_per_node:
             values["DS_ACCELERATOR"] = "cpu"  # else DeepSpeed looks for one, and says so
         if uids := self.cluster.trusted_uids:
             values[private.TRUSTED] = " ".join(map(str, uids))
         check = private.shell_check(self.code.absolute(), snapshot.digest_of(self.code), self.cluster.trusted_uids)
-        return [*(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
-
-    def _freeze(self, name: str, jobs: Mapping[int, Job]) -> tuple[Path, str]:
-        """The file of the call and its digest: by index, the file of each job and its digest.
-
-        A job's file is named by its digest, so a queued job's is never changed.
-        """
-        folder = private.folder(self.sweep.absolute(), "jobs")
-        frozen: dict[str, tuple[str, str]] = {}
-        for index, job in jobs.items():
-            content = json.dumps(plain(job)).encode()
-            digest = hashlib.sha256(content).hexdigest()
-            path = folder / f"{job.id}-{digest[:8]}.json"
-            private.write(path, content)
-            frozen[str(index)] = (str(path), digest)
-        content, path = json.dumps(frozen).encode(), folder / f"{name}.call"
-        private.write(path, content)
-        return path, hashlib.sha256(content).hexdigest()
+        start = f'echo "{reasons.START} $((${{SLURM_RESTART_COUNT:-0}} + 1)) on ${{SLURMD_NODENAME:-$HOSTNAME}}"'
+        return [start, *(f"export {key}={shlex.quote(value)}" for key, value in values.items()), TRAP, check]
 
 
 def ranges(indices: Sequence[int]) -> str:

@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.status import JobStatus, status_of
 from sft_sweeps.launch.missing import MissingWork
+from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
 
 POLL_SECONDS = 120.0
-LOST = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL")  # ends that are no fault of the job's
 Submit = Callable[[Collection[str], Queue], Collection[str]]  # of these jobs what fits; those that still wait for room
 
 
@@ -39,6 +40,9 @@ def until_done(work: MissingWork, sweep: Sweep, waiting: Collection[str], submit
         return Interrupted.exit_status
     done = sum(statuses[job.id].state == "done" for job in work.jobs if job.id in statuses)
     say(out, f"sweep {sweep.name}: {done} of {len(work.jobs)} jobs are done")
+    for job in work.jobs:
+        if (status := statuses.get(job.id)) and status.state == "failed":
+            say(out, f"[red]failed[/] {job.id} ({escape(job.subject.label)}): {escape(status.why)}")
     return 0 if done == len(work.jobs) else RunError.exit_status
 
 
@@ -47,6 +51,6 @@ def lost(jobs: Sequence[Job], statuses: Mapping[str, JobStatus]) -> set[str]:
     ids: set[str] = set()
     for job in jobs:
         status = statuses.get(job.id)
-        if status and (status.reason in LOST or (job.parent in ids and status.state == "cancelled")):
+        if status and (status.reason in reasons.LOST or (job.parent in ids and status.state == "cancelled")):
             ids.add(job.id)
     return ids

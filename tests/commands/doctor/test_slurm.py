@@ -191,15 +191,18 @@ def test_limits(others: dict[str, Any], about: str, level: str, text: str) -> No
     assert text in found[about].text
 
 
-def test_a_partition_that_ends_what_it_preempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the cluster says as a whole."""
-    known = {"main": PartitionPolicy("REQUEUE", "", default=True), "low": PartitionPolicy("CANCEL", "")}
+def test_what_a_partition_does_with_its_preempted_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the cluster says as a whole; nothing, where nothing is preempted."""
+    modes = {"cheap": "CANCEL", "low": "REQUEUE", "main": "OFF", "old": "GANG,SUSPEND"}
+    known = {name: PartitionPolicy(mode, "", default=name == "main") for name, mode in modes.items()}
     monkeypatch.setattr(slurm, "policies", lambda: known)
     allowed = replace(parse_limits(""), preempt_type="partition_prio", preempt_mode="REQUEUE")
-    (found,) = slurm._partition_preemption("low,main", allowed)
-    assert (found.level, found.about) == ("note", "partition low")
-    assert "--until-done" in found.text
-    assert list(slurm._partition_preemption("", allowed)) == []
+    found = {one.about: one for one in slurm._partition_preemption("cheap,low,main,old", allowed)}
+    levels = {name: found[f"partition {name}"].level for name in modes}
+    assert levels == {"cheap": "note", "low": "ok", "main": "ok", "old": "note"}
+    assert "--until-done" in found["partition cheap"].text
+    assert [one.about for one in slurm._partition_preemption("", allowed)] == ["partition main"]
+    assert list(slurm._partition_preemption("cheap", replace(allowed, preempt_type=""))) == []
 
 
 def test_submit_limits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.job import PROGRESS, Encoding, Job, claim_folder
 from sft_sweeps.launch.local import progress
 from sft_sweeps.launch.local.progress import Progress
+from sft_sweeps.terminal import duration
 
 
 def test_running_jobs_are_told_of_in_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,13 +26,18 @@ def test_running_jobs_are_told_of_in_lines(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     write_json(claim_folder(encode, tmp_path / "encode") / PROGRESS, {"what": "chats", "done": 2560, "of": 17671})
     (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "metrics.jsonl").write_text('{"step": 3, "loss": 2.5, "tokens_per_second": 9}\n')
+    (tmp_path / "train" / "metrics.jsonl").write_text(
+        "".join(
+            f'{{"step": {n}, "steps": {train.steps}, "seconds": {took}, "loss": 2.5, "tokens_per_second": 9}}\n'
+            for n, took in enumerate((40, 0.5, 0.5), start=1)
+        )
+    )
     for job in (encode, train):
         shown.started(job)
     for now[0] in range(40):
         for job in (encode, train):
             shown.update(job, tmp_path / job.kind)
-    lines = out.getvalue().splitlines()
+    lines, left = out.getvalue().splitlines(), duration(0.5 * (train.steps - 3))
     assert lines.count("encode chats: 2,560 of 17,671") == 2
-    assert lines.count(f"{stage.label}: step 3 of {train.steps:,}, loss 2.500") == 2
+    assert lines.count(f"{stage.label}: step 3 of {train.steps:,}, loss 2.500, about {left} left") == 2
     assert len(lines) == 4

@@ -20,6 +20,7 @@ JOBS = [
     Job("train", "/s", stage, TrainExecution(), parent=f"train-{above.id}" if above else "")
     for stage, above in zip(CHAIN, [None, *CHAIN], strict=False)
 ]
+NO_SURVEY: Any = None
 A, B, C = (job.id for job in JOBS)
 
 
@@ -39,7 +40,7 @@ def stays(monkeypatch: pytest.MonkeyPatch, rounds: list[dict[str, JobStatus]], w
         return ()
 
     monkeypatch.setattr(stay, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(stay, "status_of", lambda *_: SweepStatus({}, next(coming)))
+    monkeypatch.setattr(stay, "status_of", lambda *_: SweepStatus({}, next(coming), NO_SURVEY))
     work: Any = Work()
     return stay.until_done(work, Sweep(Path("s")), waiting, submit, Console(quiet=True)), asked
 

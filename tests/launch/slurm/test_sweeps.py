@@ -90,19 +90,20 @@ def report(site: Site, name: str) -> list[tuple[str, str, int, int]]:
 
 # A long stage, and a short one that stands on it; scores are another test's.
 CHAIN = (
-    *(*MINI, "~data.sources.math", "evaluate=none", "strategy=sequential", "data.fractions.general=1/64"),
+    *(*MINI, "~data.sources.math", "evaluate=none", "data.fractions.general=1/64"),
     *("train.epochs=12", "cluster.processes=2", "cluster.save_every_steps=20", "cluster.save_every_seconds=0"),
 )
 
 
 def test_a_stage_survives_what_clusters_do(site: Site, undisturbed: Site, tmp_path: Path) -> None:
     """Warning signal, preemption, requeue, a node lost, daemons restarted; the checkout is broken while it waits."""
-    undisturbed.launch(*CHAIN, "name=chain", "cluster=local")
+    chain = (*CHAIN, "name=chain", "strategy=sequential")
+    undisturbed.launch(*chain, "cluster=local")
     checkout = tmp_path / "checkout"
     for name in ("sft_sweeps", "hydra_plugins", "conf"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "launch.py", checkout)
-    on = (*CHAIN, "name=chain", "cluster=slurm", "cluster.nodes=2", "cluster.partition=low", "cluster.time=120")
+    on = (*chain, "cluster=slurm", "cluster.nodes=2", "cluster.partition=low", "cluster.time=120")
     Site(site.cluster, site.store, checkout).launch(*on)
     for module in ("slurm_task", "dispatch", "process"):
         (checkout / "sft_sweeps" / "worker" / f"{module}.py").write_text("raise SystemExit('the checkout has changed')")
@@ -172,6 +173,8 @@ def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site
     assert states[number] == "FAILED"
     assert states[site.number("kill", short)] == "CANCELLED"
     assert [found[stage.id]["state"] for stage in (long, short, other)] == ["failed", "cancelled", "done"]
+    assert found[long.id]["why"].startswith("rank 1 was killed by SIGKILL"), found
+    assert "failed: rank 1 was killed by SIGKILL" in site.command("logs", long.id).stderr
     assert f"its parent train-{long.id} failed" in found[short.id]["why"]
     out = site.launch("-m", *wanted, "cluster=slurm", "cluster.time=120")
     assert "2 of 3 stages to train" in out
@@ -184,7 +187,7 @@ def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site
 
 def test_nodes_without_scontrol_and_another_count_of_processes(site: Site, tmp_path: Path) -> None:
     """In a container: the batch script, outside of it, requeues. Cancelled, it goes on with one process, not two."""
-    wanted = (*CHAIN, "name=count", "train.epochs=8", "cluster=slurm", "cluster.time=120")
+    wanted = (*CHAIN, "name=count", "strategy=sequential", "train.epochs=8", "cluster=slurm", "cluster.time=120")
     (tmp_path / "empty").mkdir()
     site.launch(*wanted, f"cluster.container='env PATH={tmp_path / 'empty'}'")
     plan = site.sweep("count").plan()

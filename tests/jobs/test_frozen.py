@@ -1,0 +1,40 @@
+"""The file that holds the jobs of one call: what `status` finds in it. Who may have written it: tests/files."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import values
+
+from sft_sweeps.execution import TrainExecution
+from sft_sweeps.files import private
+from sft_sweeps.identity import plain
+from sft_sweeps.jobs import frozen
+from sft_sweeps.jobs.job import Encoding, Job
+
+
+def encoding(key: str) -> Job:
+    made = Encoding(values.source(), values.model(), "vicuna_bare", 512, key)
+    return Job("encode", "/store", values.model(), encodings=(made,))
+
+
+@pytest.mark.parametrize("newest", ["one of a call", "of version 1.0", "of this machine"])
+def test_what_was_frozen_last_is_found_however_it_was(newest: str, tmp_path: Path) -> None:
+    assert frozen.latest(tmp_path, "encode") == ("", {})
+    jobs = private.folder(tmp_path, "jobs")
+    training = Job("train", "/store", values.stage(), TrainExecution())
+    of_call, _ = frozen.write(tmp_path, "encode-sweep.encode", {0: training, 1: encoding("one of a call")})
+    other, _ = frozen.write(tmp_path, "encode-sweep.abcdef", {-1: training})
+    alone = {"of version 1.0": f"{encoding('').id}-0123abcd.json", "of this machine": f"{encoding('').id}.json"}
+    for key, name in alone.items():
+        (jobs / name).write_text(json.dumps(plain(encoding(key))))
+    old_call = jobs / "sweep.abcdef.call"
+    old_call.write_text(json.dumps({"-1": [str(jobs / alone["of version 1.0"]), "0123"]}))
+    for path in jobs.iterdir():
+        os.utime(path, (1, 1))
+    for path in (other, old_call, {"one of a call": of_call}.get(newest) or jobs / alone[newest]):
+        os.utime(path, (2, 2))
+    subject, found = frozen.latest(tmp_path, "encode")
+    assert subject == values.model().id
+    assert found["encodings"][0]["key"] == newest
