@@ -173,7 +173,7 @@ def _groups(group_by: str, pre_split: bool, differ: bool) -> str:
     """The rule by which a source's rows are grouped, and its version; "" where that is no other than before."""
     version = VERSIONS["groups"]
     if group_by:
-        return f"{version}:group_by={group_by}"
+        return f"{version + 1}:group_by={group_by}"  # since then an empty cell is none
     return f"{version}:{'pre_split' if pre_split else 'rows'}" if differ else ""
 
 
