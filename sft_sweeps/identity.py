@@ -26,7 +26,8 @@ VERSIONS: dict[str, int] = {
     # 2: more keys do, contents of parts are text, other names of roles are known, later system turns are left out alone
     "row_keys": 2,
     # 1: a key whose value is null is absent, an input of one character is kept; of sources that have such
-    "fields": 1,
+    # 2: an input beside any pair, other spellings of turns and more formats are read, choices without a place refused
+    "fields": 2,
     "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups

@@ -66,7 +66,7 @@ ROWS: dict[str, int | str] = {
     "14-numbered-ids/rows.jsonl": 800,
     "15-think-template/rows.jsonl": 20,
     "16-null-columns/concatenated.parquet": 20,
-    "16-null-columns/json_string.parquet": "20 not_text",
+    "16-null-columns/json_string.parquet": 20,
     "16-null-columns/null_conversations.jsonl": 20,
     "16-null-columns/null_first.jsonl": 20,
     "16-null-columns/plain.parquet": 20,

@@ -100,7 +100,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         slot=slot,
         declared_rows=entry.rows if pin else 0,
         bug_compatible=bug_compatible,
-        fields=VERSIONS["fields"] if pin and row_fields.pinned_read_otherwise(pin, bug_compatible) else 0,
+        fields=row_fields.pinned_version(pin, bug_compatible) if pin else 0,
         group_by=entry.group_by or "",
         pre_split=entry.pre_split,
         groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
@@ -122,15 +122,18 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
     path, pin = Path(declared.path), declared.content
     try:
         content, rows = content_pin(path, pin)
-        found = row_scan.traits(path, _roles(entry)) if content != pin else row_scan.NONE
-        otherwise = content != pin and row_fields.read_otherwise(path, declared)
-        differ = content != pin and groups.differ_from_ids(path, rows, declared)
-    except (OSError, ValueError, *packing.DAMAGED) as error:
+        if content == pin:
+            return declared, ""
+        version = row_fields.version(path, declared)
+        found = row_scan.ALL if version == VERSIONS["fields"] else row_scan.traits(path, _roles(entry))
+        differ = groups.differ_from_ids(path, rows, declared)
+    except packing.DAMAGED as error:
+        raise RequestError(f"source {declared.name}: {path} is damaged ({error}). Fetch it again.") from error
+    except (OSError, ValueError) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
-    if content == pin:
-        return declared, ""
+    except RequestError as error:  # of a reader that looks at files, whosever they are
+        raise RequestError(re.sub(r"^source \w+:", f"source {declared.name}:", str(error))) from error
     own = _groups(declared.group_by, declared.pre_split, differ)
-    version = VERSIONS["fields"] if otherwise else 0
     counted = replace(declared, content=content, rows=rows, rows_from="counted", declared_rows=0)
     counted = _ruled(replace(counted, groups=own, fields=version), entry, found)
     if not pin:
@@ -170,7 +173,7 @@ def _groups(group_by: str, pre_split: bool, differ: bool) -> str:
     """The rule by which a source's rows are grouped, and its version; "" where that is no other than before."""
     version = VERSIONS["groups"]
     if group_by:
-        return f"{version}:group_by={group_by}"
+        return f"{version + 1}:group_by={group_by}"  # since then an empty cell is none
     return f"{version}:{'pre_split' if pre_split else 'rows'}" if differ else ""
 
 

@@ -1,7 +1,9 @@
 """Which fields a row has: a key whose value is null is absent, as in tables that were put together of several.
 
 Files are read so since version 1 of `fields`, and Alpaca's inputs of one character are kept. Before, a key was enough,
-and FastChat's rule held, by which such an input is none. Identities name the version where a file is read otherwise.
+and FastChat's rule held, by which such an input is none. Version 2 reads an `input`, `passage` or `article` beside any
+pair, other spellings of turns (data/spellings.py) and two more formats, and refuses what row_keys.newer_reasons names.
+Identities name the version since which a file is read as it is.
 """
 
 import re
@@ -13,9 +15,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.data.formats import AUTO, FORMATS
+from sft_sweeps.data import row_keys, spellings
+from sft_sweeps.data.formats import AUTO, CONTEXT_KEYS, CONVERSATIONS, FORMATS, SYSTEM_KEYS
 from sft_sweeps.files import packing
-from sft_sweeps.files.rows import FileRow, columns, read_column, read_rows
+from sft_sweeps.files.rows import FileRow, columns, is_plain_json, read_column, read_rows
 from sft_sweeps.spec import Source
 
 # The files that conf/source pins: GSM8K's are read as ever, Code Alpaca has inputs of one character.
@@ -27,6 +30,11 @@ BLANK = rb"(?:\s|\\[ntrfb])*+"
 SHORT_INPUT = re.compile(
     rb'"input"\s*+:\s*+"' + BLANK + rb'(?:[\x80-\xff]{1,4}|(?:\\u[0-9a-fA-F]{4}){1,2}|\\["\\/]|[^"\\])' + BLANK + rb'"'
 )
+LISTED_AS_TEXT = re.compile(rb'"(?:' + "|".join(CONVERSATIONS).encode() + rb')"\s*+:\s*+"')
+# Keys, other than an `input`, of which a row has one that is read otherwise since version 2.
+NEWER_KEYS = frozenset({*spellings.KEYS, *row_keys.NEWER, *row_keys.LABELS, *row_keys.PREFERENCE})
+NEWER_KEYS |= {"passage", "article", "inputs"}
+NEWER_FORMATS = ("query_answer", "inputs_targets")
 OVERLAP = 256  # bytes of a block that are looked at with the next one
 DECIDING_ROWS = 100  # decide a file's format
 
@@ -54,6 +62,13 @@ def without_nulls(row: FileRow) -> FileRow:
     return replace(row, value=value)
 
 
+def spelt_as_usual(row: FileRow) -> FileRow:
+    """The row with its turns spelt in the usual way."""
+    if not isinstance(row.value, dict) or (value := spellings.usual(row.value)) is row.value:
+        return row
+    return replace(row, value=value)
+
+
 def format_of(keys: Collection[str]) -> str:
     """The first format whose fields are among the keys, "" where there is none."""
     return next((name for name, known in FORMATS.all.items() if known.fields <= set(keys)), "")
@@ -71,9 +86,53 @@ def most_common_format(rows: Iterable[Mapping[str, Any]]) -> str:
     return votes.most_common(1)[0][0] if votes else ""
 
 
-def pinned_read_otherwise(pin: str, bug_compatible: bool) -> bool:
-    """The same of a file that may not be here: of one that is not known, it is not known either."""
-    return pin not in (GSM8K, GSM8K_RFT) and not (bug_compatible and pin == CODE_ALPACA)
+def pinned_version(pin: str, bug_compatible: bool) -> int:
+    """`version` of a file that may not be here: of one that is not known, it is not known either."""
+    if pin in (GSM8K, GSM8K_RFT) or (bug_compatible and pin == CODE_ALPACA):
+        return 0
+    return 1 if bug_compatible or pin == CODE_ALPACA else 2
+
+
+def version(path: Path, source: Source) -> int:
+    """The version of `fields` since which a file is read as it is, 0 where it always was."""
+    if not source.bug_compatible and read_newly(path):
+        return 2
+    return int(read_otherwise(path, source))
+
+
+def read_newly(path: Path) -> bool:
+    """Whether a file has rows of which something else is read than before version 2. False is certain."""
+    stat = path.stat()
+    return _newer(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _newer(name: str, size: int, mtime: int) -> bool:
+    if packing.packing(name) == "parquet" or is_plain_json(Path(name)):
+        keys, _, listed = _seen(name, size, mtime)
+        several = len(keys & {*SYSTEM_KEYS}) > 1 or ("history" in keys and not keys.isdisjoint(CONVERSATIONS))
+        if not (listed or several or keys & NEWER_KEYS or keys >= {"query", "answer"} or _has_input(keys)):
+            return False
+    return any(_is_newer(row.value) for row in read_rows(Path(name), "rows") if isinstance(row.value, dict))
+
+
+def _has_input(keys: frozenset[str]) -> bool:
+    """Whether a file may have an `input` in a row that is none of Alpaca's, or in a turn."""
+    beside = (known.fields for name, known in FORMATS.all.items() if "input" in known.also and name != "alpaca")
+    return "input" in keys and (not keys.isdisjoint(CONVERSATIONS) or any(fields <= keys for fields in beside))
+
+
+def _is_newer(row: dict[str, Any]) -> bool:
+    row = present(row)
+    known = FORMATS.all.get(format_of(row.keys()))
+    if known is None:
+        return False
+    usual = spellings.usual(row)
+    if usual is not row or any(row_keys.newer_reasons(usual)):
+        return True
+    newer = known in [FORMATS.get(name) for name in NEWER_FORMATS]
+    contexts = known.also & {*CONTEXT_KEYS} - {"context"} if known is not FORMATS.get("alpaca") else ()
+    return newer or any(row.get(key) for key in contexts)
 
 
 def read_otherwise(path: Path, source: Source) -> bool:
@@ -82,7 +141,7 @@ def read_otherwise(path: Path, source: Source) -> bool:
     False is certain, but for keys that are written with escapes.
     """
     stat = path.stat()
-    keys, short = _seen(str(path), stat.st_size, stat.st_mtime_ns)
+    keys, short, _ = _seen(str(path), stat.st_size, stat.st_mtime_ns)
     if short and not source.bug_compatible and {"instruction", "input", "output"} <= keys:
         return True
     several = sum(known.fields <= keys for known in FORMATS.all.values()) > 1
@@ -110,18 +169,22 @@ def _turns(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 @lru_cache(maxsize=256)
-def _seen(name: str, size: int, mtime: int) -> tuple[frozenset[str], bool]:  # noqa: ARG001
-    """(the keys of formats and turns that a file has somewhere, whether an input of one character may be there)."""
-    wanted = {"input", *chain.from_iterable(TURN_KEYS), *chain.from_iterable(f.fields for f in FORMATS.all.values())}
+def _seen(name: str, size: int, mtime: int) -> tuple[frozenset[str], bool, bool]:  # noqa: ARG001
+    """The keys of formats and turns that a file has; whether it may have inputs of one character, and turns as text."""
+    wanted = {"input", "history", *SYSTEM_KEYS, *NEWER_KEYS, *chain.from_iterable(TURN_KEYS)}
+    wanted |= {*chain.from_iterable(known.fields for known in FORMATS.all.values())}
     if packing.packing(name) == "parquet":
         inputs = (cell for cell in read_column(name, "input") if isinstance(cell, str))
-        return frozenset(wanted & columns(name)), any(len(cell.strip()) == 1 for cell in inputs)
-    found: set[str] = set()
-    short, before = False, b""
+        found = wanted & columns(name)
+        listed = bool(found & {*CONVERSATIONS}) and not found & {"from", "role"}
+        return frozenset(found), any(len(cell.strip()) == 1 for cell in inputs), listed
+    found = set[str]()
+    short, listed, before = False, False, b""
     with packing.opened(name) as file:
         while block := file.read(packing.BLOCK):
             buffer = before + block
             found |= {key for key in wanted - found if f'"{key}"'.encode() in buffer}
             short = short or SHORT_INPUT.search(buffer) is not None
+            listed = listed or LISTED_AS_TEXT.search(buffer) is not None
             before = buffer[-OVERLAP:]
-    return frozenset(found), short
+    return frozenset(found), short, listed

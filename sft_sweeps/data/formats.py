@@ -12,15 +12,18 @@
     question_response     {question, response}
     instruction_response  {instruction, response}           Dolly's, with a context
     input_output          {input, output}
+    query_answer          {query, answer}
+    inputs_targets        {inputs, targets}
 
 A row may also have a `system` text (or `system_prompt`, ...), and one that is a pair a `history` of earlier rounds,
-[[prompt, response], ...], and a `context`, which follows the prompt as Alpaca's input does.
+[[prompt, response], ...], and a `context` (or `input`, `passage`, `article`), which follows the prompt as Alpaca's
+input does. Turns may be spelt in other ways (data/spellings.py).
 
 To add a format: a function here and its entry in `FORMATS`. Another distribution adds one by an entry point of the
 group `sft_sweeps.formats` (registry.py) that leads to a `Format`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +34,7 @@ from sft_sweeps.registry import Registry
 Row = Mapping[str, Any]
 Turn = tuple[str, str]  # role, text
 SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction")
+CONTEXT_KEYS = ("context", "input", "passage", "article")  # what a prompt speaks of
 CONVERSATIONS = ("conversations", "messages", "conversation")
 TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -79,10 +83,23 @@ class Format:
 def pair(prompt: str, response: str) -> Format:
     """A format of two fields, with what a row may say beside them."""
 
-    def read(row: Row) -> Pair:
-        return Pair(row[prompt], row[response], row.get("history") or (), system_of(row), row.get("context") or "")
+    contexts = tuple(key for key in CONTEXT_KEYS if key != prompt)
 
-    return Format(frozenset({prompt, response}), read, frozenset({"history", "context", *SYSTEM_KEYS}))
+    def read(row: Row) -> Pair:
+        return Pair(
+            row[prompt], row[response], row.get("history") or (), system_of(row), _context(row, prompt, contexts)
+        )
+
+    return Format(frozenset({prompt, response}), read, frozenset({"history", *contexts, *SYSTEM_KEYS}))
+
+
+def _context(row: Row, prompt: str, keys: Sequence[str]) -> Any:
+    """What a row's prompt speaks of; a tuple where several keys say different things."""
+    found: list[Any] = []
+    for value in (row.get(key) for key in keys):
+        if value not in (None, "", row[prompt], *found):
+            found.append(value)
+    return found[0] if len(found) == 1 else tuple(found) or ""
 
 
 def system_of(row: Row) -> Any:
@@ -152,7 +169,7 @@ def _text(content: Any) -> str | None:
 
 
 PROMPT_COMPLETION = pair("prompt", "completion")
-ALPACA_ALSO = PROMPT_COMPLETION.also | {"input"}
+ALPACA_ALSO = frozenset({"history", "context", "input", *SYSTEM_KEYS})
 LISTED = frozenset({"id", "plugins", *SYSTEM_KEYS})
 
 # In this order: a row that has the fields of two is of the first.
@@ -172,6 +189,8 @@ FORMATS: Registry[Format] = Registry(
         "question_response": pair("question", "response"),
         "instruction_response": pair("instruction", "response"),
         "input_output": pair("input", "output"),
+        "query_answer": pair("query", "answer"),
+        "inputs_targets": pair("inputs", "targets"),
     },
 )
 AUTO = "auto"  # the format that most of a file's first rows have

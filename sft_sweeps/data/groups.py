@@ -79,7 +79,7 @@ class Namer:
         if self._group_by:
             cell = value.get(self._group_by)
             text = cell if isinstance(cell, str) else json.dumps(cell, sort_keys=True, default=str)
-            return "" if cell is None else f"{self._group_by}={text}"
+            return f"{self._group_by}={text}" if text.strip() not in ("", "null") else ""  # a table's null is ""
         before, self._before = self._before, _chunk(value) if self._pre_split else None
         if not (self._before and before and self._before.continues(before)):
             self._name = self._first(without_number(_row_id(value)), row.location)

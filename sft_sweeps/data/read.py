@@ -176,6 +176,8 @@ class Reader:
         if self.bug_compatible:
             return Example("", (self._pair(pair),))
         context = pair.context
+        if isinstance(context, tuple):
+            raise DropError("two_contexts")
         if not isinstance(context, str):
             raise DropError("not_text")
         if context.strip() and isinstance(pair.prompt, str):
@@ -245,6 +247,7 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
         valid = ", ".join(valid_names())
         raise RequestError(f"source {source.name}: format {source.format} is not known. Choose from {valid}.")
     rows = map(fields.without_nulls, rows)
+    rows = rows if source.bug_compatible else map(fields.spelt_as_usual, rows)
     head = _head(rows)
     if not head:
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")

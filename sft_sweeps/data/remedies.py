@@ -20,6 +20,17 @@ REMEDIES: Mapping[str, str] = {
     "reasoning_content": "what was thought before an answer is kept apart from it. Write it into the answer, as the "
     "model is to write it, or take the key out.",
     "tool_calls": "calls of tools, or the tools themselves, are kept apart from the texts. Take the row out.",
+    "choices": "the answer is one of choices that stand apart from the question. Write them into the question, or take "
+    "the key out.",
+    "two_contexts": "context, input, passage or article say different things that the prompt may be about. "
+    "Keep one of them.",
+    "not_text": "a prompt, an answer or a turn is missing, or no text. Write a number as text; write turns as "
+    '{{"role": "user", "content": "..."}}.',
+    "not_an_object": "a row is a list, a text or a number. Write each as an object, one a line: jq -c '.[]' FILE > NEW "
+    "where the rows are in lists.",
+    "unknown_fields": "name the keys as one format does, e.g. jq -c '{{question: .A, answer: .B}}' FILE > NEW.",
+    "two_systems": "several keys hold system texts that differ. Keep one of them.",
+    "history": "write it as [[prompt, answer], ...] beside a pair, or as turns of the conversation.",
     "answer_in_prompt": "a prompt that holds answers leaves open whether they are learnt. Write it as messages.",
 }
 

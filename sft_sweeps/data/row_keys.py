@@ -22,6 +22,19 @@ TRAINED = ("train", "training", "trainable", "trained", "loss", "loss_mask", "co
 MASKED = ("mask", "masked")  # the other way round
 DETAILS = ("train_detail", "training_detail", "train_details")
 LABELS = ("label", "kto_tag", "correct", "is_correct")
+ACCEPTED = ("accepted", "is_accepted", "approved", "is_good")  # as labels, since version 2 of fields
+DELETED = ("deleted", "is_deleted")  # the other way round
+CHOICES = ("choices", "options")  # of a question, among which its answer is
+LEFT_OUT = (
+    *("ignore", "ignored", "skip", "skipped", "exclude", "excluded", "no_train", "no_loss", "train_on_input"),
+    *("train_on_inputs", "train_on_prompt", "train_on_prompts"),
+)  # more is to be learnt than answers
+LEARNT = ("learn", "supervise", "supervised", "is_trained", "train_on", "to_train", "include_in_training")
+MEDIA = (
+    *("image_path", "image_paths", "image_urls", "image_file", "image_files", "pixel_values", "img", "pictures"),
+    *("audio_path", "audio_paths", "audio_url", "audio_file", "video_path", "video_paths", "video_file"),
+)
+NEWER = frozenset({*ACCEPTED, *DELETED, *CHOICES, *LEFT_OUT, *LEARNT, *MEDIA})  # since version 2 of fields
 REASONS: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -69,6 +82,7 @@ IGNORABLE = frozenset(
 )
 TEXTS = frozenset({"from", "role", "value", "content"})
 RULED = frozenset({*WEIGHTS, *TRAINED, *MASKED, *DETAILS, *LABELS, *REASONS, *PREFERENCE, "system", *SYSTEM_KEYS})
+RULED |= NEWER
 # The files that conf/source pins, which have none of these keys.
 WITHOUT = frozenset(
     {
@@ -111,6 +125,40 @@ def _row_reasons(row: Mapping[str, Any]) -> Iterator[str]:
         yield from ("row_weight" for key in WEIGHTS if not _is_one(row.get(key)))
         yield from ("row_weight" for key in TRAINED if _word(row.get(key)) in NO)
         yield from ("row_weight" for key in MASKED if not _masks_prompts(row.get(key)))
+    yield from newer_reasons(row)
+
+
+def newer_reasons(row: Mapping[str, Any]) -> Iterator[str]:
+    """Why a row is refused since version 2 of fields."""
+    listed = any(isinstance(row.get(key), list) for key in LISTS)
+    if not row.keys().isdisjoint(NEWER):
+        yield from _newer_word(row, "row_weight")
+        if not listed:  # choices belong to a question that stands alone
+            yield from ("choices" for key in CHOICES if isinstance(row.get(key), list | dict) and _holds(row[key]))
+    if listed and "history" in row and _holds(row["history"]):
+        yield "history"
+    if len({row[key] for key in SYSTEM_KEYS if isinstance(row.get(key), str) and row[key].strip()}) > 1:
+        yield "two_systems"
+    for turn in turns_of(row) if listed else ():
+        if not turn.keys() <= TEXTS:
+            yield from _newer_word(turn, "turn_weight")
+            yield from ("label_false" for key in LABELS if _word(turn.get(key)) in BAD_LABELS and _answers(turn))
+            yield from ("rejected" for key in PREFERENCE if _holds(turn.get(key)))
+
+
+def _newer_word(value: Mapping[str, Any], reason: str) -> Iterator[str]:
+    """What a row, or a turn that is an answer, says of its own training."""
+    yield from ("media" for key in MEDIA if _holds(value.get(key)))
+    if reason == "row_weight" or _answers(value):
+        yield from ("label_false" for key in ACCEPTED if _word(value.get(key)) in BAD_LABELS)
+        yield from ("label_false" for key in DELETED if _word(value.get(key)) in YES)
+        yield from (reason for key in LEFT_OUT if _word(value.get(key)) in YES)
+        yield from (reason for key in LEARNT if _word(value.get(key)) in NO)
+
+
+def _answers(turn: Mapping[str, Any]) -> bool:
+    role = turn.get("from", turn.get("role"))
+    return not isinstance(role, str) or kind_of(role) not in (HUMAN, SYSTEM, TOOL)
 
 
 def _turn_reason(turn: Mapping[str, Any], roles: Mapping[str, str] | None) -> str:

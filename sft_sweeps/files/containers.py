@@ -19,7 +19,7 @@ def rows_in(value: Any, what: str) -> list[Any] | None:
             f"jq -c '.{named[0]}[]' FILE > {named[0]}.jsonl."
         )
     if named:
-        return [_inner(row) for row in value[named[0]]]
+        return [_inner(row, what) for row in value[named[0]]]
     return _split_table(value) or _columns(value) or _by_number(value)
 
 
@@ -27,8 +27,13 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _inner(row: dict[str, Any]) -> Any:
-    """A row as the viewer of the Hugging Face hub writes it holds the row."""
+def _inner(row: dict[str, Any], what: str) -> Any:
+    """A row as the viewer of the Hugging Face hub writes it holds the row; RequestError where it was shortened."""
+    if "row_idx" in row and row.get("truncated_cells"):
+        raise RequestError(
+            f"{what} is from the viewer of the hub, which cut its row {row['row_idx']} short (truncated_cells). Fetch "
+            "the data set itself: data.sources.SLOT.hub=OWNER/NAME."
+        )
     return row["row"] if "row_idx" in row and isinstance(row.get("row"), dict) else row
 
 

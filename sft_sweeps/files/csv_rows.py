@@ -1,8 +1,9 @@
-"""The rows of a table of text: CSV, or values between tabs or semicolons, the names of the columns first."""
+"""The rows of a table of text: CSV, or values between tabs, semicolons or bars, the names of the columns first."""
 
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from typing import IO, cast
@@ -28,10 +29,13 @@ def read(head: bytes, file: IO[bytes], what: str, suffix: str) -> Iterator[FileR
     csv.field_size_limit(LONGEST)
     lines = _texts(head, file, what)
     first = next(lines, "")
-    marks = "\t" if suffix == "tsv" else ",;\t"
+    marks = "\t" if suffix == "tsv" else ",;\t|"
     delimiter = max(marks, key=first.count)
     try:
-        for number, row in enumerate(csv.DictReader(chain([first], lines), delimiter=delimiter, strict=True)):
+        table = csv.DictReader(chain([first], lines), delimiter=delimiter, strict=True)
+        if twice := [name for name, count in Counter(filter(None, table.fieldnames or ())).items() if count > 1]:
+            raise RequestError(f"{what} has several columns called {twice[0]}. Give each a name of its own.")
+        for number, row in enumerate(table):
             uneven = None in row or None in row.values()
             yield FileRow(None if uneven else row, f"row {number}", str(row) if uneven else None)
     except csv.Error as error:

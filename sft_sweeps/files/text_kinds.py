@@ -20,7 +20,21 @@ OTHERS: dict[bytes, str] = {
     "pyarrow.parquet.write_table(pyarrow.feather.read_table(FILE), NEW)",
     b"\xff\xff\xff\xff": "is an Arrow stream, as data sets are saved to disk. Write it as lines: "
     "datasets.load_from_disk(FOLDER).to_json(NEW)",
-    b"\x80\x04": "is a Python pickle, which is not opened. Write one JSON object a line",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "is a Python pickle, which is not opened. Write one JSON object a line",
+    ),
+    b"ORC\x08": "is an ORC file. Write it as Parquet: pyarrow.parquet.write_table(pyarrow.orc.read_table(FILE), NEW)",
+    b"Obj\x01": "is an Avro file. Write one JSON object a line",
+    b"\x93NUMPY": "is an array of numpy. Write one JSON object a line",
+    b"\xd0\xcf\x11\xe0": "is an Excel workbook. Save the table as CSV",
+    b"7z\xbc\xaf": "is packed with 7-Zip. Unpack it: 7z x FILE",
+    b"\x04\x22\x4d\x18": "is packed with LZ4. Unpack it: lz4 -d FILE",
+    b"\xff\x06\0\0sNaPpY": "is packed with Snappy. Unpack it",
+    b"\x1f\x9d": "is packed with compress. Unpack it: uncompress FILE",
+    b"\x1f\x8b": "is packed twice. Unpack it: gunzip FILE",
+    b"\x28\xb5\x2f\xfd": "is packed twice. Unpack it: unzstd FILE",
+    b"<?xml": "is XML, perhaps a server's message. Fetch the file, or write one JSON object a line",
     b"BZh": "is packed with bzip2. Unpack it: bunzip2 FILE",
     b"\xfd7zXZ\0": "is packed with xz. Unpack it: unxz FILE",
     b"<!DOCTYPE html": "is a web page, not the file itself. Fetch the raw file",
@@ -30,6 +44,8 @@ OTHERS: dict[bytes, str] = {
 
 def refuse_others(head: bytes, what: str) -> None:
     """RequestError for a file that is known to hold no rows of text."""
+    if head[257:262] == b"ustar":
+        raise RequestError(f"{what} is a tar archive. Unpack it: tar -xf FILE, and give one of its files.")
     for magic, words in OTHERS.items():
         if head.lstrip()[: len(magic)].lower() == magic.lower():
             raise RequestError(f"{what} {words}.")

@@ -146,7 +146,7 @@ def test_a_short_input_is_seen_on_the_edge_of_a_block(tmp_path: Path, monkeypatc
         ([{"messages": [{"from": turn["role"], **turn} for turn in turns("1")]}], {}, False),
         ([{"instruction": "Q?", "input": "7", "output": "A"}], {}, True),
         ([{"instruction": "Q?", "input": "77", "output": "A"}], {}, False),
-        ([{"question": "Q?", "input": "7", "answer": "A"}], {}, False),
+        ([{"question": "Q?", "input": "7", "answer": "A"}], {}, True),
     ],
 )
 def test_only_sources_of_which_something_else_is_read_have_another_identity(

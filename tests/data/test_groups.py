@@ -240,7 +240,7 @@ def test_where_identity_says_no_other_groups_the_order_is_what_it_was(
         (lambda n: {"id": f"u{n}", "conversations": turns("a", "b")}, {}, ""),
         (lambda n: {"id": f"set{n % 2}_{n}", "question": "a", "answer": "b"}, {}, ""),
         (lambda _: {"question": "a", "answer": "b"}, {}, ""),
-        (lambda n: {"question": "a", "answer": "b", "topic": n}, {"group_by": "topic"}, "1:group_by=topic"),
+        (lambda n: {"question": "a", "answer": "b", "topic": n}, {"group_by": "topic"}, "2:group_by=topic"),
     ],
 )
 def test_only_sources_whose_groups_are_others_have_another_identity(
@@ -257,3 +257,11 @@ def test_only_sources_whose_groups_are_others_have_another_identity(
 def test_a_data_set_that_is_not_here_yet_may_have_such_ids(tmp_path: Path) -> None:
     entry = SourceConfig(name="own", ability="math", hub="a/b", revision="c" * 40)
     assert resolve_source(entry, tmp_path, "own")[0].groups == "1:rows"
+
+
+def test_an_empty_cell_is_no_group(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer,of\na,A,\nb,B,\nc,C,x\nd,D,x\n", encoding="utf-8")
+    source = Source("s", "", "auto", "", "specialized", 0, max_bad_fraction=0, group_by="of")
+    examples = read(path, "s", max_bad_fraction=0, source=source).examples
+    assert [one.group for one in examples] == ["s/0", "s/1", "of=x", "of=x"]

@@ -66,6 +66,8 @@ ROWS = [
     ("prompt_completion", {"prompt": [parts("user", "q")], "completion": [parts("assistant", "a")]}, ("q", "a")),
     ("prompt_response", {"prompt": "q", "response": "a", "context": "c"}, ("q\nInput:\nc", "a")),
     ("problem_solution", {"problem": "q", "solution": "a"}, ("q", "a")),
+    ("query_answer", {"query": "q", "answer": "a"}, ("q", "a")),
+    ("inputs_targets", {"inputs": "q", "targets": "a"}, ("q", "a")),
     ("question_response", {"question": "q", "response": "a", "system_prompt": " "}, ("q", "a")),
     ("instruction_response", {"instruction": "q", "context": "", "response": "a", "category": "x"}, ("q", "a")),
     ("input_output", {"input": "q", "output": "a"}, ("q", "a")),

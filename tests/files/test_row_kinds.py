@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,35 @@ def test_a_table_with_too_many_values_in_a_row_has_a_broken_row(tmp_path: Path) 
     rows = list(read_rows(tmp_path / "a.csv", "s"))
     assert rows[0].value == {"question": "a, b", "answer": "c\nd"}
     assert [row.broken is None for row in rows] == [True, False]
+
+
+def _tar(rows: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("rows.jsonl")
+        member.size = len(rows)
+        archive.addfile(member, io.BytesIO(rows))
+    return packed.getvalue()
+
+
+SHORTENED = {"rows": [{"row_idx": 0, "row": {"question": "Q", "answer": "A"}, "truncated_cells": ["answer"]}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.tar", _tar(b'{"question": "Q", "answer": "A"}\n' * 50), "tar -xf"),
+        ("rows.tar.gz", gzip.compress(_tar(b'{"question": "Q", "answer": "A"}\n' * 50)), "tar -xf"),
+        ("rows.jsonl.gz", gzip.compress(gzip.compress(b"{}")), "packed twice"),
+        ("rows.csv", b"question,question,answer\na,b,c\n", "several columns called question"),
+        ("rows.json", json.dumps(SHORTENED).encode(), "truncated_cells"),
+        ("rows.pkl", b"\x80\x05\x95", "Python pickle"),
+    ],
+    ids=["tar", "tar.gz", "gzip of gzip", "two columns of one name", "shortened by the viewer", "pickle"],
+)
+def test_files_of_which_something_would_be_lost_are_refused(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequestError, match=said):
+        list(read_rows(tmp_path / name, "s"))

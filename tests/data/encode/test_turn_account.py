@@ -71,8 +71,8 @@ def rows(draw: st.DrawFn, name: str) -> tuple[Any, int]:
     return row, 2 + 2 * len(history) + ("system" in system)
 
 
-ORDER = ("question", "query", "instruction", "prompt", "problem", "input", "answer", "response", "completion")
-ORDER += ("solution", "output")
+ORDER = ("question", "query", "instruction", "prompt", "problem", "inputs", "input", "answer", "response", "completion")
+ORDER += ("solution", "output", "targets")
 CLEANINGS = st.builds(
     Cleaning,
     role_break=st.sampled_from(["cut", "drop", "join"]),
