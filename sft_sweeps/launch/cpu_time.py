@@ -30,7 +30,7 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Recipe, Shape, Stage
 from sft_sweeps.store.store import Store
-from sft_sweeps.terminal import duration
+from sft_sweeps.terminal import console, duration, say
 
 STEP_FLOPS, WEIGHTS = 1e11, 20e6  # of the most that is tried as it is: seconds of work, and of making the model
 LARGEST: dict[str, Any] = {
@@ -132,6 +132,8 @@ def measured(trial: Trial) -> float | None:
         kept = read_json(path) or {}
         if time.time() - float(kept["time"]) < AGE:
             return float(kept["seconds"])
+    note = "trying one training step on this machine, for its time (once a day; plan.measure=false does without) ..."
+    say(console(stderr=True), note)
     seconds = _tried(json.dumps(order))
     if seconds is not None:
         with contextlib.suppress(OSError):  # in a home that cannot be written: it is measured again
