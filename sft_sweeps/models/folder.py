@@ -54,7 +54,8 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _wrong_types(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
     """Values of config.json that are read here and are not of their kind, such as a text for a number."""
-    for key, kind in KINDS.items():
+    sizes = {key for architecture in ARCHITECTURES.values() for key in architecture.config_keys.values()}
+    for key, kind in (KINDS | dict.fromkeys(sorted(sizes), int)).items():
         value = config.get(key)
         if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
             continue

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
+from sft_sweeps.files import foreign
 
 BLOCK = 1 << 24
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of a number, of what can be trained
@@ -74,12 +75,12 @@ def index(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        mapped = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-        if mapped and all(isinstance(name, str) for name in mapped.values()):
-            return dict(mapped)
-        raise ValueError("it names no files")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(f"{path} cannot be read ({error}).") from None
+        mapped = foreign.read_object(path).get("weight_map")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}). Fetch it again.") from None
+    if isinstance(mapped, dict) and mapped and all(isinstance(name, str) for name in mapped.values()):
+        return mapped
+    raise RunError(f"{path} has no weight_map that names a file for each tensor. Fetch it again.")
 
 
 def tensors(folder: Path) -> dict[str, StoredTensor]:

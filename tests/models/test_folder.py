@@ -146,13 +146,21 @@ def test_whatever_a_config_says_the_answer_is_a_text(folder: Path, key: str, val
         (folder / "config.json").write_text(good)
 
 
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, "{" + '"a":' * 50_000, "[]", '{"a": 1, "a": 2}', "\0", '{"a": ' + "9" * 5000 + "}"]
-)
+BROKEN = ["[" * 100_000, "{" + '"a":' * 50_000, "[]", '{"a": 1, "a": 2}', "\0", '{"a": ' + "9" * 5000 + "}"]
+
+
+@pytest.mark.parametrize("content", BROKEN)
 def test_a_config_that_is_no_object_is_named(folder: Path, content: str) -> None:
     (folder / "config.json").write_text(content)
     (text,) = problems(folder, SHAPE, "")
     assert "config.json cannot be read" in text
+
+
+@pytest.mark.parametrize("content", [*BROKEN, "{}", '{"weight_map": "x"}', '{"weight_map": {"a": 1}}'])
+def test_an_index_that_is_none_is_named(folder: Path, content: str) -> None:
+    (folder / weights.INDEX).write_text(content)
+    (text,) = problems(folder, SHAPE, "")
+    assert weights.INDEX in text
 
 
 def test_a_pipe_for_a_config_is_not_waited_for(folder: Path) -> None:
