@@ -178,7 +178,7 @@ def _partition_preemption(named: str, allowed: Limits) -> Iterator[Finding]:
         mode = next((mode for mode in PREEMPTED if mode in policy.preempt_mode), "")
         if mode:
             level: Literal["ok", "note"] = "ok" if mode in ("REQUEUE", "OFF") else "note"
-            yield Finding(level, f"partition {name}", f"PreemptMode={policy.preempt_mode}: {PREEMPTED[mode]}")
+            yield Finding(level, f"preemption on {name}", f"PreemptMode={policy.preempt_mode}: {PREEMPTED[mode]}")
 
 
 def _preemption(allowed: Limits) -> Finding:

@@ -49,7 +49,7 @@ def test_all_is_well(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixtur
         ["commands", "controller", "arrays", "preemption", "time limit", "node", "package", "submit limits"], "ok"
     )
     expected |= dict.fromkeys(
-        ["partition main (default)", "partition low", "output_dir", "scontrol", "host name"], "ok"
+        ["partition main (default)", "partition low", "preemption on main", "output_dir", "scontrol", "host name"], "ok"
     )
     # No accounting here; and no driver behind pretended GPUs, unless this machine has real ones.
     expected |= {"accounting": "note"}
@@ -201,7 +201,7 @@ def test_what_a_partition_does_with_its_preempted_jobs(monkeypatch: pytest.Monke
     levels = {name: found[f"partition {name}"].level for name in modes}
     assert levels == {"cheap": "note", "low": "ok", "main": "ok", "old": "note"}
     assert "--until-done" in found["partition cheap"].text
-    assert [one.about for one in slurm._partition_preemption("", allowed)] == ["partition main"]
+    assert [one.about for one in slurm._partition_preemption("", allowed)] == ["preemption on main"]
     assert list(slurm._partition_preemption("cheap", replace(allowed, preempt_type=""))) == []
 
 
