@@ -198,9 +198,9 @@ def test_what_a_partition_does_with_its_preempted_jobs(monkeypatch: pytest.Monke
     monkeypatch.setattr(slurm, "policies", lambda: known)
     allowed = replace(parse_limits(""), preempt_type="partition_prio", preempt_mode="REQUEUE")
     found = {one.about: one for one in slurm._partition_preemption("cheap,low,main,old", allowed)}
-    levels = {name: found[f"partition {name}"].level for name in modes}
+    levels = {name: found[f"preemption on {name}"].level for name in modes}
     assert levels == {"cheap": "note", "low": "ok", "main": "ok", "old": "note"}
-    assert "--until-done" in found["partition cheap"].text
+    assert "--until-done" in found["preemption on cheap"].text
     assert [one.about for one in slurm._partition_preemption("", allowed)] == ["preemption on main"]
     assert list(slurm._partition_preemption("cheap", replace(allowed, preempt_type=""))) == []
 
