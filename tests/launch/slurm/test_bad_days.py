@@ -113,14 +113,18 @@ def test_one_element_of_a_stage_array_starts_again_and_no_other(site: Site) -> N
     assert state(short) == "PENDING"
     warn(short)
     assert (state(short), starts()) == ("PENDING", [1, 1, 1, 1, 0])
+    for stage in (first, second):  # held, so that they run still when their turn has come
+        site.ranks(own_number(site, number[stage.id]), "STOP", 0)
     site.cluster.run("scancel", number[cancelled.id])
     site.until(lambda: state(short) == "COMPLETED", why=lambda: log_of(site, short))
     for ended in (short, cancelled):
         warn(ended)
         site.cluster.run("scancel", number[ended.id], check=False)
+    site.ranks(own_number(site, number[second.id]), "CONT", 0)
     warn(second)
     site.until(lambda: starts()[1] == 2, why=lambda: log_of(site, second))
     assert (state(first), starts()) == ("RUNNING", [1, 2, 1, 1, 1])
+    site.ranks(own_number(site, number[first.id]), "CONT", 0)
     warn(first)
     site.until(lambda: starts()[0] == 2, why=lambda: log_of(site, first))
     trains(site, first)
