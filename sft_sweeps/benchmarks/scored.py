@@ -82,17 +82,6 @@ class Scored:
 
 def _checked(scored: Scored) -> Scored:
     counts = (scored.n, scored.total, scored.answers, scored.formatted, scored.unreadable)
-    if (
-        not all(type(count) is int and count >= 0 for count in (*counts, scored.k or 0))
-        or not (scored.k or 1) <= scored.n
-    ):
-        raise ValueError(f"its counts cannot be: k={scored.k}, n={scored.n}, total={scored.total}")
-    if max(scored.formatted, scored.unreadable) > scored.answers or (scored.total and scored.n > scored.total):
-        raise ValueError(f"its parts are more than the whole: n={scored.n} of {scored.total}")
-    if scored.k is not None:
-        found = proportion(scored.k, scored.n)
-        return replace(scored, value=found.value, low=found.low, high=found.high)
-    numbers = (scored.value, scored.low, scored.high)
     whole = all(type(count) is int and count >= 0 for count in (*counts, scored.k or 0))
     if not whole or scored.n < max(1, scored.k or 0):
         raise ValueError(f"its counts cannot be: k={scored.k}, n={scored.n}, total={scored.total}")

@@ -16,7 +16,6 @@ from sft_sweeps.identity import ID_LENGTH, differences
 
 FEW = 8
 PARENT = "parent"
-Fields = dict[str, str]  # JSON text by path
 
 
 class Namesakes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import values
-from pretended_slurm import row, start
+from pretended_slurm import Pretended, row, start
 
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.execution import TrainExecution
@@ -21,14 +21,19 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep
 
 
+def pretended(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    """A Slurm whose queue the test writes, and which says how long an array may be."""
+    slurm = start(folder, monkeypatch)
+    (folder / "scontrol").write_text("#!/bin/sh\necho 'MaxArraySize = 10001'\n")
+    (folder / "scontrol").chmod(0o755)
+    return slurm
+
+
 def test_a_job_submitted_after_the_queue_was_asked_is_not_submitted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another launch submits one stage before this one looks into the queue, and a second stage afterwards."""
-    slurm = start(tmp_path / "bin", monkeypatch)
-    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'MaxArraySize = 10001'\n")
-    (tmp_path / "bin" / "scontrol").chmod(0o755)
-    store = Store(tmp_path / "store")
+    slurm, store = pretended(tmp_path / "bin", monkeypatch), Store(tmp_path / "store")
     stages = [values.stage(seed=seed) for seed in (0, 1)]
     jobs = [Job("train", str(store.root), stage, TrainExecution()) for stage in stages]
     submitter = Submitter(jobs, store, Sweep(store.root / "sweeps" / "mine"), ClusterConfig(name="slurm"), {})
@@ -49,10 +54,7 @@ def test_the_queue_is_asked_once_for_all_that_was_submitted_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pending sweep that is launched again: one squeue, however many of its jobs there are, dead ones among them."""
-    slurm = start(tmp_path / "bin", monkeypatch)
-    (tmp_path / "bin" / "scontrol").write_text("#!/bin/sh\necho 'MaxArraySize = 10001'\n")
-    (tmp_path / "bin" / "scontrol").chmod(0o755)
-    store = Store(tmp_path / "store")
+    slurm, store = pretended(tmp_path / "bin", monkeypatch), Store(tmp_path / "store")
     jobs = [Job("train", str(store.root), values.stage(seed=seed), TrainExecution()) for seed in range(6)]
     submitter = Submitter(jobs, store, Sweep(store.root / "sweeps" / "mine"), ClusterConfig(name="slurm"), {})
     slurm.write(*(row(str(number), f"mine.{number}") for number in range(4)))
