@@ -1,0 +1,1 @@
+"""Statistics over scores: pure functions, from observations and tables to findings."""
