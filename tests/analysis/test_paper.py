@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import yaml
+from common import ROOT
 
-from sft_sweeps.analysis.paper import Cell, cells
+from sft_sweeps.analysis.paper import CLEAN, PARAMETERS, SOURCES, Cell, cells, observations
+from sft_sweeps.models.architectures import count_parameters
+from sft_sweeps.spec import Shape
 
 SIZES = ("llama7b", "llama13b", "llama33b")
 
@@ -80,3 +84,47 @@ def test_tolerances() -> None:
         if cell.benchmark != "mt_bench" and not cell.off_grid:
             assert min(abs(cell.value - share) for share in shares) <= cell.tolerance + 1e-9, cell
         assert 0.005 <= cell.tolerance <= 0.61
+
+
+def test_observations_stand_where_the_cells_do() -> None:
+    """One for each different value of a run: 13B multi-task is in three tables, with two values of GSM8K."""
+    seen = observations()
+    assert len({(one.run, one.benchmark, one.value) for one in seen}) == len(seen)
+    assert {(cell.model, cell.benchmark, cell.value) for cell in cells()} == {
+        (one.setting.model, one.benchmark, round(100 * one.value, 6) if one.share else one.value) for one in seen
+    }
+    whole = [one for one in seen if one.setting.model == "llama13b" and one.benchmark == "gsm8k"]
+    multi = [one for one in whole if one.setting.arm == "multi_task" and one.setting.fraction == 1]
+    assert [one.printed for one in multi] == ["50.94", "50.49"]
+    assert all(any(flag.startswith("differs_from=") for flag in one.flags) for one in multi)
+    dmt = [one for one in whole if one.setting.arm == "dmt"]
+    assert [str(one.setting.k) for one in dmt] == ["1/256", "1", "1/4", "1/16", "1/64"]
+    assert {(one.stage, one.stage_label) for one in dmt} == {(2, "code+general+math")}
+
+
+def test_the_smallest_fractions_have_the_examples_that_the_paper_counts() -> None:
+    parts = {part for one in observations([2]) for part in one.setting.parts if part.fraction.denominator == 256}
+    assert {part.source: part.examples for part in parts} == {"gsm8k_rft": 430, "code_alpaca": 78, "sharegpt": 336}
+
+
+def test_an_interval_is_of_as_many_items_as_were_scored() -> None:
+    """46.66 of 33B is 77 of 165: about 7.5 points to each side; a whole set's would be 2.7."""
+    (one,) = [one for one in observations([3]) if one.printed == "46.66"]
+    assert one.n == 165
+    assert "n_suspected=165" in one.flags
+    assert one.high - one.low == pytest.approx(0.15, abs=0.002)
+
+
+def test_each_curve_is_one() -> None:
+    """No variant parts the points of a scaling curve, whatever protocol they had."""
+    for one in observations([2, 3]):
+        assert one.setting.variant == ""
+
+
+def test_sources_and_models_are_those_of_conf() -> None:
+    """Kept here too, as analysis reads no configuration."""
+    for name, rows in (*SOURCES.values(), CLEAN):
+        assert yaml.safe_load((ROOT / "conf/source" / f"{name}.yaml").read_text(encoding="utf-8"))["rows"] == rows
+    for name, parameters in PARAMETERS.items():
+        shape = yaml.safe_load((ROOT / "conf/model" / f"{name}.yaml").read_text(encoding="utf-8"))["shape"]
+        assert count_parameters(Shape(**shape)) == parameters
