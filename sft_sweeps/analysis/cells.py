@@ -9,8 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
-from sft_sweeps.stats import CONFIDENCE, NORMAL, Interval, paired_means, paired_proportions, proportion, spread
-from sft_sweeps.stats import two_level, two_level_difference
+from sft_sweeps.stats import (
+    CONFIDENCE,
+    NORMAL,
+    Interval,
+    paired_means,
+    paired_proportions,
+    proportion,
+    spread,
+    two_level,
+    two_level_difference,
+)
 
 Items = Mapping[str, float]
 QUANTILE = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
@@ -99,7 +108,7 @@ def _pooled(kept: Sequence[Observation]) -> Interval:
 
 
 def pooled(tables: Sequence[Items], share: bool) -> Interval:
-    """The mean over seeds of the same items. Where all are right or all wrong, resampling sees no noise: Wilson's does."""
+    """The mean over seeds of the same items; where all are right or all wrong, Wilson's: resampling sees no noise."""
     rows = table(tables)
     interval, n = two_level(rows), len(rows[0])
     return proportion(round(interval.value * n), n) if share and interval.value in (0.0, 1.0) else interval
@@ -114,11 +123,6 @@ def _without_items(kept: Sequence[Observation]) -> Interval:
     of_items = sum(one.high - one.low for one in kept) / len(kept) / 2
     mean, half = sum(values) / len(values), math.hypot(between, of_items)
     return Interval(mean, mean - half, mean + half)
-
-
-def pooled_difference(rows: Sequence[Sequence[float]]) -> Interval:
-    """The mean of differences by seed and item, of models that are compared seed by seed."""
-    return two_level(rows)
 
 
 def table(tables: Sequence[Items]) -> list[list[float]]:

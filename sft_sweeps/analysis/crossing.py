@@ -1,15 +1,18 @@
 """The fraction of the data at which training on a mixture stops to help an ability and training on it alone is better.
 
-Both are scored at the same fractions; between them the difference mixed minus alone is taken as straight over the
-logarithm of the fraction. The crossing is the last place where it falls from above 0 to below. Each bootstrap draw has its
-own: one where the mixture is ahead throughout crosses above the largest fraction, one where it never is below the
-smallest, so that an interval may be open. Draws whose only crossing is the other way (alone first, then mixed) have none.
+Both are scored at the same fractions. As the question presumes, their difference (mixed minus alone) is taken as one
+that does not rise with the amount of data: what does is noise, averaged with its neighbours (isotonic regression,
+Barlow et al. 1972); between fractions it is straight over their logarithm. So each bootstrap draw has one crossing:
+above the largest fraction where the mixture is ahead throughout, below the smallest where it never is. An interval may
+be open therefore. Where the difference rises by more than its intervals, that is said beside (`rises`).
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal
 
 from sft_sweeps.analysis import series
 from sft_sweeps.analysis.cells import Cell, minus
@@ -17,15 +20,19 @@ from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.resample import draws
 from sft_sweeps.stats import CONFIDENCE, Interval
 
-Finding = Literal["crosses", "mixed ahead throughout", "alone ahead throughout", "other way", "no difference"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Finding = Literal["crosses", "mixed ahead throughout", "alone ahead throughout", "no difference"]
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
     """`value`, `low` and `high` are fractions; 0 and infinity stand for below the smallest and above the largest.
 
-    `value` is None where the scores do not cross so. `shares` say in which part of draws what is found; `differences`
-    are mixed minus alone (more is better) at each fraction.
+    `value` is None where the scores do not cross. `shares` say in which part of draws what is found; `differences` are
+    mixed minus alone (more is better) at each fraction; `rises`: from one to a later one they do, beyond their intervals.
     """
 
     model: str
@@ -39,14 +46,14 @@ class Crossing:
     low: float
     high: float
     shares: dict[Finding, float]
+    rises: bool
 
     def text(self) -> str:
         """The interval, and what is found where there is no crossing."""
         ends = " to ".join(_end(end, self.fractions) for end in (self.low, self.high))
         found = f"at {self.value:.3g} of the data" if self.value is not None else f"none: {self.finding}"
-        if math.isnan(self.low):
-            return f"{found}; the draws agree on none"
-        return f"{found} (95 % interval: {ends}; {self.shares.get('crosses', 0.0):.0%} of draws cross)"
+        rises = "; but the difference rises somewhere, beyond its intervals" if self.rises else ""
+        return f"{found} (95 % interval: {ends}; {self.shares.get('crosses', 0.0):.0%} of draws cross){rises}"
 
 
 def _end(value: float, fractions: Sequence[float]) -> str:
@@ -61,9 +68,8 @@ def crossings(cells: Iterable[Cell]) -> list[Crossing]:
     made = []
     for (panel, model, origin), of in grouped(lines, lambda one: (one.panel, one.model, one.origin)).items():
         alone = next((one for one in of if one.name == "alone"), None)
-        for mixed in of:
-            if alone and mixed is not alone and (pairs := _pairs(alone, mixed)):
-                made.append(_crossing(model, panel.title, mixed.name, origin, pairs))
+        pairs = {one.name: _pairs(alone, one) for one in of if alone and one is not alone}
+        made += [_crossing(model, panel.title, name, origin, shared) for name, shared in pairs.items() if shared]
     return made
 
 
@@ -89,11 +95,11 @@ def _crossing(
     sign = 1.0 if pairs[0][1].like.higher_is_better else -1.0
     drawn = draws([cell for _, alone, mixed in pairs for cell in (alone, mixed)])
     apart = sign * (drawn[1::2] - drawn[0::2])
-    found = [cross(fractions, list(column)) for column in apart.T]
-    places = np.asarray([place for _, place in found if place is not None])
-    ends = np.quantile(places, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest") if len(places) else None
+    found = [cross(fractions, falling(column)) for column in apart.T]
+    places = [place for _, place in found]
+    low, high = np.quantile(places, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="nearest")
     differences = [minus(mixed, alone) if sign > 0 else minus(alone, mixed) for _, alone, mixed in pairs]
-    finding, value = cross(fractions, [one.value for one in differences])
+    finding, value = cross(fractions, falling([one.value for one in differences]))
     return Crossing(
         model=model,
         benchmark=benchmark,
@@ -103,30 +109,29 @@ def _crossing(
         differences=tuple(differences),
         finding=finding,
         value=value if finding == "crosses" else None,
-        low=math.nan if ends is None else float(ends[0]),
-        high=math.nan if ends is None else float(ends[1]),
-        shares={kind: count / len(found) for kind, count in _counted(found).items()},
+        low=float(low),
+        high=float(high),
+        shares={kind: count / len(found) for kind, count in Counter(kind for kind, _ in found).items()},
+        rises=any(a.high < b.low for a, b in combinations(differences, 2)),
     )
 
 
-def _counted(found: Sequence[tuple[Finding, float | None]]) -> dict[Finding, int]:
-    return {kind: len(of) for kind, of in grouped(found, lambda one: one[0]).items()}
+def falling(differences: "Sequence[float] | npt.NDArray[np.float64]") -> list[float]:
+    """The closest values that never rise, by least squares."""
+    from scipy.optimize import isotonic_regression
+
+    return [float(value) for value in isotonic_regression(differences, increasing=False).x]
 
 
-def cross(fractions: Sequence[float], differences: Sequence[float]) -> tuple[Finding, float | None]:
-    """What differences (mixed minus alone, over rising fractions) say, and where they cross; None where nowhere."""
+def cross(fractions: Sequence[float], differences: Sequence[float]) -> tuple[Finding, float]:
+    """What differences (mixed minus alone, over rising fractions, never rising) say, and where they cross 0."""
     if not any(differences):
-        return "no difference", None
-    for index in range(len(differences) - 1, 0, -1):
-        before, after = differences[index - 1], differences[index]
-        if after < 0 <= before and _was_ahead(differences[:index]):
-            step = before / (before - after)
-            left, right = math.log(fractions[index - 1]), math.log(fractions[index])
-            return "crosses", math.exp(left + step * (right - left))
-    if min(differences) >= 0:
+        return "no difference", math.inf
+    if differences[-1] >= 0:
         return "mixed ahead throughout", math.inf
-    return ("alone ahead throughout", 0.0) if max(differences) <= 0 else ("other way", None)
-
-
-def _was_ahead(earlier: Sequence[float]) -> bool:
-    return any(difference > 0 for difference in earlier)
+    if differences[0] <= 0:
+        return "alone ahead throughout", 0.0
+    behind = next(index for index, difference in enumerate(differences) if difference < 0)
+    before, after = differences[behind - 1], differences[behind]
+    left, right = math.log(fractions[behind - 1]), math.log(fractions[behind])
+    return "crosses", math.exp(left + before / (before - after) * (right - left))

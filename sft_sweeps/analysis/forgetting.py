@@ -2,17 +2,18 @@
 
 One sign everywhere: a change is the score after the stage minus the score before it, turned where lower is better, so
 that a gain is positive and forgetting is negative. Backward transfer is Lopez-Paz and Ranzato's (2017): the mean, over
-the benchmarks of abilities first trained before the last stage, of the score at the end minus the score right after that
-first training. (TRACE, Wang et al. 2023, arXiv 2310.06762, divides by the number of all stages; the last one's term is 0.)
+the benchmarks of abilities first trained before the last stage, of the score at the end minus the score right after
+that first training. (TRACE, Wang et al. 2023, arXiv 2310.06762, divides by the number of all stages, of which the last
+one's term is 0.)
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sft_sweeps.analysis.cells import QUANTILE, Cell, apart, cells, paired, pooled_difference, table
+from sft_sweeps.analysis.cells import QUANTILE, Cell, apart, cells, paired, table
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
-from sft_sweeps.stats import CONFIDENCE, RESAMPLES, Interval
+from sft_sweeps.stats import CONFIDENCE, RESAMPLES, Interval, two_level
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ class _Between:
 
     def rows(self) -> list[list[float]]:
         """Differences by seed and item; none where the items are not known, or not the same."""
-        earlier, later = dict(zip(self.before.seeds, self.before.items)), dict(zip(self.after.seeds, self.after.items))
+        earlier, later = (dict(zip(of.seeds, of.items, strict=False)) for of in (self.before, self.after))
         if not later or earlier.keys() != later.keys():
             return []
         if {frozenset(items) for items in earlier.values()} != {frozenset(items) for items in later.values()}:
@@ -82,7 +83,7 @@ class _Between:
         if not rows:
             return _turned(apart(self.after.interval, self.before.interval), self.sign)
         if len(rows) > 1:
-            return pooled_difference(rows)
+            return two_level(rows)
         return _turned(self._paired(), self.sign)
 
     def _paired(self) -> Interval:
@@ -108,7 +109,7 @@ def _by_stage(observations: Iterable[Observation]) -> list[tuple[tuple[str, ...]
     scored = list(observations)
     names = {(one.setting.cell, one.stage): one.stage_label for one in scored}
     by_benchmark = grouped(cells(scored), lambda cell: (cell.setting, cell.like.benchmark, cell.like.protocol))
-    made = []
+    made: list[tuple[tuple[str, ...], Mapping[int, Cell]]] = []
     for (setting, _, _), of in by_benchmark.items():
         stages = {cell.like.stage: cell for cell in of if cell.like.origin == "ours"}
         path = tuple(names.get((setting, number), "?") for number in range(max(stages, default=0) + 1))

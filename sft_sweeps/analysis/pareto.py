@@ -1,8 +1,8 @@
 """Which trades between abilities are worth considering: the Pareto front, and how surely each setting is on it.
 
 A setting is on the front where no other of its group is at least as good on every benchmark and better on one. Scores
-are uncertain and a front of point estimates is not: `membership` is the share of bootstrap draws in which the setting is
-on the front of that draw.
+are uncertain, which a front of point estimates does not show: `membership` is the share of bootstrap draws in which the
+setting is on the front of that draw.
 """
 
 from collections.abc import Iterable, Sequence
@@ -105,5 +105,5 @@ def undominated(values: "npt.NDArray[np.float64]") -> "npt.NDArray[np.bool_]":
     import numpy as np
 
     ours, others = values[:, None], values[None, :]  # a setting, against each other, benchmarks, draws
-    dominated = (others >= ours).all(axis=2) & (others > ours).any(axis=2)
+    dominated: npt.NDArray[np.bool_] = np.all(others >= ours, axis=2) & np.any(others > ours, axis=2)
     return np.asarray(~dominated.any(axis=1))

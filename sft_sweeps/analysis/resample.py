@@ -35,7 +35,9 @@ def _items(cell: Cell) -> tuple[str, tuple[str, ...]]:
     return cell.like.benchmark, tuple(sorted(cell.items[0])) if cell.items else ()
 
 
-def _of_cell(cell: Cell, weights: "Draws | None", resamples: int, stream: "np.random.Generator") -> "Draws":
+def _of_cell(
+    cell: Cell, weights: "npt.NDArray[np.int64] | None", resamples: int, stream: "np.random.Generator"
+) -> "Draws":
     import numpy as np
 
     values = np.asarray(table(cell.items)) if cell.items else np.empty((0, 0))

@@ -49,7 +49,7 @@ Name = Callable[[Cell], str]
 
 
 def panels(cells: Sequence[Cell]) -> dict[Cell, Panel]:
-    """The panel of each cell. A paper's values stand in every panel of their benchmark's metric: their own is the first."""
+    """The panel of each cell; a paper's, whose protocol is never ours, stand in their benchmark's first."""
     ours = [cell for cell in cells if cell.like.origin == "ours"] or list(cells)
     protocols = grouped(ours, lambda cell: cell.like.benchmark)
     several = {name for name, of in protocols.items() if len({cell.like.protocol for cell in of}) > 1}
@@ -116,7 +116,7 @@ def replay(cells: Sequence[Cell]) -> list[Series]:
 
 
 def ratios(cells: Sequence[Cell]) -> list[Series]:
-    """Mixtures in which one ability (the paper's: general) has another fraction than the rest, over the ratio of the two.
+    """Mixtures in which one ability (the paper's: general) has another fraction than the rest, over the two's ratio.
 
     A line holds the one fixed while the other varies.
     """
@@ -125,21 +125,24 @@ def ratios(cells: Sequence[Cell]) -> list[Series]:
     pairs = {cell: pair for cell in mixed if odd and (pair := _odd_and_rest(cell.setting, odd))}
     made: list[Series] = []
     for fixed, label in ((1, f"{odd} varies, others {{}}"), (0, f"{odd} {{}}, others vary")):
-        kept = [cell for cell in pairs if _is_varied(pairs, cell, fixed)]
+        lengths = {cell: _length(pairs, cell, fixed) for cell in pairs}
+        least = max(3, min(4, max(lengths.values(), default=0)))  # three make a line only where there is no longer one
+        kept = [cell for cell in pairs if lengths[cell] >= least]
         names = {cell: label.format(pairs[cell][fixed]) for cell in kept}
         made += lines(kept, lambda cell: float(pairs[cell][0] / pairs[cell][1]), names.__getitem__)
     return made
 
 
 def ablation(cells: Sequence[Cell]) -> list[Series]:
-    """Mixtures that differ in the source of an ability (the paper's: without code and math in it), over the fraction."""
+    """Mixtures that differ in the source of an ability (the paper's: with code and math in it, and without)."""
     mixed = [cell for cell in cells if _mixed(cell) and cell.setting.fraction is not None]
     by_abilities = grouped(mixed, lambda cell: (cell.setting.model, cell.setting.abilities))
     several = [of for of in by_abilities.values() if len({_sources(cell.setting) for cell in of}) > 1]
     made: list[Series] = []
     for of in several:
         shared = set.intersection(*(set(_sources(cell.setting)) for cell in of))
-        made += lines(of, _fraction, lambda cell: " + ".join(s for s in _sources(cell.setting) if s not in shared), 1)
+        names = {cell: " + ".join(name for name in _sources(cell.setting) if name not in shared) for cell in of}
+        made += lines(of, _fraction, names.__getitem__, 1)
     return made
 
 
@@ -207,13 +210,11 @@ def _odd_and_rest(setting: Setting, ability: str) -> tuple[Fraction, Fraction] |
     return (own, rest.pop()) if own is not None and len(rest) == 1 else None
 
 
-def _is_varied(pairs: dict[Cell, tuple[Fraction, Fraction]], cell: Cell, fixed: int) -> bool:
-    """Whether what it holds fixed goes with three or more values of the other, of its own model and recipe."""
-    setting = cell.setting
-    of_line = {
-        pairs[other]
-        for other in pairs
-        if (other.setting.model, other.setting.variant) == (setting.model, setting.variant)
-        and pairs[other][fixed] == pairs[cell][fixed]
-    }
-    return len(of_line) > 2
+def _length(pairs: dict[Cell, tuple[Fraction, Fraction]], cell: Cell, fixed: int) -> int:
+    """How many values of the other go with the one that is fixed, of the same model, recipe and sources."""
+    of_line = [other for other in pairs if pairs[other][fixed] == pairs[cell][fixed] and _kin(other) == _kin(cell)]
+    return len({pairs[other] for other in of_line})
+
+
+def _kin(cell: Cell) -> tuple[object, ...]:
+    return cell.setting.model, cell.setting.variant, cell.like.origin, _sources(cell.setting)
