@@ -1,18 +1,21 @@
-"""Replicates as one cell: runs that differ in their training seed alone have a mean, a spread and one interval.
+"""Cells: what replicates of one setting scored, as one number with its spread; and the difference of two of them.
 
-What differs in anything else (the setting, the protocol, the metric, the stage) never shares a cell. Values of a paper
-are cells of their own, one for each distinct number that it prints.
+A cell holds the scores of one setting by one protocol on the same items, a training seed each. What differs in
+anything else is another cell, and only cells of one protocol and the same items are compared.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
 from sft_sweeps.stats import (
     CONFIDENCE,
     NORMAL,
     Interval,
+    detectable,
+    detectable_mean,
+    holm,
     paired_means,
     paired_proportions,
     proportion,
@@ -21,47 +24,94 @@ from sft_sweeps.stats import (
     two_level_difference,
 )
 
-Items = Mapping[str, float]
-QUANTILE = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
-ON_OTHER_ITEMS = "left out: scored on other items than the first seed"
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
-    """The mean over replicates, with an interval over seeds and items; `sd` is between seeds, None where there is one.
+    """One setting's score by one protocol, over the training seeds of `observations`, which are in order of seed.
 
-    `like` is one of the observations: all agree in what it says but the seed and the values. `items` are those of each
-    seed, the same for all; empty where only scores are known. `notes` say what was left out.
+    `mean` has an interval over seeds and items together; `sd` is the standard deviation between seeds, None for one.
     """
 
-    like: Observation
-    value: float
-    low: float
-    high: float
-    n: int
-    seeds: tuple[int, ...]
+    observations: tuple[Observation, ...]
+    mean: Interval
     sd: float | None = None
-    runs: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    items: tuple[Items, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def first(self) -> Observation:
+        return self.observations[0]
 
     @property
     def setting(self) -> Setting:
-        return self.like.setting.cell
+        return self.first.setting.cell
 
     @property
-    def interval(self) -> Interval:
-        return Interval(self.value, self.low, self.high)
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(one.setting.seed for one in self.observations)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(one.run for one in self.observations)
+
+    @property
+    def value(self) -> float:
+        return self.mean.value
+
+    @property
+    def low(self) -> float:
+        return self.mean.low
+
+    @property
+    def high(self) -> float:
+        return self.mean.high
 
     @property
     def scale(self) -> float:
-        """What a value is multiplied with to be shown: shares in percent."""
-        return 100.0 if self.like.share else 1.0
+        """What values are multiplied with to be shown: shares in percent."""
+        return 100.0 if self.first.share else 1.0
+
+    @property
+    def label(self) -> str:
+        """The run's label; of several, without what names the seed."""
+        return point_label(self.first) if len(self.observations) > 1 else self.first.label
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A cell minus another one on the same items; exact p where both are one seed's right and wrong answers.
+
+    `adjusted` is p by Holm over the family that it was compared in, `wide` the interval at that family's level.
+    `detectable` is the smallest difference that so many items would show with 80 % power.
+    """
+
+    ours: Cell
+    theirs: Cell
+    difference: Interval
+    p: float | None = None
+    detectable: float | None = None
+    adjusted: float | None = None
+    wide: Interval | None = None
+
+    @property
+    def gain(self) -> float:
+        """The difference as a gain: of a loss, less is more."""
+        return self.difference.value if self.ours.first.higher_is_better else -self.difference.value
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is beyond noise, with all others of its family counted."""
+        wide = self.wide or self.difference
+        beyond = wide.low > 0 or wide.high < 0
+        return beyond and (self.adjusted is None or self.adjusted < 1 - CONFIDENCE)
+
+
+def point_label(one: Observation) -> str:
+    """The label of a run without what names its seed."""
+    return " ".join(word for word in one.label.split() if word != f"seed={one.setting.seed}")
 
 
 def cells(observations: Iterable[Observation]) -> list[Cell]:
-    """All cells, in order of first appearance; a score that several runs or sweeps share counts once in each."""
-    return [_cell(of_cell) for of_cell in grouped(observations, _key).values()]
+    """Of all observations, in order of first appearance; a score that several sweeps have counts once."""
+    return [_cell(group) for group in grouped(_once(observations), _key).values()]
 
 
 def finals(observations: Iterable[Observation]) -> list[Cell]:
@@ -69,83 +119,52 @@ def finals(observations: Iterable[Observation]) -> list[Cell]:
     return cells(one for one in observations if one.final)
 
 
-def _key(one: Observation) -> tuple[object, ...]:
-    where = (one.setting.cell, one.stage, one.stage_label, one.final)
-    return (*where, one.benchmark, one.metric, one.protocol, one.share, one.origin, one.printed)
+def _once(observations: Iterable[Observation]) -> Iterator[Observation]:
+    seen = set()
+    for one in observations:
+        key = (one.run or id(one), one.stage, one.benchmark, one.protocol, one.printed)
+        if key not in seen:
+            seen.add(key)
+            yield one
 
 
-def _cell(observations: Sequence[Observation]) -> Cell:
-    distinct = list({(one.setting.seed, one.subject): one for one in observations}.values())
-    kept = sorted((one for one in distinct if one.items.keys() == distinct[0].items.keys()), key=_seed)
-    others = [f"seed {one.setting.seed} {ON_OTHER_ITEMS}" for one in distinct if one not in kept]
-    interval = _pooled(kept)
-    return Cell(
-        like=kept[0],
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        n=kept[0].n,
-        seeds=tuple(map(_seed, kept)),
-        sd=spread([one.value for one in kept]) if len(kept) > 1 else None,
-        runs=tuple(one.run for one in kept),
-        notes=tuple(others),
-        items=tuple(one.items for one in kept if one.items),
-    )
+def _key(one: Observation) -> Hashable:
+    """A paper may print several values of one run: each is a cell."""
+    where = (one.origin, one.setting.cell, one.stage, one.final, one.printed)
+    return (*where, one.benchmark, one.protocol, frozenset(one.items))
 
 
-def _seed(one: Observation) -> int:
-    return one.setting.seed
+def _cell(group: Sequence[Observation]) -> Cell:
+    ordered = tuple(sorted(group, key=lambda one: one.setting.seed))
+    first = ordered[0]
+    if len(ordered) == 1:
+        return Cell(ordered, Interval(first.value, first.low, first.high))
+    values = [one.value for one in ordered]
+    mean = two_level(table(ordered)) if first.items else over_seeds(values)
+    if first.share and first.items and mean.value in (0.0, 1.0):  # resampling sees no noise there
+        mean = proportion(round(mean.value * len(first.items)), len(first.items))
+    return Cell(ordered, mean, spread(values))
 
 
-def _pooled(kept: Sequence[Observation]) -> Interval:
-    """Over seeds and items together; of one seed, its own interval over items."""
-    first = kept[0]
-    if len(kept) == 1:
-        return Interval(first.value, first.low, first.high)
-    if first.items:
-        return pooled([one.items for one in kept], first.share)
-    return _without_items(kept)
+def table(observations: Sequence[Observation]) -> list[list[float]]:
+    """Seeds by items."""
+    items = sorted(observations[0].items)
+    return [[float(one.items[item]) for item in items] for one in observations]
 
 
-def pooled(tables: Sequence[Items], share: bool) -> Interval:
-    """The mean over seeds of the same items; where all are right or all wrong, Wilson's: resampling sees no noise."""
-    rows = table(tables)
-    interval, n = two_level(rows), len(rows[0])
-    return proportion(round(interval.value * n), n) if share and interval.value in (0.0, 1.0) else interval
+def over_seeds(values: Sequence[float]) -> Interval:
+    """The mean of a few values with Student's interval (1908); items are not at hand."""
+    from scipy.stats import t
 
-
-def _without_items(kept: Sequence[Observation]) -> Interval:
-    """The noise between seeds (Student's t) and that of the items, which all seeds share, added as variances are."""
-    from scipy.special import stdtrit
-
-    values = [one.value for one in kept]
-    between = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * spread(values) / math.sqrt(len(values))
-    of_items = sum(one.high - one.low for one in kept) / len(kept) / 2
-    mean, half = sum(values) / len(values), math.hypot(between, of_items)
+    mean = sum(values) / len(values)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * spread(values) / len(values) ** 0.5
     return Interval(mean, mean - half, mean + half)
 
 
-def table(tables: Sequence[Items]) -> list[list[float]]:
-    """Seeds by items, which are in one order."""
-    names = sorted(tables[0])
-    return [[float(items[name]) for name in names] for items in tables]
-
-
-def minus(a: Cell, b: Cell) -> Interval:
-    """A's mean minus B's: paired by item where both have the same ones, else from the two intervals alone."""
-    if not a.items or not b.items or a.items[0].keys() != b.items[0].keys():
-        return apart(a.interval, b.interval)
-    ours, theirs = table(a.items), table(b.items)
-    if len(ours) > 1 or len(theirs) > 1:
-        return two_level_difference(ours, theirs)
-    return paired(ours[0], theirs[0], a.like.share)
-
-
-def paired(a: Sequence[float], b: Sequence[float], share: bool) -> Interval:
-    """Of two models' values on the same items."""
-    if share and {*a, *b} <= {0.0, 1.0}:
-        return paired_proportions([bool(x) for x in a], [bool(x) for x in b]).interval
-    return paired_means(a, b).interval
+def minus(ours: Cell, theirs: Cell) -> Interval:
+    """Ours minus theirs: paired by item where that can be, else from the two intervals alone."""
+    paired = compared(ours, theirs)
+    return paired.difference if paired else apart(ours.mean, theirs.mean)
 
 
 def apart(a: Interval, b: Interval) -> Interval:
@@ -153,3 +172,61 @@ def apart(a: Interval, b: Interval) -> Interval:
     value = a.value - b.value
     low = value - math.hypot(a.value - a.low, b.high - b.value)
     return Interval(value, low, value + math.hypot(a.high - a.value, b.value - b.low))
+
+
+def compared(ours: Cell, theirs: Cell) -> Compared | None:
+    """Ours minus theirs, paired by item; None where protocols or items differ, or items are not at hand."""
+    a, b = ours.first, theirs.first
+    if (a.benchmark, a.protocol) != (b.benchmark, b.protocol) or not a.items or a.items.keys() != b.items.keys():
+        return None
+    of_a, of_b = table(ours.observations), table(theirs.observations)
+    if len(of_a) > 1 or len(of_b) > 1:
+        return Compared(ours, theirs, hull(two_level_difference(of_a, of_b), _welch(ours, theirs)))
+    first, second = of_a[0], of_b[0]
+    if a.share and {*first, *second} <= {0.0, 1.0}:
+        paired = paired_proportions([value == 1 for value in first], [value == 1 for value in second])
+        discordant = ((paired.only_a or 0) + (paired.only_b or 0)) / paired.n
+        least = detectable(paired.n, discordant) if discordant else None
+        return Compared(ours, theirs, paired.interval, paired.p, least)
+    apart = [x - y for x, y in zip(first, second, strict=True)]
+    least = detectable_mean(len(apart), spread(apart)) if len(set(apart)) > 1 else None
+    return Compared(ours, theirs, paired_means(first, second).interval, detectable=least)
+
+
+def _welch(ours: Cell, theirs: Cell) -> Interval | None:
+    """Welch's interval (1947) of the difference of the seeds' scores; None where one has a single seed, or no spread.
+
+    Of three seeds a bootstrap is too narrow, and Welch's does not see the choice of items: the wider one counts.
+    """
+    errors = [(cell.sd or 0.0) ** 2 / len(cell.observations) for cell in (ours, theirs)]
+    degrees = [len(cell.observations) - 1 for cell in (ours, theirs)]
+    if not all(degrees) or sum(errors) == 0:
+        return None
+    from scipy.stats import t
+
+    freedom = sum(errors) ** 2 / sum(error**2 / of for error, of in zip(errors, degrees, strict=True))
+    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * sum(errors) ** 0.5
+    value = ours.mean.value - theirs.mean.value
+    return Interval(value, value - half, value + half)
+
+
+def hull(one: Interval, other: Interval | None) -> Interval:
+    return one if other is None else replace(one, low=min(one.low, other.low), high=max(one.high, other.high))
+
+
+def as_family(found: Sequence[Compared]) -> list[Compared]:
+    """Comparisons that are read together: p adjusted by Holm; intervals without p widened (Bonferroni 1936)."""
+    adjusted = iter(holm([one.p for one in found if one.p is not None]))
+    level = 1 - (1 - CONFIDENCE) / max(len(found), 1)
+    factor = NORMAL.inv_cdf((1 + level) / 2) / NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
+    return [
+        replace(one, wide=_widened(one.difference, factor))
+        if one.p is None
+        else replace(one, adjusted=next(adjusted), wide=one.difference)
+        for one in found
+    ]
+
+
+def _widened(interval: Interval, factor: float) -> Interval:
+    value = interval.value
+    return Interval(value, value - factor * (value - interval.low), value + factor * (interval.high - value))

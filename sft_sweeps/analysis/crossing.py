@@ -32,7 +32,8 @@ class Crossing:
     """`value`, `low` and `high` are fractions; 0 and infinity stand for below the smallest and above the largest.
 
     `value` is None where the scores do not cross. `shares` say in which part of draws what is found; `differences` are
-    mixed minus alone (more is better) at each fraction; `rises`: from one to a later one they do, beyond their intervals.
+    mixed minus alone (more is better) at each fraction; `rises`: from one to a later one they do,
+    beyond their intervals.
     """
 
     model: str
@@ -82,7 +83,7 @@ def _pairs(alone: series.Series, mixed: series.Series) -> list[tuple[float, Cell
 
 
 def _fraction(cell: Cell) -> float | None:
-    own = cell.setting.fraction_of(cell.like.ability)
+    own = cell.setting.fraction_of(cell.first.ability)
     return None if own is None else float(own)
 
 
@@ -92,7 +93,7 @@ def _crossing(
     import numpy as np
 
     fractions = [at for at, _, _ in pairs]
-    sign = 1.0 if pairs[0][1].like.higher_is_better else -1.0
+    sign = 1.0 if pairs[0][1].first.higher_is_better else -1.0
     drawn = draws([cell for _, alone, mixed in pairs for cell in (alone, mixed)])
     apart = sign * (drawn[1::2] - drawn[0::2])
     found = [cross(fractions, falling(column)) for column in apart.T]

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sft_sweeps.analysis.cells import QUANTILE, Cell, apart, cells, paired, table
+from sft_sweeps.analysis.cells import Cell, apart, cells, hull, minus, over_seeds, point_label, table
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
+from sft_sweeps.analysis.resample import QUANTILE
 from sft_sweeps.stats import CONFIDENCE, RESAMPLES, Interval, two_level
 
 if TYPE_CHECKING:
@@ -66,29 +67,25 @@ class _Between:
 
     @property
     def sign(self) -> float:
-        return 1.0 if self.after.like.higher_is_better else -1.0
+        return 1.0 if self.after.first.higher_is_better else -1.0
 
     def rows(self) -> list[list[float]]:
-        """Differences by seed and item; none where the items are not known, or not the same."""
-        earlier, later = (dict(zip(of.seeds, of.items, strict=False)) for of in (self.before, self.after))
-        if not later or earlier.keys() != later.keys():
+        """Differences by seed and item; none where the items are not known, or seeds or items not the same."""
+        if self.before.seeds != self.after.seeds or self.before.first.items.keys() != self.after.first.items.keys():
             return []
-        if {frozenset(items) for items in earlier.values()} != {frozenset(items) for items in later.values()}:
-            return []
-        old, new = (table([of[seed] for seed in self.after.seeds]) for of in (earlier, later))
-        return [[self.sign * (y - x) for x, y in zip(*of, strict=True)] for of in zip(old, new, strict=True)]
+        old, new = table(self.before.observations), table(self.after.observations)
+        apart = [[self.sign * (y - x) for x, y in zip(*of, strict=True)] for of in zip(old, new, strict=True)]
+        return apart if apart[0] else []
 
     def interval(self) -> Interval:
+        """Of several seeds, paired by seed and item, and at least as wide as the seeds' differences alone make it."""
         rows = self.rows()
-        if not rows:
-            return _turned(apart(self.after.interval, self.before.interval), self.sign)
         if len(rows) > 1:
-            return two_level(rows)
-        return _turned(self._paired(), self.sign)
-
-    def _paired(self) -> Interval:
-        old, new = table(self.before.items)[0], table(self.after.items)[0]
-        return paired(new, old, self.after.like.share)
+            of_seeds = [sum(row) / len(row) for row in rows]
+            return hull(two_level(rows), over_seeds(of_seeds) if len(set(of_seeds)) > 1 else None)
+        if len(self.before.seeds) > 1:
+            return _turned(apart(self.after.mean, self.before.mean), self.sign)
+        return _turned(minus(self.after, self.before), self.sign)
 
 
 def changes(observations: Iterable[Observation]) -> list[Change]:
@@ -98,7 +95,7 @@ def changes(observations: Iterable[Observation]) -> list[Change]:
         for number in sorted(stages):
             if number - 1 in stages:
                 between = _Between(stages[number - 1], stages[number])
-                made_by = (between.after.like.benchmark, between.after.like.protocol, _subjects(between))
+                made_by = (between.after.first.benchmark, between.after.first.protocol, _subjects(between))
                 if made_by not in found:
                     found[made_by] = _change(between, path[: number + 1])
     return list(found.values())
@@ -108,10 +105,10 @@ def _by_stage(observations: Iterable[Observation]) -> list[tuple[tuple[str, ...]
     """For each setting and benchmark: the names of the stages, and the cells by stage."""
     scored = list(observations)
     names = {(one.setting.cell, one.stage): one.stage_label for one in scored}
-    by_benchmark = grouped(cells(scored), lambda cell: (cell.setting, cell.like.benchmark, cell.like.protocol))
+    by_benchmark = grouped(cells(scored), lambda cell: (cell.setting, cell.first.benchmark, cell.first.protocol))
     made: list[tuple[tuple[str, ...], Mapping[int, Cell]]] = []
     for (setting, _, _), of in by_benchmark.items():
-        stages = {cell.like.stage: cell for cell in of if cell.like.origin == "ours"}
+        stages = {cell.first.stage: cell for cell in of if cell.first.origin == "ours"}
         path = tuple(names.get((setting, number), "?") for number in range(max(stages, default=0) + 1))
         made.append((path, stages))
     return made
@@ -119,32 +116,27 @@ def _by_stage(observations: Iterable[Observation]) -> list[tuple[tuple[str, ...]
 
 def _subjects(between: _Between) -> tuple[object, ...]:
     """Which models they are: runs that share their first stages share these. Without ids, the setting tells."""
-    like = between.after.like
-    return (between.before.like.subject, like.subject) if like.subject else (between.after.setting, like.stage)
+    like = between.after.first
+    return (between.before.first.subject, like.subject) if like.subject else (between.after.setting, like.stage)
 
 
 def _change(between: _Between, path: tuple[str, ...]) -> Change:
     after = between.after
     return Change(
         setting=after.setting,
-        label=_label(after.like),
-        benchmark=after.like.benchmark,
-        ability=after.like.ability,
-        metric=after.like.metric,
-        share=after.like.share,
-        protocol=after.like.protocol,
+        label=point_label(after.first),
+        benchmark=after.first.benchmark,
+        ability=after.first.ability,
+        metric=after.first.metric,
+        share=after.first.share,
+        protocol=after.first.protocol,
         path=path,
         change=between.interval(),
         before=between.before.value,
         after=after.value,
         seeds=after.seeds,
-        n=after.n,
+        n=after.first.n,
     )
-
-
-def _label(like: Observation) -> str:
-    """The run's, without its seed."""
-    return " ".join(word for word in like.label.split() if not word.startswith("seed="))
 
 
 def backward_transfer(observations: Iterable[Observation]) -> list[BackwardTransfer]:
@@ -152,12 +144,12 @@ def backward_transfer(observations: Iterable[Observation]) -> list[BackwardTrans
     by_setting: dict[tuple[Setting, str, bool], list[_Between]] = {}
     for path, stages in _by_stage(observations):
         last = max(stages, default=0)
-        if last not in stages or not stages[last].like.final:
+        if last not in stages or not stages[last].first.final:
             continue
         end = stages[last]
-        taught = next((n for n in range(1, last) if n in stages and end.like.ability in path[n].split("+")), None)
+        taught = next((n for n in range(1, last) if n in stages and end.first.ability in path[n].split("+")), None)
         if taught is not None:
-            key = (end.setting, end.like.metric, end.like.share)
+            key = (end.setting, end.first.metric, end.first.share)
             by_setting.setdefault(key, []).append(_Between(stages[taught], end))
     return [_transfer(*key, of) for key, of in by_setting.items()]
 
@@ -168,9 +160,9 @@ def _transfer(setting: Setting, metric: str, share: bool, of: Sequence[_Between]
     value = sum(between.sign * (between.after.value - between.before.value) for between in of) / len(of)
     drawn = np.mean([_draws(between, index) for index, between in enumerate(of)], axis=0)
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    names = tuple(between.after.like.benchmark for between in of)
+    names = tuple(between.after.first.benchmark for between in of)
     interval = of[0].interval() if len(of) == 1 else Interval(value, float(low), float(high))
-    return BackwardTransfer(setting, _label(of[0].after.like), metric, share, interval, names, of[0].after.seeds)
+    return BackwardTransfer(setting, point_label(of[0].after.first), metric, share, interval, names, of[0].after.seeds)
 
 
 def _draws(between: _Between, index: int) -> "npt.NDArray[np.float64]":

@@ -49,14 +49,14 @@ class Front:
 
 def fronts(observations: Iterable[Observation], least: int = 3) -> list[Front]:
     """Every front of so many settings and more, over all benchmarks of accuracy or rating that they share."""
-    mixed = [cell for cell in finals(observations) if len(cell.setting.abilities) > 1 and cell.like.metric != "loss"]
+    mixed = [cell for cell in finals(observations) if len(cell.setting.abilities) > 1 and cell.first.metric != "loss"]
     groups = grouped(mixed, _group)
     return [front for of in groups.values() if (front := _front(of, least))]
 
 
 def _group(cell: Cell) -> tuple[object, ...]:
     setting = cell.setting
-    return setting.model, setting.variant, frozenset(setting.parts), cell.like.origin
+    return setting.model, setting.variant, frozenset(setting.parts), cell.first.origin
 
 
 def _front(cells: Sequence[Cell], least: int) -> Front | None:
@@ -78,7 +78,7 @@ def _front(cells: Sequence[Cell], least: int) -> Front | None:
 
 
 def _axis(cell: Cell) -> tuple[str, str]:
-    return cell.like.benchmark, cell.like.protocol
+    return cell.first.benchmark, cell.first.protocol
 
 
 def _settings(cells: Sequence[Cell]) -> dict[Setting, list[Cell]]:
@@ -93,7 +93,7 @@ def _membership(table: Sequence[Sequence[Cell]]) -> tuple["npt.NDArray[np.bool_]
     """Of settings by benchmarks: which are on the front, and in what share of draws."""
     import numpy as np
 
-    signs = [1.0 if cell.like.higher_is_better else -1.0 for cell in table[0]]
+    signs = [1.0 if cell.first.higher_is_better else -1.0 for cell in table[0]]
     seen = np.asarray([[sign * cell.value for sign, cell in zip(signs, row, strict=True)] for row in table])
     flat = draws([cell for row in table for cell in row])
     drawn = flat.reshape(len(table), len(signs), -1) * np.asarray(signs)[None, :, None]

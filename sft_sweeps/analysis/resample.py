@@ -7,9 +7,11 @@ each cell draws from its own training seeds (Efron 1979, at two levels).
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sft_sweeps.analysis.cells import QUANTILE, Cell, table
+from sft_sweeps.analysis.cells import Cell, table
 from sft_sweeps.analysis.observations import grouped
-from sft_sweeps.stats import RESAMPLES
+from sft_sweeps.stats import CONFIDENCE, NORMAL, RESAMPLES
+
+QUANTILE = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +34,7 @@ def draws(cells: Sequence[Cell], resamples: int = RESAMPLES, seed: int = 0) -> "
 
 
 def _items(cell: Cell) -> tuple[str, tuple[str, ...]]:
-    return cell.like.benchmark, tuple(sorted(cell.items[0])) if cell.items else ()
+    return cell.first.benchmark, tuple(sorted(cell.first.items))
 
 
 def _of_cell(
@@ -40,8 +42,8 @@ def _of_cell(
 ) -> "Draws":
     import numpy as np
 
-    values = np.asarray(table(cell.items)) if cell.items else np.empty((0, 0))
-    if weights is None or (cell.like.share and values.min() == values.max()):  # all right: resampling sees no noise
+    values = np.asarray(table(cell.observations))
+    if weights is None or (cell.first.share and values.min() == values.max()):  # all right: resampling sees no noise
         return _from_score(cell, resamples, stream)
     seeds = len(values)
     picked = stream.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
@@ -50,7 +52,7 @@ def _of_cell(
 
 def _from_score(cell: Cell, resamples: int, stream: "np.random.Generator") -> "Draws":
     """Of k of n: from Jeffreys' posterior of the share; else normal, as wide as the interval."""
-    if cell.like.share and cell.n:
-        right = cell.value * cell.n
-        return stream.beta(right + 0.5, cell.n - right + 0.5, resamples)
+    if cell.first.share and cell.first.n:
+        right, n = cell.value * cell.first.n, cell.first.n
+        return stream.beta(right + 0.5, n - right + 0.5, resamples)
     return stream.normal(cell.value, max(cell.high - cell.low, 0.0) / (2 * QUANTILE), resamples)

@@ -50,13 +50,13 @@ Name = Callable[[Cell], str]
 
 def panels(cells: Sequence[Cell]) -> dict[Cell, Panel]:
     """The panel of each cell; a paper's, whose protocol is never ours, stand in their benchmark's first."""
-    ours = [cell for cell in cells if cell.like.origin == "ours"] or list(cells)
-    protocols = grouped(ours, lambda cell: cell.like.benchmark)
-    several = {name for name, of in protocols.items() if len({cell.like.protocol for cell in of}) > 1}
-    first = {name: of[0].like.protocol for name, of in protocols.items()}
+    ours = [cell for cell in cells if cell.first.origin == "ours"] or list(cells)
+    protocols = grouped(ours, lambda cell: cell.first.benchmark)
+    several = {name for name, of in protocols.items() if len({cell.first.protocol for cell in of}) > 1}
+    first = {name: of[0].first.protocol for name, of in protocols.items()}
     found = {}
     for cell in cells:
-        like = cell.like
+        like = cell.first
         protocol = like.protocol if like.origin == "ours" else first.get(like.benchmark, "")
         protocol = protocol if like.benchmark in several else ""
         found[cell] = Panel(like.benchmark, like.metric, like.share, protocol)
@@ -66,13 +66,13 @@ def panels(cells: Sequence[Cell]) -> dict[Cell, Panel]:
 def models(cells: Iterable[Cell]) -> dict[Cell, str]:
     """How the model of each cell is called: with its recipe where a model was trained under several."""
     listed = list(cells)
-    ours = grouped((cell for cell in listed if cell.like.origin == "ours"), lambda cell: cell.setting.model)
+    ours = grouped((cell for cell in listed if cell.first.origin == "ours"), lambda cell: cell.setting.model)
     variants = {model: {c.setting.variant for c in of if c.setting.arm != "base"} for model, of in ours.items()}
     named = {}
     for cell in listed:
         setting = cell.setting
         of_several = len(variants.get(setting.model, ())) > 1 and setting.arm != "base"
-        recipe = f" (recipe {setting.variant[:6]})" if of_several and cell.like.origin == "ours" else ""
+        recipe = f" (recipe {setting.variant[:6]})" if of_several and cell.first.origin == "ours" else ""
         named[cell] = setting.model + recipe
     return named
 
@@ -84,9 +84,10 @@ def lines(cells: Sequence[Cell], place: Place, name: Name, least: int = 2) -> li
     for cell in cells:
         at = place(cell)
         if at is not None:
-            key = (of_panel[cell], of_model[cell], name(cell), cell.like.origin)
+            key = (of_panel[cell], of_model[cell], name(cell), cell.first.origin)
             made.setdefault(key, []).append((at, cell))
     ordered = [Series(*key[:3], tuple(sorted(of, key=lambda point: point[0])), key[3]) for key, of in made.items()]
+    ordered.sort(key=lambda one: one.points[0][1].setting.parameters)
     return [one for one in ordered if one.origin != "ours" or len({at for at, _ in one.points}) >= least]
 
 
@@ -149,11 +150,11 @@ def ablation(cells: Sequence[Cell]) -> list[Series]:
 def base(cells: Sequence[Cell]) -> dict[tuple[Panel, str], Cell]:
     """The base model's own score, by panel and model."""
     of_panel = panels(cells)
-    return {(of_panel[c], c.setting.model): c for c in cells if c.setting.arm == "base" and c.like.origin == "ours"}
+    return {(of_panel[c], c.setting.model): c for c in cells if c.setting.arm == "base" and c.first.origin == "ours"}
 
 
 def _alone(cell: Cell) -> bool:
-    return cell.setting.arm == "alone" and cell.like.ability in cell.setting.abilities
+    return cell.setting.arm == "alone" and cell.first.ability in cell.setting.abilities
 
 
 def _mixed(cell: Cell) -> bool:
@@ -161,7 +162,7 @@ def _mixed(cell: Cell) -> bool:
 
 
 def _examples(cell: Cell) -> float | None:
-    return float(cell.setting.examples_of(cell.like.ability)) or None
+    return float(cell.setting.examples_of(cell.first.ability)) or None
 
 
 def _fraction(cell: Cell) -> float | None:
@@ -181,9 +182,10 @@ def _sources(setting: Setting) -> tuple[str, ...]:
 
 
 def _mixture_name(cell: Cell, mixed: Sequence[Cell]) -> str:
-    """`mixed`, with its sources where other mixtures have others."""
-    others = {_sources(other.setting) for other in mixed}
-    return "mixed" if len(others) == 1 else f"mixed ({' + '.join(_sources(cell.setting))})"
+    """`mixed`, with the sources that other mixtures do not have."""
+    shared = set.intersection(*(set(_sources(other.setting)) for other in mixed))
+    own = [source for source in _sources(cell.setting) if source not in shared]
+    return ", ".join(["mixed", *own])
 
 
 def _fractions(setting: Setting) -> str:
@@ -217,4 +219,4 @@ def _length(pairs: dict[Cell, tuple[Fraction, Fraction]], cell: Cell, fixed: int
 
 
 def _kin(cell: Cell) -> tuple[object, ...]:
-    return cell.setting.model, cell.setting.variant, cell.like.origin, _sources(cell.setting)
+    return cell.setting.model, cell.setting.variant, cell.first.origin, _sources(cell.setting)

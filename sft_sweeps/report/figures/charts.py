@@ -126,14 +126,14 @@ def _line(axis: Any, one: Series, look: style.Look, at: Sequence[float]) -> None
     )  # fmt: skip
     for place, value, cell in zip(at, values, cells, strict=True):
         _seeds(axis, place, cell, look)
-        if noted(cell.like.flags):
+        if noted(cell.first.flags):
             axis.annotate(DAGGER, (place, value), xytext=(2.5, 2.5), textcoords="offset points", fontsize=6)
 
 
 def _seeds(axis: Any, place: float, cell: Cell, look: style.Look) -> None:
     """Each replicate's own score, faint."""
-    if len(cell.items) > 1:
-        of_seeds = [cell.scale * sum(items.values()) / len(items) for items in cell.items]
+    if len(cell.observations) > 1:
+        of_seeds = [cell.scale * one.value for one in cell.observations]
         axis.plot([place] * len(of_seeds), of_seeds, ls="", marker=".", ms=2, color=look.colour, alpha=0.45, zorder=4)
 
 
@@ -160,7 +160,7 @@ def _legend(made: Any, looks: Mapping[str, style.Look], lines: Sequence[Series],
     ]  # fmt: skip
     if any(one.origin == PAPER for one in lines):
         entries.append(Line2D([], [], color=style.QUIET, marker="o", mfc="white", lw=0.4, label="as the paper prints"))
-    if any(noted(cell.like.flags) for one in lines for _, cell in one.points):
+    if any(noted(cell.first.flags) for one in lines for _, cell in one.points):
         entries.append(Line2D([], [], ls="", marker=f"${DAGGER}$", color="black", label="see the caption"))
     if any((one.panel, one.model) in chart.base for one in lines):
         entries.append(Line2D([], [], color=style.QUIET, ls=":", lw=0.7, label="base model"))

@@ -34,7 +34,7 @@ def figure4(cells: Sequence[Cell]) -> Any:
     if not lines:
         return "no ability's fraction varies against the others' over three values"
     odd = lines[0].name.split()[0]
-    return figure(lines, Chart(f"fraction of {odd} / fraction of the others", "fraction", _name, _model))
+    return figure(lines, Chart(f"{odd} : others (ratio of fractions)", "fraction", _name, _model))
 
 
 def figure6(cells: Sequence[Cell]) -> Any:
