@@ -1,4 +1,4 @@
-"""Charts of lines with intervals: a panel for each benchmark, ours filled, a paper's values hollow, predictions dashed."""
+"""Charts of lines with intervals: a panel a benchmark, ours filled, a paper's hollow, predictions dashed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,9 @@ from sft_sweeps.report.figures import style
 DAGGER = "†"
 NOTED = ("off_grid", "n_suspected", "copied_from", "differs_from", "protocol")  # flags that a value is marked for
 OURS, PAPER = "ours", "paper"
+WRAPPED_ABOVE = 4  # panels in one row
+OF_OURS = {"lw": 1.1, "elinewidth": 0.7, "zorder": 3}
+OF_PAPER = {"lw": 0.4, "elinewidth": 0.4, "zorder": 2, "alpha": 0.7}
 Line = tuple[Panel, str, str]  # what a predicted line belongs to: panel, model, name
 
 
@@ -30,7 +33,7 @@ class Predicted:
 class Chart:
     """How lines become panels: their rows, what their colour tells, and the axis.
 
-    `axis` of examples is logarithmic; fractions, ratios and k stand at the logarithm of what their ticks say, k=0 beside.
+    `axis` of examples is logarithmic; fractions, ratios and k stand at their logarithm, k=0 beside them.
     """
 
     across: str
@@ -42,31 +45,23 @@ class Chart:
 
 
 def figure(lines: Sequence[Series], chart: Chart) -> Any:
-    """The whole figure, its legend below."""
+    """The whole figure, its legend below: a row for each of the chart's, or of one row as many as the panels need."""
     panels, rows = list(dict.fromkeys(one.panel for one in lines)), list(dict.fromkeys(map(chart.row, lines)))
-    looks = style.looks(sorted({chart.colour(one) for one in lines}))
-    # Of one row, many panels are wrapped.
-    columns = len(panels) if len(rows) > 1 or len(panels) <= 4 else 3
-    height = -(-len(panels) // columns) if len(rows) == 1 else len(rows)
-    made, axes = style.panels(height, columns, width=_width(columns))
-    cells = [axis for line in axes for axis in line]
-    for index, axis in enumerate(cells):
-        row, column = (0, index) if len(rows) == 1 else divmod(index, columns)
-        of = [
-            one for one in lines if column < len(panels) and one.panel == panels[column] and chart.row(one) == rows[row]
-        ]
-        _panel(axis, of, chart, looks)
-        if of:
-            name = chart.row(of[0])
-            axis.set_title(of[0].panel.title if index < columns or len(rows) == 1 else "")
-            axis.set_ylabel(f"{name}\n{of[0].panel.unit}" if name and column == 0 else of[0].panel.unit)
-            axis.set_xlabel(chart.across if index >= len(cells) - columns or len(rows) == 1 else "")
+    looks = style.looks(map(chart.colour, lines))
+    columns = len(panels) if len(rows) > 1 or len(panels) <= WRAPPED_ABOVE else 3
+    places = [(row, panel) for row in rows for panel in panels]
+    height = -(-len(places) // columns)
+    made, axes = style.panels(height, columns, width=style.COLUMN if columns == 1 else style.PAGE)
+    for index, axis in enumerate(axis for line in axes for axis in line):
+        row, panel = places[index] if index < len(places) else ("", None)
+        _panel(axis, [one for one in lines if one.panel == panel and chart.row(one) == row], chart, looks)
+        if panel:
+            first = row and index % columns == 0
+            axis.set_title(panel.title if index < columns or len(rows) == 1 else "")
+            axis.set_ylabel(f"{row}\n{panel.unit}" if first else panel.unit)
+            axis.set_xlabel(chart.across if index + columns >= len(places) else "")
     _legend(made, looks, lines, chart)
     return made
-
-
-def _width(columns: int) -> float:
-    return style.COLUMN if columns == 1 else style.PAGE
 
 
 def _panel(axis: Any, lines: Sequence[Series], chart: Chart, looks: Mapping[str, style.Look]) -> None:
@@ -76,18 +71,19 @@ def _panel(axis: Any, lines: Sequence[Series], chart: Chart, looks: Mapping[str,
     places = sorted({at for one in lines for at, _ in one.points})
     where = _positions(places, chart)
     for index, one in enumerate(lines):
-        shift = 0.05 * (index - (len(lines) - 1) / 2)
-        _line(axis, one, looks[chart.colour(one)], [_shifted(where[at], shift, chart) for at, _ in one.points])
-        if predicted := chart.predicted.get((one.panel, one.model, one.name)) if one.origin == OURS else None:
-            _dashed(axis, predicted, looks[chart.colour(one)], chart, _scale(one))
-        if own := chart.base.get((one.panel, one.model)) if one.origin == OURS else None:
-            axis.axhline(own.scale * own.value, color=looks[chart.colour(one)].colour, lw=0.7, ls=":", zorder=1)
+        look, shift = looks[chart.colour(one)], 0.05 * (index - (len(lines) - 1) / 2)
+        _line(axis, one, look, [_shifted(where[at], shift, chart) for at, _ in one.points])
+        if one.origin == OURS and (predicted := chart.predicted.get(_key(one))):
+            _dashed(axis, predicted, look, chart, _scale(one))
+        if one.origin == OURS and (own := chart.base.get((one.panel, one.model))):
+            axis.axhline(own.scale * own.value, color=look.colour, lw=0.7, ls=":", zorder=1)
     if chart.axis == "examples":
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(count)
+        axis.xaxis.set_minor_formatter("")
     else:
-        axis.set_xticks(
-            [where[at] for at in places], [tick(at) for at in places], rotation=0 if len(places) < 6 else 40
-        )
+        turned = 0 if len(places) < 6 else 40
+        axis.set_xticks([where[at] for at in places], [tick(at) for at in places], rotation=turned)
 
 
 def _positions(places: Sequence[float], chart: Chart) -> dict[float, float]:
@@ -105,8 +101,12 @@ def _shifted(position: float, shift: float, chart: Chart) -> float:
 
 def tick(at: float) -> str:
     """0, 1/256, 1/4, 4: as fractions are typed."""
-    exact = Fraction(at).limit_denominator(4096)
-    return str(exact)
+    return str(Fraction(at).limit_denominator(4096))
+
+
+def count(at: float, _: int = 0) -> str:
+    """100, 1k, 10k: a number of examples, short."""
+    return f"{at / 1000:g}k" if at >= 1000 else f"{at:g}"
 
 
 def _scale(one: Series) -> float:
@@ -114,16 +114,13 @@ def _scale(one: Series) -> float:
 
 
 def _line(axis: Any, one: Series, look: style.Look, at: Sequence[float]) -> None:
-    """Points with intervals; ours joined, a paper's hollow and joined by nothing but a faint line."""
-    ours, scale, cells = one.origin == OURS, _scale(one), [cell for _, cell in one.points]
+    """Points with intervals; ours joined, a paper's hollow and joined by a faint line alone."""
+    ours, cells, scale = one.origin == OURS, [cell for _, cell in one.points], _scale(one)
     values = [scale * cell.value for cell in cells]
     errors = [[scale * max(c.value - c.low, 0.0) for c in cells], [scale * max(c.high - c.value, 0.0) for c in cells]]
-    face = look.colour if ours else "white"
-    axis.errorbar(
-        at, values, yerr=errors, color=look.colour, marker=look.marker, markerfacecolor=face, markeredgewidth=0.8,
-        ls=look.line if ours else "-", lw=1.1 if ours else 0.4, elinewidth=0.7 if ours else 0.4, alpha=1 if ours else 0.7,
-        capsize=1.5, zorder=3 if ours else 2,
-    )  # fmt: skip
+    marks = {"marker": look.marker, "markerfacecolor": look.colour if ours else "white", "markeredgewidth": 0.8}
+    how = OF_OURS if ours else OF_PAPER
+    axis.errorbar(at, values, errors, color=look.colour, ls=look.line if ours else "-", capsize=1.5, **marks, **how)
     for place, value, cell in zip(at, values, cells, strict=True):
         _seeds(axis, place, cell, look)
         if noted(cell.first.flags):
@@ -154,20 +151,31 @@ def _legend(made: Any, looks: Mapping[str, style.Look], lines: Sequence[Series],
     from matplotlib.lines import Line2D
 
     ours = {chart.colour(one) for one in lines if one.origin == OURS}
-    entries = [
-        Line2D([], [], color=look.colour, marker=look.marker, ls=look.line, label=name, mfc=look.colour if name in ours else "white")
-        for name, look in looks.items()
-    ]  # fmt: skip
-    if any(one.origin == PAPER for one in lines):
-        entries.append(Line2D([], [], color=style.QUIET, marker="o", mfc="white", lw=0.4, label="as the paper prints"))
-    if any(noted(cell.first.flags) for one in lines for _, cell in one.points):
-        entries.append(Line2D([], [], ls="", marker=f"${DAGGER}$", color="black", label="see the caption"))
-    if any((one.panel, one.model) in chart.base for one in lines):
-        entries.append(Line2D([], [], color=style.QUIET, ls=":", lw=0.7, label="base model"))
-    if any(key in chart.predicted for key in ((one.panel, one.model, one.name) for one in lines)):
-        entries.append(Line2D([], [], color=style.QUIET, ls=style.PREDICTED, lw=0.8, label="predicted"))
-    made.legend(handles=entries, loc="outside lower center", ncols=min(len(entries), 4 if _width_of(made) > 4 else 2))
+    entries = []
+    for name, look in looks.items():
+        face, line = (look.colour, look.line) if name in ours else ("white", "-")
+        entries.append(Line2D([], [], color=look.colour, marker=look.marker, ls=line, label=name, markerfacecolor=face))
+    mine = [one for one in lines if one.origin == OURS]
+    quiet: list[tuple[bool, str, dict[str, Any]]] = [
+        (len(mine) < len(lines), "as the paper prints", {"marker": "o", "markerfacecolor": "white", "lw": 0.4}),
+        (any((one.panel, one.model) in chart.base for one in mine), "base model", {"ls": ":", "lw": 0.7}),
+        (any(_key(one) in chart.predicted for one in mine), "predicted", {"ls": style.PREDICTED, "lw": 0.8}),
+        (any(_is_noted(one) for one in lines), f"{DAGGER} see the caption", {"ls": ""}),
+    ]
+    entries += [Line2D([], [], color=style.QUIET, label=text, **how) for there, text, how in quiet if there]
+    legend(made, entries)
 
 
-def _width_of(made: Any) -> float:
-    return float(made.get_size_inches()[0])
+def legend(made: Any, entries: Sequence[Any]) -> None:
+    """Below the panels, in as many columns as fit."""
+    longest = max(len(str(entry.get_label())) for entry in entries)
+    fitting = int(made.get_size_inches()[0] / (0.06 * longest + 0.5))
+    made.legend(handles=list(entries), loc="outside lower center", ncols=max(1, min(len(entries), fitting)))
+
+
+def _key(one: Series) -> Line:
+    return one.panel, one.model, one.name
+
+
+def _is_noted(one: Series) -> bool:
+    return any(noted(cell.first.flags) for _, cell in one.points)
