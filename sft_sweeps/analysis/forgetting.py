@@ -47,11 +47,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class BackwardTransfer:
-    """Of a setting's runs, over benchmarks of one metric."""
+    """Of a setting's runs, over benchmarks of one unit: all that are a share of right answers, or one metric."""
 
     setting: Setting
     label: str
-    metric: str
+    unit: str
     share: bool
     transfer: Interval
     benchmarks: tuple[str, ...]
@@ -140,7 +140,7 @@ def _change(between: _Between, path: tuple[str, ...]) -> Change:
 
 
 def backward_transfer(observations: Iterable[Observation]) -> list[BackwardTransfer]:
-    """Of every setting of two stages and more; metrics in other units are never averaged."""
+    """Of every setting of two stages and more; scores in other units are never averaged."""
     by_setting: dict[tuple[Setting, str, bool], list[_Between]] = {}
     for path, stages in _by_stage(observations):
         last = max(stages, default=0)
@@ -149,12 +149,13 @@ def backward_transfer(observations: Iterable[Observation]) -> list[BackwardTrans
         end = stages[last]
         taught = next((n for n in range(1, last) if n in stages and end.first.ability in path[n].split("+")), None)
         if taught is not None:
-            key = (end.setting, end.first.metric, end.first.share)
+            unit = "share" if end.first.share else end.first.metric
+            key = (end.setting, unit, end.first.share)
             by_setting.setdefault(key, []).append(_Between(stages[taught], end))
     return [_transfer(*key, of) for key, of in by_setting.items()]
 
 
-def _transfer(setting: Setting, metric: str, share: bool, of: Sequence[_Between]) -> BackwardTransfer:
+def _transfer(setting: Setting, unit: str, share: bool, of: Sequence[_Between]) -> BackwardTransfer:
     import numpy as np
 
     value = sum(between.sign * (between.after.value - between.before.value) for between in of) / len(of)
@@ -162,7 +163,7 @@ def _transfer(setting: Setting, metric: str, share: bool, of: Sequence[_Between]
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     names = tuple(between.after.first.benchmark for between in of)
     interval = of[0].interval() if len(of) == 1 else Interval(value, float(low), float(high))
-    return BackwardTransfer(setting, point_label(of[0].after.first), metric, share, interval, names, of[0].after.seeds)
+    return BackwardTransfer(setting, point_label(of[0].after.first), unit, share, interval, names, of[0].after.seeds)
 
 
 def _draws(between: _Between, index: int) -> "npt.NDArray[np.float64]":
