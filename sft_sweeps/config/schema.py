@@ -74,7 +74,7 @@ class StudyConfig:
     name: str = folder_name(default="")
     question: str = ""
     grid: list[str] = field(default_factory=list)
-    """Each a line of overrides that one would type."""
+    """Each a line of overrides that one would type; `study=table1` has that study's rows, as its own file says."""
 
 
 @dataclass

@@ -252,7 +252,9 @@ def _with_own_labels(runs: Sequence[Run]) -> list[Run]:
     named: dict[str, Run] = {}
     for run in runs:
         own = [word for word in run.points[0].split() if word not in shared[run.label]]
-        label = " ".join([run.label, *own]) if len(firsts[run.label]) > 1 else run.label
-        label = f"{label} {run.id}" if label in named else label
+        told = [word for word in own if not word.startswith("study=")]  # what it is, before where it is listed
+        many = len(firsts[run.label]) > 1
+        labels = [" ".join([run.label, *words]) for words in ((told, own) if many else ((),))]
+        label = next((one for one in labels if one not in named), f"{labels[-1]} {run.id}")
         named[label] = replace(run, label=label)
     return list(named.values())
