@@ -10,9 +10,21 @@ from fractions import Fraction
 from functools import cached_property
 
 from sft_sweeps.plan import cost
+from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
+from sft_sweeps.spec import (
+    Benchmark,
+    Component,
+    Generation,
+    Judge,
+    Model,
+    Representations,
+    Score,
+    Source,
+    Stage,
+    count_examples,
+)
 from sft_sweeps.strategies import chain, uses_k
 
 Subject = Stage | Model
@@ -63,6 +75,7 @@ class Plan:
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
     not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
+    analyses: tuple[Representations, ...] = ()
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -107,6 +120,7 @@ class _Builder:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.stages: dict[str, Stage] = {}
+        self.requests: list[tuple[Subject, Request]] = []
         self.models: dict[str, Model] = {}
         self.generations: dict[str, Generation] = {}
         self.notes: dict[str, int] = {}
@@ -134,6 +148,7 @@ class _Builder:
         else:
             self.runs[run.id] = run
         self.score(run, request)
+        self.requests.append((run.subject, request))
 
     def chain(self, request: Request) -> tuple[Stage, ...]:
         """The run's stages, shared with other runs where they are the same."""
@@ -191,6 +206,7 @@ class _Builder:
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
             not_scored=tuple(not_scored),
+            analyses=analyses(self.requests),
         )
 
 
