@@ -57,6 +57,18 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model.shape.kv_heads": 5}, ["model.shape.heads=32", "multiple of model.shape.kv_heads=5"]),
     ({"model.shape.layers": 0}, ["model.shape.layers=0", "at least 1"]),
     ({"model.shape.heads": 0}, ["model.shape.heads=0", "at least 1"]),
+    (
+        {"analysis.representations.queries": 10, "analysis.representations.layer": 33},
+        ["analysis.representations.layer=33 is beyond llama7b's 32 layers", "0 (the embeddings) to 32"],
+    ),
+    (
+        {"analysis.representations.queries": 10, "model.representation_layer": 40},
+        ["model.representation_layer=40 is beyond llama7b's 32 layers", "type analysis.representations.layer=N"],
+    ),
+    (
+        {"analysis.representations.queries": 20023},
+        ["analysis.representations.queries=20023 is more than data.sources.code has rows (20,022)", "queries=20022"],
+    ),
     ({"train.epochs": 0}, ["train.epochs=0", "at least 1"]),
     ({"train.batch_size": 0}, ["train.batch_size=0", "at least 1"]),
     ({"train.max_length": 4096}, ["train.max_length=4096", "2048 positions", "train.max_length=2048"]),
