@@ -2,8 +2,8 @@
 
     python -m bench.plan_speed [--json]
 
-CPU time of the whole process, the median of five. Beside it, in this process, the study's points composed entry by entry
-as a launch does (sft_sweeps/config/entries.py), as a share of the time in which Hydra composes them whole.
+CPU time of the whole process, the median of five. Beside it, in this process, the study's points composed entry by
+entry as a launch does (sft_sweeps/config/entries.py), as a share of the time in which Hydra composes them whole.
 """
 
 import argparse

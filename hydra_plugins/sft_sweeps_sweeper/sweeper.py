@@ -4,6 +4,7 @@ Hydra's own sweepers run a job for each point. Here the task function of `launch
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
@@ -15,7 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sft_sweeps.config import command_line, environment, grid, hydra_errors, site
 from sft_sweeps.config.compose import Composer
-from sft_sweeps.config.schema import Config, StudyConfig
+from sft_sweeps.config.entries import copied
+from sft_sweeps.config.schema import Config, HypothesisConfig, StudyConfig
 from sft_sweeps.errors import RequestError, say_error, summary
 
 
@@ -44,6 +46,7 @@ class PointsSweeper(Sweeper):
         environment.restrict()
         self.loader, self.task_function, self.config = hydra_context.config_loader, task_function, config
         self.composer = Composer(self.loader, config)
+        self.claims = cache(self.claims_of_named)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra with the command line's overrides."""
@@ -91,6 +94,12 @@ class PointsSweeper(Sweeper):
                 lines += grid.joined(self.restrictable(rows, line), line, f"{where}: study={other}")
         return lines
 
+    def claims_of_named(self, study: str) -> list[HypothesisConfig]:
+        """The hypotheses of the studies that a study's grid names."""
+        axes = [grid.line_axes(line, study, self.loader) for line in self.composed_study(study).grid]
+        others = [other for line in axes for other in line.get("study", [])]
+        return [one for o in others for one in (*self.composed_study(o).hypotheses, *self.claims(o))]
+
     def composed_study(self, study: str, within: tuple[str, ...] = ()) -> StudyConfig:
         """What a study's file says; RequestError where another study names one that there is not."""
         try:
@@ -127,6 +136,7 @@ class PointsSweeper(Sweeper):
             if line.study and f"study={line.study}" not in overrides:  # another study's row
                 own = [override for override in overrides if override.startswith("study.")]
                 config.study = self.composer.config([f"study={line.study}", *own]).study
+                config.study.hypotheses += copied(self.claims(line.study))
             return name, config
         except (HydraException, OmegaConfBaseException, RequestError) as error:
             return name, error

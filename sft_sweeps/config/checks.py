@@ -25,10 +25,13 @@ from sft_sweeps.data.roles import VALID
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
+from sft_sweeps.plan import hypotheses
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import NumberRange, OneOf
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
+
+EXAMPLE = "{claim: Replay keeps math, benchmark: gsm8k, better: strategy=dmt strategy.k=1/4, than: strategy=sequential}"
 
 
 def problems(config: Config) -> list[str]:
@@ -201,6 +204,43 @@ def _evaluate(c: Config) -> Iterator[str]:
     yield from dict.fromkeys(texts)  # benchmarks that read the same key say the same of it
 
 
+def _representations(c: Config) -> Iterator[str]:
+    """The model has the layer, and each source at least as many rows as queries are taken of it."""
+    asked, layers = c.analysis.representations, c.model.shape.layers
+    if not asked.queries:
+        return
+    layer = c.model.representation_layer if asked.layer is None else asked.layer
+    if layer > layers >= 1:
+        key = "model.representation_layer" if asked.layer is None else "analysis.representations.layer"
+        yield (
+            f"{key}={layer} is beyond {c.model.name}'s {layers} layers; type analysis.representations.layer=N with N "
+            f"of 0 (the embeddings) to {layers}"
+        )
+    for slot, source in c.data.sources.items():
+        if 1 <= source.rows < asked.queries:
+            yield (
+                f"analysis.representations.queries={asked.queries} is more than data.sources.{slot} has rows "
+                f"({source.rows:,}); type analysis.representations.queries={source.rows} or fewer"
+            )
+
+
+def _study(c: Config) -> Iterator[str]:
+    """Each hypothesis says what it claims, of which runs, on which benchmark."""
+    known = definitions()
+    for number, one in enumerate(c.study.hypotheses):
+        key = f"study.hypotheses[{number}]"
+        if empty := [name for name in ("claim", "benchmark", "better", "than") if not getattr(one, name)]:
+            yield f"{key} lacks {', '.join(empty)}; like {EXAMPLE}"
+            continue
+        if one.benchmark.partition(":")[0] not in known:
+            yield from OneOf(lambda: tuple(known))(f"{key}.benchmark", one.benchmark)
+        for side in ("better", "than"):
+            try:
+                hypotheses.overrides(getattr(one, side))
+            except RequestError as error:
+                yield f"{key}.{side}: {error}"
+
+
 def _sandbox(c: Config) -> Iterator[str]:
     if c.sandbox.isolation == "none" and not c.sandbox.i_accept_running_untrusted_code:
         yield (
@@ -247,6 +287,8 @@ ACROSS_FIELDS = (
     _max_length,
     _virtual_devices,
     _evaluate,
+    _representations,
+    _study,
     _sandbox,
     _cluster,
     _token_budget,

@@ -11,6 +11,7 @@ from sft_sweeps.identity import canonical, digest
 from sft_sweeps.launch import launchers
 from sft_sweeps.plan import build as planning
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.request import Request
 
 # What belongs to the launch as a whole, so that no point may differ in it.
@@ -44,11 +45,28 @@ def requests(points: Sequence[Point]) -> list[tuple[str, Request]]:
 
 
 def planned(points: Sequence[Point]) -> Plan:
-    """The plan of the points; RequestError where a table could not show its scores, or there are none to show."""
-    plan = planning.build(requests(points))
+    """The plan of the points; RequestError where nothing could be shown of what they ask for."""
+    plan = planning.build(requests(points), hypotheses(points))
     check_columns(plan)
     check_scored(plan, points)
+    check_analyses(plan)
     return plan
+
+
+def check_analyses(plan: Plan) -> None:
+    """RequestError where representations would be taken of the queries of one source, which nothing tells apart."""
+    sources = {one.queries.source.name for one in plan.analyses}
+    if len(sources) == 1:
+        raise RequestError(
+            f"analysis=representations compares the queries of several sources, and these points have {sources.pop()} "
+            "alone; choose data=mixed (or data=mini), or leave the analysis out: analysis=none"
+        )
+
+
+def hypotheses(points: Sequence[Point]) -> list[Hypothesis]:
+    """What the studies of the points say in advance."""
+    said = (one for point in points for one in point.config.study.hypotheses)
+    return list(dict.fromkeys(Hypothesis(one.claim, one.benchmark, one.better, one.than) for one in said))
 
 
 def check_scored(plan: Plan, points: Sequence[Point]) -> None:

@@ -26,7 +26,7 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     if plan.stages:
         header = ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why")
         _show(_many(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
-    for line in (*totals(plan, states), *visible(plan)):
+    for line in (*totals(plan, states), *visible(plan), *claims(plan)):
         say(out, line)
     for note in plan.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
@@ -95,6 +95,15 @@ def visible(plan: Plan) -> list[str]:
     ]
 
 
+def claims(plan: Plan) -> list[str]:
+    """How much is said in advance; every other comparison is exploratory."""
+    if not plan.hypotheses:
+        return []
+    count, compared = len(plan.hypotheses), sum(len(one.pairs) for one in plan.hypotheses)
+    hypotheses = f"{count} hypothes{'is' if count == 1 else 'es'}"
+    return [f"said in advance, frozen with the plan: {hypotheses}, {_many(compared, 'comparison')}"]
+
+
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
     t = serialize.totals(plan, states)
@@ -109,9 +118,25 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
         )
     if any(c.source.rows_from == "declared" for s in plan.stages for c in s.mixture.components):
         lines.append("~ is the count that conf/source declares; the file itself was not counted")
+    if plan.analyses:
+        lines.append(_analyses(plan, states))
     provisional = [stage for stage in plan.stages if stage.provisional]
     if provisional:
         lines.append(
             f"{_many(len(provisional), 'stage')} provisional: their data or weights are neither pinned nor present"
         )
     return lines
+
+
+def _analyses(plan: Plan, states: Mapping[str, State]) -> str:
+    """Of how many models representations are taken, of what, and how far that is."""
+    subjects = {one.subject.id for one in plan.analyses}
+    done = subjects - {one.subject.id for one in plan.analyses if states.get(one.id, State("missing")).state != "done"}
+    sources = list(dict.fromkeys(one.queries.source.name for one in plan.analyses))
+    where = sorted({f"layer {one.layer} ({one.pooling})" for one in plan.analyses})
+    hours = sum(map(cost.representation_gpu_hours, plan.analyses))
+    return (
+        f"representations of {_many(len(subjects), 'model')} at {', '.join(where)}: "
+        f"{plan.analyses[0].queries.examples} queries of each of {', '.join(sources)}; {len(done)} done, "
+        f"{len(subjects) - len(done)} to take{f', about {hours:,.2f} A100-hours' if hours else ''}"
+    )

@@ -16,6 +16,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.serialize import from_json, part, to_json
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
@@ -65,6 +66,11 @@ class Sweep:
         return str(self._content().get("question", ""))
 
     @property
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """What the study said in advance, as it was when the sweep was launched first."""
+        return self.plan().hypotheses
+
+    @property
     def read_from(self) -> tuple[str, ...]:
         """The other stores that the last launch read from."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -98,7 +104,9 @@ def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[
 
 
 def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
-    key = digest([sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)])[:KEY_LENGTH]
+    asked = [sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)]
+    asked += [sorted(one.id for one in plan.analyses)] if plan.analyses else []
+    key = digest(asked)[:KEY_LENGTH]
     folder = store.root / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'sweep'}-{key}"
     for sweep in sweeps(store):
         if sweep.name.endswith(f"-{key}"):

@@ -16,6 +16,7 @@ def test_the_paper_is_its_tables_one_after_the_other(points: Points) -> None:
     assert [point.name for point in whole] == [point.name for table in TABLES for point in points(f"study={table}")]
     assert {point.config.study.name for point in whole} == {"paper"}
     for point, alone in zip(whole, (p for table in TABLES for p in points(f"study={table}")), strict=True):
+        assert all(claim in point.config.study.hypotheses for claim in alone.config.study.hypotheses)
         alone.config.study = point.config.study
         assert point.config == alone.config
 
@@ -38,6 +39,9 @@ STUDIES = {
     "lost": "[study=bse]",
     "none": "[study=base data.fraction=1/2]",
     "plain": "[]",
+    "claims": "[study=claims1]\n  hypotheses: [{claim: 0}]",
+    "claims1": "[study=claims2, study=base]\n  hypotheses: [{claim: 1}]",
+    "claims2": "[train.seed=1]\n  hypotheses: [{claim: 2}]",
 }
 
 
@@ -76,6 +80,11 @@ def test_a_line_joins_every_row_of_the_studies_that_it_names(own: PointsSweeper)
         "study=plain train.epochs=1",
     ]
     assert [point.name for point in own.sweep(["study=two", "data.fraction=1/4"])] == names[1:2]
+
+
+def test_what_the_named_studies_claim_is_claimed(own: PointsSweeper) -> None:
+    for point in own.sweep(["study=claims"]):
+        assert [one.claim for one in point.config.study.hypotheses] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(
