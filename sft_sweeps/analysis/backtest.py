@@ -46,10 +46,13 @@ class Backtest:
     held: tuple[Held, ...]
 
     def error(self, way: str, *, kept: bool = False) -> float | None:
-        """Mean absolute error of one of `WAYS`, in the metric's own unit; `kept`: without what is abstained from."""
+        """Mean absolute error of one of `WAYS`, in the metric's own unit; `kept`: without what is abstained from.
+
+        None where nothing is left."""
         chosen = [one for one in self.held if not (kept and one.prediction.why_not)]
+        chosen = [one for one in chosen if getattr(one, way) is not None]
         values = [getattr(one, way) for one in chosen]
-        if not values or any(value is None for value in values):
+        if not values:
             return None
         return float(np.mean([abs(value - one.measured) for value, one in zip(values, chosen, strict=True)]))
 

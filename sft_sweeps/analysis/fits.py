@@ -1,8 +1,8 @@
 """The laws of all curves of one benchmark, fitted together, and what they say of a fraction that was not measured.
 
-A curve with enough fractions has a law of its own (saturating.py); one with too few is told by the joint law over sizes
-(joint_law.py), where its arm was run at three. An interval is of the score that a run would get: it holds the
-uncertainty of the law, the noise of the benchmark's items and that of a training seed.
+A curve with enough fractions has a law of its own (saturating.py). One with too few, or with too much noise, is told by
+the joint law over sizes (joint_law.py), where its arm was run at three. An interval is of the score that a run would
+get: it holds the uncertainty of the law, the noise of the benchmark's items and that of a training seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ import numpy as np
 from sft_sweeps.analysis import joint_law, saturating
 from sft_sweeps.analysis.curves import Curve, Line, Scale, Scoring
 from sft_sweeps.analysis.joint_law import JointLaw
+from sft_sweeps.analysis.noise import drawn, item_sd, seed_spread
 from sft_sweeps.analysis.observations import Setting
-from sft_sweeps.analysis.resample import drawn, item_sd, seed_spread
 from sft_sweeps.analysis.saturating import Laws
 from sft_sweeps.stats import CONFIDENCE
 
@@ -67,16 +67,17 @@ class Fitted:
     seed_sd: float
 
     def predict(self, curve: Curve, setting: Setting) -> Prediction:
-        """By the curve's own law, else by the joint one; with a reason against it where neither is to be trusted."""
+        """By the curve's own law, or where that is not to be trusted by the joint one; else why by neither."""
         fraction, examples = setting.fraction or Fraction(0), setting.examples_of(self.scoring.ability)
-        made = Prediction(curve.line, self.scoring, fraction, examples, curve.fractions)
-        if curve.line in self.own:
-            return self._judged(replace(made, law="curve"), self.drawn(curve, [float(fraction)])[:, 0], curve)
-        if curve.line.across_models in self.joint:
-            return self._judged(replace(made, law="joint"), self.drawn_jointly(curve.line, fraction), curve)
         count = len(curve.points)
-        measured = f"{count} fraction{'' if count == 1 else 's'}"
-        return replace(made, why_not=f"{measured} measured, {LEAST_FRACTIONS} are needed")
+        few = f"{count} fraction{'' if count == 1 else 's'} measured, {LEAST_FRACTIONS} are needed"
+        own = Prediction(curve.line, self.scoring, fraction, examples, curve.fractions, why_not=few)
+        if curve.line in self.own:
+            own = self._judged(replace(own, law="curve"), self.drawn(curve, [float(fraction)])[:, 0], curve)
+        if own.why_not and curve.line.across_models in self.joint:
+            joint = self._judged(replace(own, law="joint"), self.drawn_jointly(curve.line, fraction), curve)
+            return own if own.law and joint.why_not else joint
+        return own
 
     def drawn(self, curve: Curve, fractions: Sequence[float]) -> "Array":
         """By the curve's own law, on the scale: draws by fractions."""

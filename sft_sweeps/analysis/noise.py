@@ -47,8 +47,8 @@ def drawn(
     ends = np.cumsum([0, *map(len, cells)])
     means = [by_score[:, start:end].mean(axis=1) for start, end in pairwise(ends)]
     seeds = np.array([seed_sd / np.sqrt(len(cell)) for cell in cells])
-    scores: Array = np.stack(means, axis=1) + rng.normal(size=(count, len(cells))) * seeds
-    return scores
+    of_cells: Array = np.stack(means, axis=1) + rng.normal(size=(count, len(cells))) * seeds
+    return of_cells
 
 
 def _items_drawn(scores: Sequence[Observation], count: int, rng: np.random.Generator) -> "Array":
