@@ -122,8 +122,8 @@ def _placed(layout: Layout, cells: Sequence[Cell]) -> tuple[Placed, list[Column]
         placed.setdefault(row, {}).setdefault(column, []).append(cell)
     if any(cell.first.origin == "ours" for cell in cells):
         placed = {name: kept for name, of in placed.items() if (kept := _beside_ours(of))}
-    columns = dict.fromkeys(column for of in placed.values() for column in of)
-    return placed, sorted(columns, key=lambda column: column[0])
+    columns = {column: of[column][0].setting.parameters for of in placed.values() for column in of}
+    return placed, sorted(columns, key=lambda column: (columns[column], column[0], column[1].title))
 
 
 def _beside_ours(of: dict[Column, list[Cell]]) -> dict[Column, list[Cell]]:

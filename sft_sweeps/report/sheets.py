@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,8 @@ _ESCAPED = {
     **{sign: rf"\{sign}" for sign in "&%$#_{}"},
     **{sign: f"{{{sign}}}" for sign in "[]*"},  # after a line's end they would be its argument
 }
-_LATIN = re.compile(r"[À-ÖØ-öø-ÿ]")  # what every LaTeX sets; of other letters its number is printed
+_LATIN = re.compile(r"[À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what every LaTeX sets; of other letters the number is printed
+_ROWS = 50  # of one page
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -34,6 +35,9 @@ class Entry:
 
     text: str
     mark: Mark = ""
+
+
+Blocks = tuple[tuple[tuple[Entry, ...], ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Sheet:
     caption: str
     groups: tuple[tuple[str, int], ...]
     columns: tuple[str, ...]
-    blocks: tuple[tuple[tuple[Entry, ...], ...], ...]
+    blocks: Blocks
     records: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
@@ -63,18 +67,37 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
 
 
 def latex(sheet: Sheet) -> str:
-    """A tabular that is never wider than the text, to be \\input; needs booktabs and graphicx."""
+    """Tabulars that are never wider than the text or longer than a page, to be \\input; needs booktabs and graphicx."""
+    caption = " ".join(sheet.caption.split())
+    made = [_tabular(sheet, page) for page in _pages(sheet.blocks)]
+    return f"% {caption}\n" + "\n\\par\\bigskip\n".join(made) + "\n"
+
+
+def _pages(blocks: Blocks) -> Iterator[Blocks]:
+    """Blocks that fit on a page together; one that fits on none is cut."""
+    page: list[tuple[tuple[Entry, ...], ...]] = []
+    for block in blocks:
+        for start in range(0, len(block), _ROWS):
+            part = block[start : start + _ROWS]
+            if page and sum(map(len, page)) + len(part) > _ROWS:
+                yield tuple(page)
+                page = []
+            page.append(part)
+    if page:
+        yield tuple(page)
+
+
+def _tabular(sheet: Sheet, blocks: Blocks) -> str:
     body = [
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(sheet.columns) - 1)}}}",
         r"\toprule",
         *_groups(sheet.groups),
         _row([escaped(name) for name in sheet.columns]),
     ]
-    for block in sheet.blocks:
+    for block in blocks:
         body += [r"\midrule", *(_row([_marked(entry) for entry in row]) for row in block)]
-    caption = " ".join(sheet.caption.split())
-    return "\n".join([f"% {caption}", *body, r"\bottomrule", r"\end{tabular}}"]) + "\n"
+    return "\n".join([*body, r"\bottomrule", r"\end{tabular}}"])
 
 
 def _groups(groups: Sequence[tuple[str, int]]) -> list[str]:

@@ -102,11 +102,9 @@ def _radar(axis: Any, placed: Placed, categories: Sequence[str], looks: dict[str
     angles = [2 * math.pi * index / len(categories) for index in range(len(categories))]
     for name, of in grouped(placed, lambda one: arm_name(one[1].setting)).items():
         values = {category: cell.scale * cell.value for category, cell in of}
-        there = [
-            (angle, values[category]) for angle, category in zip(angles, categories, strict=True) if category in values
-        ]
-        around = [*there, there[0]]
-        axis.plot([a for a, _ in around], [v for _, v in around], color=looks[name].colour, ls=looks[name].line, lw=1)
+        there = [(at, values[kind]) for at, kind in zip(angles, categories, strict=True) if kind in values]
+        look, around = looks[name], [*there, there[0]]
+        axis.plot(*zip(*around, strict=True), color=look.colour, ls=look.line, marker=look.marker, lw=0.9, ms=2.5)
     axis.set_xticks(angles, categories)
     axis.set_ylim(bottom=0)
 
