@@ -12,7 +12,7 @@ from statistics import fmean
 
 from sft_sweeps.analysis import audit_counts
 from sft_sweeps.analysis.audit_claims import Claim, Resolution, Verdict, resolution, verdicts
-from sft_sweeps.analysis.audit_counts import Fit
+from sft_sweeps.analysis.audit_counts import Fit, units
 from sft_sweeps.analysis.audit_table import Entry, Table
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.stats import ASSUMED_DISCORDANT
@@ -105,11 +105,11 @@ def audited(
     matches = matched(entries, reference)
     copied = {match.entry.spot for match in matches}
     items = counted([one for one in entries if one.spot not in copied], scan)
-    likely = _likely(entries, items)
+    likely = _likely(entries, items, copied)
     return Audit(
         table=table,
         items=tuple(items),
-        off=tuple(off_grid(entries, items)),
+        off=tuple(off_grid(likely)),
         conflicts=tuple(conflicting(entries)),
         equals=tuple(equal_elsewhere(likely)),
         ties=tuple(tied(likely)),
@@ -129,33 +129,45 @@ def counted(entries: Iterable[Entry], scan: tuple[int, int] = SCAN) -> list[Item
 
 def _items(benchmark: str, group: str, n: int, entries: Sequence[Entry], scan: tuple[int, int]) -> Items:
     values = sorted({(one.value, one.digits) for one in entries})
-    different = list({value: (value, digits) for value, digits in values}.values())
+    different = audit_counts.without_padding(list({value: (value, digits) for value, digits in values}.values()))
     on = sum(audit_counts.fits(value, digits, n) is not None for value, digits in different)
     stated = audit_counts.fit(different, n)
     candidates = range(scan[0], max(scan[1], n + 1))
     suspected = None
-    if on < len(different) >= audit_counts.FEWEST:
+    if len(different) >= audit_counts.FEWEST:
         best = audit_counts.best(different, candidates)
         if best.p * len(candidates) < SURE and best.p < SURE * stated.p:
             suspected = best
     return Items(benchmark, group, n, on, len(different), stated, suspected, len(candidates))
 
 
-def _likely(entries: Iterable[Entry], items: Iterable[Items]) -> dict[Entry, int]:
+def _likely(
+    entries: Iterable[Entry], items: Iterable[Items], copied: Collection[tuple[object, ...]]
+) -> dict[Entry, int]:
     """Of each entry of right or wrong items, the number of items that it is likely of."""
     by_group = {(one.benchmark, one.group, one.n): one.likely for one in items}
-    return {one: by_group.get((one.benchmark, one.group, one.n), one.n) for one in entries if one.n}
+    return {
+        one: one.n if one.spot in copied else by_group.get((one.benchmark, one.group, one.n), one.n)
+        for one in entries
+        if one.n
+    }
 
 
-def off_grid(entries: Iterable[Entry], items: Iterable[Items]) -> list[Off]:
-    """Entries that are k/n neither of the stated n nor of the suspected one."""
-    likely, found = _likely(entries := tuple(entries), items), []
-    for one in entries:
-        if one.n:
-            tried = tuple(dict.fromkeys([one.n, likely[one]]))
-            if all(audit_counts.fits(one.value, one.digits, n) is None for n in tried):
-                found.append(Off(one, tried, tuple(audit_counts.beside(one.value, tried[-1]))))
+def off_grid(n: Mapping[Entry, int]) -> list[Off]:
+    """Entries that are k/n neither of the stated n nor of the suspected one.
+
+    `n` has the entries of right or wrong items, with how many items each is likely of; so too below.
+    """
+    found = []
+    for one, likely in n.items():
+        tried = tuple(dict.fromkeys([one.n or likely, likely]))
+        if not _possible(one, tried):
+            found.append(Off(one, tried, tuple(audit_counts.beside(one.value, likely))))
     return found
+
+
+def _possible(one: Entry, n: Iterable[int]) -> bool:
+    return any(audit_counts.fits(one.value, one.digits, items) is not None for items in n)
 
 
 def conflicting(entries: Iterable[Entry]) -> list[tuple[Entry, ...]]:
@@ -165,22 +177,16 @@ def conflicting(entries: Iterable[Entry]) -> list[tuple[Entry, ...]]:
 
 
 def equal_elsewhere(n: Mapping[Entry, int]) -> list[Equals]:
-    """Values that stand in several places, those first that are no k/n: no two models have one of these by chance.
-
-    `n` has the entries of right or wrong items, with how many items each is likely of; so too below.
+    """Values that stand in several places, the least likely first: those that are no k/n, which no two models have by
+    chance, then those of the most items.
     """
     found = []
     for (benchmark, _), of_value in grouped(n, lambda one: (one.benchmark, one.value)).items():
-        by_place = list({one.spot: one for one in of_value}.values())
-        if len(by_place) > 1:
-            first = by_place[0]
-            possible = any(
-                audit_counts.fits(one.value, one.digits, count) is not None
-                for one in by_place
-                for count in {n[one], one.n or n[one]}
-            )
-            found.append(Equals(benchmark, first.printed, possible, tuple(by_place)))
-    return sorted(found, key=lambda one: one.possible)
+        entries = tuple(of_place[0] for of_place in grouped(of_value, lambda one: one.spot).values())
+        if len(entries) > 1:
+            possible = any(_possible(one, (n[one], one.n or n[one])) for one in entries)
+            found.append(Equals(benchmark, entries[0].printed, possible, entries))
+    return sorted(found, key=lambda one: (one.possible, -max(n[entry] for entry in one.entries)))
 
 
 def tied(n: Mapping[Entry, int]) -> list[Ties]:
@@ -225,11 +231,14 @@ def _plain(name: str) -> str:
 def _matches_by_chance(entries: Iterable[Entry], reference: Sequence[Entry], n: Mapping[Entry, int]) -> float:
     """How many places would have a reference's value if every score were drawn again."""
     pairs = {(one.spot, other.value): (one, other) for one, other in _comparable(entries, reference) if one in n}
-    return sum(_hit_by_chance(one, float(other.value) / 100, n[one]) for one, other in pairs.values())
+    return sum(_hit_by_chance(one, other, n[one]) for one, other in pairs.values())
 
 
-def _hit_by_chance(one: Entry, target: float, n: int) -> float:
-    share = float(one.value) / 100
+def _hit_by_chance(one: Entry, reference: Entry, n: int) -> float:
+    """0 where k of n, printed with the entry's decimals, is never the reference's value."""
+    if one.digits < reference.digits or not audit_counts.is_count(units(reference.value, one.digits), one.digits, n):
+        return 0.0
+    share, target = float(one.value) / 100, float(reference.value) / 100
     variance = max(share * (1 - share), 1 / (4 * n)) / n
     return math.exp(-((share - target) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance) / n
 

@@ -74,7 +74,7 @@ def verdicts(
             if (a.benchmark, a.group, a.section) == (b.benchmark, b.group, b.section):
                 key = (claim, a.benchmark, a.group, a.value, b.value)
                 found.setdefault(key, _verdict(claim, a, b, n.get(a, a.graded or 0), discordant))
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: (one.benchmark, one.group))
 
 
 def _row(name: str, entries: Sequence[Entry], option: str) -> str:

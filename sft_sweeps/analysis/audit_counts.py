@@ -15,7 +15,7 @@ FEWEST = 4  # different values, below which their n is not asked for
 
 def is_count(unit: int, digits: int, n: int) -> bool:
     """Whether a percentage, in units of its last decimal, is some k/n, rounded (half either way) or cut off."""
-    scale = 100 * 10**digits
+    scale: int = 100 * 10**digits
     below = unit * n // scale
     apart = [k * scale - unit * n for k in (below, below + 1) if 0 <= k <= n]
     return any(0 <= distance < n or 2 * abs(distance) <= n for distance in apart)
@@ -24,7 +24,7 @@ def is_count(unit: int, digits: int, n: int) -> bool:
 @lru_cache(maxsize=1 << 16)
 def chance(n: int, digits: int) -> float:
     """The share of all percentages with so many decimals that are k/n."""
-    scale = 100 * 10**digits
+    scale: int = 100 * 10**digits
     if scale <= 2 * n:  # where several counts have one percentage
         return sum(is_count(unit, digits, n) for unit in range(scale + 1)) / (scale + 1)
     up = sum(2 * (k * scale % n) >= n for k in range(n + 1))
@@ -71,10 +71,23 @@ class Fit:
 
 
 def fit(values: Sequence[tuple[Decimal, int]], n: int) -> Fit:
-    hits = sum(is_count(units(value, digits), digits, n) for value, digits in values)
+    hits = _hits(values, n)
     return Fit(n, hits, len(values), at_least(hits, [chance(n, digits) for _, digits in values]))
+
+
+def _hits(values: Sequence[tuple[Decimal, int]], n: int) -> int:
+    return sum(is_count(units(value, digits), digits, n) for value, digits in values)
 
 
 def best(values: Sequence[tuple[Decimal, int]], candidates: Iterable[int]) -> Fit:
     """The n of which the values are least by chance, the smallest of equals."""
-    return min((fit(values, n) for n in candidates), key=lambda one: (one.p, one.n))
+    likelier = (n for n in candidates if _hits(values, n) > sum(chance(n, digits) for _, digits in values))
+    return min((fit(values, n) for n in likelier), key=lambda one: (one.p, one.n), default=Fit(0, 0, len(values), 1.0))
+
+
+def without_padding(values: Sequence[tuple[Decimal, int]]) -> list[tuple[Decimal, int]]:
+    """The values with fewer decimals, where each of those with most decimals ends in 0."""
+    most = max((digits for _, digits in values), default=0)
+    if most and all(units(value, digits) % 10 == 0 for value, digits in values if digits == most):
+        return without_padding([(value, min(digits, most - 1)) for value, digits in values])
+    return list(values)

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from sft_sweeps.analysis.paper import ITEMS
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.files import csv_rows
-from sft_sweeps.files.file_row import FileRow
 
 BENCHMARK_COLUMNS = ("benchmark", "task", "dataset")
 VALUE_COLUMNS = ("value", "score", "accuracy", "printed")
 ROW_COLUMNS = ("row", "run", "method", "methods", "strategy", "name", "label")
+SHARES = ("accuracy", "acc", "pass@1", "exact_match")  # metrics that are k of n
 GRADED = ("mt_bench",)  # of so many questions too, but a mean of grades
 MISSING = ("", "-", "--", "–", "—")
 NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
@@ -68,7 +68,9 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`skipped` are cells that hold no number, with what they hold; `unread` the columns of numbers left out."""
+    """`skipped` are cells that hold no number, with what they hold; `unread` the columns of numbers, and benchmarks, of
+    which it is not known how many items they have.
+    """
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
@@ -100,16 +102,12 @@ def _rows(path: Path) -> tuple[list[tuple[str, Row]], list[str]]:
         raise RequestError(f"{path} cannot be read: {error.strerror or error}. Give the path of a CSV file.") from None
     text = io.BytesIO(b"".join(line for line in lines if not line.startswith(b"#")))
     rows, broken = [], []
-    for one in csv_rows.read(b"", text, str(path), path.suffix.lstrip(".").lower()):
+    for number, one in enumerate(csv_rows.read(b"", text, str(path), path.suffix.lstrip(".").lower()), start=1):
         if isinstance(one.value, dict):
-            rows.append((one.location, {name: value.strip() for name, value in one.value.items()}))
+            rows.append((f"row {number}", {name: value.strip() for name, value in one.value.items()}))
         else:
-            broken.append(_uneven(one))
+            broken.append(f"row {number}: more or fewer values than columns")
     return rows, broken
-
-
-def _uneven(row: FileRow) -> str:
-    return f"{row.location}: more or fewer values than columns"
 
 
 def _named(columns: Iterable[str], names: Sequence[str]) -> str | None:
@@ -121,16 +119,25 @@ def _long(rows: list[tuple[str, Row]], benchmark: str, value: str, layout: Layou
     columns = list(rows[0][1])
     row_column = layout.row or _named(columns, ROW_COLUMNS)
     by = layout.by or tuple(filter(None, [_named(columns, ["model"])]))
-    section, items = _named(columns, ["table"]), _named(columns, ["n"])
-    found = _Found()
+    section, metric = _named(columns, ["table"]), _named(columns, ["metric"])
+    found, unknown = _Found(), {}
     for location, row in rows:
         name = _benchmark(row[benchmark], layout.n) or row[benchmark]
         label, group = row[row_column] if row_column else location, " ".join(row[column] for column in by)
         place = _place(location, row, layout)
         words = _Words(f"{location}, {label}, {name}", label, group, row[section] if section else "", place)
-        own = int(row[items]) if items and row[items].isdecimal() and name in layout.n else 0
-        found.add(words, name, row[value], own or layout.n.get(name))
-    return found.table()
+        shares = name in layout.n or (metric is not None and row[metric].lower() in SHARES)
+        n = (_own_n(row) or layout.n.get(name)) if shares else None
+        if n is None and name not in GRADED:
+            unknown[name] = None
+        found.add(words, name, row[value], n)
+    return found.table(unknown)
+
+
+def _own_n(row: Row) -> int | None:
+    """The items that a row says that it is of."""
+    column = _named(row, ["n"])
+    return int(row[column]) or None if column and row[column].isdecimal() else None
 
 
 def _wide(path: Path, rows: list[tuple[str, Row]], layout: Layout) -> Table:
@@ -151,7 +158,12 @@ def _wide(path: Path, rows: list[tuple[str, Row]], layout: Layout) -> Table:
         for column, name in scored.items():
             group = " ".join(filter(None, [*by, _rest(column, name)]))
             place = (group, *_place(location, row, layout))
-            found.add(_Words(f"{location}, {column}", label, group, "", place), name, row[column], layout.n.get(name))
+            found.add(
+                _Words(f"{location} ({label}), {column}", label, group, "", place),
+                name,
+                row[column],
+                layout.n.get(name),
+            )
     numeric = (column for column in words if any(NUMBER.fullmatch(row[column]) for _, row in rows))
     return found.table(column for column in numeric if column not in (row_column, *layout.by, *layout.same))
 
@@ -179,8 +191,8 @@ class _Found:
                 self.skipped.append(f"{words.where}: {text[:40]}")
             return
         digits, graded = len(plain.partition(".")[2]), ITEMS[benchmark] if benchmark in GRADED else None
-        *named, section, place = words
-        self.entries.append(Entry(*named, benchmark, plain, value, digits, n, graded, section, place))
+        where, row, group, section, place = words
+        self.entries.append(Entry(where, row, group, benchmark, plain, value, digits, n, graded, section, place))
 
     def table(self, unread: Iterable[str] = ()) -> Table:
         return Table(_scaled(self.entries), tuple(self.skipped), tuple(unread))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
+Item = TypeVar("Item")
 Key = TypeVar("Key")
 LOWER_IS_BETTER = ("loss",)
 
@@ -114,10 +115,10 @@ class Observation:
         return self.metric not in LOWER_IS_BETTER
 
 
-def grouped(observations: Iterable[Observation], key: Callable[[Observation], Key]) -> dict[Key, list[Observation]]:
-    """Observations by a key, in order of first appearance."""
-    groups: dict[Key, list[Observation]] = {}
-    for one in observations:
+def grouped(things: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Observations, or anything else, by a key, in order of first appearance."""
+    groups: dict[Key, list[Item]] = {}
+    for one in things:
         groups.setdefault(key(one), []).append(one)
     return groups
 
