@@ -14,7 +14,11 @@ from sft_sweeps.spec import Component
 
 @dataclass
 class EvaluateConfig:
-    """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only.
+    """Which benchmarks, on how many items, and of which models.
+
+    `stages` is `final` for each run's last model only, `specialized` for that and the one which its first stage with
+    general data starts from (DMT's after code and math), `all` for the model after every stage. `base` scores the base
+    model too.
 
     `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
     limit, and 0 asks all. `unscored` says that training without any score is meant. `engine_python` is the interpreter
@@ -25,7 +29,8 @@ class EvaluateConfig:
     unscored: bool = False
     examples: int = 0
     seed: int = at_least(0, default=0)
-    stages: str = one_of("all", "final", default="final")
+    stages: str = one_of("all", "specialized", "final", default="final")
+    base: bool = False
     max_new_tokens: int = 0
     engine: str = one_known(lambda: ENGINES.names, default="hf")
     engine_version: str = "5"

@@ -96,7 +96,9 @@ def _too_little_gpu_memory(work: MissingWork) -> Iterator[str]:
 
 def _show_notes(work: MissingWork, out: Console) -> None:
     """The plan's notes, what was dropped of the sources, what judging will cost."""
-    say_notes((*work.plan.notes, *sources.dropped_notes(work.plan, work.store)), out)
+    if warning := work.plan.warning:
+        say(out, f"[red]{escape(warning)}[/]")
+    say_notes((*work.plan.notes[bool(warning) :], *sources.dropped_notes(work.plan, work.store)), out)
     if line := work.bill.line():
         say(out, escape(line))
 
