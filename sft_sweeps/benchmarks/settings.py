@@ -40,7 +40,7 @@ class EvaluateConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """A published benchmark: its pinned `file` in the data folder, or the user's own `path`.
+    """A published benchmark: its pinned `file` in the data folder, fetched from `url`, or the user's own `path`.
 
     `ability` is the benchmark's own where it is empty; `style` is how an item is asked, `samples` how often;
     temperature 0 is greedy.
@@ -49,6 +49,7 @@ class BenchmarkConfig:
     ability: str = ""
     path: str | None = None
     file: str = ""
+    url: str = ""
     content: str = ""
     rows: int = 0
     style: str = one_of("query", default="query")
