@@ -215,9 +215,8 @@ def _scored(run: Run, request: Request) -> list[Subject]:
         roles = [{c.source.role for c in stage.mixture.components} for stage in run.stages]
         first = next((number for number, found in enumerate(roles) if "general" in found), 0)
         wanted |= {run.stages[first - 1].id} if first else set()
-    return [
-        one for one in (run.model, *run.stages) if one.id in wanted or (request.every_stage and isinstance(one, Stage))
-    ]
+    made: tuple[Subject, ...] = (run.model, *run.stages)
+    return [one for one in made if one.id in wanted or (request.every_stage and isinstance(one, Stage))]
 
 
 def _common(points: Sequence[str]) -> set[str]:
