@@ -10,6 +10,7 @@ from functools import cache
 
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.settings import EvaluateConfig
+from sft_sweeps.config.analysis_schema import AnalysisConfig
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.config.train_schema import DeepspeedConfig, ModelConfig, StrategyConfig, TrainConfig
@@ -86,7 +87,7 @@ class StudyConfig:
     name: str = folder_name(default="")
     question: str = ""
     grid: list[str] = field(default_factory=list)
-    """Each a line of overrides that one would type."""
+    """Each a line of overrides that one would type; `study=table1` has that study's rows, as its own file says."""
     hypotheses: list[HypothesisConfig] = field(default_factory=list)
     """What is claimed in advance, and frozen with the plan; other comparisons are exploratory. No part of any id."""
 
@@ -137,6 +138,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     deepspeed: DeepspeedConfig = field(default_factory=DeepspeedConfig)
     evaluate: EvaluateConfig = field(default_factory=evaluate_config)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -10,10 +10,22 @@ from fractions import Fraction
 from functools import cached_property
 
 from sft_sweeps.plan import cost, hypotheses
+from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
+from sft_sweeps.spec import (
+    Benchmark,
+    Component,
+    Generation,
+    Judge,
+    Model,
+    Representations,
+    Score,
+    Source,
+    Stage,
+    count_examples,
+)
 from sft_sweeps.strategies import chain, uses_k
 
 Subject = Stage | Model
@@ -64,6 +76,7 @@ class Plan:
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
     not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
+    analyses: tuple[Representations, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()  # what the study says in advance
     unscored: tuple[str, ...] = ()  # ids of runs that get no score though one was asked for
 
@@ -116,6 +129,7 @@ class _Builder:
         self.claims = claims
         self.runs: dict[str, Run] = {}
         self.stages: dict[str, Stage] = {}
+        self.requests: list[tuple[Subject, Request]] = []
         self.models: dict[str, Model] = {}
         self.generations: dict[str, Generation] = {}
         self.notes: dict[str, int] = {}
@@ -143,6 +157,7 @@ class _Builder:
         else:
             self.runs[run.id] = run
         self.score(run, request)
+        self.requests.append((run.subject, request))
 
     def chain(self, request: Request) -> tuple[Stage, ...]:
         """The run's stages, shared with other runs where they are the same."""
@@ -203,6 +218,7 @@ class _Builder:
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
             not_scored=tuple(not_scored),
+            analyses=analyses(self.requests),
             hypotheses=tuple(claims),
             unscored=tuple(run.id for run in unscored),
         )
@@ -277,7 +293,9 @@ def _with_own_labels(runs: Sequence[Run]) -> list[Run]:
     named: dict[str, Run] = {}
     for run in runs:
         own = [word for word in run.points[0].split() if word not in shared[run.label]]
-        label = " ".join([run.label, *own]) if len(firsts[run.label]) > 1 else run.label
-        label = f"{label} {run.id}" if label in named else label
+        told = [word for word in own if not word.startswith("study=")]  # what it is, before where it is listed
+        many = len(firsts[run.label]) > 1
+        labels = [" ".join([run.label, *words]) for words in ((told, own) if many else ((),))]
+        label = next((one for one in labels if one not in named), f"{labels[-1]} {run.id}")
         named[label] = replace(run, label=label)
     return list(named.values())

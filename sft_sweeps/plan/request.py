@@ -2,8 +2,19 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRepresentations:
+    """Representations that a point asks for, of its base model and of its own: of so many `queries` of each source."""
+
+    queries: int
+    layer: int
+    pooling: Literal["last", "mean"]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,3 +36,4 @@ class Request:
     specialized: bool = False
     base_model: bool = False
     notes: tuple[str, ...] = ()
+    representations: AskedRepresentations | None = None
