@@ -141,10 +141,7 @@ def equal(found: Sequence[Equals]) -> tuple[list[str], Cells]:
 
 
 def matches(audit: Audit) -> tuple[list[str], Cells]:
-    rows = [
-        [one.entry.where, one.entry.printed, one.reference.printed, f"{one.reference.row} ({one.reference.where})"]
-        for one in audit.matches
-    ]
+    rows = [[one.entry.where, one.entry.printed, one.reference.printed, one.reference.where] for one in audit.matches]
     return ["cell", "value", "reference", "there"], rows
 
 
@@ -159,7 +156,7 @@ def orderings(audit: Audit) -> tuple[list[str], Cells]:
         "least p",
         "unpaired p",
         "detectable",
-        "can be",
+        "can be significant",
     ]
     rows = []
     for one in audit.verdicts:
