@@ -120,7 +120,8 @@ def _long(rows: list[tuple[str, Row]], benchmark: str, value: str, layout: Layou
     row_column = layout.row or _named(columns, ROW_COLUMNS)
     by = layout.by or tuple(filter(None, [_named(columns, ["model"])]))
     section, metric = _named(columns, ["table"]), _named(columns, ["metric"])
-    found, unknown = _Found(), {}
+    found = _Found()
+    unknown: dict[str, None] = {}
     for location, row in rows:
         name = _benchmark(row[benchmark], layout.n) or row[benchmark]
         label, group = row[row_column] if row_column else location, " ".join(row[column] for column in by)

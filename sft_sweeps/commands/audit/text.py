@@ -100,7 +100,12 @@ def _notes(audit: Audit, out: Console) -> None:
             say(out, f"  {more.lstrip(', ')}")
     if table.unread:
         names = ", ".join(table.unread)
-        say(out, escape(f"note: items not known of {names}. Where it is a benchmark: --n '{table.unread[0]}=500'"))
+        say(
+            out,
+            escape(
+                f"note: left out, as the number of items is not known: {names}. Of a benchmark: --n '{table.unread[0]}=500'"
+            ),
+        )
 
 
 def items(audit: Audit) -> tuple[list[str], Cells]:
