@@ -103,7 +103,7 @@ def _notes(audit: Audit, out: Console) -> None:
         say(
             out,
             escape(
-                f"note: left out, as the number of items is not known: {names}. Of a benchmark: --n '{table.unread[0]}=500'"
+                f"note: left out, their items not being known: {names}. Of a benchmark: --n '{table.unread[0]}=500'"
             ),
         )
 
