@@ -127,7 +127,7 @@ def _long(rows: list[tuple[str, Row]], benchmark: str, value: str, layout: Layou
         label, group = row[row_column] if row_column else location, " ".join(row[column] for column in by)
         place = _place(location, row, layout)
         words = _Words(f"{location}, {label}, {name}", label, group, row[section] if section else "", place)
-        shares = name in layout.n or (metric is not None and row[metric].lower() in SHARES)
+        shares = row[metric].lower() in SHARES if metric else name in layout.n
         n = (_own_n(row) or layout.n.get(name)) if shares else None
         if n is None and name not in GRADED:
             unknown[name] = None
