@@ -13,6 +13,7 @@ neighbour. In all models the same queries are drawn, so that the interval of a c
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -140,22 +141,28 @@ def separations(models: "Sequence[npt.ArrayLike]", sources: Sequence[str], seed:
 
 
 def on_a_plane(models: "Sequence[npt.ArrayLike]", seed: int = 0, perplexity: float = PERPLEXITY) -> Map:
-    """t-SNE of all models' vectors together, so that their panels have one plane; ImportError without scikit-learn.
-
-    One thread: several, on cores that are not idle, wait for one another thirty times as long as they work.
-    """
+    """t-SNE of all models' vectors together, so that their panels have one plane; ImportError without scikit-learn."""
     import numpy as np
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
 
     rows = [np.asarray(one, dtype=np.float64) for one in models]
     together = np.concatenate(rows)
     used = min(perplexity, max(1.0, (len(together) - 1) / 3))
-    with threadpool_limits(1):
+    with _one_thread():
         found = TSNE(2, perplexity=used, init="pca", learning_rate="auto", random_state=seed).fit_transform(together)
     ends = np.cumsum([len(one) for one in rows])[:-1]
     points = tuple(tuple((float(x), float(y)) for x, y in part) for part in np.split(found, ends))
     return Map(points, float(used), seed)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Several threads, on cores that are not idle, wait for one another thirty times as long as they work."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # the numbers do without the extra
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 def _codes(sources: Sequence[str]) -> "Counts":
@@ -224,10 +231,11 @@ def _resampled(apart: "Floats", sources: tuple[str, ...], neighbours: int, seed:
 
     silhouette, purity = [], []
     every = _counts(sources, seed)
-    for counts in np.array_split(every, -(-len(every) // CHUNK)):
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        silhouette.append((silhouettes(apart, sources, counts) * shares).sum(axis=1))
-        purity.append((purities(apart, sources, neighbours, counts) * shares).sum(axis=1))
+    with _one_thread():
+        for counts in np.array_split(every, -(-len(every) // CHUNK)):
+            shares = counts / counts.sum(axis=1, keepdims=True)
+            silhouette.append((silhouettes(apart, sources, counts) * shares).sum(axis=1))
+            purity.append((purities(apart, sources, neighbours, counts) * shares).sum(axis=1))
     means = float(silhouettes(apart, sources).mean()), float(purities(apart, sources, neighbours).mean())
     return _Resampled(*means, np.concatenate(silhouette), np.concatenate(purity))
 

@@ -82,7 +82,7 @@ def test_a_resample_is_what_its_copies_give() -> None:
 
 
 def test_intervals_hold_their_values_and_narrow_with_more_queries() -> None:
-    few, many = groups(20, 20), groups(80, 80)
+    few, many = groups(20, 20), groups(70, 70)
     (small,), (large,) = (separations([drawn(sources, 1.5)], sources) for sources in (few, many))
     for one in (small, large):
         for interval in (one.silhouette, one.purity):
