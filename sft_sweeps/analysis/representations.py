@@ -75,7 +75,7 @@ def distances(vectors: "npt.ArrayLike") -> "Floats":
 def silhouettes(apart: "Floats", sources: Sequence[str], counts: "npt.ArrayLike | None" = None) -> "Floats":
     """The silhouette of each query by the distances between all; 0 for the only query of its source.
 
-    `counts` says how often each is drawn, in one resample or (rows) in several.
+    `counts`: how often each is drawn in several resamples, the rows; then the values of each resample are a row.
     """
     import numpy as np
 
@@ -92,7 +92,7 @@ def silhouettes(apart: "Floats", sources: Sequence[str], counts: "npt.ArrayLike 
     nearest = means.min(axis=2)
     largest = np.maximum(within, nearest)
     values = np.where((others_of_own > 0) & (largest > 0), (nearest - within) / np.where(largest > 0, largest, 1), 0.0)
-    return values if np.ndim(counts) == 2 else values[0]
+    return values[0] if counts is None else values
 
 
 def purities(
@@ -100,7 +100,7 @@ def purities(
 ) -> "Floats":
     """The share of each query's nearest neighbours that are of its source; of equally near ones the first counts.
 
-    `counts` says how often each is drawn, in one resample or (rows) in several.
+    `counts`: how often each is drawn in several resamples, the rows; then the values of each resample are a row.
     """
     import numpy as np
 
@@ -111,7 +111,7 @@ def purities(
     before = np.cumsum(weights, axis=2) - weights
     taken = np.clip(neighbours - before, 0, weights)
     values: Floats = (taken * same).sum(axis=2) / np.maximum(taken.sum(axis=2), 1)
-    return values if np.ndim(counts) == 2 else values[0]
+    return values[0] if counts is None else values
 
 
 def separations(models: "Sequence[npt.ArrayLike]", sources: Sequence[str], seed: int = 0) -> list[Separation]:
