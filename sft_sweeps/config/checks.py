@@ -26,10 +26,13 @@ from sft_sweeps.data.roles import VALID
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
+from sft_sweeps.plan import hypotheses
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import NumberRange, OneOf
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
+
+EXAMPLE = "{claim: Replay keeps math, benchmark: gsm8k, better: strategy=dmt strategy.k=1/4, than: strategy=sequential}"
 
 
 def problems(config: Config) -> list[str]:
@@ -202,6 +205,23 @@ def _evaluate(c: Config) -> Iterator[str]:
     yield from dict.fromkeys(texts)  # benchmarks that read the same key say the same of it
 
 
+def _study(c: Config) -> Iterator[str]:
+    """Each hypothesis says what it claims, of which runs, on which benchmark."""
+    known = definitions()
+    for number, one in enumerate(c.study.hypotheses):
+        key = f"study.hypotheses[{number}]"
+        if empty := [name for name in ("claim", "benchmark", "better", "than") if not getattr(one, name)]:
+            yield f"{key} lacks {', '.join(empty)}; like {EXAMPLE}"
+            continue
+        if one.benchmark.partition(":")[0] not in known:
+            yield from OneOf(lambda: tuple(known))(f"{key}.benchmark", one.benchmark)
+        for side in ("better", "than"):
+            try:
+                hypotheses.overrides(getattr(one, side))
+            except RequestError as error:
+                yield f"{key}.{side}: {error}"
+
+
 def _sandbox(c: Config) -> Iterator[str]:
     if c.sandbox.isolation == "none" and not c.sandbox.i_accept_running_untrusted_code:
         yield (
@@ -248,6 +268,7 @@ ACROSS_FIELDS = (
     _max_length,
     _virtual_devices,
     _evaluate,
+    _study,
     _sandbox,
     _cluster,
     _token_budget,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from sft_sweeps.config.schema import Config, evaluate_config
 
@@ -47,7 +47,7 @@ def _keys(settings: Any, prefix: str, slots: Sequence[str]) -> Iterator[str]:
             yield from _keys(value, f"{key}.", slots)
         elif is_dataclass(kind):
             yield from _keys(kind, f"{key}.", slots)
-        elif inner:
+        elif inner and get_origin(kind) is dict:
             for slot in value or slots:
                 yield from _keys(inner[0], f"{key}.{slot}.", slots)
         else:

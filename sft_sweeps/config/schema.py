@@ -68,6 +68,18 @@ class StoreConfig:
 
 
 @dataclass
+class HypothesisConfig:
+    """That some runs score better than others: see sft_sweeps/plan/hypotheses.py."""
+
+    claim: str = ""
+    benchmark: str = ""
+    better: str = ""
+    """The overrides that name the better runs: strategy=dmt strategy.k=1/256"""
+    than: str = ""
+    """Those of the runs that they are compared with, each with the one that is the same in all else."""
+
+
+@dataclass
 class StudyConfig:
     """A research question and its grids."""
 
@@ -75,6 +87,8 @@ class StudyConfig:
     question: str = ""
     grid: list[str] = field(default_factory=list)
     """Each a line of overrides that one would type."""
+    hypotheses: list[HypothesisConfig] = field(default_factory=list)
+    """What is claimed in advance, and frozen with the plan; other comparisons are exploratory. No part of any id."""
 
 
 @dataclass

@@ -37,6 +37,8 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     _show_notes(work, out)
     write_plan(work.survey, work.bill, config)
     sweep = _freeze(work, points)
+    if sweep.hypotheses != work.plan.hypotheses:
+        say_notes(["the study's hypotheses are not those of the first launch, which are frozen and stay"], out)
     work = replace(work, jobs=[with_tracking(job, work.plan, config, sweep.name) for job in work.jobs])
     say(out, f"sweep {sweep.name}: {_summary(work)}")
     for line in sources.encoding_lines(work.jobs):

@@ -11,6 +11,7 @@ from sft_sweeps.identity import canonical, digest
 from sft_sweeps.launch import launchers
 from sft_sweeps.plan import build as planning
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.request import Request
 
 # What belongs to the launch as a whole, so that no point may differ in it.
@@ -45,10 +46,16 @@ def requests(points: Sequence[Point]) -> list[tuple[str, Request]]:
 
 def planned(points: Sequence[Point]) -> Plan:
     """The plan of the points; RequestError where a table could not show its scores, or there are none to show."""
-    plan = planning.build(requests(points))
+    plan = planning.build(requests(points), hypotheses(points))
     check_columns(plan)
     check_scored(plan, points)
     return plan
+
+
+def hypotheses(points: Sequence[Point]) -> list[Hypothesis]:
+    """What the studies of the points say in advance."""
+    said = (one for point in points for one in point.config.study.hypotheses)
+    return list(dict.fromkeys(Hypothesis(one.claim, one.benchmark, one.better, one.than) for one in said))
 
 
 def check_scored(plan: Plan, points: Sequence[Point]) -> None:

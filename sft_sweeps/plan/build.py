@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sft_sweeps.plan import cost
+from sft_sweeps.plan import cost, hypotheses
+from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
@@ -63,6 +64,7 @@ class Plan:
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
     not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
+    hypotheses: tuple[Hypothesis, ...] = ()  # what the study says in advance
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -93,9 +95,9 @@ class Plan:
         return runs
 
 
-def build(points: Sequence[tuple[str, Request]]) -> Plan:
-    """The plan of all points, each given with the command line that names it."""
-    builder = _Builder()
+def build(points: Sequence[tuple[str, Request]], claims: Sequence[Hypothesis] = ()) -> Plan:
+    """The plan of all points, each given with the command line that names it; `claims` are the study's hypotheses."""
+    builder = _Builder(claims)
     for name, request in points:
         builder.add(name, request)
     return builder.plan()
@@ -104,7 +106,8 @@ def build(points: Sequence[tuple[str, Request]]) -> Plan:
 class _Builder:
     """Gathers distinct values by identity, in order of first need."""
 
-    def __init__(self) -> None:
+    def __init__(self, claims: Sequence[Hypothesis]) -> None:
+        self.claims = claims
         self.runs: dict[str, Run] = {}
         self.stages: dict[str, Stage] = {}
         self.models: dict[str, Model] = {}
@@ -178,6 +181,11 @@ class _Builder:
         unscored = [run for run in runs if run.id not in scored]
         if unscored and self.asked:
             notes.append(f"{len(unscored)} of {len(runs)} runs get no score at all, e.g. {unscored[0].label}")
+        points_of = {run.id: run.points for run in runs}
+        claims = [replace(one, pairs=tuple(hypotheses.pairs(one.better, one.than, points_of))) for one in self.claims]
+        for one in claims:
+            if why := hypotheses.lacking(one, points_of):
+                notes.append(f"not tested here: {one.claim} ({why})")
         generations = tuple(self.generations.values())
         return Plan(
             runs=tuple(runs),
@@ -191,6 +199,7 @@ class _Builder:
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
             not_scored=tuple(not_scored),
+            hypotheses=tuple(claims),
         )
 
 

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from fractions import Fraction
 from typing import Any, TypeVar
 
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run, State, Subject, score_of
+from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.spec import Generation, Model, Score, Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT, ASSUMED_GRADE_SD, detectable, detectable_mean
 
@@ -27,6 +29,7 @@ def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
         "totals": totals(plan, states),
         "detectable": {name: value for name, (_, value, _) in detectable_differences(plan).items()},
         "notes": list(plan.notes),
+        "hypotheses": [asdict(one) for one in plan.hypotheses],
         "spec": _spec_json(plan),
     }
 
@@ -136,6 +139,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         gpu_hours_naive=data["totals"]["gpu_hours_naive"],
         notes=tuple(data["notes"]),
         models=tuple(models.values()),
+        hypotheses=revive(tuple[Hypothesis, ...], data.get("hypotheses", [])),  # plans of version 1.0 have none
     )
 
 

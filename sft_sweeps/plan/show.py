@@ -26,7 +26,7 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     if plan.stages:
         header = ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why")
         _show(_many(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
-    for line in (*totals(plan, states), *visible(plan)):
+    for line in (*totals(plan, states), *visible(plan), *claims(plan)):
         say(out, line)
     for note in plan.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
@@ -93,6 +93,15 @@ def visible(plan: Plan) -> list[str]:
         f"smallest difference between two runs that shows (80 % power at 5 %, if {ASSUMED_DISCORDANT:.0%} of the items "
         f"are discordant): {each}; {noise}"
     ]
+
+
+def claims(plan: Plan) -> list[str]:
+    """How much is said in advance; every other comparison is exploratory."""
+    if not plan.hypotheses:
+        return []
+    count, compared = len(plan.hypotheses), sum(len(one.pairs) for one in plan.hypotheses)
+    hypotheses = f"{count} hypothes{'is' if count == 1 else 'es'}"
+    return [f"said in advance, frozen with the plan: {hypotheses}, {_many(compared, 'comparison')}"]
 
 
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:

@@ -16,6 +16,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.serialize import from_json, part, to_json
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
@@ -63,6 +64,11 @@ class Sweep:
     def question(self) -> str:
         """The study's question; empty without a study."""
         return str(self._content().get("question", ""))
+
+    @property
+    def hypotheses(self) -> tuple[Hypothesis, ...]:
+        """What the study said in advance, as it was when the sweep was launched first."""
+        return self.plan().hypotheses
 
     @property
     def read_from(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from sft_sweeps import ranges
 from sft_sweeps.config.checks import problems, unknown_keys
-from sft_sweeps.config.schema import Config
+from sft_sweeps.config.schema import Config, HypothesisConfig
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
 from sft_sweeps.ranges import CHECK, NumberRange, OneOf
@@ -21,6 +21,9 @@ from sft_sweeps.spec import Recipe
 # What is set, and what the message must say. `data=mixed model=llama7b` is the start.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"action": "lunch"}, ["action=lunch", "launch, plan", "did you mean action=launch?"]),
+    ({"study.hypotheses": [HypothesisConfig("x", "gsm9k", "model=a", "model=b")]}, ["gsm9k", "mean", "gsm8k?"]),
+    ({"study.hypotheses": [HypothesisConfig("x", "gsm8k", "model", "model=b")]}, ["[0].better", "model is no KEY"]),
+    ({"study.hypotheses": [HypothesisConfig("x", "gsm8k", "model=a")]}, ["study.hypotheses[0] lacks than", "like {"]),
     ({"data.sources.math.role": "special"}, ["data.sources.math.role=special", "specialized, general"]),
     ({"data.sources.math.format": "csv"}, ["data.sources.math.format=csv", "question_answer"]),
     ({"data.sources.math.rows": 0}, ["data.sources.math.rows=0", "at least 1"]),

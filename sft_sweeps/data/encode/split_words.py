@@ -68,6 +68,9 @@ class SplitEncoder(dict[str, bytes]):
         words = self._words(text)
         return self._plain.ids(text) if words is None else _ids(self._of_words(words))
 
+    def batch(self, texts: Sequence[str]) -> list[Ids]:
+        return list(map(self.ids, texts))
+
     def counts(self, texts: Sequence[str]) -> list[int]:
         cut = [self._words(text) for text in texts]
         counts = [-1 if words is None else len(b"".join(self._of_words(words))) // 4 for words in cut]

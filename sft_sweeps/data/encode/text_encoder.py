@@ -17,6 +17,9 @@ class TextEncoder(Protocol):
     def ids(self, text: str) -> Ids:
         """The ids of a text."""
 
+    def batch(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids of each text."""
+
     def counts(self, texts: Sequence[str]) -> list[int]:
         """How many ids each text has."""
 
@@ -32,6 +35,10 @@ class PlainEncoder:
 
     def ids(self, text: str) -> Ids:
         return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int32)
+
+    def batch(self, texts: Sequence[str]) -> list[Ids]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]

@@ -64,6 +64,16 @@ class TokenCache(dict[str, bytes]):
             return self._plain.ids(text)
         return np.frombuffer(self._ids_of_words([_words(SPACE + text)])[0], dtype=np.int32)
 
+    def batch(self, texts: Sequence[str]) -> list[Ids]:
+        found = self._ids_by_table([f" {text}" for text in texts])
+        if found is None:
+            return list(map(self.ids, texts))
+        ids, edges = found[0], found[1].tolist()
+        return [
+            self._plain.ids(text) if text[:1] in BLANKS else ids[begin:end]
+            for text, begin, end in zip(texts, edges, edges[1:], strict=False)
+        ]
+
     def counts(self, texts: Sequence[str]) -> list[int]:
         batch = self._ids_by_table([f" {text}" for text in texts])
         if batch is None:
@@ -78,8 +88,10 @@ class TokenCache(dict[str, bytes]):
         if batch is None:
             return self._rounds_word_by_word(sides)
         ids, edges = batch[0], batch[1].tolist()
+        whole = [both for both in sides if _cannot_be_parted(*both)]
+        others = iter(self._plain.rounds(whole) if whole else ())
         return [
-            self._plain.rounds([both])[0] if _cannot_be_parted(*both) else (ids[begin:end], first - begin)
+            next(others) if _cannot_be_parted(*both) else (ids[begin:end], first - begin)
             for both, begin, first, end in zip(sides, edges[::2], edges[1::2], edges[2::2], strict=False)
         ]
 

@@ -292,6 +292,21 @@ def test_chat_template_is_what_transformers_writes(chat_folder: Path, rounds: tu
         assert encoder.prompt_ids(rounds[:place], rounds[place][0]) == ids[:start]
 
 
+@settings(max_examples=20, deadline=None)
+@given(conversations=st.lists(ROUND_LISTS, min_size=1, max_size=5))
+def test_many_conversations_at_once_are_each_as_alone(
+    chat_folder: Path, conversations: list[tuple[tuple[str, str], ...]]
+) -> None:
+    """So many that words are looked up in the table, and so few that they are not."""
+    encoder = Encoder(chat_folder, "chat_template", 10_000)
+    many = conversations * 60
+    examples = [Example(f"chat/{n}", rounds) for n, rounds in enumerate(many)]
+    alone = [next(iter(encoder.encoded([example]))) for example in examples]
+    for one, together in zip(alone, encoder.encoded(examples), strict=True):
+        assert (one.id, one.input_ids.tolist()) == (together.id, together.input_ids.tolist())
+        assert one.supervised.tolist() == together.supervised.tolist()
+
+
 @settings(max_examples=25, deadline=None)
 @given(rounds=ROUND_LISTS, system=st.text("ab \n.", min_size=1))
 def test_a_system_text_stands_where_the_chat_template_has_it(

@@ -79,7 +79,9 @@ def test_it_is_the_tokenizer_alone(sides: list[tuple[str, str]]) -> None:
         assert isinstance(encoder, SplitEncoder)
         plain, texts = PlainEncoder(tokenizer), [text for both in sides for text in both]
         assert encoder.counts(texts) == plain.counts(texts)
-        assert [encoder.ids(text).tolist() for text in texts] == [plain.ids(text).tolist() for text in texts]
+        expected_ids = [plain.ids(text).tolist() for text in texts]
+        assert [encoder.ids(text).tolist() for text in texts] == expected_ids
+        assert [[ids.tolist() for ids in one.batch(texts)] for one in (encoder, plain)] == [expected_ids, expected_ids]
         found, expected = encoder.rounds(sides), plain.rounds(sides)
         assert [(ids.tolist(), first) for ids, first in found] == [(ids.tolist(), first) for ids, first in expected]
 

@@ -88,6 +88,9 @@ def test_rounds_are_encoded_as_the_tokenizer_does(made: str, sides: list[tuple[s
     assert rounds(words, sides) == expected(tokenizer, sides)
     assert rounds(words, sides) == expected(tokenizer, sides)  # now remembered
     texts = [text for both in sides for text in both]
+    assert [ids.tolist() for ids in words.batch(texts)] == [
+        PlainEncoder(tokenizer).ids(text).tolist() for text in texts
+    ]
     assert (
         words.counts(texts)
         == [len(PlainEncoder(tokenizer).ids(text)) for text in texts]
