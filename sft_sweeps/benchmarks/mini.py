@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sft_sweeps.benchmarks import plain_functions
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, ScoringContext
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, from_verdicts
 from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
-from sft_sweeps.benchmarks import plain_functions
 from sft_sweeps.data import graded, mini
 from sft_sweeps.data.drawing import Stream
 from sft_sweeps.data.mini import INPUTS, draw

@@ -27,7 +27,7 @@ _CALLS: dict[str, Callable[[Any], Any]] = {"len": len, "sorted": sorted}
 Names = Mapping[str, Any]
 
 
-class NotPlain(Exception):
+class NotPlainError(Exception):
     """Something that is not on the list."""
 
 
@@ -43,7 +43,7 @@ def differs(definition: str, reference: str, inputs: Sequence[tuple[Any, ...]]) 
                 return type(error).__name__
             if type(answered) is not type(right) or answered != right:
                 return "AssertionError"
-    except NotPlain:
+    except NotPlainError:
         return None
     return ""
 
@@ -52,9 +52,9 @@ def _function(definition: str) -> Callable[[Any], Any]:
     try:
         tree = ast.parse(definition)
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise NotPlain from error
+        raise NotPlainError from error
     if sum(1 for _ in ast.walk(tree)) > NODES:
-        raise NotPlain
+        raise NotPlainError
     match tree.body:
         case [
             ast.FunctionDef(
@@ -67,7 +67,7 @@ def _function(definition: str) -> Callable[[Any], Any]:
             )
         ]:
             return lambda value: _value(result, {parameter: value})
-    raise NotPlain
+    raise NotPlainError
 
 
 def _value(node: ast.AST | None, names: Names) -> Any:
@@ -89,15 +89,15 @@ def _value(node: ast.AST | None, names: Names) -> Any:
             [ast.comprehension(ast.Name(each), of, [], 0)],
         ) if word == each:
             return [one.upper() for one in _value(of, names)]
-    raise NotPlain
+    raise NotPlainError
 
 
 def _binary(function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
-    """Lists and numbers that could grow large are left to the sandbox before they do."""
-    sizes = [len(side) if isinstance(side, list) else abs(side) for side in (left, right)]
-    if any(isinstance(side, list) for side in (left, right)):
-        if function is operator.mul and sizes[0] * sizes[1] > LONGEST:
-            raise NotPlain
-    elif max(sizes) > LARGEST:
-        raise NotPlain
+    """What could grow large is left to the sandbox before it does: lists, texts, numbers."""
+    numbers = [abs(side) for side in (left, right) if isinstance(side, int)]
+    sizes = [len(side) for side in (left, right) if isinstance(side, list | str)]
+    if max(numbers, default=0) > LARGEST or (
+        sizes and function is operator.mul and sizes[0] * max(numbers, default=0) > LONGEST
+    ):
+        raise NotPlainError
     return function(left, right)

@@ -15,6 +15,7 @@ Difficulty is graded: one to four operations in a row.
 few requests in no chat's form. So a base model knows what to do, as LLaMA does, and little of how it is asked.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -29,7 +30,7 @@ VOCABULARY = 700
 
 PEOPLE = ("Tom", "Anna", "Ben", "Mia", "Sam", "Lea", "Max", "Eva")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
-FUNCTIONS = ("solve", "apply", "compute", "change", "handle", "convert", "update", "process")
+FUNCTION = "solve"  # of every program: as in HumanEval, its name is no part of the question
 WORDS = ("apple", "book", "card", "river", "egg", "pen", "shell", "stamp", "tree", "lamp", "cloud", "stone")
 VERBS = {
     "plus": "add gain find win buy earn get collect gather receive pick grab catch borrow inherit obtain acquire fetch "
@@ -58,7 +59,7 @@ LARGEST = 50  # number on the way to an answer
 CHATTED = 3  # of ten conversations of the general source are about math or code
 REQUESTS = 6  # one in so many documents is a request with its answer
 # On which the functions of programs about words are compared (`mini.INPUTS`).
-INPUTS = (
+INPUTS: tuple[tuple[list[str]], ...] = (
     ([],),
     (["pen"],),
     (["tree", "Egg", "card", "apple", "lamp"],),
@@ -100,7 +101,7 @@ class Step:
 
 
 _VERBS = {name: tuple(text.split()) for name, text in VERBS.items()}
-_ODDS = {name: tuple(accumulate((rank + 1.0) ** -ZIPF for rank in range(len(_VERBS[name])))) for name in VERBS}
+_ODDS = {name: tuple(accumulate(math.pow(rank + 1, -ZIPF) for rank in range(len(_VERBS[name])))) for name in VERBS}
 
 
 def _verb(stream: Stream, operation: str) -> str:
@@ -151,9 +152,9 @@ def _story(stream: Stream) -> tuple[str, str, int]:
     return f"{who} has {value} {things} and will {_asked(steps)}. How many {things} then?", worked, answer
 
 
-def _program(stream: Stream) -> tuple[str, str, str, str]:
-    """(what is asked for, the function's name, its parameter, its body)."""
-    function, count = stream.pick(FUNCTIONS), _count(stream, (5, 4, 1))
+def _program(stream: Stream) -> tuple[str, str, str]:
+    """(what is asked for, the function's parameter, its body)."""
+    count = _count(stream, (5, 4, 1))
     if stream.below(2):
         parameter, forms = "x", NUMBERS
         steps = _number_steps(stream, 10, count)
@@ -166,7 +167,7 @@ def _program(stream: Stream) -> tuple[str, str, str, str]:
         within = number and (forms is NUMBERS or steps[number - 1].operation == "double")
         inner = f"({body})" if within else body
         body = forms[step.operation].format(inner, n=step.n)
-    return f"Write a function {function} to {_asked(steps)} of {parameter}.", function, parameter, body
+    return f"Write a function {FUNCTION} to {_asked(steps)} of {parameter}.", parameter, body
 
 
 def _math(stream: Stream) -> MiniExample:
@@ -175,9 +176,9 @@ def _math(stream: Stream) -> MiniExample:
 
 
 def _code(stream: Stream) -> MiniExample:
-    asked, function, parameter, body = _program(stream)
-    definition = f"def {function}({parameter}):\n    return {body}"
-    gold = {"function": function, "reference": definition, "parameter": parameter}
+    asked, parameter, body = _program(stream)
+    definition = f"def {FUNCTION}({parameter}):\n    return {body}"
+    gold = {"function": FUNCTION, "reference": definition, "parameter": parameter}
     return MiniExample(((asked, definition),), gold)
 
 
@@ -205,7 +206,7 @@ def _about_math_or_code(stream: Stream) -> MiniExample:
         asked, _, answer = _story(stream)
         said = f"That makes {answer}."
     else:
-        asked, _, _, body = _program(stream)
+        asked, _, body = _program(stream)
         said = f"Try {body}"
     return MiniExample(((asked, said),), {"answers": [said]})
 

@@ -1,4 +1,4 @@
-"""Pretraining of the graded miniature's base models: so many documents once, every token learnt, under the engine of stages.
+"""Pretraining of the graded miniature's base models: so many documents once, every token learnt, by the stages' engine.
 
 The paper fine-tunes models that can add and have seen programs, and asks how fine-tuning brings that out. A random
 initialisation has nothing to bring out: with 1/256 of the data it would stay at 0 of every benchmark.
