@@ -40,6 +40,7 @@ VERSIONS: dict[str, int] = {
     # 1: greedy, left padding with an explicit mask 2: prompt style, samples and seeded temperature in the identity
     "generation": 2,
     "heldout_loss": 1,  # 1: mean over the supervised tokens of the source's last examples
+    "representations": 1,  # 1: hidden_states[layer] of distinct prompts, one a group; a mean leaves the first token out
 }
 
 

@@ -414,3 +414,55 @@ class Score:
     @cached_property
     def id(self) -> str:
         return digest(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Prompts of a source as a model is given them to answer: the first turn of examples, up to where it would answer.
+
+    They are the last `examples` of the source's order under `seed`, of each group (a conversation) one, all different:
+    those that a fraction trains on last.
+    """
+
+    source: Source
+    examples: int
+    seed: int
+    template: str
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Representations:
+    """A model's hidden states of queries: a vector for each, from `hidden_states[layer]` of Hugging Face's models.
+
+    That is what block `layer` puts out, counted from 1 (0: the embeddings; of the last one, behind the final norm).
+    `pooling` is the prompt's `last` token, or the `mean` over its tokens but the first.
+    """
+
+    subject: Stage | Model
+    queries: Queries
+    layer: int
+    pooling: Literal["last", "mean"]
+    dtype: str
+
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """What is hashed, readable."""
+        return {
+            "kind": "representations",
+            "versions": versions("cleaning", "encoding", "subset", "representations"),
+            "subject": self.subject.id,
+            "queries": canonical(self.queries),
+            "layer": self.layer,
+            "pooling": self.pooling,
+            "dtype": self.dtype,
+        }
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self.payload)
+
+    @property
+    def label(self) -> str:
+        """Readable: whose, of which queries, where."""
+        return f"{self.subject.label}: {self.queries.source.name} at layer {self.layer} ({self.pooling})"

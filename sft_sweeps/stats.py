@@ -2,8 +2,8 @@
 
 Items are the unit: a score without its n and its interval is not shown. Models answer the same items, so differences
 are paired. Bowyer et al. 2025 (arXiv 2503.01747) show why no normal approximation is used on 80 or 164 items; Miller
-2024 (arXiv 2411.00640) why questions, not answers, are resampled. Resampling is seeded: the same data give the same
-numbers.
+2024 (arXiv 2411.00640) why questions, not answers, are resampled. Where units tie, a bootstrap's interval shrinks to
+nothing: paired differences have intervals that do not. Resampling is seeded: the same data give the same numbers.
 """
 
 import math
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 2000
-PAIRED_RESAMPLES = 10_000
 NORMAL = NormalDist()
+CRITICAL = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
 SHAPES = 4  # of data whose resamples are kept, 21 MB each for 1,319 items
 # Before anything is measured: the share of items that one of two models alone gets right, and the standard deviation of
 # a question's difference in MT-Bench grade (1.5 to 2.5 was seen).
@@ -94,46 +94,95 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return float(binomtest(only_a, discordant).pvalue) if discordant else 1.0
 
 
-def paired_proportions(a: Sequence[bool], b: Sequence[bool], seed: int = 0) -> Difference:
-    """Share of right items, A minus B: a paired bootstrap interval and McNemar's exact p.
-
-    Resampling items draws the three counts (only A, only B, same) from a multinomial distribution; drawing the counts
-    is the same bootstrap, hundreds of times as fast.
-    """
-    import numpy as np
-
+def paired_proportions(a: Sequence[bool], b: Sequence[bool]) -> Difference:
+    """Share of right items, A minus B: Tango's score interval and McNemar's exact p."""
     n = len(a)
     if n != len(b) or n == 0:
         raise ValueError(f"{n} and {len(b)} verdicts are no pairs")
     only_a = sum(x and not y for x, y in zip(a, b, strict=True))
     only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    shares = [only_a / n, only_b / n, (n - only_a - only_b) / n]
-    drawn = np.random.default_rng(seed).multinomial(n, shares, size=PAIRED_RESAMPLES)
-    interval = _interval((only_a - only_b) / n, (drawn[:, 0] - drawn[:, 1]) / n)
-    return Difference(interval, n, mcnemar(only_a, only_b), only_a, only_b)
+    return Difference(tango(only_a, only_b, n), n, mcnemar(only_a, only_b), only_a, only_b)
 
 
-def paired_means(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Difference:
-    """Mean over the units (for MT-Bench: a question's mean over turns and repeats), A minus B, paired bootstrap."""
+@lru_cache(maxsize=1 << 16)
+def tango(only_a: int, only_b: int, n: int) -> Interval:
+    """(only_a - only_b) / n with the score interval of Tango (1998, equations 24 to 26), which is never zero wide.
+
+    It holds the differences of which a score test, with the nuisance share estimated under each, is not significant.
+    Neither scipy nor statsmodels has it.
+    """
+    if min(only_a, only_b) < 0 or not only_a + only_b <= n or n == 0:
+        raise ValueError(f"{only_a} and {only_b} of {n} are no discordant pairs")
+    value, high = (only_a - only_b) / n, _tango_high(only_a, only_b, n)
+    return Interval(value, -_tango_high(only_b, only_a, n), high)
+
+
+def _tango_high(only_a: int, only_b: int, n: int) -> float:
+    from scipy.optimize import brentq
+
+    def score(difference: float) -> float:
+        """The numerator of Tango's statistic, and the critical value times its denominator: 0 at the upper end."""
+        middle = (2 * n - only_a + only_b) * difference - only_a - only_b
+        root = math.sqrt(max(middle * middle + 8 * n * only_b * difference * (1 - difference), 0.0))
+        variance = n * ((root - middle) / (2 * n) + difference * (1 - difference))
+        return only_a - only_b - n * difference + CRITICAL * math.sqrt(max(variance, 0.0))
+
+    value = (only_a - only_b) / n
+    # Where no pair is discordant, or all are, the variance is 0 at the value itself, and rises at once beside it.
+    return 1.0 if only_a == n else float(brentq(score, value + 1e-9, 1.0))
+
+
+def paired_means(a: Sequence[float], b: Sequence[float]) -> Difference:
+    """Mean over the units (for MT-Bench: a question's mean over turns and repeats), A minus B: Student's t interval.
+
+    Where units tie or differ by the same, it is at least as wide as that leaves open (`_open_by_ties`).
+    """
     import numpy as np
+    from scipy.stats import t
 
     if len(a) != len(b) or len(a) == 0:
         raise ValueError(f"{len(a)} and {len(b)} values are no pairs")
-    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    picks = _picks(differences.size, seed)
-    return Difference(_interval(float(differences.mean()), differences[picks].mean(axis=1)), len(a))
+    ours, theirs = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    apart, n = ours - theirs, len(ours)
+    value = float(apart.mean())
+    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * apart.std(ddof=1) / math.sqrt(n) if n > 1 else abs(value)
+    half = max(float(half), _open_by_ties(apart, np.concatenate([ours, theirs])))
+    return Difference(Interval(value, value - half, value + half), n)
+
+
+def _open_by_ties(apart: "npt.NDArray[np.float64]", values: "npt.NDArray[np.float64]") -> float:
+    """How far a mean difference may lie from the one seen, as units agree in their difference: of two models that
+    answer n items alike, z^2 / (n + z^2) of all items may still differ (the end of Wilson's and of Tango's interval at
+    0 of n).
+
+    One unit's difference is taken to be 1 where units are right or wrong, else as large as that between two random
+    units; where all values are the same, as large as that value.
+    """
+    import numpy as np
+
+    unseen = CRITICAL**2 / (len(apart) + CRITICAL**2)
+    agree = np.unique(apart, return_counts=True)[1].max() / len(apart)
+    if np.isin(values, (0.0, 1.0)).all():
+        size = 1.0
+    else:
+        size = math.sqrt(2) * float(values.std()) or float(np.abs(values).max())
+    return float(agree) * size * unseen
 
 
 def two_level(values: Sequence[Sequence[float]], seed: int = 0) -> Interval:
     """Mean over training seeds (rows) and items (columns, the same for all rows), both resampled.
 
-    With one row there is no variance between seeds to see, and the interval is that of the items alone.
+    With one row there is no variance between seeds to see, and the interval is that of the items alone. Where all
+    values are the same, resampling sees no variance at all: the interval is Wilson's of the items where they are right
+    or wrong, else as wide as ties leave open.
     """
     import numpy as np
 
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or table.size == 0:
         raise ValueError("two levels need a table of seeds by items")
+    if (table == table[0, 0]).all():
+        return _constant(table)
     rows, columns = _shares(table.shape, seed)
     return _interval(float(table.mean()), np.einsum("rs,si,ri->r", rows, table, columns, optimize=True))
 
@@ -150,7 +199,19 @@ def two_level_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[floa
         np.einsum("rs,si,ri->r", of_seeds, table, columns, optimize=True)
         for of_seeds, table in zip(rows, (ours, theirs), strict=True)
     ]
-    return _interval(float(ours.mean() - theirs.mean()), means[0] - means[1])
+    found = _interval(float(ours.mean() - theirs.mean()), means[0] - means[1])
+    half = _open_by_ties(ours.mean(axis=0) - theirs.mean(axis=0), np.concatenate([ours, theirs]).ravel())
+    return Interval(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
+
+
+def _constant(table: "npt.NDArray[np.float64]") -> Interval:
+    import numpy as np
+
+    value, n = float(table[0, 0]), table.shape[1]
+    if value in (0.0, 1.0):
+        return proportion(round(value * n), n)
+    half = _open_by_ties(np.zeros(n), table.ravel())
+    return Interval(value, value - half, value + half)
 
 
 @lru_cache(maxsize=SHAPES)
@@ -192,7 +253,7 @@ def detectable(n: int, discordant: float) -> float:
     """
     if n < 1 or not 0 < discordant <= 1:
         raise ValueError(f"{n} items with a share of {discordant} discordant ones can show nothing")
-    alpha, beta = NORMAL.inv_cdf((1 + CONFIDENCE) / 2), NORMAL.inv_cdf(POWER)
+    alpha, beta = CRITICAL, NORMAL.inv_cdf(POWER)
     difference = 0.0
     for _ in range(50):  # a contraction: the null's variance is psi, the alternative's psi - d^2
         rest = max(discordant - difference * difference, 0.0)
@@ -202,7 +263,7 @@ def detectable(n: int, discordant: float) -> float:
 
 def detectable_mean(n: int, sd: float) -> float:
     """The smallest difference of paired means that n units show with 80 % power at 5 %; `sd` is of its values."""
-    return (NORMAL.inv_cdf((1 + CONFIDENCE) / 2) + NORMAL.inv_cdf(POWER)) * sd / math.sqrt(n)
+    return (CRITICAL + NORMAL.inv_cdf(POWER)) * sd / math.sqrt(n)
 
 
 def _interval(value: float, resampled: "object") -> Interval:

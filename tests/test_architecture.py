@@ -19,6 +19,7 @@ from sft_sweeps.config.checks import problems
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
     "benchmark": sum(bool(one.settings) for one in benchmarks.own().values()),  # a file each, and no other
+    "analysis": 2,
     "cluster": 5,
     "data": 9,
     "debug": 4,

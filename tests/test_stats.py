@@ -5,12 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import ttest_rel
 
 from sft_sweeps.stats import (
     CONFIDENCE,
+    CRITICAL,
     clustered_mean,
     detectable,
     holm,
@@ -18,6 +20,7 @@ from sft_sweeps.stats import (
     paired_means,
     paired_proportions,
     proportion,
+    tango,
     two_level,
     two_level_difference,
     weighted_mean,
@@ -81,7 +84,7 @@ def test_a_difference_at_two_levels_holds_the_seeds_of_both() -> None:
         found = two_level_difference(ours, theirs)
         assert (found.value, found.low, found.high) == (0.0, -0.5, 0.5)
     nothing = two_level_difference(alike, alike)
-    assert (nothing.low, nothing.high) == (0.0, 0.0)
+    assert 0 < nothing.high == -nothing.low < 0.25
 
 
 def test_a_bootstrap_is_repeatable_and_seeded() -> None:
@@ -169,18 +172,55 @@ def test_mcnemar_is_the_sum_of_the_tails(only_a: int, only_b: int) -> None:
     assert mcnemar(only_a, only_b) == pytest.approx(min(1.0, 2 * tail))
 
 
-def test_paired_shares_against_resampled_items() -> None:
-    """An own bootstrap that resamples items, not counts."""
-    a, b = verdicts(60, 40, 500, 719)
-    found = paired_proportions(a, b)
-    assert (found.only_a, found.only_b, found.n) == (60, 40, 1319)
-    assert found.interval.value == pytest.approx(20 / 1319)
-    stream = np.random.default_rng(5)
-    difference = np.array(a, dtype=float) - np.array(b, dtype=float)
-    means = [difference[stream.integers(0, 1319, 1319)].mean() for _ in range(4000)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    assert found.interval.low == pytest.approx(low, abs=0.001)
-    assert found.interval.high == pytest.approx(high, abs=0.001)
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "n", "low", "high"),
+    [
+        (6, 16, 161, -0.1240, -0.0054),  # complete responses of Cavo et al. 2012: tests of R's contingencytables
+        (1, 7, 21, -0.517, -0.026),  # airways of Bentur et al. 2009: Fagerland, Lydersen, Laake 2014
+        (20, 60, 1000, -0.0584, -0.0231),  # R's PropCIs
+    ],
+)
+def test_tango_published(only_a: int, only_b: int, n: int, low: float, high: float) -> None:
+    found = tango(only_a, only_b, n)
+    digits = 3 if n == 21 else 4
+    assert (round(found.low, digits), round(found.high, digits)) == (low, high)
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
+def test_tangos_ends_are_those_of_the_score_test(only_a: int, only_b: int, same: int) -> None:
+    """At an end, the statistic with the likelihood maximised on a grid is the critical value; inside it is less."""
+    n = only_a + only_b + same
+    assume(n > 0)
+    found = tango(only_a, only_b, n)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert found.low < found.high
+    for end in (found.low, found.high):
+        if -0.999 < end < 0.999:
+            few = np.linspace(max(0.0, -end), (1 - end) / 2, 20_001)[1:-1]  # the share that B alone gets right
+            counts = ((only_b, few), (only_a, few + end), (same, 1 - end - 2 * few))
+            likelihood = sum(count * np.log(np.maximum(share, 1e-300)) for count, share in counts if count)
+            best = few[int(np.argmax(likelihood))]
+            deviation = math.sqrt(n * (2 * best + end - end * end))
+            assert abs(only_a - only_b - n * end) == pytest.approx(CRITICAL * deviation, rel=0.02)
+
+
+def test_ties_leave_something_open() -> None:
+    """Two models that answer 80 items alike may differ in 4.6 % of all items: Wilson's end for 0 of 80."""
+    found = paired_proportions([True] * 60 + [False] * 20, [True] * 60 + [False] * 20)
+    assert found.p == 1.0
+    assert found.interval.high == pytest.approx(proportion(0, 80).high)
+    assert found.interval.low == -found.interval.high
+
+
+@pytest.mark.parametrize(
+    ("n", "shares"), [(20, (0.02, 0.02)), (80, (0.01, 0.03)), (164, (0.2, 0.15)), (30, (0.4, 0.1))]
+)
+def test_tango_covers_what_it_says(n: int, shares: tuple[float, float]) -> None:
+    """Where the bootstrap of items covers as little as the chance that any item is discordant."""
+    drawn = np.random.default_rng(1).multinomial(n, [*shares, 1 - sum(shares)], size=2000)
+    found = [tango(int(a), int(b), n) for a, b, _ in drawn]
+    covered = np.mean([one.low <= shares[0] - shares[1] <= one.high for one in found])
+    assert covered >= 0.94
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
@@ -200,6 +240,52 @@ def test_pairing_narrows_the_interval() -> None:
     assert 0 < found.low < found.value < found.high
     assert found.high - found.low < 0.3  # 2 x 1.96 x 0.5 / sqrt(80) = 0.22; unpaired 1.2
     assert paired_means(a, b).p is None
+
+
+def test_paired_means_are_students() -> None:
+    """Against scipy's paired t test, where nothing ties."""
+    stream = np.random.default_rng(8)
+    a, b = stream.normal(5, 2, 80), stream.normal(5.4, 2, 80)
+    expected = ttest_rel(a, b).confidence_interval(0.95)
+    found = paired_means(a.tolist(), b.tolist()).interval
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_paired_means_cover_where_most_grades_tie() -> None:
+    """60 questions, of which a twentieth have other grades: a plain t interval is 0 wide in one of twenty draws."""
+    stream = np.random.default_rng(3)
+    covered, plain = [], []
+    for _ in range(600):
+        theirs = stream.integers(1, 11, 60).astype(float)
+        ours = theirs + np.where(stream.random(60) < 0.05, stream.choice([2.0, 1.0, -1.0], 60), 0.0)
+        found = paired_means(ours.tolist(), theirs.tolist()).interval
+        half = 2.0 * (ours - theirs).std(ddof=1) / math.sqrt(60)
+        covered.append(found.low <= 0.05 * 2 / 3 <= found.high)
+        plain.append(abs(found.value - 0.05 * 2 / 3) <= half)
+    assert np.mean(covered) >= 0.94
+    assert np.mean(plain) < 0.93
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=30), st.booleans())
+def test_no_difference_of_means_is_certain(values: list[float], scaled: bool) -> None:
+    """Not where every unit ties, nor with one unit; only of values that are all 0 nothing can be said."""
+    other = [2 * value + 1 for value in values] if scaled else values
+    for interval in (paired_means(values, other).interval, two_level_difference([values, values], [other])):
+        assert interval.low <= interval.value <= interval.high
+        if any(abs(value) > 1e-9 for value in values):
+            assert interval.low < interval.high
+
+
+def test_two_levels_without_variance() -> None:
+    """All right with every seed is Wilson's n of n; all the same grade is not certainly that grade."""
+    assert two_level([[1.0] * 30] * 3) == proportion(30, 30)
+    assert two_level([[0.0] * 30] * 3) == proportion(0, 30)
+    graded = two_level([[7.0] * 30] * 3)
+    assert graded.low < 7 < graded.high
+    same = [[1.0, 0.0] * 20] * 3
+    tied = two_level_difference(same, same)
+    assert tied.high == pytest.approx(proportion(0, 40).high)
+    assert tied.low == -tied.high
 
 
 def test_clusters_count_once() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sft_sweeps.analysis.observations import Observation, Part, Setting
 from sft_sweeps.spec import count_examples
-from sft_sweeps.stats import ASSUMED_GRADE_SD, CONFIDENCE, NORMAL, Interval, proportion
+from sft_sweeps.stats import ASSUMED_GRADE_SD, CRITICAL, Interval, proportion
 
 TABLES = Path(__file__).with_name("paper_tables.csv")
 ABILITIES = ("code", "math", "general")  # in the order of sequential training
@@ -177,7 +177,7 @@ def _parts(cell: Cell) -> tuple[Part, ...]:
 def _interval(cell: Cell) -> tuple[Interval, tuple[str, ...]]:
     """Wilson's, of the count nearest to the value; a grade's spread is not printed: of a usual one, and flagged."""
     if cell.benchmark == "mt_bench":
-        half = NORMAL.inv_cdf((1 + CONFIDENCE) / 2) * ASSUMED_GRADE_SD / math.sqrt(cell.n)
+        half = CRITICAL * ASSUMED_GRADE_SD / math.sqrt(cell.n)
         return Interval(cell.value, max(cell.value - half, 1.0), min(cell.value + half, 10.0)), ("interval=assumed",)
     share = cell.value / 100
     ends = proportion(round(share * cell.n), cell.n)

@@ -65,6 +65,10 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
         "stages": stages,
         "jobs": list(_other_jobs(plan, sweep_status)),
         "scores": {"done": sum(done for done, _ in scores.values()), "total": len(plan.scores)},
+        "analyses": {
+            "done": sum(sweep_status.states[one.id].state == "done" for one in plan.analyses),
+            "total": len(plan.analyses),
+        },
         "totals": {
             "states": dict(Counter(stage["state"] for stage in stages)),
             "runs": len(runs),

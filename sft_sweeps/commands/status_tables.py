@@ -136,7 +136,10 @@ def summary(status: Mapping[str, Any]) -> list[str]:
     """What is done of all, and what it has cost."""
     stages, scores, totals = status["stages"], status["scores"], status["totals"]
     done = sum(stage["state"] == "done" for stage in stages)
-    lines = [f"{done} of {len(stages)} stages and {scores['done']} of {scores['total']} scores are done"]
+    parts = [f"{done} of {len(stages)} stages", f"{scores['done']} of {scores['total']} scores"]
+    if status["analyses"]["total"]:
+        parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
+    lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
     others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state != "done"]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")

@@ -205,6 +205,26 @@ def _evaluate(c: Config) -> Iterator[str]:
     yield from dict.fromkeys(texts)  # benchmarks that read the same key say the same of it
 
 
+def _representations(c: Config) -> Iterator[str]:
+    """The model has the layer, and each source at least as many rows as queries are taken of it."""
+    asked, layers = c.analysis.representations, c.model.shape.layers
+    if not asked.queries:
+        return
+    layer = c.model.representation_layer if asked.layer is None else asked.layer
+    if layer > layers >= 1:
+        key = "model.representation_layer" if asked.layer is None else "analysis.representations.layer"
+        yield (
+            f"{key}={layer} is beyond {c.model.name}'s {layers} layers; type analysis.representations.layer=N with N "
+            f"of 0 (the embeddings) to {layers}"
+        )
+    for slot, source in c.data.sources.items():
+        if 1 <= source.rows < asked.queries:
+            yield (
+                f"analysis.representations.queries={asked.queries} is more than data.sources.{slot} has rows "
+                f"({source.rows:,}); type analysis.representations.queries={source.rows} or fewer"
+            )
+
+
 def _study(c: Config) -> Iterator[str]:
     """Each hypothesis says what it claims, of which runs, on which benchmark."""
     known = definitions()
@@ -268,6 +288,7 @@ ACROSS_FIELDS = (
     _max_length,
     _virtual_devices,
     _evaluate,
+    _representations,
     _study,
     _sandbox,
     _cluster,

@@ -6,6 +6,7 @@ its place under its own hash, with its own count of rows.
 """
 
 from collections.abc import Iterator
+from typing import Any, cast
 
 from sft_sweeps.benchmarks import registry
 from sft_sweeps.benchmarks.settings import EvaluatedPoint
@@ -13,7 +14,7 @@ from sft_sweeps.config.fractions import parse_fraction
 from sft_sweeps.config.resolve_model import model, recipe
 from sft_sweeps.config.resolve_sources import components, data_folder
 from sft_sweeps.config.schema import Config
-from sft_sweeps.plan.request import Request
+from sft_sweeps.plan.request import AskedRepresentations, Request
 from sft_sweeps.spec import Benchmark, Component, Engine
 
 
@@ -33,7 +34,17 @@ def request(config: Config) -> Request:
         engine=Engine(config.evaluate.engine, config.evaluate.engine_version, exact_recipe.model_dtype),
         every_stage=config.evaluate.stages == "all",
         notes=tuple(notes),
+        representations=representations(config),
     )
+
+
+def representations(config: Config) -> AskedRepresentations | None:
+    """The representations that a point asks for, exactly; None where it asks for none."""
+    asked = config.analysis.representations
+    if not asked.queries:
+        return None
+    layer = config.model.representation_layer if asked.layer is None else asked.layer
+    return AskedRepresentations(asked.queries, layer, cast(Any, asked.pooling), asked.seed)
 
 
 def benchmarks(config: Config, components: list[Component], template: str) -> Iterator[Benchmark]:

@@ -10,6 +10,7 @@ from functools import cache
 
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.settings import EvaluateConfig
+from sft_sweeps.config.analysis_schema import AnalysisConfig
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.config.train_schema import DeepspeedConfig, ModelConfig, StrategyConfig, TrainConfig
@@ -137,6 +138,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     deepspeed: DeepspeedConfig = field(default_factory=DeepspeedConfig)
     evaluate: EvaluateConfig = field(default_factory=evaluate_config)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

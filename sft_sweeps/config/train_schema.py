@@ -47,6 +47,8 @@ class ModelConfig:
     """Of one training stage; 0: it runs on CPUs."""
     virtual_devices: int = 8
     """Devices over which its published fine-tuning took the mean (`train.loss_reduction=device_mean`)."""
+    representation_layer: int = at_least(0, default=15)
+    """The layer of which representations are taken where `analysis.representations.layer` names none."""
     shape: ShapeConfig = field(default_factory=ShapeConfig)
 
 

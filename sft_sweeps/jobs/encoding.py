@@ -21,7 +21,7 @@ from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import PROGRESS, Encoding, Job, Stop, claim_folder
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Generation, Model, Source, Stage
+from sft_sweeps.spec import Generation, Model, Representations, Source, Stage
 from sft_sweeps.store.store import Store
 
 PROGRESS_SECONDS = 2.0  # between two notes of how far it is
@@ -52,12 +52,15 @@ def tokenizer_of(model: Model, store: Store) -> Iterator[Path]:
         )
 
 
-def uses(items: Iterable[Stage | Generation]) -> Iterator[Use]:
-    """What stages are trained on and held-out losses are taken on, of sources that are not generated."""
+def uses(items: Iterable[Stage | Generation | Representations]) -> Iterator[Use]:
+    """What stages are trained on, held-out losses are taken on and queries are of, where sources are not generated."""
     for item in items:
         if isinstance(item, Stage):
             model, template, length = item.model, item.recipe.template, item.recipe.max_length
             sources = [component.source for component in item.mixture.components]
+        elif isinstance(item, Representations):
+            model, template, length = item.subject.model, item.queries.template, item.queries.max_length
+            sources = [item.queries.source]
         else:
             benchmark = item.benchmark
             model, template, length = item.subject.model, benchmark.template, benchmark.max_length
@@ -74,7 +77,7 @@ def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
     pairs = []
     for job in jobs:
         stages = [job.stage] if job.stage else []
-        for use in uses([*stages, *(job.generations if job.kind == "generate" else ())]):
+        for use in uses([*stages, *(job.generations if job.kind == "generate" else ()), *job.analyses]):
             alike = _alike(use)
             if alike not in known:
                 known[alike] = _lacking(use, store)
@@ -154,7 +157,7 @@ def notes(plan: Plan, store: Store) -> list[str]:
 
 
 def _distinct(plan: Plan) -> Iterable[Use]:
-    return {_alike(use): use for use in uses([*plan.stages, *plan.generations])}.values()
+    return {_alike(use): use for use in uses([*plan.stages, *plan.generations, *plan.analyses])}.values()
 
 
 def too_many_bad_rows(plan: Plan, store: Store) -> list[str]:

@@ -1,9 +1,10 @@
 """From a plan and the store's states to the jobs that are missing.
 
 A job is what a local process or Slurm runs: encode the sources of a sweep, prepare a base model, train a stage,
-generate a subject's missing answers to all benchmarks with one load of its weights, or score them, which needs neither
-weights nor a GPU (where a judge grades them: a network). Every job has at most one parent job, so the jobs are a
-forest; what encodes is above all that needs it. A job is frozen as JSON that says everything its worker needs.
+generate a subject's missing answers to all benchmarks with one load of its weights, take its representations of
+queries, or score answers, which needs neither weights nor a GPU (where a judge grades them: a network). Every job has
+at most one parent job, so the jobs are a forest; what encodes is above all that needs it. A job is frozen as JSON that
+says everything its worker needs.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from sft_sweeps.execution import AnswerExecution, Execution, Executions, Tracking, TrainExecution
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Subject, score_of
-from sft_sweeps.spec import Generation, Model, Source, Stage
+from sft_sweeps.spec import Generation, Model, Representations, Source, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
 
@@ -49,6 +50,7 @@ class Job:
     read_from: tuple[str, ...] = ()
     tracking: Tracking = NOT_TRACKED
     encodings: tuple[Encoding, ...] = ()
+    analyses: tuple[Representations, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -70,7 +72,7 @@ class Job:
     @property
     def width(self) -> int:
         """Processes that compute at the same time; replicas on GPUs have those to themselves and count as one."""
-        if isinstance(self.execution, AnswerExecution) and not self.gpus:
+        if isinstance(self.execution, AnswerExecution) and not self.gpus and not self.analyses:
             return max(1, self.execution.replicas)
         return self.processes
 
@@ -118,11 +120,12 @@ def claim_folder(job: Job, folder: Path) -> Path:
 
 def missing(survey: Survey, executions: Executions) -> list[Job]:
     """Everything of a plan that is not done, as jobs, parents first."""
-    unscored = _unscored(survey)
-    to_make = _to_make(survey, unscored)
+    unscored, unseen = _unscored(survey), _unseen(survey)
+    to_make = _to_make(survey, unscored, unseen)
     jobs = [_making(subject, survey, executions, to_make) for subject in survey.plan.subjects if subject.id in to_make]
     for subject in survey.plan.subjects:
         jobs += _evaluating(subject, unscored.get(subject.id, []), survey, executions, to_make)
+        jobs += _analysing(subject, unseen.get(subject.id, []), survey, executions, to_make)
     return jobs
 
 
@@ -157,6 +160,22 @@ def _evaluating(
             yield Job(kind, root, subject, executions.score, wanted, answers, read_from)
 
 
+def _analysing(
+    subject: Subject,
+    wanted: Sequence[Representations],
+    survey: Survey,
+    executions: Executions,
+    to_make: Collection[str],
+) -> Iterator[Job]:
+    """The job that takes a subject's missing representations, with one load of its weights."""
+    if wanted:
+        root, read_from = _roots(survey.store)
+        parent = maker(subject) if subject.id in to_make else ""
+        yield Job(
+            "represent", root, subject, executions.answer, parent=parent, read_from=read_from, analyses=tuple(wanted)
+        )
+
+
 def _roots(store: Store) -> tuple[str, tuple[str, ...]]:
     """A store's folder and those of the stores that it reads from, as they mean the same on another machine."""
     return str(store.root.absolute()), tuple(str(other.root.absolute()) for other in store.others)
@@ -171,7 +190,16 @@ def _unscored(survey: Survey) -> dict[str, list[Generation]]:
     return unscored
 
 
-def _to_make(survey: Survey, unscored: Mapping[str, list[Generation]]) -> set[str]:
+def _unseen(survey: Survey) -> dict[str, list[Representations]]:
+    """By subject, the representations that are not done."""
+    unseen: dict[str, list[Representations]] = {}
+    for one in survey.plan.analyses:
+        if survey.states[one.id].state != "done":
+            unseen.setdefault(one.subject.id, []).append(one)
+    return unseen
+
+
+def _to_make(survey: Survey, unscored: Mapping[str, list[Generation]], unseen: Collection[str]) -> set[str]:
     """Subjects that must be made: those without a record, and those whose purged weights something still needs.
 
     A score that is made from a kept generation needs no weights.
@@ -179,6 +207,7 @@ def _to_make(survey: Survey, unscored: Mapping[str, list[Generation]]) -> set[st
     make: set[str] = set()
     states = survey.states
     needed = {key for key, asked in unscored.items() if any(states[g.id].state != "done" for g in asked)}
+    needed |= set(unseen)
     for stage in reversed(survey.plan.stages):
         state = states[stage.id].state
         if state != "done" and (state != "weights gone" or stage.id in needed):

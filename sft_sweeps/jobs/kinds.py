@@ -24,7 +24,7 @@ class JobKind:
     done: str  # what a finished one has done, before its subject's label: "trained", "answered by"
     execution: type = NoneType
     makes_model: bool = False  # it makes its subject's weights, and is done when that has a record
-    evaluates: bool = False  # it answers benchmarks with its subject's weights, or scores such answers
+    evaluates: bool = False  # it reads its subject's weights for what a sweep asks of them, or scores such answers
     gpus: bool = False  # it uses those that its model asks for
     network: bool = False  # it talks to another machine while it works
 
@@ -44,6 +44,9 @@ KINDS: dict[str, JobKind] = {
         JobKind("prepare", "makes a base model from a seed", "prepared", makes_model=True),
         JobKind("train", "trains a stage", "trained", TrainExecution, makes_model=True, gpus=True),
         JobKind("generate", "answers benchmarks", "answered by", AnswerExecution, evaluates=True, gpus=True),
+        JobKind(
+            "represent", "takes representations of queries", "looked into", AnswerExecution, evaluates=True, gpus=True
+        ),
         JobKind("score", "scores answers", "scored", Isolation, evaluates=True),
         JobKind("judge", "has answers graded by a judge", "judged", Isolation, evaluates=True, network=True),
     )

@@ -135,6 +135,7 @@ def _below(plan: Plan, ids: Collection[str]) -> Plan:
         stages=tuple(stage for stage in plan.stages if stage.id in below),
         generations=tuple(generation for generation, _ in chosen),
         scores=tuple(score for _, score in chosen),
+        analyses=tuple(one for one in plan.analyses if one.subject.id in below),
     )
 
 

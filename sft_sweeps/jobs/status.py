@@ -134,13 +134,16 @@ def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
 
 
 def _unfinished(survey: Survey) -> set[tuple[str, str]]:
-    """Kinds of jobs and ids of subjects for what is not yet answered or scored."""
+    """Kinds of jobs and ids of subjects for what is not yet answered, scored or looked into."""
     unfinished = set()
     for generation, score in zip(survey.plan.generations, survey.plan.scores, strict=True):
         if survey.states[score.id].state != "done":
             unfinished.add(("judge" if generation.benchmark.judge else "score", generation.subject.id))
             if survey.states[generation.id].state != "done":
                 unfinished.add(("generate", generation.subject.id))
+    for one in survey.plan.analyses:
+        if survey.states[one.id].state != "done":
+            unfinished.add(("represent", one.subject.id))
     return unfinished
 
 

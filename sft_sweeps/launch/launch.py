@@ -117,9 +117,11 @@ def _summary(work: MissingWork) -> str:
     """How much is missing, in a line."""
     plan, kinds = work.plan, Counter(job.kind for job in work.jobs)
     if not work.jobs:
-        return f"nothing to do: all {len(plan.stages)} stages are trained, all {len(plan.scores)} scores are there"
+        there = f"all {len(plan.scores)} scores" + (f", all {len(plan.analyses)} analyses" if plan.analyses else "")
+        return f"nothing to do: all {len(plan.stages)} stages are trained, {there} are there"
     resumed = sum(resume_step(work.store.folder(job.stage)) > 0 for job in work.jobs if job.stage)
     judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
+    judged += f", representations of {kinds['represent']} to take" if kinds["represent"] else ""
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
         f"{f', {resumed} of them from a resume state' if resumed else ''}, {kinds['score']} models to score{judged}"

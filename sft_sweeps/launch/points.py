@@ -45,11 +45,22 @@ def requests(points: Sequence[Point]) -> list[tuple[str, Request]]:
 
 
 def planned(points: Sequence[Point]) -> Plan:
-    """The plan of the points; RequestError where a table could not show its scores, or there are none to show."""
+    """The plan of the points; RequestError where nothing could be shown of what they ask for."""
     plan = planning.build(requests(points), hypotheses(points))
     check_columns(plan)
     check_scored(plan, points)
+    check_analyses(plan)
     return plan
+
+
+def check_analyses(plan: Plan) -> None:
+    """RequestError where representations would be taken of the queries of one source, which nothing tells apart."""
+    sources = {one.queries.source.name for one in plan.analyses}
+    if len(sources) == 1:
+        raise RequestError(
+            f"analysis=representations compares the queries of several sources, and these points have {sources.pop()} "
+            "alone; choose data=mixed (or data=mini), or leave the analysis out: analysis=none"
+        )
 
 
 def hypotheses(points: Sequence[Point]) -> list[Hypothesis]:

@@ -189,11 +189,12 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
 def _sources(
     jobs: Sequence[Job], store: Store, failed_downloads: Mapping[Path, str], entries: Mapping[Path, SourceConfig]
 ) -> Iterator[str]:
-    """The files that jobs train on and take held-out losses on: whether they are here, the planned ones, and usable."""
+    """The files that jobs train on, or take held-out losses or queries of: whether they are here, as planned."""
     users: dict[Source, list[Job]] = {}  # a sweep may hold two files for one name
     for job in jobs:
         trained_on = [c.source for c in job.stage.mixture.components] if job.stage else []
-        for source in [*trained_on, *(g.benchmark.source for g in job.generations if g.benchmark.source)]:
+        heldout = [g.benchmark.source for g in job.generations if g.benchmark.source]
+        for source in [*trained_on, *heldout, *(one.queries.source for one in job.analyses)]:
             users.setdefault(source, []).append(job)
     for source, its_users in users.items():
         if source.rows_from == "generated":

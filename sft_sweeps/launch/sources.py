@@ -62,9 +62,11 @@ def dropped_notes(plan: Plan, store: Store) -> list[str]:
 
 
 def _sources_of(job: Job) -> list[Source]:
-    """The sources that a job trains on, or takes held-out losses on."""
+    """The sources that a job trains on, takes held-out losses on, or takes queries of."""
     if job.stage:
         return [component.source for component in job.stage.mixture.components]
+    if job.analyses:
+        return [one.queries.source for one in job.analyses]
     return [g.benchmark.source for g in job.generations if job.kind == "generate" and g.benchmark.source]
 
 

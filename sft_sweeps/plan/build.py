@@ -10,10 +10,22 @@ from fractions import Fraction
 from functools import cached_property
 
 from sft_sweeps.plan import cost, hypotheses
+from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Benchmark, Component, Generation, Judge, Model, Score, Source, Stage, count_examples
+from sft_sweeps.spec import (
+    Benchmark,
+    Component,
+    Generation,
+    Judge,
+    Model,
+    Representations,
+    Score,
+    Source,
+    Stage,
+    count_examples,
+)
 from sft_sweeps.strategies import chain, uses_k
 
 Subject = Stage | Model
@@ -64,6 +76,7 @@ class Plan:
     models: tuple[Model, ...] = field(default=())
     judges: tuple[Judge, ...] = ()  # that any point names; a table has room for one
     not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
+    analyses: tuple[Representations, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()  # what the study says in advance
 
     @cached_property
@@ -110,6 +123,7 @@ class _Builder:
         self.claims = claims
         self.runs: dict[str, Run] = {}
         self.stages: dict[str, Stage] = {}
+        self.requests: list[tuple[Subject, Request]] = []
         self.models: dict[str, Model] = {}
         self.generations: dict[str, Generation] = {}
         self.notes: dict[str, int] = {}
@@ -137,6 +151,7 @@ class _Builder:
         else:
             self.runs[run.id] = run
         self.score(run, request)
+        self.requests.append((run.subject, request))
 
     def chain(self, request: Request) -> tuple[Stage, ...]:
         """The run's stages, shared with other runs where they are the same."""
@@ -199,6 +214,7 @@ class _Builder:
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
             not_scored=tuple(not_scored),
+            analyses=analyses(self.requests),
             hypotheses=tuple(claims),
         )
 

@@ -5,7 +5,7 @@ backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 """
 
 from sft_sweeps.models import architectures
-from sft_sweeps.spec import Shape, Stage
+from sft_sweeps.spec import Representations, Shape, Stage
 
 A100_FLOPS = 312e12
 # In bf16 without sparsity, from NVIDIA's data sheets, by what torch calls the device; the first that fits.
@@ -50,6 +50,16 @@ def gpu_hours(stage: Stage) -> float:
     for c in stage.mixture.components:
         flops += c.examples * c.source.mean_tokens * flops_per_token(stage.model.shape, c.source.mean_tokens)
     return stage.recipe.epochs * flops / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
+
+
+def representation_gpu_hours(one: Representations) -> float:
+    """Estimated A100-hours of reading queries once, as long as the source's examples; 0 for a model without GPUs."""
+    model, queries = one.subject.model, one.queries
+    if model.gpus == 0:
+        return 0.0
+    length = queries.source.mean_tokens
+    forward = flops_per_token(model.shape, length) / 3  # the backward pass is twice as much
+    return queries.examples * length * forward / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
 
 
 def model_gb(stage: Stage) -> float:

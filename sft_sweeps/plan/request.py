@@ -2,8 +2,19 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRepresentations:
+    """Representations that a point asks for, of its base model and of its own: of so many `queries` of each source."""
+
+    queries: int
+    layer: int
+    pooling: Literal["last", "mean"]
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -19,3 +30,4 @@ class Request:
     engine: Engine
     every_stage: bool
     notes: tuple[str, ...] = ()
+    representations: AskedRepresentations | None = None

@@ -10,10 +10,10 @@ from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run, State, Subject, score_of
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT, ASSUMED_GRADE_SD, detectable, detectable_mean
 
-Identified = TypeVar("Identified", Stage, Model, Generation, Score)
+Identified = TypeVar("Identified", Stage, Model, Generation, Score, Representations)
 
 
 def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
             for g in plan.generations
         ],
         "scores": [{"id": s.id, "generation": s.generation.id, "scorer": s.scorer} for s in plan.scores],
+        "analyses": [_analysis_json(one, states) for one in plan.analyses],
         "totals": totals(plan, states),
         "detectable": {name: value for name, (_, value, _) in detectable_differences(plan).items()},
         "notes": list(plan.notes),
@@ -99,14 +100,38 @@ def _stage_json(plan: Plan, stage: Stage, states: Mapping[str, State]) -> dict[s
     }
 
 
+def _analysis_json(one: Representations, states: Mapping[str, State]) -> dict[str, Any]:
+    state = states.get(one.id, State("missing", "new"))
+    return {
+        "id": one.id,
+        "kind": "representations",
+        "label": one.label,
+        "subject": one.subject.id,
+        "source": one.queries.source.name,
+        "queries": one.queries.examples,
+        "layer": one.layer,
+        "pooling": one.pooling,
+        "gpu_hours": round(cost.representation_gpu_hours(one), 4),
+        "state": state.state,
+        "why": state.why,
+    }
+
+
 def _spec_json(plan: Plan) -> dict[str, Any]:
     """Each value once; stages name their parents by id. Payloads are kept, with the versions of their day."""
-    items: tuple[Subject | Generation | Score, ...] = (*plan.models, *plan.stages, *plan.generations, *plan.scores)
+    items: tuple[Subject | Generation | Score | Representations, ...] = (
+        *plan.models,
+        *plan.stages,
+        *plan.generations,
+        *plan.scores,
+        *plan.analyses,
+    )
     return {
         "payloads": {item.id: item.payload for item in items},
         "models": {m.id: plain(m) for m in plan.models},
         "stages": {s.id: {**plain(s), "parent": s.parent.id} for s in plan.stages},
         "generations": {g.id: {**plain(g), "subject": g.subject.id} for g in plan.generations},
+        "analyses": {one.id: {**plain(one), "subject": one.subject.id} for one in plan.analyses},
     }
 
 
@@ -126,6 +151,10 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         under(key, revive(Generation, {**value, "subject": subjects[value["subject"]]}))
         for key, value in spec["generations"].items()
     )
+    analyses = tuple(
+        under(key, revive(Representations, {**value, "subject": subjects[value["subject"]]}))
+        for key, value in spec.get("analyses", {}).items()  # there were none once
+    )
     scores = {g.id: under(s["id"], score_of(g)) for g, s in zip(generations, data["scores"], strict=True)}
     stages = {key: value for key, value in subjects.items() if isinstance(value, Stage)}
     models = {key: value for key, value in subjects.items() if isinstance(value, Model)}
@@ -139,6 +168,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         gpu_hours_naive=data["totals"]["gpu_hours_naive"],
         notes=tuple(data["notes"]),
         models=tuple(models.values()),
+        analyses=analyses,
         hypotheses=revive(tuple[Hypothesis, ...], data.get("hypotheses", [])),  # plans of version 1.0 have none
     )
 
@@ -168,6 +198,7 @@ def part(data: Mapping[str, Any], ids: Collection[str]) -> dict[str, Any]:
             **spec,
             "stages": {key: value for key, value in spec["stages"].items() if key in kept},
             "generations": generations,
+            "analyses": {key: v for key, v in spec.get("analyses", {}).items() if v["subject"] in below},
         },
     }
 

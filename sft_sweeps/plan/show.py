@@ -118,9 +118,25 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
         )
     if any(c.source.rows_from == "declared" for s in plan.stages for c in s.mixture.components):
         lines.append("~ is the count that conf/source declares; the file itself was not counted")
+    if plan.analyses:
+        lines.append(_analyses(plan, states))
     provisional = [stage for stage in plan.stages if stage.provisional]
     if provisional:
         lines.append(
             f"{_many(len(provisional), 'stage')} provisional: their data or weights are neither pinned nor present"
         )
     return lines
+
+
+def _analyses(plan: Plan, states: Mapping[str, State]) -> str:
+    """Of how many models representations are taken, of what, and how far that is."""
+    subjects = {one.subject.id for one in plan.analyses}
+    done = subjects - {one.subject.id for one in plan.analyses if states.get(one.id, State("missing")).state != "done"}
+    sources = list(dict.fromkeys(one.queries.source.name for one in plan.analyses))
+    where = sorted({f"layer {one.layer} ({one.pooling})" for one in plan.analyses})
+    hours = sum(map(cost.representation_gpu_hours, plan.analyses))
+    return (
+        f"representations of {_many(len(subjects), 'model')} at {', '.join(where)}: "
+        f"{plan.analyses[0].queries.examples} queries of each of {', '.join(sources)}; {len(done)} done, "
+        f"{len(subjects) - len(done)} to take{f', about {hours:,.2f} A100-hours' if hours else ''}"
+    )

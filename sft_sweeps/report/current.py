@@ -27,6 +27,8 @@ def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
         digest.update(json.dumps([run.id, run.label, run.strategy, str(run.k), run.points, stages]).encode())
     for score in plan.scores:
         digest.update(json.dumps([score.id, scores.record(score)]).encode())
+    for one in plan.analyses:
+        digest.update(json.dumps([one.id, scores.store.record(one)]).encode())
     return digest.hexdigest()
 
 

@@ -23,7 +23,8 @@ FOOTNOTE = (
 )
 
 DIFFERENCES = (
-    "Differences are paired by item, with a bootstrap 95 % interval; p is McNemar's exact test, in parentheses "
+    "Differences are paired by item, with a 95 % interval: Tango's for shares, Student's t for means, neither of which "
+    "is zero wide where all items tie; p is McNemar's exact test, in parentheses "
     "adjusted over the benchmark's rows (Holm). Detectable is the smallest difference that so many items show with "
     "80 % power, at the share of discordant items (of means: at the spread of differences) seen. Where a point has "
     "several training seeds, its difference is of the mean over them, and the interval over seeds and items together."

@@ -1,7 +1,7 @@
 """Folders and records: what is done, what is not, and why.
 
     OUTPUT_DIR/stages/<label>-<id>/   identity.json, claim-*.json, data.json, metrics.jsonl, resume/, model/, logs/,
-                                      generations/, scores/, and last of all record.json
+                                      generations/, scores/, representations/, and last of all record.json
     OUTPUT_DIR/models/<label>-<id>/   the same for a base model
     OUTPUT_DIR/sweeps/<time>-<name>/  plan.json, overrides, report/
 
@@ -26,14 +26,15 @@ from sft_sweeps.files.folders import names
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
 
-Item = Subject | Generation | Score
+Item = Subject | Generation | Score | Representations
 
 RECORD = "record.json"
 FREED = "freed.json"  # beside the record: the model was, or is about to be, removed on purpose (retention)
 FREEING = ".model.freed-"  # what a model is called while it is removed
 SHOWN = 3  # differences in a message
+VECTORS = "vectors.npy"  # of representations
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
 
 
@@ -169,8 +170,14 @@ class Store:
         name = score.generation.benchmark.name.replace(":", "-")
         return self.folder(score.generation.subject) / "scores" / f"{name}-{score.id}"
 
+    def representations(self, one: Representations) -> Path:
+        """Where representations are made, inside their subject's folder."""
+        return self.folder(one.subject) / "representations" / f"{one.queries.source.name}-{one.id}"
+
     def write_folder(self, item: Item) -> Path:
         """The folder in which anything that has a record is made."""
+        if isinstance(item, Representations):
+            return self.representations(item)
         if isinstance(item, Score):
             return self.score(item)
         return self.generation(item) if isinstance(item, Generation) else self.folder(item)
@@ -201,7 +208,7 @@ class Store:
     def _offers(self, item: Item) -> bool:
         """Whether this store of somebody else has an item done and lets its files be read."""
         generation = item.generation if isinstance(item, Score) else item
-        subject = generation.subject if isinstance(generation, Generation) else generation
+        subject = generation if isinstance(generation, Subject) else generation.subject
         if subject.id not in self._known(_kind(subject)):
             return False
         with contextlib.suppress(RecordError):

@@ -17,7 +17,7 @@ from sft_sweeps.files.json_files import last_line
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Generation, Model, Score, Stage
+from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.similar import PARENT, Namesakes
@@ -108,6 +108,7 @@ class _Surveyor:
                 self.states.later[generation.id] = partial(self.state, generation)
             else:
                 known[generation.id] = self.state(generation)
+        known |= {one.id: self.state(one) for one in self.plan.analyses}
         return Survey(self.plan, self.store, self.states, self.records, self.held)
 
     def state(self, item: Item) -> State:
@@ -196,8 +197,10 @@ def _claimed(here: frozenset[str]) -> bool:
     return any(name.startswith("claim-") for name in here)
 
 
-def _kind(item: Generation | Score) -> str:
+def _kind(item: Generation | Score | Representations) -> str:
     """The folder in its subject's that an item lies in."""
+    if isinstance(item, Representations):
+        return "representations"
     return "scores" if isinstance(item, Score) else "generations"
 
 

@@ -104,7 +104,9 @@ def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[
 
 
 def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
-    key = digest([sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)])[:KEY_LENGTH]
+    asked = [sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)]
+    asked += [sorted(one.id for one in plan.analyses)] if plan.analyses else []
+    key = digest(asked)[:KEY_LENGTH]
     folder = store.root / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'sweep'}-{key}"
     for sweep in sweeps(store):
         if sweep.name.endswith(f"-{key}"):

@@ -76,6 +76,20 @@ def _generate(job: Job, stop: Stop, _: str) -> None:
     answers.generate(job.subject, job.generations, store, job.execution, stop)
 
 
+def _represent(job: Job, stop: Stop, _: str) -> None:
+    assert isinstance(job.execution, AnswerExecution)
+    store = job.store
+    if all(store.record(one) is not None for one in job.analyses):
+        return
+    gate(job.subject, store)
+    import torch
+
+    from sft_sweeps.generate import represent
+
+    torch.set_num_threads(job.execution.threads)
+    represent.represent(job.subject, job.analyses, store, stop)
+
+
 def _score(job: Job, stop: Stop, _: str) -> None:
     assert isinstance(job.execution, Isolation)
     from sft_sweeps.score import score
@@ -88,6 +102,7 @@ WORK: dict[str, Callable[[Job, Stop, str], None]] = {
     "prepare": _prepare,
     "train": _train,
     "generate": _generate,
+    "represent": _represent,
     "score": _score,
     "judge": _score,
 }

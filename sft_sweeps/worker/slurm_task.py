@@ -145,7 +145,7 @@ def _attempt(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
 def _places(job: Job, claimed: Path) -> list[Path]:
     """The folders in which a job prepares what it publishes."""
     items = [score_of(g) if job.kind in ("score", "judge") else g for g in job.generations]
-    return [claimed, *(job.store.write_folder(item) for item in items)]
+    return [claimed, *(job.store.write_folder(item) for item in (*items, *job.analyses))]
 
 
 def _finished(job: Job) -> bool:

@@ -60,6 +60,18 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model.shape.kv_heads": 5}, ["model.shape.heads=32", "multiple of model.shape.kv_heads=5"]),
     ({"model.shape.layers": 0}, ["model.shape.layers=0", "at least 1"]),
     ({"model.shape.heads": 0}, ["model.shape.heads=0", "at least 1"]),
+    (
+        {"analysis.representations.queries": 10, "analysis.representations.layer": 33},
+        ["analysis.representations.layer=33 is beyond llama7b's 32 layers", "0 (the embeddings) to 32"],
+    ),
+    (
+        {"analysis.representations.queries": 10, "model.representation_layer": 40},
+        ["model.representation_layer=40 is beyond llama7b's 32 layers", "type analysis.representations.layer=N"],
+    ),
+    (
+        {"analysis.representations.queries": 20023},
+        ["analysis.representations.queries=20023 is more than data.sources.code has rows (20,022)", "queries=20022"],
+    ),
     ({"train.epochs": 0}, ["train.epochs=0", "at least 1"]),
     ({"train.batch_size": 0}, ["train.batch_size=0", "at least 1"]),
     ({"train.max_length": 4096}, ["train.max_length=4096", "2048 positions", "train.max_length=2048"]),
@@ -226,7 +238,7 @@ def test_the_schema_and_the_exact_values_agree() -> None:
     """A recipe's field that no key sets, or a key that no field takes, would be a lie about the identity."""
     assert {f.name for f in fields(TrainConfig)} == {f.name for f in fields(Recipe)}
     groups = [f.type for f in fields(Config) if isinstance(f.type, type) and is_dataclass(f.type)]
-    assert len(groups) == 14
+    assert len(groups) == 15
     assert {f.name for f in fields(SourceConfig)} >= {"name", "content", "format", "ability", "role", "rows", "path"}
 
 
@@ -293,4 +305,4 @@ def test_every_checked_field_takes_what_is_just_inside_and_refuses_what_is_just_
             assert all(text.startswith(f"{key}=") for text in texts), texts
             assert set(texts) <= set(problems(config))
     assert seen >= set(TEXTS)
-    assert len(seen) == 100
+    assert len(seen) == 105

@@ -1,6 +1,7 @@
 """From states to jobs: a forest of exactly what is missing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +14,7 @@ from sft_sweeps.execution import Executions, TrainExecution
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job, missing, urgency
 from sft_sweeps.plan.build import Plan, State, build, score_of
+from sft_sweeps.plan.request import AskedRepresentations
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
@@ -231,3 +233,31 @@ def test_long_chains_start_first() -> None:
     assert [order[job.id] for job in trained] == [3 * steps + 2, 2 * steps + 2, steps + 2, 3 * -(-250 // 16) + 2]
     assert order[jobs[0].id] == 3 * steps + 3
     assert len(jobs) == 1 + 4 + 2 + 2
+
+
+# What of a model is not looked into yet, by the states of the end of a run and of its own representations.
+LOOKED_INTO = [
+    ("missing", "missing", [("prepare", ""), ("represent", "prepare"), ("train", "prepare"), ("represent", "train")]),
+    ("done", "missing", [("represent", ""), ("represent", "")]),
+    ("done", "done", []),
+    ("weights gone", "missing", [("represent", ""), ("train", ""), ("represent", "train")]),
+    ("weights gone", "done", []),
+]
+
+
+@pytest.mark.parametrize(("end", "own", "expected"), LOOKED_INTO)
+def test_representations_are_taken_once_the_weights_are_there(
+    end: str, own: str, expected: list[tuple[str, str]]
+) -> None:
+    """One job a model takes those of all sources; purged weights are made again for it, and only then."""
+    asked = replace(
+        request((component("math"), component("code"))), representations=AskedRepresentations(10, 1, "last")
+    )
+    plan = build([("x", asked)])
+    states = states_of(plan, "done") | {one.id: State(own) for one in plan.analyses} | {plan.stages[0].id: State(end)}
+    if end == "missing":
+        states[plan.models[0].id] = State("missing")
+    jobs = missing_of(plan, states)
+    assert sorted((job.kind, job.parent.partition("-")[0]) for job in jobs) == sorted(expected)
+    assert {len(job.analyses) for job in jobs if job.kind == "represent"} <= {2}
+    assert [revive(Job, plain(job)) for job in jobs] == jobs

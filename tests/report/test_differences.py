@@ -68,6 +68,7 @@ def test_the_base_model_is_the_reference_where_it_is_scored(tmp_path: Path) -> N
     keep(store, plan, "mini_math", 1, right(40))
     (only,) = comparisons(plan, store)
     assert (only.run, only.against, only.p, only.detectable) == ("mini multi_task", "mini base", 1.0, None)
+    assert tables.differences(collect(plan, store, "s"))[1][0][3] == "+0.00 points [-3.70, +3.70]"
 
 
 def test_grades_are_means_of_questions(plan: Plan, tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_grades_are_means_of_questions(plan: Plan, tmp_path: Path) -> None:
         keep(store, plan, "mt_bench", run, [*rows, {"item": "0", "turn": 1, "score": None, "reason": "no rating"}])
     (only,) = comparisons(plan, store)
     assert (only.difference.value, only.n, only.p, only.adjusted) == (pytest.approx(1 - 0.25 / 80), 80, None, None)
-    assert tables.differences(collect(plan, store, "s"))[1][0][3:] == ["+1.00 [+0.99, +1.00]", "-", "0.01", "-"]
+    assert tables.differences(collect(plan, store, "s"))[1][0][3:] == ["+1.00 [+0.94, +1.06]", "-", "0.01", "-"]
 
 
 def test_other_items_are_not_compared(plan: Plan, tmp_path: Path) -> None:

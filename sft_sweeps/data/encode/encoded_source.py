@@ -116,15 +116,15 @@ class EncodedSource:
             reason,
         )
 
+    def groups(self) -> list[str]:
+        """Each example's group; one that belongs to none is its own."""
+        names = self.folder / "names.json"
+        groups = json.loads(names.read_text(encoding="utf-8")) if names.is_file() else [""] * len(self)
+        return [group or self.example_id(index) for index, group in enumerate(groups or [""] * len(self))]
+
     def order(self, seed: int) -> list[int]:
         """The indices of the examples in the source's seeded order."""
-        names = self.folder / "names.json"
-        groups = json.loads(names.read_text(encoding="utf-8")) if names.is_file() else None
-        if groups is None:
-            groups = [self.example_id(index) for index in range(len(self))]
-        else:
-            groups = [group or self.example_id(index) for index, group in enumerate(groups)]
-        return order_of(groups, seed, self.name)
+        return order_of(self.groups(), seed, self.name)
 
 
 def _mapped(path: Path, kind: Any) -> Any:

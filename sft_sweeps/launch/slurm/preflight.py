@@ -135,7 +135,7 @@ def _time_limit(request: ResourceRequest, needed: float) -> Iterator[str]:
 def _replicas_fit(request: ResourceRequest) -> Iterator[str]:
     """Why a node's GPUs cannot hold the model that answers, or so many replicas of it."""
     job, cluster = request.job, request.cluster
-    if job.kind != "generate" or not request.resources.gpus_per_node:
+    if job.stage or not request.resources.gpus_per_node:
         return
     size, node = replica_gpus(job, cluster), cluster.gpus_per_node
     try:
@@ -146,7 +146,7 @@ def _replicas_fit(request: ResourceRequest) -> Iterator[str]:
             f"cluster.gpu_memory_gb={cluster.gpu_memory_gb:g}: {error}. Choose a smaller model=NAME, or nodes with "
             f"larger GPUs and cluster.gpu_memory_gb={least}"
         )
-    if size * cluster.replicas > node:
+    if job.kind == "generate" and size * cluster.replicas > node:
         yield (
             f"cluster.replicas={cluster.replicas}: {model_of(job).name} answers on {size} GPUs a replica, and a node "
             f"has {node} (cluster.gpus_per_node); type cluster.replicas={node // size}"

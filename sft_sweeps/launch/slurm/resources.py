@@ -4,6 +4,7 @@
     train             GPUs / GPUs of a node       one for each GPU              the model's
     train, no GPUs    cluster.nodes               cluster.processes in all      none
     generate          1                           1                             replicas x the fewest that hold it
+    represent         1                           1                             the fewest that hold it
     encode, prepare,  1                           1                             none
     score, judge
 
@@ -17,6 +18,7 @@ from typing import Any
 from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig, least_threads, setup_lines
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.engines import Held
 from sft_sweeps.slurm.cluster import minutes
 from sft_sweeps.spec import Model
@@ -103,9 +105,10 @@ def model_of(job: Job) -> Model:
 
 
 def held(job: Job) -> Held:
-    """The job's model as the engine holds it to answer; the largest where several do."""
+    """The job's model as the engine holds it to answer or to be looked into; the largest where several do."""
     model = model_of(job)
     models = [Held(model.name, model.shape, g.engine.dtype, g.engine.backend) for g in job.generations]
+    models += [Held(model.name, model.shape, one.dtype, "hf") for one in job.analyses]
     default = Held(model.name, model.shape, "bf16", "hf")
     return max(models, key=lambda one: (one.gigabytes, one.backend), default=default)
 
@@ -134,10 +137,10 @@ def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
         return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
     if job.stage:
         return NodeLayout(cluster.nodes, job.processes // cluster.nodes, 0, least_threads(cluster))
-    if job.kind == "generate" and gpus:
+    if KINDS[job.kind].gpus and gpus:
         used = replica_gpus(job, cluster) * replicas(job, cluster)
         return NodeLayout(1, 1, used, used * cluster.cpus_per_gpu)
-    return NodeLayout(1, 1, 0, least_threads(cluster) * job.width if job.kind == "generate" else CPUS)
+    return NodeLayout(1, 1, 0, least_threads(cluster) * job.width if KINDS[job.kind].gpus else CPUS)
 
 
 def _memory(gpus: int, cluster: ClusterConfig, kind: KindConfig, copies: int) -> str:

@@ -10,10 +10,11 @@ import goldens
 import pytest
 from common import Points
 from submitit import SlurmExecutor
-from values import benchmark, model, stage
+from values import benchmark, model, source, stage
 
 from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.config.resolve import request
+from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.resources import (
@@ -25,7 +26,7 @@ from sft_sweeps.launch.slurm.resources import (
     resources,
     sbatch_parameters,
 )
-from sft_sweeps.spec import Engine, Generation, Model
+from sft_sweeps.spec import Engine, Generation, Model, Queries, Representations
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("llama7b", "llama13b", "llama33b")
@@ -125,6 +126,21 @@ def test_replicas_multiply_what_one_needs(models: dict[str, Model]) -> None:
     found = resources(plain, ClusterConfig(replicas=3, threads=2))
     assert (found.gpus_per_node, found.tasks_per_node, found.cpus_per_task) == (0, 1, 6)
     assert resources(job("train", models["llama7b"]), cluster).gpus_per_node == 8
+
+
+def test_representations_are_taken_on_the_fewest_gpus_that_hold_a_model(models: dict[str, Model]) -> None:
+    """As one replica answers, however many replicas answer side by side; without GPUs on the cores of one process."""
+    for name, gpu_memory in (("llama7b", 80.0), ("llama33b", 40.0), ("llama33b", 80.0)):
+        cluster = ClusterConfig(gpu_memory_gb=gpu_memory, replicas=2, cpus_per_gpu=8)
+        subject = models[name]
+        made = Queries(source(), 100, 0, "vicuna_v1.1", 2048)
+        asked = Representations(subject, made, 15, "last", "bf16")
+        found = resources(Job("represent", "/store", subject, AnswerExecution(), analyses=(asked,)), cluster)
+        size = {("llama7b", 80.0): 1, ("llama33b", 40.0): 4, ("llama33b", 80.0): 2}[name, gpu_memory]
+        assert (found.nodes, found.gpus_per_node, found.cpus_per_task) == (1, size, 8 * size)
+    small = replace(models["llama7b"], gpus=0)
+    job = Job("represent", "/store", small, AnswerExecution(replicas=3), analyses=(asked,))
+    assert (job.width, resources(job, ClusterConfig(threads=2)).cpus_per_task) == (1, 2)
 
 
 @pytest.mark.parametrize("kind", ["prepare", "score"])
