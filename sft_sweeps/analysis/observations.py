@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
 Key = TypeVar("Key")
+Thing = TypeVar("Thing")
 LOWER_IS_BETTER = ("loss",)
 
 
@@ -114,10 +115,10 @@ class Observation:
         return self.metric not in LOWER_IS_BETTER
 
 
-def grouped(observations: Iterable[Observation], key: Callable[[Observation], Key]) -> dict[Key, list[Observation]]:
-    """Observations by a key, in order of first appearance."""
-    groups: dict[Key, list[Observation]] = {}
-    for one in observations:
+def grouped(things: Iterable[Thing], key: Callable[[Thing], Key]) -> dict[Key, list[Thing]]:
+    """Observations, or what is made of them, by a key, in order of first appearance."""
+    groups: dict[Key, list[Thing]] = {}
+    for one in things:
         groups.setdefault(key(one), []).append(one)
     return groups
 
