@@ -7,6 +7,7 @@ many are held as the finished grid has them, and stay so.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -48,12 +49,8 @@ class Replay:
 
     def reached(self, share: float) -> float:
         """Hours from when on at least so large a share stays right."""
-        below = [index for index, value in enumerate(self.right) if value < share - 1e-9]
-        return (
-            self.hours[below[-1] + 1]
-            if below and below[-1] + 1 < len(self.hours)
-            else self.hours[0 if not below else -1]
-        )
+        wrong = [index for index, value in enumerate(self.right) if value < share - 1e-9]
+        return self.hours[min(wrong[-1] + 1, len(self.hours) - 1)] if wrong else self.hours[0]
 
 
 class Replayer:
@@ -126,26 +123,25 @@ def at_random(seed: int) -> Order:
 
 
 def successive_halving(grid: Grid, seed: int = 0) -> Order:
-    """Successive halving (Jamieson and Talwalkar 2016): every arm's cheapest run, then the better half's next ones.
+    """Successive halving (Jamieson and Talwalkar 2016), the largest fraction of a run being its resource.
 
-    An arm is all runs of a model that differ in their fractions alone; better is the higher mean score over benchmarks,
-    each from 0 to 1. Arms that fell out are taken up again at the end, the last ones first.
+    At each fraction, smallest first, all arms that are left run, and the better half of them goes on. An arm is all
+    runs of a model that differ in their fractions alone; better is a higher mean over benchmarks, each scaled from 0 to
+    1. Runs of arms that fell out are taken up at the end, those of the last ones first.
     """
-    rng = np.random.default_rng(seed)
-    arms = grouped(grid.candidates, _arm)
-    rungs = {arm: sorted(of, key=lambda one: one.hours()) for arm, of in arms.items()}
+    rng, means = np.random.default_rng(seed), _mean_scores(grid)
+    shuffled = [grid.candidates[int(i)] for i in rng.permutation(len(grid.candidates))]
+    levels = grouped(shuffled, lambda one: max((part.fraction for part in one.setting.parts), default=Fraction(0)))
     queue: list[Candidate] = []
-    alive = [int(i) for i in rng.permutation(len(rungs))]
-    names, dropped, rung = list(rungs), list[int](), 0
-    means = _mean_scores(grid)
-    while alive:
-        ran = [i for i in alive if rung < len(rungs[names[i]])]
-        queue += [rungs[names[i]][rung] for i in ran]
-        ran.sort(key=lambda i: -means[rungs[names[i]][rung].run])
-        alive, out = ran[: len(ran) // 2], ran[len(ran) // 2 :]
-        dropped = out + dropped
-        rung += 1
-    queue += [one for i in dropped for one in rungs[names[i]] if one not in queue]
+    out: dict[tuple[object, ...], int] = {}
+    for rung, level in enumerate(sorted(levels)):
+        run = [one for one in levels[level] if _arm(one) not in out]
+        queue += run
+        best = {arm: max(means[one.run] for one in of) for arm, of in grouped(run, _arm).items()}
+        ranked = sorted(best, key=lambda arm: -best[arm])
+        out.update(dict.fromkeys(ranked[(len(ranked) + 1) // 2 :], rung))
+    rest = [one for one in shuffled if one not in queue]
+    queue += sorted(rest, key=lambda one: (-out[_arm(one)], one.hours()))
     place = {one.run: index for index, one in enumerate(queue)}
     return lambda _boards, left, _free: [min(left, key=lambda one: place[one.run])]
 
