@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("store", nargs="?")
     parser.add_argument("sweep", nargs="*")
     options = parser.parse_args(arguments)
-    grids = {"the paper's tables": paper_grid()} if options.store is None else dict(_stored(options))
+    grids = (
+        {"the paper's tables": paper_grid(planned("study=paper"))} if options.store is None else dict(_stored(options))
+    )
     for name, grid in grids.items():
         _show(name, grid, options.orders)
     return 0
@@ -63,9 +65,8 @@ def grid_of(plan: Plan, observed: Sequence[Observation]) -> Grid:
     return Grid(tuple(Candidate(run.id, run.label, setting_of(run), stages[run.id]) for run in chosen), scores)
 
 
-def paper_grid() -> Grid:
+def paper_grid(plan: Plan) -> Grid:
     """The paper's scores on the runs that `study=paper` plans; a cell that is printed twice counts as it is first."""
-    plan = planned("study=paper")
     by_place: dict[object, dict[str, Observation]] = {}
     for one in paper.observations():
         by_place.setdefault(place(one.setting), {}).setdefault(one.benchmark, one)

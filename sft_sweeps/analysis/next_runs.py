@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 SURE = 0.95  # of a conclusion: it is settled
+SETTLED, OPEN, MEASURED = "settled", "open", "undecided"  # how a conclusion stands
 LEAST_CHANGE = 0.05  # conclusions that a run must be expected to change
 NOISE_DRAWS = 400
 
@@ -74,6 +75,14 @@ class Board:
         right = ndtr(np.abs(self.means()) / spread)
         sure: Array = np.where(self.of_predictions(), 1 - 2 * ndtr(-self.limit / spread), right)
         return sure
+
+    def states(self) -> list[str]:
+        """Of each conclusion: settled, or open, or undecided though all that it is about is measured."""
+        measured = [{one.first, one.first if one.second is None else one.second} for one in self.conclusions]
+        return [
+            SETTLED if sure >= SURE else MEASURED if of <= self.measured else OPEN
+            for sure, of in zip(self.sure(), measured, strict=True)
+        ]
 
     def means(self) -> "Array":
         """Of the difference that each conclusion is about, or the predicted score."""
@@ -209,7 +218,7 @@ def advise(
     """Runs in the order in which to make them, greedily by expected changes for each hour, within a budget of hours."""
     left, free, spent = list(candidates), set[str](), 0.0
     choices: list[Choice] = []
-    stopped = "every run of the grid is made or chosen"
+    stopped = "every run of the grid is chosen" if left else "every run of the grid is scored"
     while left and (most is None or len(choices) < most):
         weighed = [_weighed(boards, group, free) for group in _groups(left, free)]
         useful = [one for one in weighed if one.changes >= LEAST_CHANGE]

@@ -162,7 +162,7 @@ def test_the_budget_holds(budget: float) -> None:
 def test_it_stops_where_nothing_can_change() -> None:
     settings = grid()
     advice = advise([board_of(settings)], [], budget=100)
-    assert (advice.choices, advice.stopped) == ((), "every run of the grid is made or chosen")
+    assert (advice.choices, advice.stopped) == ((), "every run of the grid is scored")
     known = replace(board_of(settings[:-1]), noise=1e-6)
     sure = replace(known, posterior=Posterior(np.arange(28.0), np.eye(28) * 1e-6))
     assert advise([sure], [candidate(settings[-1])], 100).stopped.startswith("no run of the grid is likely to change")
