@@ -55,7 +55,7 @@ def test_a_header_says_what_the_plan_says(study: str, plan_of: Callable[[str], P
     says = header(STUDIES[study])
     assert all(says.get(field) for field in FIELDS)
     body = yaml.safe_load(STUDIES[study].read_text())["study"]
-    assert (says["Question"], study) == (body["question"], body["name"])
+    assert (says["Question"].lower(), study) == (body["question"].lower(), body["name"])
     assert says["Command"].split("    ")[0].split() == ["python", "launch.py", f"study={study}"]
     total = totals(plan_of(study), {})
     counted = [total[key] for key in ("runs", "distinct_runs", "stages_naive", "stages")]
@@ -111,7 +111,9 @@ def test_the_paper_shares_nothing_less_than_was_counted_by_hand(plan_of: Callabl
 
 
 def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
-    (text,) = re.findall(r"(?:^    .*\n|^\n)+(?=^`# @package)", (ROOT / "docs" / "studies.md").read_text(), re.MULTILINE)
+    (text,) = re.findall(
+        r"(?:^    .*\n|^\n)+(?=^`# @package)", (ROOT / "docs" / "studies.md").read_text(), re.MULTILINE
+    )
     lines = [line.removeprefix("    ") for line in text.strip("\n").splitlines() if "# conf/study" not in line]
     conf = tmp_path / "conf"
     shutil.copytree(ROOT / "conf", conf, ignore=shutil.ignore_patterns("local"))
