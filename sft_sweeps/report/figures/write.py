@@ -76,9 +76,9 @@ FIGURES: dict[str, Callable[[Found, Mapping[Line, Predicted]], Any]] = {
 }
 
 
-def write(observations: Iterable[Observation], folder: Path, formats: Sequence[str] = style.FORMATS) -> Written:
+def write(observations: Found | Iterable[Observation], folder: Path, formats: Sequence[str] = style.FORMATS) -> Written:
     """figures/, tables/ and results.parquet in a folder; what is left of an earlier report there is removed."""
-    found = Found.of(observations)
+    found = observations if isinstance(observations, Found) else Found.of(observations)
     dashed = predicted(found.observations, found.cells)
     drawn, left_out, paths = {}, {}, []
     with style.applied():
