@@ -104,6 +104,13 @@ class Entries:
         listed = self.listed(whole)
         files = listed.files if listed else None
         for group, choice in single:
+            if any(
+                one.is_override()
+                for file in files or ()
+                if file.entry == group
+                for one in self.load(file).defaults_list
+            ):
+                return None  # what is replaced has decided about others
             own = self.files_of(group, choice)
             files = _replaced(files, group, own) if files and own else None
         return {key: tuple(self.about(key, files)) for key in KEYS} if files else None

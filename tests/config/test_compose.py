@@ -128,6 +128,7 @@ UNUSUAL = {
     "study/golds.yaml": "# @package _global_\ndefaults: [{override /source@data.sources.math: gsm8k}]",
     "study/recipe.yaml": "# @package _global_\ndefaults: [{override /train: mini}]\ntrain: {batch_size: 128}\n"
     "model: {gpus: 2}\nstudy: {name: recipe}",
+    "study/small.yaml": "# @package _global_\ndefaults: [{override /model: mini}]\nstudy: {name: small}",
     "strategy/own.yaml": "defaults: [dmt]\nk: 1/2",
 }
 UNUSUAL_LINES = [
@@ -139,7 +140,10 @@ UNUSUAL_LINES = [
     (["study=golds", "model=mini"], False),
     (["study=recipe", "train=paper", "model=llama13b"], True),
     (["study=recipe", "model.gpus=4"], True),
-    (["strategy=own", "model=mini"], True),
+    (["strategy=own", "model=llama13b"], True),
+    (["strategy=own", "model=mini"], False),
+    (["study=small", "model=llama13b"], False),
+    (["study=small", "train=paper"], True),
 ]
 
 
