@@ -7,7 +7,6 @@ no k of n, or that stands in two places, may be a slip of typing, a mean of seve
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from statistics import fmean
 
 from sft_sweeps.analysis import audit_counts
@@ -190,22 +189,28 @@ def equal_elsewhere(n: Mapping[Entry, int]) -> list[Equals]:
 
 
 def tied(n: Mapping[Entry, int]) -> list[Ties]:
-    """Of each benchmark, pairs of places with one value, and how many are to be expected."""
+    """Of each benchmark, pairs of places with one value, and how many are to be expected where each score is drawn
+    again, binomially (normal approximation).
+    """
+    import numpy as np
+
     found = []
     for benchmark, of_benchmark in grouped(n, lambda one: one.benchmark).items():
         places = list({(one.spot, one.value): one for one in of_benchmark}.values())
-        pairs = [(a, b) for a, b in combinations(places, 2) if a.spot != b.spot]
-        expected = sum(_equal_by_chance(a, b, n[a], n[b]) for a, b in pairs)
-        found.append(Ties(benchmark, sum(a.value == b.value for a, b in pairs), expected))
+        spots = {spot: number for number, spot in enumerate(dict.fromkeys(one.spot for one in places))}
+        spot = np.array([spots[one.spot] for one in places])
+        share = np.array([float(one.value) / 100 for one in places])
+        count = np.array([n[one] for one in places], dtype=np.float64)
+        variance = np.maximum(share * (1 - share), 1 / (4 * count)) / count
+        pairs, expected = 0, 0.0
+        for at in range(1, len(places)):
+            other, both = spot[:at] != spot[at], variance[:at] + variance[at]
+            apart = share[:at] - share[at]
+            pairs += int((other & (apart == 0)).sum())
+            density = np.exp(-(apart**2) / (2 * both)) / np.sqrt(2 * np.pi * both)
+            expected += float((other * density / np.maximum(count[:at], count[at])).sum())
+        found.append(Ties(benchmark, pairs, expected))
     return found
-
-
-def _equal_by_chance(a: Entry, b: Entry, n_a: int, n_b: int) -> float:
-    """That two scores are equal when each is drawn again, binomially (normal approximation)."""
-    shares = (float(a.value) / 100, float(b.value) / 100)
-    variance = sum(max(p * (1 - p), 1 / (4 * n)) / n for p, n in zip(shares, (n_a, n_b), strict=True))
-    density = math.exp(-((shares[0] - shares[1]) ** 2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
-    return density / max(n_a, n_b)
 
 
 def matched(entries: Iterable[Entry], reference: Sequence[Entry]) -> list[Match]:

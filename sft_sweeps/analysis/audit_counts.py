@@ -5,12 +5,15 @@ rounded, one where it is cut off). With few items most values are impossible, an
 is of n items with great certainty.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
 FEWEST = 4  # different values, below which their n is not asked for
+NEAREST = 20
 
 
 def is_count(unit: int, digits: int, n: int) -> bool:
@@ -53,11 +56,12 @@ def beside(value: Decimal, n: int) -> list[tuple[int, float]]:
 
 def at_least(hits: int, chances: Sequence[float]) -> float:
     """The probability of so many hits or more, of independent ones of these chances (Poisson binomial)."""
-    probabilities = [1.0]
+    import numpy as np
+
+    probabilities = np.ones(1)
     for p in chances:
-        longer = [*probabilities, 0.0]
-        probabilities = [longer[k] * (1 - p) + (longer[k - 1] * p if k else 0.0) for k in range(len(longer))]
-    return min(sum(probabilities[hits:]), 1.0)
+        probabilities = np.convolve(probabilities, (1 - p, p))
+    return float(min(probabilities[hits:].sum(), 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +84,20 @@ def _hits(values: Sequence[tuple[Decimal, int]], n: int) -> int:
 
 
 def best(values: Sequence[tuple[Decimal, int]], candidates: Iterable[int]) -> Fit:
-    """The n of which the values are least by chance, the smallest of equals."""
-    likelier = (n for n in candidates if _hits(values, n) > sum(chance(n, digits) for _, digits in values))
-    return min((fit(values, n) for n in likelier), key=lambda one: (one.p, one.n), default=Fit(0, 0, len(values), 1.0))
+    """The n of which the values are least by chance, the smallest of equals.
+
+    The exact chance is computed for the `NEAREST` whose hits are most standard deviations above what chance brings.
+    """
+
+    by_digits = Counter(digits for _, digits in values)
+
+    def surprise(n: int) -> float:
+        chances = [(chance(n, digits), count) for digits, count in by_digits.items()]
+        spread = math.sqrt(sum(count * p * (1 - p) for p, count in chances))
+        return (_hits(values, n) - sum(count * p for p, count in chances)) / spread if spread else 0.0
+
+    first = sorted(candidates, key=lambda n: (-surprise(n), n))[:NEAREST]
+    return min((fit(values, n) for n in first), key=lambda one: (one.p, one.n))
 
 
 def without_padding(values: Sequence[tuple[Decimal, int]]) -> list[tuple[Decimal, int]]:
