@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     bill = work.bill
     if not work.generations:
         return _end(options, sweep.name, work, bill, None)
-    say(out, escape(f"sweep {sweep.name}: {bill.line()}"))
+    say(out, escape(f"sweep {sweep.name}: {bill.text()}"))
     if options.dry_run:
         return _end(options, sweep.name, work, bill, None)
     _may_ask(work, bill, options)

@@ -64,9 +64,11 @@ class Bill:
         """For people; empty where nothing is to be judged."""
         if self.judge is None or not self.parts:
             return ""
-        return self._calls() + (f"; left open, for there is {self.left_open}" if self.left_open else "")
+        why = f"; left open ({self.left_open}): sft-sweeps judge asks afterwards" if self.left_open else ""
+        return self.text() + why
 
-    def _calls(self) -> str:
+    def text(self) -> str:
+        """What will be asked, and what that costs."""
         assert self.judge is not None
         all_, judge = self.total, self.judge
         kept = f" ({all_.cached:,} more are kept)" if all_.cached else ""

@@ -607,6 +607,17 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
         *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
         *("cluster=local", f"output_dir={tmp_path / 'out'}"),
     ]
+    nobody = ["evaluate.mt_bench.judge.base_url=https://judge.invalid/v1", "evaluate.mt_bench.judge.key_variable=NONE"]
+    for does in (
+        "0 models to score, judging of 1 model left open",
+        "nothing to do here",
+    ):  # answered, then not asked again
+        left = launch(*line, *nobody)
+        assert left.returncode == 0, left.stdout + left.stderr
+        assert does in left.stdout
+        assert "judging is left open (no key in the environment variable NONE); afterwards" in left.stdout
+        assert f"sft-sweeps judge {left.stdout.partition('sweep ')[2].partition(':')[0]} --output-dir" in left.stdout
+        assert "not judged yet: sft-sweeps judge" in left.stdout
     done = launch(*line)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 to be judged" in done.stdout

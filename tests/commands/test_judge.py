@@ -18,10 +18,12 @@ from sft_sweeps.commands import main, status
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import Plan, build, score_of
 from sft_sweeps.report.collect import collect
-from sft_sweeps.spec import Judge
+from sft_sweeps.score import judge_cost
+from sft_sweeps.spec import Generation, Judge
 from sft_sweeps.store import claims
 from sft_sweeps.store.answers import ITEMS, write_rows
 from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import freeze
 
 KEY = "sk-not-to-be-seen-anywhere"
@@ -193,3 +195,18 @@ def test_only_an_encrypted_address_wants_a_key(plan: Plan, monkeypatch: pytest.M
     assert cannot_ask(judge)
     monkeypatch.setenv("NO_SUCH_KEY", KEY)
     assert cannot_ask(judge) == ""
+
+
+def test_a_ceiling_refuses_no_launch_that_asks_nobody(plan: Plan, store: Store) -> None:
+    def bill(**changes: Any) -> judge_cost.Bill:
+        def priced(generation: Generation) -> Generation:
+            judge = replace(generation.benchmark.judge, prompt_usd=30.0, max_cost_usd=1e-6, **changes)  # type: ignore[type-var]
+            return replace(generation, benchmark=replace(generation.benchmark, judge=judge))
+
+        return judge_cost.estimate(survey(replace(plan, generations=tuple(map(priced, plan.generations))), store))
+
+    left, asked = bill(), bill(base_url="http://localhost:1/v1")
+    assert (left.problem(), left.left_open) == ("", "no key in the environment variable NO_SUCH_KEY")
+    assert "left open (no key in the environment variable NO_SUCH_KEY): sft-sweeps judge" in left.line()
+    assert asked.problem()
+    assert (asked.left_open, "left open" in asked.line()) == ("", False)
