@@ -32,6 +32,7 @@ NAMES = {
     "[--yes]": "--yes",
     "[--partial]": "--partial",
     "[--at 1] [--json]": "--at 1,1/2 --json",
+    "[--budget 100] [--json]": "--budget 100 --json",
     "[--json] [--out DIR]": "--json --out report",
     "FILE ... --out FOLDER": "code_alpaca.jsonl.gz --out words",
     "sft-sweeps init FOLDER": "sft-sweeps init mine",

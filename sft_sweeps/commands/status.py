@@ -65,14 +65,7 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
         "runs": runs,
         "stages": stages,
         "jobs": list(_other_jobs(plan, sweep_status)),
-        "scores": {
-            "done": sum(done for done, _ in scores.values()),
-            "total": len(plan.scores),
-            "to_judge": sum(
-                sweep_status.states[score.id].state != "done" and _unjudged(score.generation, sweep_status)
-                for score in plan.scores
-            ),
-        },
+        "scores": {"done": sum(done for done, _ in scores.values()), "total": len(plan.scores)},
         "analyses": {
             "done": sum(sweep_status.states[one.id].state == "done" for one in plan.analyses),
             "total": len(plan.analyses),
@@ -80,6 +73,10 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
         "totals": {
             "states": dict(Counter(stage["state"] for stage in stages)),
             "runs": len(runs),
+            "scores_to_judge": sum(
+                sweep_status.states[score.id].state != "done" and _unjudged(score.generation, sweep_status)
+                for score in plan.scores
+            ),
             "runs_scored": sum(run["state"] == "scored" for run in runs),
             "gpu_hours": round(sum(stage["gpu_hours"] for stage in stages), 3),
             "gpu_hours_lost": round(sum(stage["gpu_hours_lost"] for stage in stages), 3),

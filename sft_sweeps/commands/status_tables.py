@@ -141,8 +141,8 @@ def summary(status: Mapping[str, Any]) -> list[str]:
     if status["analyses"]["total"]:
         parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
     lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
-    if scores.get("to_judge"):
-        lines.append(f"{scores['to_judge']} wait for a judge alone: sft-sweeps judge {status['sweep']}")
+    if totals.get("scores_to_judge"):
+        lines.append(f"{totals['scores_to_judge']} wait for a judge alone: sft-sweeps judge {status['sweep']}")
     others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state != "done"]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")

@@ -181,7 +181,8 @@ def test_files_of_the_judge_are_looked_for_in_the_store_that_was_moved_here(
 def test_status_and_report_say_what_waits_for_a_judge_alone(store: Store, plan: Plan) -> None:
     found = status.status(plan, store, next((store.root / "sweeps").iterdir()).name)
     assert [(run["state"], run["scores_done"]) for run in found["runs"]] == [("unjudged", 0)] * 2 + [("missing", 0)]
-    assert found["scores"] == {"done": 0, "total": 3, "to_judge": 2}
+    assert found["scores"] == {"done": 0, "total": 3}
+    assert found["totals"]["scores_to_judge"] == 2
     missing = collect(plan, store, "the-sweep").missing
     assert [("not judged yet: sft-sweeps judge the-sweep" in text) for text in missing] == [True, True, False]
 

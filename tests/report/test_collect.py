@@ -342,7 +342,7 @@ def test_status_counts_and_states(plan: Plan, store: Store) -> None:
     (store.folder(general) / "resume" / "step-4").mkdir(parents=True)
     found = status.status(plan, Store(store.root), "s")
     assert [stage["state"] for stage in found["stages"]] == ["done", "running", "failed", "interrupted"]
-    assert found["scores"] == {"done": 9, "total": 10, "to_judge": 0}
+    assert found["scores"] == {"done": 9, "total": 10}
     running = found["stages"][1]
     assert (running["step"], running["steps"], running["loss"], running["seconds_left"]) == (6, 24, 1.25, 9.0)
     assert "another-sweep" in running["why"]
