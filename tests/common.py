@@ -24,11 +24,11 @@ Launch = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @cache
-def sweeper() -> PointsSweeper:
-    """One for all tests: it composes each choice of groups once."""
+def sweeper(conf: Path = ROOT / "conf") -> PointsSweeper:
+    """One for all tests of a conf/ folder: it composes each choice of groups once."""
     register()
     made = PointsSweeper()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(conf), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         config = hydra.compose_config("config", [], RunMode.MULTIRUN, with_log_configuration=False)

@@ -30,6 +30,7 @@ NAMES = {
     "BENCHMARK FILE.jsonl --out OUT": "gsm8k answers.jsonl --out out.json --partial",
     "[--watch | --json]": "--json",
     "[--partial]": "--partial",
+    "[--at 1] [--json]": "--at 1,1/2 --json",
     "[--json] [--out DIR]": "--json --out report",
     "FILE ... --out FOLDER": "code_alpaca.jsonl.gz --out words",
     "sft-sweeps init FOLDER": "sft-sweeps init mine",

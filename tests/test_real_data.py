@@ -30,7 +30,13 @@ def test_held_out_loss_falls_for_every_source_and_more_with_more_data(tmp_path: 
         ),
         "cluster=local",
         *(f"data.sources.{slot}.path={path}" for slot, path in FILES.items()),
-        *("strategy=base,multi_task", "data.fraction=1/64,1/256", "evaluate.examples=32", f"output_dir={tmp_path}"),
+        *(
+            "strategy=base,multi_task",
+            "data.fraction=1/64,1/256",
+            "evaluate=heldout_loss",
+            "evaluate.examples=32",
+            f"output_dir={tmp_path}",
+        ),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,6 +4,7 @@ A cell holds the scores of one setting by one protocol on the same items, a trai
 anything else is another cell, and only cells of one protocol and the same items are compared.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -52,6 +53,23 @@ class Cell:
         return tuple(one.run for one in self.observations)
 
     @property
+    def value(self) -> float:
+        return self.mean.value
+
+    @property
+    def low(self) -> float:
+        return self.mean.low
+
+    @property
+    def high(self) -> float:
+        return self.mean.high
+
+    @property
+    def scale(self) -> float:
+        """What values are multiplied with to be shown: shares in percent."""
+        return 100.0 if self.first.share else 1.0
+
+    @property
     def label(self) -> str:
         """The run's label; of several, without what names the seed."""
         return point_label(self.first) if len(self.observations) > 1 else self.first.label
@@ -96,17 +114,24 @@ def cells(observations: Iterable[Observation]) -> list[Cell]:
     return [_cell(group) for group in grouped(_once(observations), _key).values()]
 
 
+def finals(observations: Iterable[Observation]) -> list[Cell]:
+    """The cells of what runs end with."""
+    return cells(one for one in observations if one.final)
+
+
 def _once(observations: Iterable[Observation]) -> Iterator[Observation]:
     seen = set()
     for one in observations:
-        key = (one.run or id(one), one.stage, one.benchmark, one.protocol)
+        key = (one.run or id(one), one.stage, one.benchmark, one.protocol, one.printed)
         if key not in seen:
             seen.add(key)
             yield one
 
 
 def _key(one: Observation) -> Hashable:
-    return (one.origin, one.setting.cell, one.stage, one.final, one.benchmark, one.protocol, frozenset(one.items))
+    """A paper may print several values of one run: each is a cell."""
+    where = (one.origin, one.setting.cell, one.stage, one.final, one.printed)
+    return (*where, one.benchmark, one.protocol, frozenset(one.items))
 
 
 def _cell(group: Sequence[Observation]) -> Cell:
@@ -115,20 +140,19 @@ def _cell(group: Sequence[Observation]) -> Cell:
     if len(ordered) == 1:
         return Cell(ordered, Interval(first.value, first.low, first.high))
     values = [one.value for one in ordered]
-    table = _table(ordered) if first.items else [values]
-    mean = two_level(table) if first.items else _over_seeds(values)
+    mean = two_level(table(ordered)) if first.items else over_seeds(values)
     if first.share and first.items and mean.value in (0.0, 1.0):  # resampling sees no noise there
         mean = proportion(round(mean.value * len(first.items)), len(first.items))
     return Cell(ordered, mean, spread(values))
 
 
-def _table(observations: Sequence[Observation]) -> list[list[float]]:
+def table(observations: Sequence[Observation]) -> list[list[float]]:
     """Seeds by items."""
     items = sorted(observations[0].items)
     return [[float(one.items[item]) for item in items] for one in observations]
 
 
-def _over_seeds(values: Sequence[float]) -> Interval:
+def over_seeds(values: Sequence[float]) -> Interval:
     """The mean of a few values with Student's interval (1908); items are not at hand."""
     from scipy.stats import t
 
@@ -137,14 +161,27 @@ def _over_seeds(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
+def minus(ours: Cell, theirs: Cell) -> Interval:
+    """Ours minus theirs: paired by item where that can be, else from the two intervals alone."""
+    paired = compared(ours, theirs)
+    return paired.difference if paired else apart(ours.mean, theirs.mean)
+
+
+def apart(a: Interval, b: Interval) -> Interval:
+    """The difference of two independent values from their intervals, which need not be symmetric (Zou, Donner 2008)."""
+    value = a.value - b.value
+    low = value - math.hypot(a.value - a.low, b.high - b.value)
+    return Interval(value, low, value + math.hypot(a.high - a.value, b.value - b.low))
+
+
 def compared(ours: Cell, theirs: Cell) -> Compared | None:
     """Ours minus theirs, paired by item; None where protocols or items differ, or items are not at hand."""
     a, b = ours.first, theirs.first
     if (a.benchmark, a.protocol) != (b.benchmark, b.protocol) or not a.items or a.items.keys() != b.items.keys():
         return None
-    of_a, of_b = _table(ours.observations), _table(theirs.observations)
+    of_a, of_b = table(ours.observations), table(theirs.observations)
     if len(of_a) > 1 or len(of_b) > 1:
-        return Compared(ours, theirs, _hull(two_level_difference(of_a, of_b), _welch(ours, theirs)))
+        return Compared(ours, theirs, hull(two_level_difference(of_a, of_b), _welch(ours, theirs)))
     first, second = of_a[0], of_b[0]
     if a.share and {*first, *second} <= {0.0, 1.0}:
         paired = paired_proportions([value == 1 for value in first], [value == 1 for value in second])
@@ -173,7 +210,7 @@ def _welch(ours: Cell, theirs: Cell) -> Interval | None:
     return Interval(value, value - half, value + half)
 
 
-def _hull(one: Interval, other: Interval | None) -> Interval:
+def hull(one: Interval, other: Interval | None) -> Interval:
     return one if other is None else replace(one, low=min(one.low, other.low), high=max(one.high, other.high))
 
 

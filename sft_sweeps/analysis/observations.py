@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
 Key = TypeVar("Key")
+Thing = TypeVar("Thing")
 LOWER_IS_BETTER = ("loss",)
 
 
@@ -83,9 +84,10 @@ class Observation:
 
     `value`, `low` and `high` are shares from 0 to 1 where `share` says so, else in the metric's own unit (a rating from
     1 to 10, nats). `stage` counts from 1, the base model is 0; `final` is the run's last. `items` are the values of the
-    single items by id, for paired comparisons: empty where only the score is known. `run` is the run's id, `subject`
-    that of the scored model, `label` names the run. `printed` is the value as a paper prints it, `flags` say what is
-    known of it (`off_grid`, `n_suspected=165`, `copied_from=...`); both are empty for scores of our own.
+    single items by id, for paired comparisons: empty where only the score is known; `categories` are theirs, where the
+    benchmark has some. `run` is the run's id, `subject` that of the scored model, `label` names the run. `printed` is
+    the value as a paper prints it, `flags` say what is known of it (`off_grid`, `n_suspected=165`, `copied_from=...`);
+    both are empty for scores of our own.
     """
 
     setting: Setting
@@ -108,16 +110,17 @@ class Observation:
     printed: str = ""
     flags: tuple[str, ...] = ()
     items: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
+    categories: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def higher_is_better(self) -> bool:
         return self.metric not in LOWER_IS_BETTER
 
 
-def grouped(observations: Iterable[Observation], key: Callable[[Observation], Key]) -> dict[Key, list[Observation]]:
-    """Observations by a key, in order of first appearance."""
-    groups: dict[Key, list[Observation]] = {}
-    for one in observations:
+def grouped(things: Iterable[Thing], key: Callable[[Thing], Key]) -> dict[Key, list[Thing]]:
+    """Observations, or what is made of them, by a key, in order of first appearance."""
+    groups: dict[Key, list[Thing]] = {}
+    for one in things:
         groups.setdefault(key(one), []).append(one)
     return groups
 

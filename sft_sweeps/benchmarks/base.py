@@ -109,6 +109,7 @@ class BenchmarkDefinition:
     settings: type[Any] | None = None
     problems: Callable[[str, Any, EvaluateConfig], Iterable[str]] = published.problems
     resolve: Callable[[str, Any, EvaluatedPoint], Iterable[Benchmark]] = published.resolve
+    files: Callable[[str, Any, Path], Iterable[published.PinnedFile]] = published.files  # name, settings, data folder
     runs_code: bool = False
     takes_losses: bool = False
     judged_turns: int = 0

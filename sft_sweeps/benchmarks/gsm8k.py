@@ -95,6 +95,10 @@ class Gsm8kConfig(BenchmarkConfig):
     """The 1,319 test questions, as published."""
 
     file: str = "gsm8k_test.jsonl"
+    url: str = (
+        "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/"
+        "grade_school_math/data/test.jsonl"
+    )
     content: str = "sha256:3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"
     rows: int = ITEMS
 

@@ -14,6 +14,7 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.benchmarks.judging import Grading, JudgeConfig
 from sft_sweeps.benchmarks.mt_bench_file import command_options, from_file
 from sft_sweeps.benchmarks.mt_bench_grading import QUESTIONS, TURNS, gradings, questions, summary, texts
+from sft_sweeps.benchmarks.published import PinnedFile
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, mean_score
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RunError
@@ -24,6 +25,10 @@ from sft_sweeps.stats import Interval
 
 ANSWERS = "model_answer.jsonl"  # what FastChat reads
 
+FASTCHAT = (
+    "https://raw.githubusercontent.com/lm-sys/FastChat/0e6d3e4beaab66f4d3f93db72541a4abab8af28d/fastchat/llm_judge/data"
+)
+
 
 @dataclass
 class MtBenchConfig(BenchmarkConfig):
@@ -31,13 +36,16 @@ class MtBenchConfig(BenchmarkConfig):
 
     file: str = "mt_bench_questions.jsonl"
     content: str = "sha256:119565adbab82227089cefdb44c8d7e2cf04dc0a0ec233634c82e7d4e2a944f7"
+    url: str = f"{FASTCHAT}/mt_bench/question.jsonl"
     rows: int = QUESTIONS
     max_new_tokens: int = at_least(1, default=1024)
     prompts: str | None = None
     prompts_file: str = "mt_bench_judge_prompts.jsonl"
+    prompts_url: str = f"{FASTCHAT}/judge_prompts.jsonl"
     prompts_content: str = "sha256:fd283293406d024f44c174b094ef48031d0687a4682fd3a56b29b138f80281b6"
     references: str | None = None
     references_file: str = "mt_bench_reference_answers_gpt4.jsonl"
+    references_url: str = f"{FASTCHAT}/mt_bench/reference_answer/gpt-4.jsonl"
     references_content: str = "sha256:f957a5bc977badb66885ec970e6cd08527845780313f0995764260e5777b9b3f"
     judge: JudgeConfig = field(default_factory=JudgeConfig)
 
@@ -46,6 +54,23 @@ def problems(name: str, settings: MtBenchConfig, evaluate: EvaluateConfig) -> It
     """What is wrong with the settings."""
     yield from published.problems(name, settings, evaluate)
     yield from judging.problems(f"evaluate.{name}.judge", settings.judge, name)
+
+
+def files(name: str, settings: MtBenchConfig, folder: Path) -> Iterator[PinnedFile]:
+    """The questions, the judge's prompts and the reference answers."""
+    yield from published.files(name, settings, folder)
+    for what, own, file, content, url in (
+        ("prompts", settings.prompts, settings.prompts_file, settings.prompts_content, settings.prompts_url),
+        (
+            "references",
+            settings.references,
+            settings.references_file,
+            settings.references_content,
+            settings.references_url,
+        ),
+    ):
+        if not own:
+            yield PinnedFile(f"the judge's {what} of {name}", (folder / file).absolute(), content, url)
 
 
 def resolve(name: str, settings: MtBenchConfig, point: EvaluatedPoint) -> Iterator[Benchmark]:
@@ -123,6 +148,7 @@ DEFINITIONS = (
         settings=MtBenchConfig,
         judged_turns=TURNS,
         problems=problems,
+        files=files,
         resolve=resolve,
         items=all_items,
         gradings=all_gradings,

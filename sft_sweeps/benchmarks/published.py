@@ -6,6 +6,7 @@ out if its content is the planned one.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,22 @@ from sft_sweeps.ranges import NumberRange
 from sft_sweeps.spec import Benchmark
 
 Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """A published file: where it belongs, what it must be, and the address that it is fetched from ("": none)."""
+
+    name: str
+    path: Path
+    content: str
+    url: str
+
+
+def files(name: str, settings: BenchmarkConfig, folder: Path) -> Iterator[PinnedFile]:
+    """The published files of a benchmark, in the data folder; not those in whose place the user has files."""
+    if settings.file and not settings.path:
+        yield PinnedFile(f"the items of {name}", (folder / settings.file).absolute(), settings.content, settings.url)
 
 
 def problems(name: str, settings: BenchmarkConfig, evaluate: EvaluateConfig) -> Iterator[str]:

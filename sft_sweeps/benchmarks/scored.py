@@ -10,7 +10,8 @@ from sft_sweeps.benchmarks.item import Verdict
 from sft_sweeps.stats import Interval, proportion, weighted_mean
 
 Row = dict[str, Any]  # a line of a JSON lines file: an answer, a verdict
-_RANGES = {"accuracy": (0.0, 1.0), "pass@1": (0.0, 1.0), "rating": (1.0, 10.0), "loss": (0.0, math.inf)}
+# The least and the most that a score of a metric can be.
+RANGES = {"accuracy": (0.0, 1.0), "pass@1": (0.0, 1.0), "rating": (1.0, 10.0), "loss": (0.0, math.inf)}
 _ROUNDING = 1e-9
 
 
@@ -93,7 +94,7 @@ def _checked(scored: Scored) -> Scored:
     numbers = (scored.value, scored.low, scored.high)
     if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         raise ValueError(f"its value {scored.value} [{scored.low}, {scored.high}] is no number")
-    least, most = _RANGES.get(str(scored.metric), (-math.inf, math.inf))
+    least, most = RANGES.get(str(scored.metric), (-math.inf, math.inf))
     slack = _ROUNDING * max(1.0, *map(abs, numbers))
     in_order = (least, scored.low, scored.value, scored.high, most)
     if any(left > right + slack for left, right in pairwise(in_order)):

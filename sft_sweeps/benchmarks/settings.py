@@ -14,7 +14,11 @@ from sft_sweeps.spec import Component
 
 @dataclass
 class EvaluateConfig:
-    """Which benchmarks, on how many items; `stages` is `all`, or `final` for each run's last model only.
+    """Which benchmarks, on how many items, and of which models.
+
+    `stages` is `final` for each run's last model only, `specialized` for that and the one which its first stage with
+    general data starts from (DMT's after code and math), `all` for the model after every stage. `base` scores the base
+    model too.
 
     `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
     limit, and 0 asks all. `unscored` says that training without any score is meant. `engine_python` is the interpreter
@@ -25,7 +29,8 @@ class EvaluateConfig:
     unscored: bool = False
     examples: int = 0
     seed: int = at_least(0, default=0)
-    stages: str = one_of("all", "final", default="final")
+    stages: str = one_of("all", "specialized", "final", default="final")
+    base: bool = False
     max_new_tokens: int = 0
     engine: str = one_known(lambda: ENGINES.names, default="hf")
     engine_version: str = "5"
@@ -35,7 +40,7 @@ class EvaluateConfig:
 
 @dataclass
 class BenchmarkConfig:
-    """A published benchmark: its pinned `file` in the data folder, or the user's own `path`.
+    """A published benchmark: its pinned `file` in the data folder, fetched from `url`, or the user's own `path`.
 
     `ability` is the benchmark's own where it is empty; `style` is how an item is asked, `samples` how often;
     temperature 0 is greedy.
@@ -44,6 +49,7 @@ class BenchmarkConfig:
     ability: str = ""
     path: str | None = None
     file: str = ""
+    url: str = ""
     content: str = ""
     rows: int = 0
     style: str = one_of("query", default="query")

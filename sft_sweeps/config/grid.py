@@ -3,7 +3,7 @@
 A grid is a line one would type: `model=llama7b,llama13b strategy=dmt strategy.k=1/4,1/16` spans the product of its
 axes. An axis of the command line joins every line, unless the study sweeps it: then the command
 line *restricts* the study to the rows that have one of its values. `study=table1 model=llama7b` keeps the 7B rows,
-`study=table1 strategy.k=1/256` those of DMT.
+`study=table1 strategy.k=1/256` those of DMT. A line of a grid may name a study in the same way.
 """
 
 import shlex
@@ -78,22 +78,29 @@ def line_axes(line: str, where: str, loader: ConfigLoader | None = None) -> Axes
         raise RequestError(f"{where}: cannot read the line '{line}': {error}") from error
 
 
-def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> list[list[str]]:
-    """The overrides of every point, lines in order; RequestError when the command line leaves none."""
+def joined(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> list[Axes]:
+    """The lines with a command line's axes: one that any line sweeps restricts, any other is added to each."""
     _refuse_unknown_values(lines, command, where)
     swept = {key for line in lines for key in line}
-    points: list[list[str]] = []
+    made: list[Axes] = []
     for line in lines:
         if any(key in swept and key not in line for key in command):
             continue
-        joined = {key: _restrict(line[key], command[key]) if key in command else line[key] for key in line}
-        joined.update({key: values for key, values in command.items() if key not in line})
-        count = len(points) + prod(map(len, joined.values()))
+        axes = {key: _restrict(line[key], command[key]) if key in command else line[key] for key in line}
+        made.append({**axes, **{key: values for key, values in command.items() if key not in line}})
+    if not any(all(line.values()) for line in made):
+        raise RequestError(f"{where}: no line of its grid has all of {' '.join(_as_typed(command))}")
+    return made
+
+
+def expand(lines: Sequence[Axes], command: Mapping[str, list[str]], where: str) -> list[list[str]]:
+    """The overrides of every point, lines in order; RequestError when the command line leaves none."""
+    points: list[list[str]] = []
+    for line in joined(lines, command, where):
+        count = len(points) + prod(map(len, line.values()))
         if count > POINTS_LIMIT:
             raise RequestError(f"{where} spans {count:,} points; {POINTS_LIMIT:,} are the most of a sweep")
-        points += [_overrides(joined, values) for values in product(*joined.values())]
-    if not points:
-        raise RequestError(f"{where}: no line of its grid has all of {' '.join(_as_typed(command))}")
+        points += [_overrides(line, values) for values in product(*line.values())]
     return points
 
 

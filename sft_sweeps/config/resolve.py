@@ -33,6 +33,8 @@ def request(config: Config) -> Request:
         benchmarks=tuple(benchmarks(config, parts, exact_recipe.template)),
         engine=Engine(config.evaluate.engine, config.evaluate.engine_version, exact_recipe.model_dtype),
         every_stage=config.evaluate.stages == "all",
+        specialized=config.evaluate.stages == "specialized",
+        base_model=config.evaluate.base,
         notes=tuple(notes),
         representations=representations(config),
     )

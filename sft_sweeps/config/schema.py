@@ -87,7 +87,7 @@ class StudyConfig:
     name: str = folder_name(default="")
     question: str = ""
     grid: list[str] = field(default_factory=list)
-    """Each a line of overrides that one would type."""
+    """Each a line of overrides that one would type; `study=table1` has that study's rows, as its own file says."""
     hypotheses: list[HypothesisConfig] = field(default_factory=list)
     """What is claimed in advance, and frozen with the plan; other comparisons are exploratory. No part of any id."""
 

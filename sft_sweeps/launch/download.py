@@ -37,7 +37,7 @@ def download_all(entries: Mapping[Path, SourceConfig], out: Console) -> dict[Pat
             if path.is_file():
                 continue
             if entry.path:
-                failures[path] = f"source {entry.name}: there is no file {path}. Correct the path, or leave it out."
+                failures[path] = f"{entry.name}: there is no file {path}. Correct the path, or leave it out."
                 continue
             try:
                 download_file(entry, path, _bar(progress, entry.name))
@@ -69,9 +69,7 @@ def download_file(entry: SourceConfig, path: Path, report: Report = lambda *_: N
             if not path.is_file():
                 (_from_hub if entry.hub else _from_url)(entry, path, report)
     except OSError as error:
-        raise RunError(
-            f"source {entry.name} cannot be written to {path} ({error}); make room or choose data.folder"
-        ) from None
+        raise RunError(f"{entry.name} cannot be written to {path} ({error}); make room or choose data.folder") from None
 
 
 def by_hand(entry: SourceConfig, path: Path, why: str) -> str:
@@ -79,7 +77,7 @@ def by_hand(entry: SourceConfig, path: Path, why: str) -> str:
     pin = f" It must be {entry.content}." if entry.content else ""
     origin = entry.url or (f"hub data set {entry.hub} at {entry.revision}" if entry.hub else entry.origin)
     return (
-        f"source {entry.name} cannot be fetched ({why}). Fetch {origin} on a machine that can reach it, and place it "
+        f"{entry.name} cannot be fetched ({why}). Fetch {origin} on a machine that can reach it, and place it "
         f"at {path}.{pin}"
     )
 

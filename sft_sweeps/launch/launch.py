@@ -13,7 +13,7 @@ from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs import retention
-from sft_sweeps.launch import preflight, sources
+from sft_sweeps.launch import benchmark_files, preflight, sources
 from sft_sweeps.launch.download import download_all
 from sft_sweeps.launch.launchers import fallback, launcher_of
 from sft_sweeps.launch.missing import MissingWork, missing_work
@@ -52,11 +52,12 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
 
 
 def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingWork:
-    """What is missing, with the source files that it needs downloaded; RequestError with all that stands in its way."""
+    """What is missing, with the files that it needs downloaded; RequestError with all that stands in its way."""
     config = points[0].config
     work = missing_work(plan, config)
     configs = [point.config for point in points]
-    absent, entries = sources.to_download(work.jobs, configs), sources.entries(configs)
+    absent = {**sources.to_download(work.jobs, configs), **benchmark_files.to_download(work.jobs, configs)}
+    entries = sources.entries(configs)
     _check(work, dict.fromkeys(absent, ""), entries)
     if absent:
         failures = download_all(absent, out)
@@ -96,7 +97,9 @@ def _too_little_gpu_memory(work: MissingWork) -> Iterator[str]:
 
 def _show_notes(work: MissingWork, out: Console) -> None:
     """The plan's notes, what was dropped of the sources, what judging will cost."""
-    say_notes((*work.plan.notes, *sources.dropped_notes(work.plan, work.store)), out)
+    if warning := work.plan.warning:
+        say(out, f"[red]{escape(warning)}[/]")
+    say_notes((*work.plan.notes[bool(warning) :], *sources.dropped_notes(work.plan, work.store)), out)
     if line := work.bill.line():
         say(out, escape(line))
 

@@ -22,6 +22,7 @@ from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch import benchmark_files
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
@@ -67,7 +68,7 @@ def inputs(
         *(text for model in _models(jobs) for text in _weights(model, survey.store)),
         *_bad_rows(survey),
         *_sources(jobs, survey.store, failed_downloads, entries),
-        *_benchmarks(jobs),
+        *_benchmarks(jobs, failed_downloads),
     ]
     return list(dict.fromkeys(texts))  # a file that is read again for a held-out loss says the same
 
@@ -148,16 +149,27 @@ def _size(gigabytes: float) -> str:
     return f"{gigabytes:,.1f} GB" if gigabytes >= 1 else f"{1000 * gigabytes:,.1f} MB"
 
 
-def _benchmarks(jobs: Sequence[Job]) -> Iterator[str]:
+def _benchmarks(jobs: Sequence[Job], failed_downloads: Mapping[Path, str]) -> Iterator[str]:
     """Benchmarks whose items are not here or too few, and judges that cannot be asked."""
+    yield from _not_downloaded(jobs, failed_downloads)
     benchmarks = {g.benchmark for job in jobs for g in job.generations if g.benchmark.generates}
     for benchmark in sorted(benchmarks, key=lambda b: (b.name, b.examples, b.seed)):
+        if Path(benchmark.path) in failed_downloads:
+            continue
         try:
             items_of(benchmark)
         except RequestError as error:
             yield str(error)
-    for name, judge in {(b.name, b.judge) for b in benchmarks if b.judge}:
-        yield from judging.missing_texts(judge, name)
+    judges = {(g.benchmark.name, g.benchmark.judge) for job in jobs if job.kind == "judge" for g in job.generations}
+    for name, judge in judges:
+        if judge and not {Path(judge.prompts_path), Path(judge.references_path)} & failed_downloads.keys():
+            yield from judging.missing_texts(judge, name)
+
+
+def _not_downloaded(jobs: Sequence[Job], failed_downloads: Mapping[Path, str]) -> Iterator[str]:
+    """Why files of benchmarks could not be fetched; those of a judge where one is to be asked."""
+    read = {path for job in jobs for g in job.generations for path in benchmark_files.read_by(job, g.benchmark)}
+    yield from (failed_downloads[path] for path in sorted(read & failed_downloads.keys()) if failed_downloads[path])
 
 
 def _models(jobs: Sequence[Job]) -> list[Model]:

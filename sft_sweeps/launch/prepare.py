@@ -1,4 +1,4 @@
-"""`action=prepare`: every source of a sweep downloaded, checked, cleaned and encoded: no stage needs the network then.
+"""`action=prepare`: a sweep's files downloaded and checked, sources cleaned and encoded: no job needs the network then.
 
     python launch.py study=table1 action=prepare
 
@@ -19,7 +19,7 @@ from sft_sweeps.data import read
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.errors import RunError
 from sft_sweeps.jobs import encoding
-from sft_sweeps.launch import inspect
+from sft_sweeps.launch import benchmark_files, inspect
 from sft_sweeps.launch.download import download_all
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec import Source
@@ -47,13 +47,13 @@ def run(configs: Sequence[Config], resolve: Callable[[], Sequence[Request]], out
 
 
 def _files(configs: Sequence[Config]) -> dict[Path, SourceConfig]:
-    """Every file that a point reads; of two entries for one file, the first."""
+    """Every file that a point trains on or is scored with; of two entries for one file, the first."""
     entries: dict[Path, SourceConfig] = {}
     for config in configs:
         for entry in config.data.sources.values():
             if not entry.generated:
                 entries.setdefault(file_of(entry, config), entry)
-    return entries
+    return {**entries, **benchmark_files.entries(configs)}
 
 
 def _encode(source: Source, request: Request, store: Store, out: Console) -> None:

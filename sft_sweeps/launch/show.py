@@ -10,7 +10,7 @@ from rich.markup import escape
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch import cpu_time, preflight, sources
+from sft_sweeps.launch import benchmark_files, cpu_time, preflight, sources
 from sft_sweeps.launch.missing import missing_jobs
 from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
@@ -33,6 +33,7 @@ def show(plan: Plan, configs: Sequence[Config]) -> int:
     say_notes(sources.dropped_notes(plan, surveyed.store), out)
     lines = [
         *sources.encoding_lines(jobs),
+        *filter(None, [benchmark_files.note(benchmark_files.to_download(jobs, configs))]),
         *measured.lines(surveyed),
         *_memory_lines(plan, config),
         *filter(None, [bill.line(), cpu_time.line(jobs, plan, surveyed.store, config)]),
@@ -47,7 +48,7 @@ def show(plan: Plan, configs: Sequence[Config]) -> int:
 
 def _refusals(surveyed: Survey, jobs: Sequence[Job], configs: Sequence[Config]) -> list[str]:
     """What is wrong with what the jobs read, so far as it can be known before anything is fetched."""
-    to_come = dict.fromkeys(sources.to_download(jobs, configs), "")
+    to_come = dict.fromkeys([*sources.to_download(jobs, configs), *benchmark_files.to_download(jobs, configs)], "")
     return preflight.inputs(surveyed, jobs, to_come, sources.entries(configs))
 
 

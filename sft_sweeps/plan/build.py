@@ -78,6 +78,12 @@ class Plan:
     not_scored: tuple[str, ...] = ()  # why benchmarks that were named are not scored on some runs
     analyses: tuple[Representations, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()  # what the study says in advance
+    unscored: tuple[str, ...] = ()  # ids of runs that get no score though one was asked for
+
+    @property
+    def warning(self) -> str:
+        """That runs get no score though one was asked for: the first of the notes; empty where there is none."""
+        return self.notes[0] if self.unscored else ""
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -129,7 +135,7 @@ class _Builder:
         self.notes: dict[str, int] = {}
         self.judges: dict[Judge, None] = {}
         self.rows, self.stages_naive, self.gpu_hours_naive = 0, 0, 0.0
-        self.asked = False  # whether any point names a benchmark
+        self.asked: set[str] = set()  # ids of the runs for which any point names a benchmark
         self.unscored: dict[int, dict[str, None]] = {}  # sources whose held-out loss is not, by its number of examples
 
     def add(self, name: str, request: Request) -> None:
@@ -137,7 +143,7 @@ class _Builder:
         stages = self.chain(request)
         run = Run(_label(request), request.strategy, request.model, stages, request.k, (name,))
         self.rows += 1
-        self.asked = self.asked or bool(request.benchmarks)
+        self.asked |= {run.id} if request.benchmarks else set()
         self.stages_naive += len(stages)
         self.gpu_hours_naive += sum(map(cost.gpu_hours, stages))
         for note in request.notes:
@@ -164,10 +170,8 @@ class _Builder:
         return tuple(stages)
 
     def score(self, run: Run, request: Request) -> None:
-        """The generations of a run's models: of every stage, or of the last one."""
-        chains = [run.stages[: n + 1] for n in range(len(run.stages))] or [()]
-        for trained in chains if request.every_stage else chains[-1:]:
-            subject = trained[-1] if trained else run.model
+        """The generations of those of a run's models that are asked for."""
+        for subject in _scored(run, request):
             for benchmark in request.benchmarks:
                 if benchmark.source and reaches_heldout(subject, benchmark, benchmark.source.rows):
                     self.unscored.setdefault(benchmark.examples, {})[benchmark.source.name] = None
@@ -193,9 +197,9 @@ class _Builder:
             named = f": {'; '.join(points)}" if any(points) else ""
             notes.append(f"{len(run.points)} points are the same run, {run.label}{named}")
         scored = {g.subject.id for g in self.generations.values()}
-        unscored = [run for run in runs if run.id not in scored]
-        if unscored and self.asked:
-            notes.append(f"{len(unscored)} of {len(runs)} runs get no score at all, e.g. {unscored[0].label}")
+        unscored = [run for run in runs if run.id in self.asked - scored]
+        if unscored:
+            notes.insert(0, f"{len(unscored)} of {len(runs)} runs get no score at all, e.g. {unscored[0].label}")
         points_of = {run.id: run.points for run in runs}
         claims = [replace(one, pairs=tuple(hypotheses.pairs(one.better, one.than, points_of))) for one in self.claims]
         for one in claims:
@@ -216,7 +220,19 @@ class _Builder:
             not_scored=tuple(not_scored),
             analyses=analyses(self.requests),
             hypotheses=tuple(claims),
+            unscored=tuple(run.id for run in unscored),
         )
+
+
+def _scored(run: Run, request: Request) -> list[Subject]:
+    """The models of a run that are scored, in the order in which they are made."""
+    wanted = {run.subject.id, run.model.id if request.base_model else ""}
+    if request.specialized:
+        roles = [{c.source.role for c in stage.mixture.components} for stage in run.stages]
+        first = next((number for number, found in enumerate(roles) if "general" in found), 0)
+        wanted |= {run.stages[first - 1].id} if first else set()
+    made: tuple[Subject, ...] = (run.model, *run.stages)
+    return [one for one in made if one.id in wanted or (request.every_stage and isinstance(one, Stage))]
 
 
 def _common(points: Sequence[str]) -> set[str]:
@@ -277,7 +293,9 @@ def _with_own_labels(runs: Sequence[Run]) -> list[Run]:
     named: dict[str, Run] = {}
     for run in runs:
         own = [word for word in run.points[0].split() if word not in shared[run.label]]
-        label = " ".join([run.label, *own]) if len(firsts[run.label]) > 1 else run.label
-        label = f"{label} {run.id}" if label in named else label
+        told = [word for word in own if not word.startswith("study=")]  # what it is, before where it is listed
+        many = len(firsts[run.label]) > 1
+        labels = [" ".join([run.label, *words]) for words in ((told, own) if many else ((),))]
+        label = next((one for one in labels if one not in named), f"{labels[-1]} {run.id}")
         named[label] = replace(run, label=label)
     return list(named.values())

@@ -19,7 +19,11 @@ class AskedRepresentations:
 
 @dataclass(frozen=True)
 class Request:
-    """One point of a sweep in exact values."""
+    """One point of a sweep in exact values.
+
+    Its run's last model is scored; with `every_stage` that of every stage, with `specialized` the one that the first
+    stage with general data starts from, with `base_model` the base model.
+    """
 
     model: Model
     components: tuple[Component, ...]
@@ -29,5 +33,7 @@ class Request:
     benchmarks: tuple[Benchmark, ...]
     engine: Engine
     every_stage: bool
+    specialized: bool = False
+    base_model: bool = False
     notes: tuple[str, ...] = ()
     representations: AskedRepresentations | None = None

@@ -30,6 +30,7 @@ def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
         "totals": totals(plan, states),
         "detectable": {name: value for name, (_, value, _) in detectable_differences(plan).items()},
         "notes": list(plan.notes),
+        "unscored": list(plan.unscored),
         "hypotheses": [asdict(one) for one in plan.hypotheses],
         "spec": _spec_json(plan),
     }
@@ -169,7 +170,8 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         notes=tuple(data["notes"]),
         models=tuple(models.values()),
         analyses=analyses,
-        hypotheses=revive(tuple[Hypothesis, ...], data.get("hypotheses", [])),  # plans of version 1.0 have none
+        hypotheses=revive(tuple[Hypothesis, ...], data.get("hypotheses", [])),  # plans of version 1.0 have neither
+        unscored=tuple(data.get("unscored", ())),
     )
 
 

@@ -21,6 +21,8 @@ RIGHT = ("", "steps", "GPUs", "GPU-h", "runs")  # columns of numbers
 
 def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     """Runs, stages with state and why, totals and notes."""
+    if plan.warning:
+        say(out, f"[red]{escape(plan.warning)}[/]")
     number = {stage.id: str(n) for n, stage in enumerate(plan.stages, 1)}
     _show(_many(len(plan.runs), "run"), ("run", "model", "stages (parents first)"), _run_rows(plan, number), out)
     if plan.stages:
@@ -28,7 +30,7 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
         _show(_many(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
     for line in (*totals(plan, states), *visible(plan), *claims(plan)):
         say(out, line)
-    for note in plan.notes:
+    for note in plan.notes[bool(plan.warning) :]:
         say(out, f"[yellow]note[/] {escape(note)}")
 
 

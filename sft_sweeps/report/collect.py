@@ -74,7 +74,7 @@ def collect(
         else:
             missing.append(f"{generation.benchmark.name} of {generation.subject.label}{why}")
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
-    rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in plan.runs)
+    rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in _rows(plan))
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
     return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer))
 
@@ -88,6 +88,15 @@ def _fewer(benchmark: Benchmark, scored: Scored) -> Iterator[str]:
             f"held-out loss, {benchmark.source.name}: n={scored.n} of the {benchmark.examples} examples asked for, "
             f"since {without} {have} no token of an answer within train.max_length={benchmark.max_length}"
         )
+
+
+def _rows(plan: Plan) -> Iterator[Run]:
+    """The runs, and the base models that are scored beside them (evaluate.base)."""
+    yield from plan.runs
+    runs, scored = {run.id for run in plan.runs}, {generation.subject.id for generation in plan.generations}
+    for model in plan.models:
+        if model.id in scored - runs:
+            yield Run(f"{plan.labels[model.id]} base", "base", model, ())
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:

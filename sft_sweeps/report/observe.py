@@ -105,6 +105,7 @@ def _observed(score: Score, setting: Setting, known: Scores) -> Observation | No
         protocol=protocol_of(score),
         subject=score.generation.subject.id,
         items=values,
+        categories=known.categories(score),
     )
 
 

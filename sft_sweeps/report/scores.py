@@ -23,6 +23,7 @@ class Scores:
         if surveyed:
             self._records = {score.id: surveyed.records.get(score.id) for score in surveyed.plan.scores}
         self._values: dict[str, tuple[tuple[str, ...], tuple[float | bool, ...]]] = {}
+        self._categories: dict[str, Mapping[str, str]] = {}
         self._items: dict[tuple[str, ...], tuple[str, ...]] = {}  # a benchmark's are kept once, not for each model
 
     @staticmethod
@@ -48,8 +49,15 @@ class Scores:
             self._values[score.id] = self._items.setdefault(items, items), tuple(read.values())
         return dict(zip(*self._values[score.id], strict=True))
 
+    def categories(self, score: Score) -> Mapping[str, str]:
+        """The category of each item, where the benchmark's verdicts name one."""
+        self.values(score)
+        return self._categories.get(score.id, {})
+
     def _read(self, score: Score) -> Values:
         with contextlib.suppress(RequestError, OSError, ValueError, KeyError, ZeroDivisionError):
             verdicts = read_rows(self.store.read_folder(score) / VERDICTS)
+            named = {str(row["item"]): str(row["category"]) for row in verdicts if row.get("category")}
+            self._categories |= {score.id: named} if named else {}
             return definition_of(score.generation.benchmark).item_values(verdicts)
         return {}

@@ -7,6 +7,7 @@ tokens long, as recorded answers of chat models are (two of LLaMA-2's size 7B: 1
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Spending
 from sft_sweeps.benchmarks.registry import definition_of, items_of
@@ -118,7 +119,8 @@ def estimate(survey: Survey) -> Bill:
                     guesses[benchmark] = _estimate(benchmark, None, store)
                 parts[generation.id] = guesses[benchmark]
         except RequestError as error:
-            unknown, parts[generation.id] = str(error).splitlines()[0], Spending(calls=_calls(benchmark))
+            unknown = str(error).splitlines()[0] if Path(benchmark.path).is_file() else "its questions are not here yet"
+            parts[generation.id] = Spending(calls=_calls(benchmark))
     guessed = sum(states[g.id].state != "done" for g in judged)
     first = judged[0].benchmark
     return Bill(first.judge, parts, guessed, unknown, first.name)

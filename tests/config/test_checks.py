@@ -18,7 +18,7 @@ from sft_sweeps.config.train_schema import TrainConfig
 from sft_sweeps.ranges import CHECK, NumberRange, OneOf
 from sft_sweeps.spec import Recipe
 
-# What is set, and what the message must say. `data=mixed model=llama7b` is the start.
+# What is set, and what the message must say. `data=mixed model=llama7b evaluate=heldout_loss` is the start.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"action": "lunch"}, ["action=lunch", "launch, plan", "did you mean action=launch?"]),
     ({"study.hypotheses": [HypothesisConfig("x", "gsm9k", "model=a", "model=b")]}, ["gsm9k", "mean", "gsm8k?"]),
@@ -101,7 +101,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"train.adam_epsilon": math.inf}, ["train.adam_epsilon=inf"]),
     ({"train.max_grad_norm": math.nan}, ["train.max_grad_norm=nan"]),
     ({"evaluate.benchmarks": ["mmlu"]}, ["evaluate.benchmarks=mmlu", "heldout_loss"]),
-    ({"evaluate.stages": "last"}, ["evaluate.stages=last", "all, final"]),
+    ({"evaluate.stages": "last"}, ["evaluate.stages=last", "all, specialized, final"]),
     ({"evaluate.engine": "vlm"}, ["evaluate.engine=vlm", "hf"]),
     ({"evaluate.examples": 0}, ["evaluate.examples=0", "at least 1"]),
     ({"evaluate.batch_size": 0}, ["evaluate.batch_size=0", "at least 1"]),
@@ -118,7 +118,10 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
         {"evaluate.benchmarks": ["humaneval"], "evaluate.humaneval.style": "prefil"},
         ["evaluate.humaneval.style=prefil", "did you mean evaluate.humaneval.style=prefill?"],
     ),
-    ({"evaluate.benchmarks": ["mt_bench"]}, ["evaluate.mt_bench.judge.model is not set", "gpt-4-0613"]),
+    (
+        {"evaluate.benchmarks": ["mt_bench"], "evaluate.mt_bench.judge.model": ""},
+        ["evaluate.mt_bench.judge.model is not set", "gpt-4-0613"],
+    ),
     (
         {
             "evaluate.benchmarks": ["mt_bench"],
@@ -157,7 +160,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
 
 @pytest.fixture
 def good(points: Points) -> Config:
-    return copy.deepcopy(points("model=llama7b", "data=mixed")[0].config)
+    return copy.deepcopy(points("model=llama7b", "data=mixed", "evaluate=heldout_loss")[0].config)
 
 
 def put(value: Any, key: str, new: Any) -> None:

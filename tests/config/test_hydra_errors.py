@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hydra_plugins.sft_sweeps_sweeper.sweeper import Line
 from sft_sweeps.config import command_line
 from sft_sweeps.config.hydra_errors import explain
 from sft_sweeps.config.keys import groups, nearest_key, valid_keys
@@ -26,7 +27,7 @@ def refusal(*overrides: str) -> str:
     """What is told of a line that Hydra does not compose."""
     try:
         OverridesParser.create().parse_overrides(list(overrides))
-        _, made = sweeper().point(list(overrides))
+        _, made = sweeper().point(Line(list(overrides)))
     except Exception as error:
         made = error
     assert not isinstance(made, Config), overrides
@@ -95,7 +96,7 @@ def test_a_value_quoted_as_is_told_can_be_read(value: str) -> None:
     told = explain(_unreadable(f"output_dir={value}"), [f"output_dir={value}"], CONF) if _is_unreadable(value) else ""
     if told:
         (typed,) = shlex.split(told.rpartition(": ")[2] if "'output_dir" in told else "x")
-        override = sweeper().parse(typed)
+        override = sweeper().composer.parse(typed)
         assert override.value() == value
 
 
@@ -109,7 +110,7 @@ def _unreadable(override: str) -> Exception:
 
 def _is_unreadable(value: str) -> bool:
     try:
-        sweeper().parse(f"output_dir={value}")
+        sweeper().composer.parse(f"output_dir={value}")
     except Exception:
         return True
     return False

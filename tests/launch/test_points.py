@@ -86,10 +86,46 @@ def test_the_papers_studies_are_scored(points: Points) -> None:
         }
 
 
+PAPER, MINI = {"gsm8k", "humaneval", "mt_bench"}, {"mini_math", "mini_code", "mini_general"}
+
+
+@pytest.mark.parametrize(
+    ("line", "scored"),
+    [
+        ("model=llama13b data.fraction=1,1/4,1/16", PAPER),
+        ("data=math", PAPER),
+        ("model=smollm2_135m strategy=base", PAPER),
+        ("model=mini data=mini train=mini", MINI),
+        ("data=mini train=mini model=mini strategy=dmt strategy.k=1/4", MINI),
+        ("study=quickstart", MINI),
+        ("study=quickstart evaluate=heldout_loss data.heldout=64", {"heldout_loss"}),
+        ("model=mini data=mini train=mini evaluate=none", set()),
+        ("model=llama7b evaluate=none", set()),
+    ],
+)
+def test_what_is_scored_by_default_follows_from_the_model_and_what_is_typed_wins(
+    points: Points, line: str, scored: set[str]
+) -> None:
+    plan = planned(points(*line.split()))
+    found: dict[str, set[str]] = {run.id: set() for run in plan.runs}
+    for generation in plan.generations:
+        found.setdefault(generation.subject.id, set()).add(generation.benchmark.name.partition(":")[0])
+    assert all(names == scored for names in found.values())  # of runs, and of stages between where those are scored
+
+
+def test_mt_bench_is_asked_as_often_as_the_paper_did(points: Points) -> None:
+    plan = planned(points("model=llama7b"))
+    assert {g.benchmark.name: g.benchmark.samples for g in plan.generations} == {
+        "gsm8k": 1,
+        "humaneval": 1,
+        "mt_bench": 3,
+    }
+
+
 def test_a_line_typed_without_any_score_is_refused(points: Points) -> None:
-    line = ("model=mini", "data=mini", "train=mini")
+    line = ("model=mini", "data=mini", "train=mini", "evaluate=heldout_loss")
     with pytest.raises(RequestError, match=r"heldout_loss scores no run .* data\.heldout=64 .* type evaluate=none"):
         planned(points(*line))
     with pytest.raises(RequestError, match=r"evaluate\.benchmarks=\[\] names nothing to score; .* type evaluate=none"):
         planned(points(*line, "evaluate.benchmarks=[]"))
-    assert planned(points(*line, "evaluate=none")).scores == ()
+    assert planned(points(*line[:3], "evaluate=none")).scores == ()

@@ -19,7 +19,7 @@ def test_prepare_fetches_checks_and_encodes_and_names_what_fails(
     assert done.returncode == 1
     assert "fetched gsm8k_rft: out/data/gsm8k_rft/u33b.jsonl" in done.stdout
     assert "prepared gsm8k_rft: 20,000 examples of 20,000 rows" in done.stdout
-    assert "failed source code_alpaca cannot be fetched" in done.stdout
+    assert "failed code_alpaca cannot be fetched" in done.stdout
     assert "place it at out/data/sharegpt/sharegpt.jsonl" in done.stdout
     asked = len(server.asked)
     server.status = 404

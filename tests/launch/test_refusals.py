@@ -42,6 +42,21 @@ def test_a_path_that_was_typed_is_said_to_be_absent(points: Points, tmp_path: Pa
     assert "Place the file there" not in text
 
 
+def test_a_plan_with_unscored_runs_says_so_first_and_in_red(
+    points: Points, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    line = ("model=mini", "data=mini", "train=mini", "cluster=local", "plan.measure=false", f"output_dir={tmp_path}")
+    output = tmp_path / "plan.json"
+    half = ("evaluate=heldout_loss", "data.fraction=1,1/2", f"plan.output={output}")
+    for more, unscored in ((half, True), (("evaluate=none",), False), ((), False)):
+        asked = points(*line, *more)
+        assert show(planned(asked), [point.config for point in asked]) == 0
+        first = capsys.readouterr().out.splitlines()[0]
+        assert ("\x1b[31m1 of 2 runs get no score at all, e.g. mini multi_task" in first) == unscored, first
+    assert len(json.loads(output.read_text())["unscored"]) == 1
+
+
 def test_the_plan_tells_what_a_launch_would_be_refused_for(
     points: Points, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

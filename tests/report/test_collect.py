@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import accuracy, finish, loss
 from rich.console import Console
-from values import benchmark, component, mixed, request, source
+from values import benchmark, component, mixed, model, request, source
 
 from sft_sweeps import identity
 from sft_sweeps.benchmarks.scored import Scored
@@ -100,6 +100,15 @@ def test_the_stage_table_shows_every_stage_of_chains(results: Results) -> None:
     ]
     assert [row[2] for row in cells] == ["80.0% (8/10) [49.0–94.3]", "-", "40.0% (4/10) [16.8–68.7]"]
     assert cells[-1][2:] == tables.final(results)[1][1][1:]
+
+
+def test_a_base_model_that_is_scored_beside_the_runs_has_a_row(tmp_path: Path) -> None:
+    plan = build([("x", request(base=model("mini"))), ("y", request(base=model("other")))])
+    found = collect(plan, Store(tmp_path), "s")
+    assert len(found.rows) == 2
+    asked = [(name, request(base=model(name), base_model=True)) for name in ("mini", "other")]
+    plan = build(asked)
+    assert [row.run.label for row in collect(plan, Store(tmp_path), "s").rows][2:] == ["mini base", "other base"]
 
 
 def test_two_sources_of_one_ability_are_both_named(tmp_path: Path) -> None:

@@ -62,6 +62,15 @@ def test_an_observation_carries_its_evidence(plan: Plan, tmp_path: Path) -> None
     assert sum(one.items.values()) == 3
 
 
+def test_categories_are_those_of_the_verdicts(plan: Plan, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = accuracy(store, plan.scores[1], 1, 2)
+    rows = [{"item": f"m/{number}", "correct": not number, "category": f"c{number}"} for number in range(2)]
+    write_rows(folder / VERDICTS, rows)
+    (one,) = observations(plan, store)
+    assert one.categories == {"m/0": "c0", "m/1": "c1"}
+
+
 def test_settings_differ_where_anything_but_the_seed_does() -> None:
     def setting(**changes: object) -> object:
         recipe = replace(RECIPE, **{key: value for key, value in changes.items() if key in ("seed", "learning_rate")})

@@ -1,0 +1,80 @@
+"""From overrides to configurations: entry by entry where that is exact (`entries.py`), else composed whole by Hydra."""
+
+import copy
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from sft_sweeps.config.checks import unknown_keys
+from sft_sweeps.config.entries import Entries
+from sft_sweeps.config.schema import Config
+from sft_sweeps.errors import RequestError
+
+
+class Composer:
+    """Composes the points of one launch; what points share is composed once."""
+
+    def __init__(self, loader: Any, master: DictConfig) -> None:
+        self.loader, self.master = loader, master
+        self.entries = Entries(loader, master)
+        self.parse = cache(OverridesParser.create().parse_override)
+        self.exists = cache(loader.repository.group_exists)
+        self.composed: dict[tuple[str, ...], tuple[DictConfig, dict[str, Any]]] = {}
+
+    def config(self, overrides: Sequence[str]) -> Config:
+        """The configuration of some overrides; raises what Hydra or OmegaConf says of them, or RequestError."""
+        if config := self.quick(overrides):
+            return config
+        node = self.whole(overrides)
+        added = any(o.startswith("+") for o in overrides)  # only these get past the schema
+        if added and (unknown := unknown_keys(node, Config)):
+            raise RequestError("\n".join(unknown))
+        return OmegaConf.to_object(node)  # type: ignore[return-value]
+
+    def quick(self, overrides: Sequence[str]) -> Config | None:
+        """The same entry by entry; None where that may not be exact, or where anything is wrong."""
+        try:
+            groups = self.groups(overrides)
+            return self.entries.config(groups, [text for text in overrides if text not in groups])
+        except (HydraException, OmegaConfBaseException, ValueError):
+            return None
+
+    def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The choice of each group with some overrides."""
+        groups = self.groups(overrides)
+        try:
+            quick = self.entries.choices(groups)
+        except (HydraException, OmegaConfBaseException, ValueError):
+            quick = None
+        return self.of_groups(groups, overrides)[1] if quick is None else quick
+
+    def whole(self, overrides: Sequence[str]) -> DictConfig:
+        """As Hydra composes it; group choices are composed once and copied."""
+        groups = self.groups(overrides)
+        config = copy.deepcopy(self.of_groups(groups, overrides)[0])
+        values = [self.parse(override) for override in overrides if override not in groups]
+        self.loader._apply_overrides_to_config(values, config)
+        return config
+
+    def of_groups(self, groups: tuple[str, ...], overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """The configuration and choices of groups alone; `overrides` are named where they are wrong."""
+        if groups not in self.composed:
+            try:
+                config = self.loader.load_sweep_config(self.master, list(groups))
+            except ValueError as error:  # Hydra's own words for model=1, which it reports with a traceback
+                raise RequestError(f"{' '.join(overrides)}: {error}") from error
+            choices = dict(config.hydra.runtime.choices)
+            with open_dict(config):
+                config.pop("hydra")
+            self.composed[groups] = config, choices
+        return self.composed[groups]
+
+    def groups(self, overrides: Sequence[str]) -> tuple[str, ...]:
+        """Those of the overrides that choose files."""
+        parsed = {override: self.parse(override) for override in overrides}
+        return tuple(o for o in overrides if parsed[o].is_delete() or self.exists(parsed[o].key_or_group))
