@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def html(sweeps: Sequence[Evidence]) -> str:
 
 def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     """Everything that the templates show."""
-    seen = _once([one for sweep in sweeps for one in sweep.observations])
+    seen = _named_apart(sweeps)
     ours = finals(seen)
     theirs = paper.cells(ours)
     beside = paper.beside(ours, theirs)
@@ -90,15 +91,25 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     }
 
 
-def _once(observations: Sequence[Observation]) -> list[Observation]:
-    """A run that two sweeps have is one run."""
-    return list({(o.run, o.stage, o.subject, o.benchmark, o.protocol): o for o in observations}.values())
+def _named_apart(sweeps: Sequence[Evidence]) -> list[Observation]:
+    """The scores of all sweeps, of a run that several have once; runs of one label are told apart by their sweep."""
+    runs: dict[str, dict[str, None]] = {}
+    for sweep in sweeps:
+        for run in sweep.plan.runs:
+            runs.setdefault(run.label, {})[run.id] = None
+    found: dict[object, Observation] = {}
+    for sweep in sweeps:
+        for one in sweep.observations:
+            label = f"{one.label} [{sweep.name}]" if len(runs[one.label]) > 1 else one.label
+            key = (one.run, one.stage, one.subject, one.benchmark, one.protocol)
+            found.setdefault(key, replace(one, label=label))
+    return list(found.values())
 
 
 def _views(sweeps: Sequence[Evidence]) -> list[runs.RunView]:
     """The runs of all sweeps, each once."""
     total = sum(len(sweep.plan.runs) for sweep in sweeps)
-    found = {}
+    found: dict[str, runs.RunView] = {}
     for sweep in sweeps:
         for view in runs.views(sweep, total - len(sweep.plan.runs)):
             found.setdefault(view.id, view)
@@ -133,7 +144,7 @@ def _script() -> str:
     """Vega, Vega-Lite and their embedding as one script, from vl-convert."""
     import vl_convert
 
-    script = str(vl_convert.javascript_bundle())
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     if "</script" in script.lower():
         raise RuntimeError("the charts' script cannot stand in a page")
     return script

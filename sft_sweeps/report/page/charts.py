@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sft_sweeps.analysis.cells import Cell
-from sft_sweeps.analysis.compare import Compared
+from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.series import Series
 from sft_sweeps.report.page import text
-from sft_sweeps.report.page.findings import label
+from sft_sweeps.report.page.findings import basis
 
 Spec = dict[str, Any]
 Row = dict[str, Any]
@@ -23,6 +22,7 @@ SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross"
 COLOURS = 8
 ROW_HEIGHT = 22
 LOSS_POINTS = 150
+VALIDATE = False  # against the schema, which takes a second: tests do
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,17 @@ def differences(pairs: Sequence[Compared], heading: Heading) -> Chart:
     """A forest: each difference with its interval, and the line of no difference."""
     import altair as alt
 
-    share = pairs[0].ours.like.share
+    share = pairs[0].ours.first.share
     rows = [_difference_row(pair) for pair in pairs]
+    color, shape = _sure()
     x_title = "difference, points" if share else "difference"
     axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True))
     y = alt.Y("name:N", sort=None, title=None)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(strokeDash=[2, 3]).encode(x="at:Q")
-    ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=_sure())
+    ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=color)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=axis, color=_sure(), shape=_sure_shape(), tooltip=_tooltip("name", "text", "basis")
+        x=axis, color=color, shape=shape, tooltip=_tooltip("name", "text", "basis")
     )
     return _chart(heading, alt.layer(zero, ends, points), len(rows), _difference_table(pairs))
 
@@ -139,19 +140,18 @@ def _chart(
 
 def _spec(drawn: Any, description: str, height: int) -> Spec:
     """As JSON, as wide as its place; looks are the page's, not the chart's."""
-    spec: Spec = drawn.properties(width="container", height=height, description=description).to_dict()
+    sized = drawn.properties(width="container", height=height, description=description)
+    spec: Spec = sized.to_dict(validate=VALIDATE)
     spec.pop("config", None)
     return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
 
 
-def _sure() -> Any:
+def _sure() -> tuple[Any, Any]:
     import altair as alt
 
-    return _scale("beyond", ["yes", "no"])[0].legend(alt.Legend(title="beyond noise", orient="top"))
-
-
-def _sure_shape() -> Any:
-    return _scale("beyond", ["yes", "no"])[1].legend(None)
+    legend = alt.Legend(title="beyond noise", orient="top")
+    color, shape = _scale("beyond", ["yes", "no"], [1, 0])
+    return color.legend(legend), shape.legend(legend)
 
 
 def _arms(arms: Iterator[str]) -> tuple[Any, Any]:
@@ -185,33 +185,31 @@ def _tooltip(*fields: str) -> list[Any]:
 
 
 def _axis_title(cell: Cell) -> str:
-    return f"{cell.like.metric}, %" if cell.like.share else cell.like.metric
+    return f"{cell.first.metric}, %" if cell.first.share else cell.first.metric
 
 
 def _numbers(cell: Cell) -> Row:
-    like = cell.like
+    like = cell.first
     ends = (("value", cell.value), ("low", cell.low), ("high", cell.high))
     return {name: round(text.scaled(like, number), 4) for name, number in ends}
 
 
 def _score_row(cell: Cell) -> Row:
     shown = f"{text.value(cell)} ({text.interval(cell)})"
-    named = {"name": label(cell), "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
+    named = {"name": cell.label, "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
     return {**_numbers(cell), **named, "run": cell.runs[0]}
 
 
 def _seed_rows(cell: Cell) -> Iterator[Row]:
     """Each seed's own score, where there are several."""
-    for seed, items, run in zip(cell.seeds, cell.items, cell.runs, strict=False):
-        if len(cell.seeds) > 1:
-            value = sum(items.values()) / len(items)
-            shown = f"seed {seed}: {text.number(cell.like, value)}"
-            yield {"name": label(cell), "value": text.scaled(cell.like, value), "text": shown, "run": run}
+    for one in cell.observations if len(cell.seeds) > 1 else ():
+        shown = f"seed {one.setting.seed}: {text.number(one, one.value)}"
+        yield {"name": cell.label, "value": text.scaled(one, one.value), "text": shown, "run": one.run}
 
 
 def _paper_row(ours: Cell, paper: Cell) -> Row:
-    flags = "; ".join(paper.like.flags) or "as printed"
-    return {**_numbers(paper), "name": label(ours), "text": f"the paper: {paper.like.printed}", "of": flags}
+    flags = "; ".join(paper.first.flags) or "as printed"
+    return {**_numbers(paper), "name": ours.label, "text": f"the paper: {paper.first.printed}", "of": flags}
 
 
 def _line_rows(one: Series) -> Iterator[Row]:
@@ -232,13 +230,11 @@ def _split(row: Row) -> tuple[str, str]:
 
 def _score_table(cells: Sequence[Cell]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     header = ("run", "score", "95 % interval", "of")
-    return header, [(label(cell), text.value(cell), text.interval(cell), text.evidence(cell)) for cell in cells]
+    return header, [(cell.label, text.value(cell), text.interval(cell), text.evidence(cell)) for cell in cells]
 
 
 def _difference_row(pair: Compared) -> Row:
-    from sft_sweeps.report.page.findings import basis
-
-    like, found = pair.ours.like, pair.difference
+    like, found = pair.ours.first, pair.difference
     ends = (("value", found.value), ("low", found.low), ("high", found.high))
     numbers = {name: round(text.scaled(like, number), 4) for name, number in ends}
     beyond = "yes" if pair.sure else "no"
@@ -247,18 +243,16 @@ def _difference_row(pair: Compared) -> Row:
 
 
 def difference_name(pair: Compared) -> str:
-    return f"{label(pair.ours)} {text.MINUS} {label(pair.theirs)}"
+    return f"{pair.ours.label} {text.MINUS} {pair.theirs.label}"
 
 
 def _difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    from sft_sweeps.report.page.findings import basis
-
     header = ("difference", "benchmark", "value [95 % interval]", "of", "beyond noise")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             difference_name(pair),
-            text.title(pair.ours.like.benchmark),
-            text.difference(pair.ours.like, pair.difference),
+            text.title(pair.ours.first.benchmark),
+            text.difference(pair.ours.first, pair.difference),
             basis(pair),
             "yes" if pair.sure else "no",
         )
@@ -273,4 +267,4 @@ def by_benchmark(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
 
 
 def _axis(cell: Cell) -> tuple[str, str]:
-    return cell.like.benchmark, cell.like.protocol
+    return cell.first.benchmark, cell.first.protocol

@@ -14,7 +14,7 @@ HEADER = ("model", "stages done", "GPU-hours planned", "of those done", "they to
 
 def rows(sweep: Evidence) -> list[tuple[str, ...]]:
     """A row for each model that trains."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for model in sweep.plan.models:
         stages = [stage for stage in sweep.plan.stages if stage.model.id == model.id]
         done = [stage for stage in stages if sweep.survey.states[stage.id].state == "done"]

@@ -38,8 +38,12 @@ def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
     plan, store = sweep.plan(), sweep.store(root)
     surveyed = survey(plan, store, thorough=False)
     scores = Scores(store, surveyed)
-    results = collect(plan, scores, sweep.name, sweep.question)
-    return Evidence(name or short_name(sweep.name), plan, surveyed, scores, results, points(sweep.folder))
+    return of(sweep, surveyed, scores, collect(plan, scores, sweep.name, sweep.question), name)
+
+
+def of(sweep: Sweep, surveyed: Survey, scores: Scores, results: Results, name: str = "") -> Evidence:
+    """From what was read of a sweep before."""
+    return Evidence(name or short_name(sweep.name), surveyed.plan, surveyed, scores, results, points(sweep.folder))
 
 
 def points(folder: Path) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sft_sweeps.analysis.cells import Cell, finals
-from sft_sweeps.analysis.compare import Compared, as_family, compared
+from sft_sweeps.analysis.cells import Cell, Compared, as_family, compared, finals
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.report.page import text
@@ -44,9 +43,9 @@ class Findings:
 def findings(sweeps: Sequence[Evidence]) -> Findings:
     """Of all sweeps of a page."""
     claims = tuple(claim for sweep in sweeps for claim in tested(sweep))
-    named = {(pair.ours.runs, pair.theirs.runs, pair.ours.like.benchmark) for claim in claims for pair in claim.pairs}
+    named = {(pair.ours.runs, pair.theirs.runs, pair.ours.first.benchmark) for claim in claims for pair in claim.pairs}
     found = [one for sweep in sweeps for one in against_reference(finals(sweep.observations))]
-    rest = tuple(one for one in found if (one.ours.runs, one.theirs.runs, one.ours.like.benchmark) not in named)
+    rest = tuple(one for one in found if (one.ours.runs, one.theirs.runs, one.ours.first.benchmark) not in named)
     headline, basis = _of_claims(claims) or _of_the_rest(rest) or _of_scores(sweeps)
     return Findings(headline, basis, claims, rest)
 
@@ -54,7 +53,7 @@ def findings(sweeps: Sequence[Evidence]) -> Findings:
 def tested(sweep: Evidence) -> list[Claim]:
     """Every claim of a sweep's study; all pairs are one family."""
     cells = finals(sweep.observations)
-    by_run = {(run, cell.like.benchmark): cell for cell in cells for run in cell.runs}
+    by_run = {(run, cell.first.benchmark): cell for cell in cells for run in cell.runs}
     pairs = [(one, list(_pairs(one, by_run))) for one in sweep.plan.hypotheses]
     family = iter(as_family([pair for _, of in pairs for pair in of]))
     claims = [(one, tuple(next(family) for _ in of)) for one, of in pairs]
@@ -92,7 +91,7 @@ def _why(claim: Hypothesis, pairs: Sequence[Compared]) -> str:
 def against_reference(cells: Sequence[Cell]) -> list[Compared]:
     """Each cell against the reference of its model, benchmark by benchmark, which is one family each."""
     found: list[Compared] = []
-    for of_benchmark in grouped(cells, lambda cell: (cell.like.benchmark, cell.like.protocol)).values():
+    for of_benchmark in grouped(cells, lambda cell: (cell.first.benchmark, cell.first.protocol)).values():
         family = []
         for of_model in grouped(of_benchmark, lambda cell: cell.setting.model).values():
             reference = _reference(of_model)
@@ -126,7 +125,7 @@ def _of_claims(claims: Sequence[Claim]) -> tuple[str, str] | None:
 def _shown(claim: Claim) -> str:
     """A claim with what it rests on: its least favourable pair."""
     worst = min(claim.pairs, key=lambda pair: pair.gain)
-    statement, like = claim.hypothesis.claim.rstrip(". "), worst.ours.like
+    statement, like = claim.hypothesis.claim.rstrip(". "), worst.ours.first
     found = text.difference(like, worst.wide or worst.difference)
     on = f"{found} on {text.title(like.benchmark)} ({basis(worst)})"
     several = f", the least of {len(claim.pairs)} pairs of runs" if len(claim.pairs) > 1 else ""
@@ -141,7 +140,7 @@ def _shown(claim: Claim) -> str:
 
 def basis(pair: Compared) -> str:
     """How many items and seeds a difference is of, and its p."""
-    n = len(pair.ours.items[0])
+    n = len(pair.ours.first.items)
     seeds = max(len(pair.ours.seeds), len(pair.theirs.seeds))
     words = [f"n={n:,}"] + ([f"{seeds} seeds"] if seeds > 1 else [])
     p = pair.adjusted if pair.adjusted is not None else pair.p
@@ -160,16 +159,16 @@ def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
         small = f" The smallest that these items would show is {_least(found)}." if least else ""
         return f"No difference between these runs and their reference is larger than noise.{small}", exploratory
     best = max(sure, key=lambda pair: (_on_its_own_ability(pair), abs(pair.difference.value) / _width(pair)))
-    like = best.ours.like
+    like = best.ours.first
     than = "better" if best.gain > 0 else "worse"
     shown = text.difference(like, best.difference)
     where = f"on {text.title(like.benchmark)}"
-    return f"{label(best.ours)} is {than} than {label(best.theirs)} {where}: {shown} ({basis(best)}).", exploratory
+    return f"{best.ours.label} is {than} than {best.theirs.label} {where}: {shown} ({basis(best)}).", exploratory
 
 
 def _on_its_own_ability(pair: Compared) -> bool:
     """Whether both were trained on what is asked: that the others are worse at it is no finding."""
-    return all(cell.like.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
+    return all(cell.first.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
 
 
 def _width(pair: Compared) -> float:
@@ -179,7 +178,7 @@ def _width(pair: Compared) -> float:
 
 def _least(found: Sequence[Compared]) -> str:
     pair = min((one for one in found if one.detectable), key=lambda one: one.detectable or 0.0)
-    like = pair.ours.like
+    like = pair.ours.first
     return text.number(like, pair.detectable or 0.0) + text.unit(like.share)
 
 
@@ -196,9 +195,3 @@ def _of_scores(sweeps: Sequence[Evidence]) -> tuple[str, str]:
         return f"Nothing is scored yet: 0 of {text.count(scores, 'score')} are done.", "Launch the sweep again."
     said = f"{done} of {text.count(scores, 'score')} are done, and no two of them can be compared yet."
     return said, "Only scores of the same items by the same protocol are compared."
-
-
-def label(cell: Cell) -> str:
-    """A run's label; of replicates, without what names the seed."""
-    words = cell.like.label.split()
-    return " ".join(word for word in words if len(cell.seeds) < 2 or word != f"seed={cell.like.setting.seed}")

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from sft_sweeps.analysis.cells import finals
-from sft_sweeps.analysis.observations import mixed_protocols
+from sft_sweeps.analysis.observations import grouped, mixed_protocols
 from sft_sweeps.identity import differences
 from sft_sweeps.report.observe import asked_of, protocol_of
 from sft_sweeps.report.page import text
@@ -29,7 +29,7 @@ def _of_sweep(sweep: Evidence) -> Iterator[str]:
     yield from _unread(sweep)
     yield from _states(sweep)
     yield from sweep.results.fewer
-    yield from (f"{cell.like.label}: {note}" for cell in finals(sweep.observations) for note in cell.notes)
+    yield from _other_items(sweep)
 
 
 def _protocols(sweeps: Sequence[Evidence]) -> Iterator[str]:
@@ -58,6 +58,15 @@ def _seeds(sweep: Evidence) -> Iterator[str]:
                 seeds = ", ".join(str(seed_of(run)) for run in lacking)
                 have = f"{len(runs) - len(lacking)} of {len(runs)} training seeds"
                 yield f"{point.label} has {have} on {text.title(benchmark)}: seed {seeds} is missing"
+
+
+def _other_items(sweep: Evidence) -> Iterator[str]:
+    """Replicates of one protocol that are of different items, which are no cell."""
+    alike = grouped(finals(sweep.observations), lambda cell: (cell.setting, cell.first.benchmark, cell.first.protocol))
+    for of in alike.values():
+        if len(of) > 1:
+            named = " and ".join(cell.label for cell in of)
+            yield f"{named} are scored on different items of {text.title(of[0].first.benchmark)}, so are no replicates"
 
 
 def _unread(sweep: Evidence) -> Iterator[str]:

@@ -20,7 +20,7 @@ def cells(ours: Sequence[Cell]) -> list[Cell]:
     from sft_sweeps.analysis import paper
 
     models = {cell.setting.model for cell in ours}
-    benchmarks = {cell.like.benchmark for cell in ours}
+    benchmarks = {cell.first.benchmark for cell in ours}
     theirs = (one for one in paper.observations() if one.setting.model in models and one.benchmark in benchmarks)
     return finals(theirs)
 
@@ -29,5 +29,5 @@ def beside(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[tuple[Cell, Cel
     """Each of our cells with each value that the paper prints for its place."""
     by_place: dict[tuple[Place, str], list[Cell]] = {}
     for cell in theirs:
-        by_place.setdefault((place(cell.setting), cell.like.benchmark), []).append(cell)
-    return [(o, t) for o in ours for t in by_place.get((place(o.setting), o.like.benchmark), ())]
+        by_place.setdefault((place(cell.setting), cell.first.benchmark), []).append(cell)
+    return [(o, t) for o in ours for t in by_place.get((place(o.setting), o.first.benchmark), ())]

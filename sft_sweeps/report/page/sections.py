@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from sft_sweeps.analysis import series
-from sft_sweeps.analysis.cells import Cell
-from sft_sweeps.analysis.compare import Compared
+from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.series import Panel, Series
 from sft_sweeps.report.page import charts, text
@@ -39,11 +38,11 @@ def _largest(pairs: Sequence[Compared]) -> list[Compared]:
 
 
 def _asked_of_both(pair: Compared) -> bool:
-    return all(cell.like.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
+    return all(cell.first.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
 
 
 def _by_unit(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
-    return grouped(pairs, lambda pair: "share" if pair.ours.like.share else pair.ours.like.metric)
+    return grouped(pairs, lambda pair: "share" if pair.ours.first.share else pair.ours.first.metric)
 
 
 def scores(cells: Sequence[Cell], paper: Sequence[tuple[Cell, Cell]]) -> Iterator[Chart]:
@@ -69,12 +68,17 @@ def curves(cells: Sequence[Cell]) -> Iterator[Chart]:
     drawn: set[Panel] = set()
     for key, made, axis, about, log in kinds:
         for number, (panel, of) in enumerate(grouped(made(cells), lambda one: one.panel).items()):
-            if not _ours(of) or (key == "alone" and panel in drawn):
+            if not _is_curve(of) or (key == "alone" and panel in drawn):
                 continue
             drawn |= {panel} if key == "scaling" else set()
             title = f"{text.title(panel.title)}: {about}"
             hollow = " Hollow points are the paper's." if len(_ours(of)) < len(of) else ""
             yield charts.lines(of, axis, Heading(f"{key}-{number}", title, f"{INTERVALS}{hollow}"), log)
+
+
+def _is_curve(lines: Sequence[Series]) -> bool:
+    """Whether any of ours has more than one place on the axis."""
+    return any(len({at for at, _ in one.points}) > 1 for one in _ours(lines))
 
 
 def _ours(lines: Sequence[Series]) -> list[Series]:

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sft_sweeps.analysis.cells import Cell
-from sft_sweeps.analysis.compare import Compared
+from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import Setting, grouped
 from sft_sweeps.report.page import text
-from sft_sweeps.report.page.findings import label
 
 
 @dataclass(frozen=True)
@@ -43,25 +41,25 @@ def scores(
     paper: Sequence[tuple[Cell, Cell]],
 ) -> ScoreTable:
     """Of the runs' last models. `sweeps` are those of each run by its id; of one sweep alone they are not named."""
-    columns = list(dict.fromkeys((cell.like.benchmark, cell.like.protocol) for cell in cells))
+    columns = list(dict.fromkeys((cell.first.benchmark, cell.first.protocol) for cell in cells))
     several = {name for name, _ in columns if sum(name == other for other, _ in columns) > 1}
     titles = [
         text.title(name) + (f" (protocol {protocol[:6]})" if name in several else "") for name, protocol in columns
     ]
     marks = {(pair.ours.runs, _column(pair.ours)): pair for pair in compared}
-    beside = grouped(paper, lambda pair: (pair[0].runs, pair[0].like.benchmark))
+    beside = grouped(paper, lambda pair: (pair[0].runs, pair[0].first.benchmark))
     rows = []
     for of in _by_row(cells).values():
         by_column = {_column(cell): cell for cell in of}
         numbers = []
         for column in columns:
             cell = by_column.get(column)
-            found = beside.get((cell.runs, cell.like.benchmark), []) if cell else []
+            found = beside.get((cell.runs, cell.first.benchmark), []) if cell else []
             numbers.append(
                 number(cell, marks.get((cell.runs, column)), [their for _, their in found]) if cell else None
             )
         named = dict.fromkeys(name for run in of[0].runs for name in sweeps.get(run, ()))
-        rows.append(ScoreRow(label(of[0]), ", ".join(named), tuple(numbers)))
+        rows.append(ScoreRow(of[0].label, ", ".join(named), tuple(numbers)))
     return ScoreTable(tuple(titles), tuple(rows))
 
 
@@ -71,13 +69,13 @@ def _by_row(cells: Sequence[Cell]) -> dict[Setting, list[Cell]]:
 
 
 def _column(cell: Cell) -> tuple[str, str]:
-    return cell.like.benchmark, cell.like.protocol
+    return cell.first.benchmark, cell.first.protocol
 
 
 def number(cell: Cell, pair: Compared | None, theirs: Sequence[Cell]) -> Number:
     mark = "" if pair is None or not pair.sure else "above" if pair.gain > 0 else "below"
-    printed = ", ".join(dict.fromkeys(their.like.printed for their in theirs))
-    flags = "; ".join(dict.fromkeys(flag for their in theirs for flag in their.like.flags))
+    printed = ", ".join(dict.fromkeys(their.first.printed for their in theirs))
+    flags = "; ".join(dict.fromkeys(flag for their in theirs for flag in their.first.flags))
     return Number(
         text.value(cell), text.interval(cell), text.evidence(cell), cell.runs[0], mark=mark, paper=printed, flags=flags
     )

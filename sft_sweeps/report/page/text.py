@@ -31,19 +31,19 @@ def number(one: Observation, value: float) -> str:
 
 def value(cell: Cell) -> str:
     """`84.2 %`, `6.13`."""
-    return number(cell.like, cell.value) + (" %" if cell.like.share else "")
+    return number(cell.first, cell.value) + (" %" if cell.first.share else "")
 
 
 def interval(cell: Cell) -> str:
     """`76.6 to 89.6`."""
-    return f"{number(cell.like, cell.low)} to {number(cell.like, cell.high)}"
+    return f"{number(cell.first, cell.low)} to {number(cell.first, cell.high)}"
 
 
 def evidence(cell: Cell) -> str:
     """What a value is of: items, and seeds with their spread where there are several."""
-    of = f"n={cell.n:,}"
+    of = f"n={cell.first.n:,}"
     if len(cell.seeds) > 1:
-        of += f", {len(cell.seeds)} seeds, SD {number(cell.like, cell.sd or 0.0)}"
+        of += f", {len(cell.seeds)} seeds, SD {number(cell.first, cell.sd or 0.0)}"
     return of
 
 
