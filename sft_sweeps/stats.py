@@ -84,6 +84,7 @@ def clustered_mean(clusters: Sequence[Sequence[float]], seed: int = 0) -> Interv
     return weighted_mean([math.fsum(values) for values in clusters], [len(values) for values in clusters], seed)
 
 
+@lru_cache(maxsize=1 << 16)
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided exact p value that both are right equally often (McNemar 1947; the exact binomial form)."""
     from scipy.stats import binomtest

@@ -38,6 +38,9 @@ NAMES = {
     "tokenizer=FOLDER": "tokenizer=tokenizer",
     "folder=FOLDER": "folder=model",
     "ROWS.jsonl": "rows.jsonl",
+    "TABLE.csv [--json]": "table.csv --json",
+    "TABLE.csv": "table.csv",
+    "REFERENCE.csv": "table.csv",
     "IDS.jsonl": "ids.jsonl",
 }
 
@@ -110,6 +113,7 @@ def files(folder: Path) -> None:
         for n in range(900)
     ]
     (folder / "sharegpt.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    (folder / "table.csv").write_text("method,7B GSM8K,MBPP\nours,47.53,20.2\ntheirs,41.98,\n")
     (folder / "rows.jsonl").write_text(json.dumps({"id": "1", "conversations": turns}) + "\n")
     answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]
     (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))

@@ -9,6 +9,7 @@ from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
+from sft_sweeps.report.represented import Represented, represented
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
@@ -48,6 +49,8 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     replicated: tuple[Replicated, ...] = ()
     fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
+    represented: tuple[Represented, ...] = ()
+    unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
 
 
 def collect(
@@ -76,7 +79,16 @@ def collect(
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in _rows(plan))
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer))
+    looked, unseen = _representations(plan, known.store, made)
+    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen)
+
+
+def _representations(
+    plan: Plan, store: Store, made: Mapping[str, Any] | None
+) -> tuple[tuple[Represented, ...], tuple[str, ...]]:
+    if made and "representations" in made:
+        return revive(tuple[Represented, ...], made["representations"]), tuple(made["unrepresented"])
+    return represented(plan, store) if plan.analyses else ((), ())
 
 
 def _fewer(benchmark: Benchmark, scored: Scored) -> Iterator[str]:
@@ -142,6 +154,8 @@ def to_json(results: Results) -> dict[str, Any]:
         "missing": list(results.missing),
         "comparisons": [asdict(one) for one in results.comparisons],
         "replicated": [asdict(one) for one in results.replicated],
+        "representations": [asdict(one) for one in results.represented],
+        "unrepresented": list(results.unrepresented),
     }
 
 

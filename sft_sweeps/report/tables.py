@@ -12,6 +12,8 @@ from rich.table import Table
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.report.collect import ResultRow, Results, to_json
+from sft_sweeps.report.figures import style
+from sft_sweeps.report.figures.representations import caption, figure5, interval
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.terminal import say, show_long
 
@@ -91,6 +93,20 @@ def seeds(results: Results) -> tuple[list[str], Cells]:
     return header, cells
 
 
+def representations(results: Results) -> tuple[list[str], Cells]:
+    """Header and rows of how far each model keeps the sources apart."""
+    header = ["model", "layer", "silhouette", "purity (by chance)", "silhouette, change", "purity, change"]
+    cells = []
+    for found in results.represented:
+        for panel in found.panels:
+            one = panel.separation
+            changes = (one.silhouette_change, one.purity_change)
+            purity = f"{interval(one.purity)} ({one.chance:.2f})"
+            changed = ["-" if change is None else interval(change, "+") for change in changes]
+            cells.append([panel.label, f"{found.layer} ({found.pooling})", interval(one.silhouette), purity, *changed])
+    return header, cells
+
+
 def _reading(results: Results, point: str, benchmark: str) -> str:
     """How the answers of a point's runs could be read; `all` where every one was in the scorer's format."""
     readings = []
@@ -124,7 +140,11 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
+    if results.represented:
+        _show("How far models keep the sources' queries apart", *representations(results), out)
     say(out, f"[dim]{FOOTNOTE}[/]")
+    for text in results.unrepresented:
+        say(out, f"[yellow]note[/] {escape(text)}")
     for text in results.fewer:
         say(out, f"[yellow]note[/] {escape(text)}")
     if results.missing:
@@ -152,7 +172,10 @@ def markdown(results: Results) -> str:
         parts += ["## Over training seeds", _markdown(*seeds(results)), SEEDS]
     if results.comparisons:
         parts += ["## Differences", _markdown(*differences(results)), DIFFERENCES]
-    parts += results.fewer
+    if results.represented:
+        parts += ["## How far models keep the sources' queries apart", _markdown(*representations(results))]
+        parts += [caption(found) for found in results.represented]
+    parts += [*results.unrepresented, *results.fewer]
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))
     return "\n\n".join(part for part in [*parts, FOOTNOTE] if part) + "\n"
@@ -170,7 +193,18 @@ def write(results: Results, folder: Path) -> list[Path]:
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines(results))
+    draw(results, folder / "figures")
     return [folder / name for name in FILES]
+
+
+def draw(results: Results, folder: Path) -> list[Path]:
+    """The map of the representations of each base model; the paths written."""
+    written = []
+    for number, found in enumerate(results.represented):
+        with style.applied():
+            if not isinstance(made := figure5(found), str):
+                written += style.save(made, folder, f"figure5-{number + 1}" if number else "figure5")
+    return written
 
 
 FILES = ("results.json", "results.md", "results.csv")

@@ -139,6 +139,8 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         "missing": list,
         "comparisons": list,
         "replicated": list,
+        "representations": list,
+        "unrepresented": list,
     }
     assert (found["sweep"], found["question"], found["confidence"]) == ("sweep-1", "What is kept?", 0.95)
     assert found["benchmarks"] == ["mini_math", "heldout_loss:math"]
