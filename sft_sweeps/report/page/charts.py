@@ -49,7 +49,7 @@ def differences(pairs: Sequence[Compared], heading: Heading) -> Chart:
     import altair as alt
 
     share = pairs[0].ours.first.share
-    rows = [_difference_row(pair) for pair in pairs]
+    rows = [_difference_row(pair, name) for pair, name in zip(pairs, difference_names(pairs), strict=True)]
     color, shape = _sure()
     x_title = "difference, points" if share else "difference"
     axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True))
@@ -162,7 +162,7 @@ def _arms(arms: Iterator[str]) -> tuple[Any, Any]:
     known = [arm for arm in ARMS if arm in found] + [arm for arm in found if arm not in ARMS]
     numbers = {arm: ARMS.index(arm) if arm in ARMS else len(ARMS) + n for n, arm in enumerate(known)}
     color, shape = _scale("arm", known, [numbers[arm] % COLOURS for arm in known])
-    legend = alt.Legend(title=None, orient="top", columns=3)
+    legend = alt.Legend(title=None, orient="top")
     return color.legend(legend), shape.legend(legend)
 
 
@@ -171,7 +171,7 @@ def _scale(field: str, names: Sequence[str], numbers: Sequence[int] | None = Non
     import altair as alt
 
     of = list(numbers or [n % COLOURS for n in range(len(names))])
-    legend = alt.Legend(title=None, orient="top", columns=2, labelLimit=240)
+    legend = alt.Legend(title=None, orient="top")
     colours = alt.Scale(domain=list(names), range=[f"var(--series-{n})" for n in of])
     shapes = alt.Scale(domain=list(names), range=[SHAPES[n] for n in of])
     color = alt.Color(f"{field}:N", scale=colours, legend=legend)
@@ -233,30 +233,39 @@ def _score_table(cells: Sequence[Cell]) -> tuple[tuple[str, ...], list[tuple[str
     return header, [(cell.label, text.value(cell), text.interval(cell), text.evidence(cell)) for cell in cells]
 
 
-def _difference_row(pair: Compared) -> Row:
+def _difference_row(pair: Compared, name: str) -> Row:
     like, found = pair.ours.first, pair.difference
     ends = (("value", found.value), ("low", found.low), ("high", found.high))
     numbers = {name: round(text.scaled(like, number), 4) for name, number in ends}
     beyond = "yes" if pair.sure else "no"
-    named = {"name": difference_name(pair), "text": text.difference(like, found), "basis": basis(pair)}
+    named = {"name": name, "text": text.difference(like, found), "basis": basis(pair)}
     return {**numbers, **named, "beyond": beyond, "run": pair.ours.runs[0]}
 
 
-def difference_name(pair: Compared) -> str:
-    return f"{pair.ours.label} {text.MINUS} {pair.theirs.label}"
+def difference_names(pairs: Sequence[Compared]) -> list[str]:
+    """A name for each, without the model where all are of one, with the benchmark where there are several."""
+    models = {cell.setting.model for pair in pairs for cell in (pair.ours, pair.theirs)}
+    several = len({_axis(pair.ours) for pair in pairs}) > 1
+    prefix = f"{models.pop()} " if len(models) == 1 else ""
+    names = []
+    for pair in pairs:
+        ours, theirs = (cell.label.removeprefix(prefix) for cell in (pair.ours, pair.theirs))
+        on = f"{text.title(pair.ours.first.benchmark)}: " if several else ""
+        names.append(f"{on}{ours} {text.MINUS} {theirs}")
+    return names
 
 
 def _difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     header = ("difference", "benchmark", "value [95 % interval]", "of", "beyond noise")
     rows: list[tuple[str, ...]] = [
         (
-            difference_name(pair),
+            name,
             text.title(pair.ours.first.benchmark),
             text.difference(pair.ours.first, pair.difference),
             basis(pair),
             "yes" if pair.sure else "no",
         )
-        for pair in pairs
+        for pair, name in zip(pairs, difference_names(pairs), strict=True)
     ]
     return header, rows
 

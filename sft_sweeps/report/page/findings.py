@@ -144,7 +144,7 @@ def basis(pair: Compared) -> str:
     seeds = max(len(pair.ours.seeds), len(pair.theirs.seeds))
     words = [f"n={n:,}"] + ([f"{seeds} seeds"] if seeds > 1 else [])
     p = pair.adjusted if pair.adjusted is not None else pair.p
-    return ", ".join(words + ([f"p={p:.2g}"] if p is not None else []))
+    return ", ".join(words + ([text.p_value(p)] if p is not None else []))
 
 
 def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
