@@ -178,9 +178,17 @@ class Shape:
     rope_theta: float = 10000.0
 
 
+def made_from_seed(weights: str) -> bool:
+    """Whether weights are drawn from a seed here, and not anybody's files."""
+    return weights.startswith(("init:", "pretrained:"))
+
+
 @dataclass(frozen=True)
 class Model:
-    """A base model: pretrained weights by pin, or a random initialisation by shape, seed and standard deviation."""
+    """A base model: published weights by pin, or a random initialisation by shape, seed and standard deviation.
+
+    `pretrained:` weights are such an initialisation, trained on the text of data/graded.py.
+    """
 
     weights: str
     tokenizer: str
@@ -218,7 +226,12 @@ class Model:
     @property
     def initialised(self) -> bool:
         """Whether its weights are made here, from a seed."""
-        return self.weights.startswith("init:")
+        return made_from_seed(self.weights)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether they are trained here besides, on generated text."""
+        return self.weights.startswith("pretrained:")
 
     @property
     def made(self) -> bool:

@@ -21,17 +21,17 @@ GROUPS = {
     "benchmark": sum(bool(one.settings) for one in benchmarks.own().values()),  # a file each, and no other
     "analysis": 2,
     "cluster": 5,
-    "data": 9,
+    "data": 14,
     "debug": 4,
     "deepspeed": 3,
-    "evaluate": 4,
+    "evaluate": 5,
     "grid": 2,
-    "model": 5,
-    "source": 8,
+    "model": 8,
+    "source": 12,
     "strategy": 5,
-    "study": 8,
+    "study": 9,
     "tracking": 2,
-    "train": 2,
+    "train": 3,
 }
 ONCE = (
     "benchmark",

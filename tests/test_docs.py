@@ -31,6 +31,7 @@ NAMES = {
     "[--watch | --json]": "--json",
     "[--partial]": "--partial",
     "[--at 1] [--json]": "--at 1,1/2 --json",
+    "[--budget 100] [--json]": "--budget 100 --json",
     "[--json] [--out DIR]": "--json --out report",
     "FILE ... --out FOLDER": "code_alpaca.jsonl.gz --out words",
     "sft-sweeps init FOLDER": "sft-sweeps init mine",

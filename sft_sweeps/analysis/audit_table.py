@@ -69,12 +69,13 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Table:
     """`skipped` are cells that hold no number, with what they hold; `unread` the columns of numbers, and benchmarks, of
-    which it is not known how many items they have.
+    which it is not known how many items they have; `shares` the benchmarks whose values were read as shares of 1.
     """
 
     entries: tuple[Entry, ...]
     skipped: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
 
 
 Row = dict[str, str]
@@ -91,7 +92,7 @@ def read(path: Path, layout: Layout) -> Table:
             raise RequestError(f"{path} has no column {column}{nearest(column, columns)}. It has {', '.join(columns)}.")
     benchmark, value = _named(columns, BENCHMARK_COLUMNS), _named(columns, VALUE_COLUMNS)
     found = _long(rows, benchmark, value, layout) if benchmark and value else _wide(path, rows, layout)
-    return Table(found.entries, (*broken, *found.skipped), found.unread)
+    return replace(found, skipped=(*broken, *found.skipped))
 
 
 def _rows(path: Path) -> tuple[list[tuple[str, Row]], list[str]]:
@@ -179,35 +180,40 @@ class _Words(NamedTuple):
 
 @dataclass(frozen=True)
 class _Found:
-    """Entries, and the cells that hold something else than a number or a percentage."""
+    """Entries, and the cells that hold something else than a number, a percentage or a grade."""
 
     entries: list[Entry] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    percent: set[str] = field(default_factory=set)
 
     def add(self, words: _Words, benchmark: str, text: str, n: int | None) -> None:
         plain = MARKS.sub("", text)
         value = Decimal(plain) if NUMBER.fullmatch(plain) else None
-        if value is None or (n is not None and not 0 <= value <= 100):
+        least, most = (1, 10) if benchmark in GRADED else (0, 100)
+        if value is None or ((n or benchmark in GRADED) and not least <= value <= most):
             if text not in MISSING:
                 self.skipped.append(f"{words.where}: {text[:40]}")
             return
+        if "%" in text:
+            self.percent.add(benchmark)
         digits, graded = len(plain.partition(".")[2]), ITEMS[benchmark] if benchmark in GRADED else None
         where, row, group, section, place = words
         self.entries.append(Entry(where, row, group, benchmark, plain, value, digits, n, graded, section, place))
 
     def table(self, unread: Iterable[str] = ()) -> Table:
-        return Table(_scaled(self.entries), tuple(self.skipped), tuple(unread))
+        shares = self._shares()
+        entries = (_as_points(one) if one.benchmark in shares else _cut(one) for one in self.entries)
+        return Table(tuple(entries), tuple(self.skipped), tuple(unread), tuple(shares))
+
+    def _shares(self) -> list[str]:
+        """Benchmarks of right or wrong items none of whose values is above 1, or has a percent sign."""
+        percentages = {one.benchmark for one in self.entries if one.value > 1} | self.percent
+        return list(dict.fromkeys(one.benchmark for one in self.entries if one.n and one.benchmark not in percentages))
 
 
 def _place(location: str, row: Row, layout: Layout) -> tuple[str, ...]:
     """What was scored: by the columns that say so; else every row is a place of its own."""
     return tuple(row[column] for column in layout.same) or (location,)
-
-
-def _scaled(entries: list[Entry]) -> tuple[Entry, ...]:
-    """In points: a benchmark none of whose values is above 1 has shares."""
-    shares = {one.benchmark for one in entries if one.n} - {one.benchmark for one in entries if one.value > 1}
-    return tuple(_as_points(one) if one.benchmark in shares else _cut(one) for one in entries)
 
 
 def _as_points(one: Entry) -> Entry:

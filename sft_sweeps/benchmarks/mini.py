@@ -2,18 +2,22 @@
 
 mini_math reads the number after the first `####`. mini_code takes the asked function out of the answer and runs it
 in the sandbox against the reference on fixed inputs. mini_general compares every turn's answer with the one right
-answer; a later turn refers to what the conversation *should* hold, and the item is correct when every turn is.
+answer; a later turn refers to what the conversation *should* hold, and the item is correct when every turn is. The
+graded_ benchmarks are judged in the same way.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sft_sweeps.benchmarks import plain_functions
 from sft_sweeps.benchmarks.base import BenchmarkDefinition, ScoringContext
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, from_verdicts
 from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
-from sft_sweeps.data.mini import INPUTS, SOURCES, Stream, draw
+from sft_sweeps.data import graded, mini
+from sft_sweeps.data.drawing import Stream
+from sft_sweeps.data.mini import INPUTS, draw
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import VERSIONS
@@ -39,7 +43,7 @@ def resolve(name: str, settings: None, point: EvaluatedPoint) -> Iterator[Benchm
     evaluate = point.evaluate
     yield Benchmark(
         name=name,
-        content=f"generated:{name}:version={VERSIONS['mini']}:seed={evaluate.seed}",
+        content=f"generated:{name}:version={VERSIONS[mini.component(name)]}:seed={evaluate.seed}",
         examples=evaluate.examples,
         template=point.template,
         max_new_tokens=evaluate.max_new_tokens,
@@ -76,7 +80,16 @@ def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = 
     """Judge the answers to an item, one for each of its turns; programs among them run behind `isolation`."""
     if len(answers) != len(item.turns):
         raise ValueError(f"{item.id} has {len(item.turns)} turns, {len(answers)} answers were given")
-    return _code(item, answers, isolation) if name == "mini_code" else _JUDGES[name](item, answers)
+    return _code(item, answers, isolation) if runs_programs(name) else _JUDGES[_ability(name)](item, answers)
+
+
+def runs_programs(name: str) -> bool:
+    """Whether answers to a benchmark are programs."""
+    return _ability(name) == "code"
+
+
+def _ability(name: str) -> str:
+    return name.partition("_")[2]
 
 
 def _math(item: Item, answers: Sequence[str]) -> Verdict:
@@ -98,8 +111,12 @@ def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
         compile(definition, "<answer>", "exec")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return Verdict(item.id, False, "does not compile", {"definition": definition}, readable=False)
+    detail = {"definition": definition}
+    inputs = INPUTS[item.gold["parameter"]]
+    if (why := plain_functions.differs(definition, item.gold["reference"], inputs)) is not None:
+        return Verdict(item.id, not why, why or "passed", detail)
     outcome = run.execute(run.Task(definition, _check(item.gold), function), isolation=isolation)
-    return Verdict(item.id, outcome.passed, outcome.reason, {"definition": definition})
+    return Verdict(item.id, outcome.passed, outcome.reason, detail)
 
 
 def find_definition(answer: str, function: str) -> str | None:
@@ -133,10 +150,7 @@ def _general(item: Item, answers: Sequence[str]) -> Verdict:
     return Verdict(item.id, all(turns), f"wrong turns: {wrong}" if wrong else "right", {"turns": turns})
 
 
-_JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {
-    "mini_math": _math,
-    "mini_general": _general,
-}
+_JUDGES: dict[str, Callable[[Item, Sequence[str]], Verdict]] = {"math": _math, "general": _general}
 
 
 def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContext) -> ScoringResult:
@@ -146,22 +160,22 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     def verdict(row: Row) -> Verdict:
         return judge(name, items[row["id"]], row["answers"], isolation)
 
-    runs_programs = name == "mini_code"
-    return from_verdicts(run_each(verdict, rows, isolation) if runs_programs else list(map(verdict, rows)), total)
+    verdicts = run_each(verdict, rows, isolation) if runs_programs(name) else list(map(verdict, rows))
+    return from_verdicts(verdicts, total)
 
 
 # 1: math: the number after the first ####; code: the function is run on hidden cases; general: every turn is checked
-_VERSIONS = {"mini_math": 1, "mini_code": 1, "mini_general": 1}
+_VERSIONS = dict.fromkeys((*mini.SOURCES, *graded.SOURCES), 1)
 DEFINITIONS = tuple(
     BenchmarkDefinition(
         name=name,
         version=_VERSIONS[name],
-        ability=name.removeprefix("mini_"),
-        runs_code=name == "mini_code",
+        ability=_ability(name),
+        runs_code=runs_programs(name),
         problems=problems,
         resolve=resolve,
         items=planned_items,
         score=score,
     )
-    for name in SOURCES
+    for name in _VERSIONS
 )

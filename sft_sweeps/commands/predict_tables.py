@@ -26,7 +26,7 @@ def show(predicted: "Predicted", out: Console) -> None:
     if refused:
         _show("not predicted", _refused_columns(refused), out)
     if not predicted.predictions:
-        say(out, escape(f"{predicted.name}: every fraction is measured, so nothing is to be predicted"))
+        say(out, escape(f"{predicted.name}: nothing is to be predicted, every fraction that was asked for is measured"))
     if predicted.backtests:
         _show("backtest: each curve's largest fraction held out", _backtest_columns(predicted.backtests), out)
         say(out, "errors are means of absolute differences; shares in percent, a rating from 1 to 10, a loss in nats")

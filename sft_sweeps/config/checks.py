@@ -17,6 +17,7 @@ from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config import cluster_checks
 from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.keys import nearest_key
+from sft_sweeps.config.resolve_model import MADE_TOKENIZERS
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
@@ -84,9 +85,9 @@ def _source(key: str, source: SourceConfig) -> Iterator[str]:
         yield (f"{key}.path={source.path} is not read: {source.name} is generated; also type {key}.generated=false")
     if source.generated and source.group_by:
         yield f"{key}.group_by={source.group_by} is not read: {source.name} is generated; leave it out"
-    if source.generated and source.name not in mini.SOURCES:
+    if source.generated and source.name not in mini.GENERATED:
         yield (
-            f"{key}.name={source.name} cannot be generated; only {', '.join(mini.SOURCES)} can. "
+            f"{key}.name={source.name} cannot be generated; only {', '.join(mini.GENERATED)} can. "
             f"Set {key}.generated=false and a path."
         )
     if source.hub and not source.revision:
@@ -154,7 +155,7 @@ def _model(c: Config) -> Iterator[str]:
         yield f"model.shape.hidden_size={shape.hidden_size} is not a multiple of model.shape.heads={shape.heads}"
     if shape.kv_heads >= 1 and shape.heads % shape.kv_heads:
         yield f"model.shape.heads={shape.heads} is not a multiple of model.shape.kv_heads={shape.kv_heads}"
-    if model.weights != "init" and not model.revision and model.folder is None:
+    if model.weights not in MADE_TOKENIZERS and not model.revision and model.folder is None:
         yield f"model.weights={model.weights} has no model.revision; pin one, or set model.folder=FOLDER"
 
 

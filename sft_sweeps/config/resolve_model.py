@@ -8,9 +8,12 @@ from sft_sweeps.config.train_schema import ModelConfig, TrainConfig
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
-from sft_sweeps.spec import Model, Recipe, Shape
+from sft_sweeps.spec import Model, Recipe, Shape, made_from_seed
 
-MINI_TOKENIZER = PACKAGE / "data" / "mini_tokenizer.json"
+MADE_TOKENIZERS = {  # by `model.weights`, of those that are made here
+    "init": str(PACKAGE / "data" / "mini_tokenizer.json"),
+    "pretrained": str(PACKAGE / "data" / "graded_tokenizer.json"),
+}
 
 
 def model(entry: ModelConfig) -> Model:
@@ -18,7 +21,7 @@ def model(entry: ModelConfig) -> Model:
     weights, tokenizer_path = _weights(entry), _tokenizer_path(entry)
     tokenizer, tokens = tokenizer_pin(tokenizer_path) if tokenizer_path else (weights, 0)
     shape = Shape(**{f.name: getattr(entry.shape, f.name) for f in fields(entry.shape)})
-    initialised = weights.startswith("init:")
+    initialised = made_from_seed(weights)
     return Model(
         weights=weights,
         tokenizer=tokenizer,
@@ -38,12 +41,14 @@ def _weights(entry: ModelConfig) -> str:
         return weights_pin(Path(entry.folder))
     if entry.weights == "init":
         return f"init:version={VERSIONS['init']}"
+    if entry.weights == "pretrained":
+        return f"pretrained:graded={VERSIONS['graded']}:init={VERSIONS['init']}"
     return f"hub:{entry.weights}@{entry.revision}"
 
 
 def _tokenizer_path(entry: ModelConfig) -> str:
     """The folder or file of the tokenizer; "" where it is the hub repository's own."""
-    return entry.tokenizer or entry.folder or (str(MINI_TOKENIZER) if entry.weights == "init" else "")
+    return entry.tokenizer or entry.folder or MADE_TOKENIZERS.get(entry.weights, "")
 
 
 def recipe(train: TrainConfig, base: Model) -> Recipe:

@@ -11,7 +11,7 @@ from sft_sweeps.config.fractions import fraction_of, parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
 from sft_sweeps.data import fields as row_fields
-from sft_sweeps.data import groups, row_keys, row_scan
+from sft_sweeps.data import groups, mini, row_keys, row_scan
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
@@ -107,7 +107,8 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
     )
     declared = _ruled(declared, entry, row_scan.ALL if pin and pin not in row_keys.WITHOUT else row_scan.NONE)
     if entry.generated:
-        content = f"generated:{entry.name}:version={VERSIONS['mini']}:rows={entry.rows}:seed={entry.seed}"
+        version = VERSIONS[mini.component(entry.name)]
+        content = f"generated:{entry.name}:version={version}:rows={entry.rows}:seed={entry.seed}"
         made = replace(declared, content=content, path="", rows_from="generated", seed=entry.seed)
         return replace(_ruled(made, entry, row_scan.NONE), groups="", fields=0), ""
     if pin and not entry.path:

@@ -33,7 +33,8 @@ class ModelConfig:
 
     name: str = folder_name()
     weights: str = MISSING
-    """A repository of the Hugging Face hub, or `init`: drawn from `seed`, normal with `init_std`."""
+    """A repository of the Hugging Face hub, or `init`: drawn from `seed`, normal with `init_std`; or `pretrained`: such
+    an initialisation, trained on the graded miniature's generated text."""
     revision: str = ""
     """The commit of the repository."""
     seed: int = between(0, LARGEST_SEED, default=0)

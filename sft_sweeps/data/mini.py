@@ -3,18 +3,15 @@
 One example is one draw: `draw(name, stream)` gives its rounds and the gold that a benchmark judges by. Sources and
 benchmarks draw from the same distribution and share no first prompt: a prompt belongs to the test side exactly when
 its SHA-256 says so (`is_test`), whatever the count and seed. Example i has a stream of its own, so the first m of n
-examples are the m examples.
-
-A stream uses nothing of `random.Random` but `random()`, whose sequence Python promises to keep for a text seed.
+examples are the m examples. The graded abilities of `data/graded.py` are drawn and kept apart in the same way.
 """
 
 import hashlib
-import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
+from sft_sweeps.data import graded
+from sft_sweeps.data.drawing import MiniExample, Stream
 from sft_sweeps.data.example import Example
 
 SOURCES = ("mini_math", "mini_code", "mini_general")
@@ -22,9 +19,6 @@ TEST_SHARE = 8  # one prompt in eight is a test prompt
 # The tokenizer of the miniature models is `tokenizer.train(texts(), VOCABULARY)`, shipped as a file.
 TOKENIZER = Path(__file__).with_name("mini_tokenizer.json")
 VOCABULARY = 620
-
-T = TypeVar("T")
-Rounds = tuple[tuple[str, str], ...]
 
 PEOPLE = ("Tom", "Anna", "Ben", "Mia", "Sam", "Lea", "Max", "Eva")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
@@ -35,37 +29,8 @@ INPUTS = {
     "x": tuple((x,) for x in range(-3, 21)),
     "items": (([],), (list(range(-2, 14)),), ([9, 2, 7, 4, 3, 8, 5, 6, 1, 0, 2, 9],), ([5] * 12,)),
     "text": (("",), ("ab",), ("abcdefghijkl",)),
+    "words": graded.INPUTS,
 }
-
-
-class Stream:
-    """Random choices that are the same on every machine and Python version."""
-
-    def __init__(self, seed: str) -> None:
-        self._random = random.Random(seed)
-
-    def below(self, stop: int) -> int:
-        return int(self._random.random() * stop)
-
-    def between(self, first: int, last: int) -> int:
-        """A whole number, both ends included."""
-        return first + self.below(last - first + 1)
-
-    def pick(self, choices: Sequence[T]) -> T:
-        return choices[self.below(len(choices))]
-
-    def several(self, choices: Sequence[T], count: int) -> list[T]:
-        """Distinct choices in random order."""
-        rest = list(choices)
-        return [rest.pop(self.below(len(rest))) for _ in range(count)]
-
-
-@dataclass(frozen=True, slots=True)
-class MiniExample:
-    """One conversation and what its benchmark needs to judge an answer to it."""
-
-    rounds: Rounds
-    gold: dict[str, Any]
 
 
 def generate(name: str, count: int, seed: int) -> list[Example]:
@@ -78,9 +43,9 @@ def generate(name: str, count: int, seed: int) -> list[Example]:
     return examples
 
 
-def texts() -> Iterator[str]:
-    """What the shipped tokenizer is trained on."""
-    for name in SOURCES:
+def texts(names: Sequence[str] = SOURCES) -> Iterator[str]:
+    """What the shipped tokenizer is trained on; that of the graded abilities on theirs."""
+    for name in names:
         for example in generate(name, 1000, 0):
             for prompt, response in example.rounds:
                 yield f"USER: {prompt} ASSISTANT:"
@@ -89,8 +54,9 @@ def texts() -> Iterator[str]:
 
 def draw(name: str, stream: Stream, *, test: bool) -> MiniExample:
     """The stream's first conversation that belongs to the side asked for."""
+    drawer = graded.ASKED.get(name, _DRAW[name]) if test else _DRAW[name]
     while True:
-        drawn = _DRAW[name](stream)
+        drawn = drawer(stream)
         if is_test(drawn.rounds[0][0]) == test:
             return drawn
 
@@ -98,6 +64,11 @@ def draw(name: str, stream: Stream, *, test: bool) -> MiniExample:
 def is_test(prompt: str) -> bool:
     """Whether a first prompt belongs to the benchmarks, and so never to a source."""
     return hashlib.sha256(prompt.encode()).digest()[0] % TEST_SHARE == 0
+
+
+def component(name: str) -> str:
+    """Of `identity.VERSIONS`, which says what a generated source or its benchmark is."""
+    return "graded" if name in graded.DRAW else "mini"
 
 
 def _math(stream: Stream) -> MiniExample:
@@ -202,4 +173,10 @@ _FOLLOW_UPS: tuple[tuple[str, Callable[[list[str]], list[str]]], ...] = (
     ("Say it again.", lambda words: words),
 )
 
-_DRAW: dict[str, Callable[[Stream], MiniExample]] = {"mini_math": _math, "mini_code": _code, "mini_general": _general}
+_DRAW: dict[str, Callable[[Stream], MiniExample]] = {
+    "mini_math": _math,
+    "mini_code": _code,
+    "mini_general": _general,
+    **graded.DRAW,
+}
+GENERATED = tuple(_DRAW)

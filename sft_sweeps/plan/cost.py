@@ -44,8 +44,11 @@ def peak_flops(device: str, precision: str) -> float:
 
 def gpu_hours(stage: Stage) -> float:
     """Estimated A100-hours of a stage; 0 for a model that needs no GPU."""
-    if stage.model.gpus == 0:
-        return 0.0
+    return a100_hours(stage) if stage.model.gpus else 0.0
+
+
+def a100_hours(stage: Stage) -> float:
+    """What a stage would take an A100, whatever it runs on: for the proportions between stages."""
     flops = 0.0
     for c in stage.mixture.components:
         flops += c.examples * c.source.mean_tokens * flops_per_token(stage.model.shape, c.source.mean_tokens)

@@ -35,6 +35,7 @@ from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop, starts
+from sft_sweeps.train.pretrain import pretrain
 from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
@@ -42,13 +43,18 @@ log = logging.getLogger(__name__)
 Stop = Callable[[], bool]
 
 
-def prepare(model: Model, store: Store) -> None:
-    """Materialise a randomly initialised base model."""
+def prepare(model: Model, store: Store, stop: Stop) -> None:
+    """Make a base model from its seed, and pretrain it where that is asked for."""
     folder = store.folder(model)
-    with TemporaryDirectory() as tokenizer:
-        train_tokenizer.copy(Path(model.tokenizer_path), Path(tokenizer))
-        files = sorted(Path(tokenizer).iterdir())
-        init.materialise(model.shape, model.seed, files, folder / "model", model.init_std)
+    with TemporaryDirectory() as name:
+        tokenizer, drawn = Path(name) / "tokenizer", Path(name) / "drawn"
+        train_tokenizer.copy(Path(model.tokenizer_path), tokenizer)
+        files = sorted(tokenizer.iterdir())
+        init.materialise(
+            model.shape, model.seed, files, drawn if model.pretrained else folder / "model", model.init_std
+        )
+        if model.pretrained:
+            pretrain(drawn, folder, stop)
     _record(folder, model, {"digest": weights.digest(folder / "model")})
 
 

@@ -46,11 +46,11 @@ def _encode(job: Job, stop: Stop, _: str) -> None:
     encoding.encode(job, job.store, stop)
 
 
-def _prepare(job: Job, _: Stop, __: str) -> None:
+def _prepare(job: Job, stop: Stop, _: str) -> None:
     assert isinstance(job.subject, Model)
     from sft_sweeps.train import stage
 
-    stage.prepare(job.subject, job.store)
+    stage.prepare(job.subject, job.store, stop)
 
 
 def _train(job: Job, stop: Stop, rendezvous: str) -> None:

@@ -225,6 +225,13 @@ def test_wide_and_long_tables_say_the_same(tmp_path: Path) -> None:
     assert [one.value for one in first if one.graded] == [Decimal("5.1"), Decimal(6)]
 
 
+def test_small_percentages_and_shares_are_told_apart_or_the_reading_is_said(tmp_path: Path) -> None:
+    found = audit_table.read(table(tmp_path / "t.csv", ["method,humaneval", "a,0.61", "b,0"]), Layout())
+    assert (found.shares, [float(one.value) for one in found.entries]) == (("humaneval",), [61.0, 0.0])
+    found = audit_table.read(table(tmp_path / "t.csv", ["method,humaneval", "a,0.61 %", "b,0"]), Layout())
+    assert (found.shares, [float(one.value) for one in found.entries]) == ((), [0.61, 0.0])
+
+
 def test_text_is_counted_and_named_never_read(tmp_path: Path) -> None:
     rows = ["method,gsm8k", "a,47.5", "b,1O.5", "c,101", "d,nan", "e,-", "f,١٢", "g,47,5", "h,1e2", "i,"]
     found = audit_table.read(table(tmp_path / "t.csv", rows), Layout())
@@ -233,6 +240,8 @@ def test_text_is_counted_and_named_never_read(tmp_path: Path) -> None:
         "more or fewer values than columns", "1O.5", "101", "nan", "١٢", "1e2"
     ]  # fmt: skip
     assert "row 2 (b), gsm8k: 1O.5" in found.skipped
+    graded = audit_table.read(table(tmp_path / "g.csv", ["method,mt_bench", "a,57.6", "b,5.76"]), Layout())
+    assert graded.skipped == ("row 1 (a), mt_bench: 57.6",)
 
 
 def test_items_of_other_benchmarks_are_asked_for(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def document(audit: Audit, name: str) -> dict[str, Any]:
         "discordant": audit.discordant,
         "skipped": list(audit.table.skipped),
         "unread_columns": list(audit.table.unread),
+        "read_as_shares": list(audit.table.shares),
     }
 
 

@@ -98,6 +98,14 @@ def _notes(audit: Audit, out: Console) -> None:
             say(out, f"  {escape(cell)}")
         if more:
             say(out, f"  {more.lstrip(', ')}")
+    if table.shares:
+        names = ", ".join(table.shares)
+        say(
+            out,
+            escape(
+                f"note: read as shares of 1, as no value is above 1: {names}. Percentages: write a % sign behind one"
+            ),
+        )
     if table.unread:
         names = ", ".join(table.unread)
         say(

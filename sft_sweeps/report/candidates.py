@@ -1,0 +1,40 @@
+"""The runs of a plan that lack a score, with what is missing of their stages: what `sft-sweeps next` chooses from."""
+
+from collections.abc import Callable, Iterator
+
+from sft_sweeps.analysis.next_runs import Candidate
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Plan, Run
+from sft_sweeps.report.observe import setting_of
+from sft_sweeps.spec import Stage
+from sft_sweeps.store.survey import Survey
+
+COMING = "running"  # a stage that is on its way costs nothing more
+
+
+def candidates(surveyed: Survey) -> list[Candidate]:
+    """Every run of which a final score is missing, in the plan's order."""
+    plan, hours = surveyed.plan, hours_of(surveyed.plan)
+    lacking = {s.generation.subject.id for s in plan.scores if surveyed.states[s.id].state != "done"}
+    return [
+        Candidate(run.id, run.label, setting_of(run), tuple(_missing(run, surveyed, hours)))
+        for run in plan.runs
+        if run.id in lacking
+    ]
+
+
+def needs_gpus(plan: Plan) -> bool:
+    """Whether its hours are GPU-hours; else they are what an A100 would take, for the proportions between runs."""
+    return any(stage.model.gpus for stage in plan.stages)
+
+
+def hours_of(plan: Plan) -> Callable[[Stage], float]:
+    return cost.gpu_hours if needs_gpus(plan) else cost.a100_hours
+
+
+def _missing(run: Run, surveyed: Survey, hours: Callable[[Stage], float]) -> Iterator[tuple[str, float]]:
+    """Its stages after the last one whose weights are there."""
+    states = [surveyed.states[stage.id].state for stage in run.stages]
+    start = max((number + 1 for number, state in enumerate(states) if state == "done"), default=0)
+    for stage, state in zip(run.stages[start:], states[start:], strict=True):
+        yield stage.id, 0.0 if state == COMING else hours(stage)

@@ -1,0 +1,163 @@
+"""The graded abilities: stable, disjoint from what is asked, true, with a long tail, shared between abilities."""
+
+import hashlib
+import json
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import yaml
+from tokenizers import Tokenizer
+
+from sft_sweeps.benchmarks import mini as benchmark
+from sft_sweeps.benchmarks import plain_functions
+from sft_sweeps.data import graded, mini
+from sft_sweeps.data.drawing import Stream
+from sft_sweeps.execution import Isolation
+from sft_sweeps.models import train_tokenizer
+
+SOURCES = tuple(graded.DRAW)
+# Raise identity.VERSIONS["graded"] when one of these must change.
+GOLDEN = {
+    "graded_math": "101960a3f952",
+    "graded_code": "978174fc1c69",
+    "graded_general": "c8da0e46c3a0",
+    "graded_general_clean": "29b7bb8d0928",
+    "document": "fbac86dc5aa3",
+}
+
+
+def rounds(name, count=300):
+    return [example.rounds for example in mini.generate(name, count, 0)]
+
+
+def fingerprint(value):
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def test_what_is_drawn_never_changes():
+    found = {name: fingerprint(rounds(name, 60)) for name in SOURCES}
+    items = [[(i.turns, i.gold) for i in benchmark.items(name, 20, 7)] for name in graded.SOURCES]
+    found |= {"document": fingerprint([items, [graded.document(Stream(f"d/{n}")) for n in range(100)]])}
+    assert found == GOLDEN
+
+
+def test_shipped_tokenizer_is_what_train_makes():
+    made = train_tokenizer.train(mini.texts(graded.SOURCES), graded.VOCABULARY)
+    assert json.loads(made.to_str()) == json.loads(graded.TOKENIZER.read_text(encoding="utf-8"))
+
+
+def test_nothing_that_is_asked_is_trained_on():
+    trained = {asked for name in SOURCES for ((asked, _), *_) in rounds(name, 3000)}
+    for name in graded.SOURCES:
+        tested = {item.turns[0] for item in benchmark.items(name, 300, 0)}
+        assert trained.isdisjoint(tested)
+
+
+def test_worked_steps_are_true():
+    for ((_, answer),) in rounds("graded_math"):
+        *steps, last = answer.split("\n")
+        value = None
+        for step in steps:
+            left, right = step.split(" = ")
+            assert eval(left) == int(right)
+            assert value is None or left.startswith(value)
+            value = right
+        assert last == f"#### {value}"
+
+
+def test_programs_do_with_words_what_chats_do():
+    """One meaning of each operation: Python's, run here, and that of the chats."""
+    words = ["tree", "pen", "lamp", "apple"]
+    for name, form in graded.LISTS.items():
+        assert eval(form.format("words"), {"words": words}) == graded.Step(name, "").on_words(words)
+    for name, form in graded.NUMBERS.items():
+        assert eval(form.format(10, n=3)) == graded.Step(name, "", 3).on_number(10)
+
+
+def test_a_verb_means_one_operation():
+    verbs = [verb for text in graded.VERBS.values() for verb in text.split()]
+    assert len(verbs) == len(set(verbs))
+
+
+def verbs_of(examples):
+    known = {verb for text in graded.VERBS.values() for verb in text.split()}
+    return Counter(
+        word for turns in examples for asked, _ in turns for word in asked.replace(",", " ").split() if word in known
+    )
+
+
+def test_verbs_have_a_long_tail_that_abilities_share():
+    counts = {name: verbs_of(rounds(name, 2000)) for name in SOURCES}
+    for name, found in counts.items():
+        assert max(found.values()) > 15 * min(found.values()), name
+    shown_few = set(verbs_of(rounds("graded_math", 12)))
+    assert 5 < len(shown_few) < len(counts["graded_math"]) / 3, "a small fraction leaves most verbs unseen"
+    assert set(counts["graded_math"]) < set(counts["graded_code"])
+    assert set(counts["graded_general_clean"]) < set(counts["graded_code"])
+
+
+def test_clean_is_general_without_math_and_code():
+    general, clean = rounds("graded_general", 2600), rounds("graded_general_clean", 2000)
+    chats = [one for one in general if one[0][0].startswith("Please")]
+    assert all(one[0][0].startswith("Please") for one in clean)
+    declared = yaml.safe_load((mini.TOKENIZER.parents[2] / "conf/source/graded_general_clean.yaml").read_text())
+    assert declared["rows"] == len(chats)
+    assert all(item.turns[0].startswith("Please") for item in benchmark.items("graded_general", 100, 0))
+
+
+def test_answers_fit_into_the_tokens_that_are_asked_for():
+    tokenizer = Tokenizer.from_file(str(graded.TOKENIZER))
+    asked = yaml.safe_load((mini.TOKENIZER.parents[2] / "conf/evaluate/graded.yaml").read_text())
+    answers = [answer for name in SOURCES for turns in rounds(name, 1500) for _, answer in turns]
+    assert max(len(tokenizer.encode(f" {answer}").ids) for answer in answers) < asked["max_new_tokens"]
+
+
+WRONG = ("x", "x + 1", "words", "x // 0", "words + 1", "-x", "[w.upper() for w in x]", "sorted(x)", "words[0:2:1]")
+
+
+def test_plain_functions_are_judged_as_the_sandbox_does():
+    """Right answers, those to other items, and wrong ones of many kinds."""
+    items = benchmark.items("graded_code", 10, 1)
+    judged = set()
+    for item, other in pairwise(items):
+        body = WRONG[items.index(item) % len(WRONG)]
+        for answer in (other.gold["reference"], f"def solve({item.gold['parameter']}):\n    return {body}\n"):
+            gold = item.gold
+            why = plain_functions.differs(answer, gold["reference"], mini.INPUTS[gold["parameter"]])
+            if why is not None:
+                judged.add(why)
+                assert (not why) == in_sandbox(item, answer), (item, answer, why)
+    assert "AssertionError" in judged
+    assert "TypeError" in judged
+
+
+def in_sandbox(item, answer):
+    """The verdict where nothing is plain: `pass` makes it a function of two statements."""
+    longer = answer.replace("\n    return", "\n    pass\n    return")
+    return benchmark.judge("graded_code", item, [longer], Isolation()).correct
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "def solve(x):\n    return __import__('os')",
+        "def solve(x):\n    return x ** 99",
+        "def solve(x):\n    return open",
+        "def solve(x):\n    return [w.lower() for w in x]",
+        "def solve(x):\n    return [w.upper() for w in x if w]",
+        "def solve(x):\n    return (lambda: 1)()",
+        "def solve(x):\n    return x * 1000",
+        "def solve(x=[]):\n    return x",
+        "def solve(*x):\n    return x",
+        "@print\ndef solve(x):\n    return x",
+        "def solve(x):\n    print(1)\n    return x",
+        "def solve(x):\n    return x + 'a'",
+        "def solve(x):\n    return " + "x * 99 * " * 25 + "x",
+        "def solve(words):\n    return words * 99 * 99 * 99",
+        "solve = 1",
+        "def solve(",
+    ],
+)
+def test_what_is_not_plain_is_left_to_the_sandbox(definition):
+    assert plain_functions.differs(definition, "def solve(x):\n    return x", (([1, 2],),)) is None
