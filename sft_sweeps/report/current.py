@@ -47,7 +47,11 @@ def _code() -> Iterator[tuple[str, int, int]]:
 
 def note(folder: Path, made_from: str, files: Sequence[Path]) -> None:
     """Say what the report in a folder was made from."""
-    write_json(folder / MADE, {"from": made_from, "files": {path.name: _digest(path) for path in files}}, durable=False)
+    write_json(
+        folder / MADE,
+        {"from": made_from, "files": {str(path.relative_to(folder)): _digest(path) for path in files}},
+        durable=False,
+    )
 
 
 def read(folder: Path, made_from: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures.representations import caption, figure5, interval
 from sft_sweeps.report.replicates import seed_of
+from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import say, show_long
 
 FOOTNOTE = (
@@ -192,7 +193,7 @@ def write(results: Results, folder: Path) -> list[Path]:
     write_json(folder / "results.json", to_json(results))
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(lines(results))
+        csv.writer(file).writerows(map(safe, line) for line in lines(results))
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
 

@@ -70,10 +70,14 @@ def test_status_and_report_of_the_newest_sweep(sweep: Sweep, tmp_path: Path) -> 
     assert (done.returncode, done.stderr) == (0, "")
     assert "17.7% (29/164) [12.6–24.2]" in done.stdout
     assert "missing 2 scores" in done.stdout
-    assert {path.name for path in (sweep.folder / "report").iterdir()} == {
+    written = {path.name for path in (sweep.folder / "report").iterdir()}
+    assert written == {
         "results.json",
         "results.md",
         "results.csv",
+        "results.parquet",
+        "figures",
+        "tables",
         "index.html",
     }
 

@@ -13,24 +13,27 @@ from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
+from sft_sweeps.report import tables as score_tables
 from sft_sweeps.report.collect import to_json
+from sft_sweeps.report.figures import write as print_
+from sft_sweeps.report.figures.write import Written
 from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import LAUNCH
 
 PAGE = "index.html"
 GENERATOR = "sft-sweeps"
 MARK = f'<meta name="generator" content="{GENERATOR}'
 TEMPLATES = Path(__file__).with_name("templates")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write(sweeps: Sequence[Evidence], folder: Path) -> Path:
-    """The page of some sweeps, in a folder; RequestError where that has somebody else's page."""
+def write(sweeps: Sequence[Evidence], folder: Path, printed: Written | None = None) -> Path:
+    """The page of some sweeps, beside what is `printed`; RequestError where a folder has somebody else's page."""
     path = folder / PAGE
     check(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, html(sweeps))
+    write_text(path, html(sweeps, printed))
     return path
 
 
@@ -45,7 +48,7 @@ def check(folder: Path) -> None:
         raise RequestError(f"{path} is no report of this program and is not overwritten; choose another: --out FOLDER")
 
 
-def html(sweeps: Sequence[Evidence]) -> str:
+def html(sweeps: Sequence[Evidence], printed: Written | None = None) -> str:
     """The page as text."""
     import jinja2
 
@@ -53,12 +56,12 @@ def html(sweeps: Sequence[Evidence]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return str(environment.get_template("page.html.j2").render(context(sweeps)))
+    return str(environment.get_template("page.html.j2").render(context(sweeps) | beside(printed)))
 
 
 def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     """Everything that the templates show."""
-    seen = _named_apart(sweeps)
+    seen = observations(sweeps)
     ours = finals(seen)
     theirs = paper.cells(ours)
     beside = paper.beside(ours, theirs)
@@ -78,6 +81,7 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "finding_charts": list(sections.finding(found)),
         "table": tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside),
         "score_charts": list(sections.scores(ours, beside)),
+        "beyond": [*_beyond(seen), *_represented(sweeps)],
         "curve_charts": list(sections.curves([*ours, *theirs])),
         "exploratory_charts": list(sections.exploratory(found)),
         "missing": [(sweep.name, text_) for sweep in sweeps for text_ in sweep.results.missing],
@@ -91,7 +95,7 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     }
 
 
-def _named_apart(sweeps: Sequence[Evidence]) -> list[Observation]:
+def observations(sweeps: Sequence[Evidence]) -> list[Observation]:
     """The scores of all sweeps, of a run that several have once; runs of one label are told apart by their sweep."""
     runs: dict[str, dict[str, None]] = {}
     for sweep in sweeps:
@@ -104,6 +108,29 @@ def _named_apart(sweeps: Sequence[Evidence]) -> list[Observation]:
             key = (one.run, one.stage, one.subject, one.benchmark, one.protocol)
             found.setdefault(key, replace(one, label=label))
     return list(found.values())
+
+
+def beside(printed: Written | None) -> dict[str, Any]:
+    """Links to the files beside the page, by what they are; none where there are none."""
+    if printed is None:
+        return {"figures": (), "left_out": {}}
+    files = [path for path in printed.paths if path.parent.name == "figures"]
+    named = [(title, [path for path in files if path.stem == name]) for name, title in printed.figures.items()]
+    links = [(title, [(path.suffix[1:], f"figures/{path.name}") for path in of]) for title, of in named]
+    return {"figures": links, "left_out": printed.left_out}
+
+
+def _beyond(seen: Sequence[Observation]) -> list[tuple[str, Sequence[str], list[list[str]]]]:
+    """Forgetting, transfer, fronts and crossings, where there are some: a caption, a header and rows each."""
+    sheets = [sheet for sheet in print_.tables_of(print_.Found.of(seen)) if sheet.name in print_.BEYOND]
+    rows = [[[entry.text for entry in row_] for block in sheet.blocks for row_ in block] for sheet in sheets]
+    return [(sheet.caption, sheet.columns, of) for sheet, of in zip(sheets, rows, strict=True)]
+
+
+def _represented(sweeps: Sequence[Evidence]) -> list[tuple[str, Sequence[str], list[list[str]]]]:
+    """How far apart the abilities' queries lie inside the models."""
+    found = [score_tables.representations(sweep.results) for sweep in sweeps if sweep.results.represented]
+    return [("Representations of the abilities' queries, in the original space", *of) for of in found]
 
 
 def _views(sweeps: Sequence[Evidence]) -> list[runs.RunView]:
@@ -156,10 +183,5 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     if rows:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(rows[0])
-        writer.writerows([harmless(value) for value in one.values()] for one in rows)
+        writer.writerows([safe(value) for value in one.values()] for one in rows)
     return file.getvalue()
-
-
-def harmless(value: Any) -> Any:
-    """A text that a spreadsheet would compute, as text."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

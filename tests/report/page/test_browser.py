@@ -148,7 +148,7 @@ def test_hostile_names_are_read_as_they_are(opened: Any) -> None:
     csv = opened.evaluate("JSON.parse(document.getElementById('results.csv').textContent)")
     assert HOSTILE in csv
     assert not any(
-        cell.startswith(page.FORMULA) for line in csv.splitlines() for cell in line.replace('"', "").split(",")
+        cell.startswith(FORMULA) for line in csv.splitlines() for cell in line.replace('"', "").split(",")
     )
 
 
