@@ -43,11 +43,16 @@ class Findings:
 def findings(sweeps: Sequence[Evidence]) -> Findings:
     """Of all sweeps of a page."""
     claims = tuple(claim for sweep in sweeps for claim in tested(sweep))
-    named = {(pair.ours.runs, pair.theirs.runs, pair.ours.first.benchmark) for claim in claims for pair in claim.pairs}
+    named = {_pair(pair) for claim in claims for pair in claim.pairs}
     found = [one for sweep in sweeps for one in against_reference(finals(sweep.observations))]
-    rest = tuple(one for one in found if (one.ours.runs, one.theirs.runs, one.ours.first.benchmark) not in named)
+    rest = tuple(one for one in found if _pair(one) not in named)
     headline, basis = _of_claims(claims) or _of_the_rest(rest) or _of_scores(sweeps)
     return Findings(headline, basis, claims, rest)
+
+
+def _pair(pair: Compared) -> tuple[frozenset[tuple[str, ...]], str]:
+    """What is compared, whichever of the two is taken from the other."""
+    return frozenset((pair.ours.runs, pair.theirs.runs)), pair.ours.first.benchmark
 
 
 def tested(sweep: Evidence) -> list[Claim]:

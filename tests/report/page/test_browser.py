@@ -18,6 +18,7 @@ from values import RECIPE, benchmark, component, mixed, model, request
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import charts, evidence
+from sft_sweeps.report.sheets import FORMULA
 from sft_sweeps.spec import Score
 
 CHROMIUM = shutil.which("chromium")
@@ -147,9 +148,7 @@ def test_hostile_names_are_read_as_they_are(opened: Any) -> None:
     assert opened.locator("img").count() == 0
     csv = opened.evaluate("JSON.parse(document.getElementById('results.csv').textContent)")
     assert HOSTILE in csv
-    assert not any(
-        cell.startswith(FORMULA) for line in csv.splitlines() for cell in line.replace('"', "").split(",")
-    )
+    assert not any(cell.startswith(FORMULA) for line in csv.splitlines() for cell in line.replace('"', "").split(","))
 
 
 def test_data_can_be_downloaded(opened: Any) -> None:
