@@ -79,10 +79,11 @@ def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: 
         shape=shape,
         tooltip=_tooltip("name", "text", "of"),
     )
-    layers = [ends, points]
+    layers = [ends]
     if seeds := [row for cell in cells for row in _seed_rows(cell)]:
         ticks = alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=1.5, size=12)
         layers.append(ticks.encode(y=y, x="value:Q", tooltip=_tooltip("name", "text")))
+    layers.append(points)  # above the ticks: a point leads to its run
     if printed := [_paper_row(ours, paper) for ours, paper in theirs]:
         hollow = alt.Chart(alt.Data(values=printed)).mark_point(filled=False, size=80, shape="circle", strokeWidth=1.5)
         layers.append(hollow.encode(y=y, x="value:Q", tooltip=_tooltip("name", "text", "of")))

@@ -134,10 +134,12 @@ def test_the_keyboard_reaches_all_in_the_order_of_reading(opened: Any) -> None:
     opened.keyboard.press("Enter")
     assert opened.evaluate("document.activeElement.id") == "finding"
     places = []
-    for _ in range(60):
-        opened.keyboard.press("Tab")
-        places.append(opened.evaluate("document.activeElement.getBoundingClientRect().top + scrollY"))
-    assert places[:40] == sorted(places[:40])
+    while len(places) < 200 and opened.keyboard.press("Tab") is None:
+        if opened.evaluate("document.activeElement === document.body"):
+            break
+        places.append(round(opened.evaluate("document.activeElement.getBoundingClientRect().top + scrollY")))
+    assert 15 < len(places) < 200
+    assert places == sorted(places)
     opened.locator("details.run > summary").first.focus()
     opened.keyboard.press("Enter")
     assert opened.locator("details.run[open]").count() == 1
