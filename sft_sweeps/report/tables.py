@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sft_sweeps.analysis import paper
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
+from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.figures.representations import caption, figure5, interval
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.terminal import say, show_long
@@ -187,12 +189,14 @@ def _markdown(header: list[str], rows: Cells) -> str:
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """results.json, results.md and results.csv (one score a line) in a folder; the paths written."""
+    """results.json, results.md and results.csv (one score a line) in a folder, whose paths are given; with figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "results.json", to_json(results))
+    found = prints.Found.of([*results.observed, *paper.observations()] if results.observed else ())
+    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(found)})
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines(results))
+    prints.write(found, folder)
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
 

@@ -156,7 +156,7 @@ def test_the_report_has_them_and_takes_them_over(plan: Plan, store: Store, tmp_p
     assert f"| {RUN} | 1 (last) |" in text
     assert "Distances and sizes on it mean nothing" in text
     figures = {path.name for path in (tmp_path / "report" / "figures").iterdir()}
-    assert figures == {"figure5.svg", "figure5.pdf", "figure5.png"}
+    assert figures == {"figure5.svg", "figure5.pdf", "figure5.png", "captions.md"}
 
 
 def test_the_figure_names_each_model_and_its_numbers(plan: Plan, store: Store) -> None:
