@@ -135,6 +135,7 @@ def show(results: Results, out: Console) -> None:
         out.print(
             "nothing is scored: no benchmark is named (evaluate=none), or no held-out examples are left (data.heldout)"
         )
+        _show_representations(results, out)
         return
     _show(f"Scores of {results.sweep}", *final(results), out)
     header, rows = stages(results)
@@ -142,16 +143,20 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
-    if results.represented:
-        _show("How far models keep the sources' queries apart", *representations(results), out)
+    _show_representations(results, out)
     say(out, f"[dim]{FOOTNOTE}[/]")
-    for text in results.unrepresented:
-        say(out, f"[yellow]note[/] {escape(text)}")
     for text in results.fewer:
         say(out, f"[yellow]note[/] {escape(text)}")
     if results.missing:
         first = escape(results.missing[0])
         say(out, f"[yellow]missing[/] {len(results.missing)} scores, e.g. {first}")
+
+
+def _show_representations(results: Results, out: Console) -> None:
+    if results.represented:
+        _show("How far models keep the sources' queries apart", *representations(results), out)
+    for text in results.unrepresented:
+        say(out, f"[yellow]note[/] {escape(text)}")
 
 
 def _show(title: str, header: list[str], rows: Cells, out: Console) -> None:

@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from values import component, request
 
 from sft_sweeps.analysis.representations import Map, separations
@@ -173,3 +175,14 @@ def test_a_plan_that_asks_for_none_has_none(tmp_path: Path) -> None:
     results = collect(build([("a", request(benchmarks=()))]), Store(tmp_path), "s")
     assert (results.represented, results.unrepresented) == ((), ())
     assert to_json(results)["representations"] == []
+
+
+def test_they_are_shown_without_any_score(plan: Plan, store: Store) -> None:
+    """evaluate=none: nothing is scored, and what was looked into is told all the same."""
+    (store.representations(plan.analyses[3]) / "record.json").unlink()
+    out = Console(file=StringIO(), width=160)
+    tables.show(collect(plan, store, "s"), out)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "nothing is scored" in text
+    assert "mini (base)" in text
+    assert "not taken of general yet" in text
