@@ -207,12 +207,19 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """The map of the representations of each base model; the paths written."""
-    written = []
+    """The map of the representations of each base model, and its caption beside the others'; the paths drawn."""
+    for path in folder.glob("figure5*"):  # of an earlier report
+        path.unlink()
+    written, captions = [], []
     for number, found in enumerate(results.represented):
+        name = f"figure5-{number + 1}" if number else "figure5"
         with style.applied():
             if not isinstance(made := figure5(found), str):
-                written += style.save(made, folder, f"figure5-{number + 1}" if number else "figure5")
+                written += style.save(made, folder, name)
+                captions.append(f"\n**{name}** {caption(found)}\n")
+    if captions:
+        with (folder / "captions.md").open("a", encoding="utf-8") as file:
+            file.writelines(captions)
     return written
 
 

@@ -157,8 +157,12 @@ def test_the_report_has_them_and_takes_them_over(plan: Plan, store: Store, tmp_p
     text = (tmp_path / "report" / "results.md").read_text()
     assert f"| {RUN} | 1 (last) |" in text
     assert "Distances and sizes on it mean nothing" in text
-    figures = {path.name for path in (tmp_path / "report" / "figures").iterdir()}
-    assert figures == {"figure5.svg", "figure5.pdf", "figure5.png", "captions.md"}
+    figures = tmp_path / "report" / "figures"
+    assert {path.name for path in figures.iterdir()} == {"figure5.svg", "figure5.pdf", "figure5.png", "captions.md"}
+    assert "**figure5** t-SNE (perplexity" in (figures / "captions.md").read_text()
+    tables.write(replace(results, represented=()), tmp_path / "report")
+    assert list(figures.glob("figure5*")) == []  # what is no longer there is not shown
+    assert "figure5" not in (figures / "captions.md").read_text()
 
 
 def test_the_figure_names_each_model_and_its_numbers(plan: Plan, store: Store) -> None:
