@@ -21,7 +21,7 @@ TITLES = {
     "reproduce": "make it, or what is missing of it",
     "logs": "read what its jobs printed",
     "serve": "serve its model",
-    "ask": "load its model",
+    "ask": "load its model and ask it",
 }
 
 
@@ -119,7 +119,7 @@ def _differences(found: Mapping[str, Any], whole: bool) -> Iterator[str]:
     for one in found["differences"]:
         run = f", run {'; '.join(one['runs'])}" if one["runs"] else ""
         fields = one["fields"]
-        yield f"\ndifferences to {one['label']} ({one['id']}{run}): {len(fields) or 'none that is known'}"
+        yield f"\ndifferences to {one['label']} ({one['id']}{run}): {_fields(len(fields))}"
         shown = fields if whole else fields[:FIELDS]
         width = max((len(change["field"]) for change in shown), default=0)
         for change in shown:
@@ -128,6 +128,10 @@ def _differences(found: Mapping[str, Any], whole: bool) -> Iterator[str]:
             yield f"    ... and {len(fields) - len(shown)} more; name it as OTHER to see all"
     if any(change for one in found["differences"] for change in one["fields"]):
         yield f"    (this one's value  |  the other's; {NONE}: it has none)"
+
+
+def _fields(count: int) -> str:
+    return f"{count} field{'s' * (count != 1)}" if count else "none that is known"
 
 
 COMMAND = Command("show", "what a stage or run is, what it differs in, what to type with it", _run, _add_arguments)
