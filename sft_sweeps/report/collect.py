@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
+from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
 from sft_sweeps.report.scores import Scores
@@ -52,6 +54,8 @@ class Results:
     fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
     represented: tuple[Represented, ...] = ()
     unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
+    # What figures are drawn from; not read again for a report that is there.
+    observed: tuple[Observation, ...] = field(default=(), compare=False, repr=False)
 
 
 def collect(
@@ -83,7 +87,8 @@ def collect(
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in _rows(plan))
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
     looked, unseen = _representations(plan, known.store, made)
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen)
+    seen = () if made else tuple(observations(plan, known))
+    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, seen)
 
 
 def _representations(

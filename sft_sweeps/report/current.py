@@ -46,12 +46,10 @@ def _code() -> Iterator[tuple[str, int, int]]:
 
 
 def note(folder: Path, made_from: str, files: Sequence[Path]) -> None:
-    """Say what the report in a folder was made from."""
-    write_json(
-        folder / MADE,
-        {"from": made_from, "files": {str(path.relative_to(folder)): _digest(path) for path in files}},
-        durable=False,
-    )
+    """Say what the report in a folder was made from; its figures and tables belong to it."""
+    drawn = [path for name in ("figures", "tables") for path in sorted((folder / name).glob("*"))]
+    digests = {str(path.relative_to(folder)): _digest(path) for path in [*files, *drawn]}
+    write_json(folder / MADE, {"from": made_from, "files": digests}, durable=False)
 
 
 def read(folder: Path, made_from: str) -> dict[str, Any] | None:

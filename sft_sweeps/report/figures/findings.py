@@ -21,7 +21,7 @@ LOOKS = style.looks([TRAINED, UNTRAINED])
 def forgetting(changes: Sequence[Change]) -> Any:
     """What each stage of runs with several changed; right of the line is a gain, left of it forgetting."""
     if not changes:
-        return "no benchmark is scored both before and after a stage (evaluate.every_stage=true scores each)"
+        return "no benchmark is scored both before and after a stage (evaluate.stages=all scores each)"
     several = {one.setting for one in changes if len(one.path) > 2}
     changes = [one for one in changes if one.setting in several or not several]
     panels = grouped(changes, lambda one: Panel(one.benchmark, one.metric, one.share))

@@ -12,6 +12,7 @@ from sft_sweeps.analysis.observations import COLUMNS, Observation, row
 from sft_sweeps.report import findings_sheets, layouts, sheets
 from sft_sweeps.report.figures import captions, categories, curves, findings, style
 from sft_sweeps.report.figures.charts import Line, Predicted
+from sft_sweeps.report.figures.predicted import predicted
 
 PARQUET = "results.parquet"
 BEYOND = ("forgetting", "backward_transfer", "pareto", "crossing")  # tables of what is found beyond single scores
@@ -62,8 +63,8 @@ def _kept(observations: Sequence[Observation]) -> Iterable[Observation]:
 
 
 FIGURES: dict[str, Callable[[Found, Mapping[Line, Predicted]], Any]] = {
-    "figure2": lambda found, predicted: curves.figure2(found.cells, predicted),
-    "figure3": lambda found, predicted: curves.figure3(found.cells, predicted),
+    "figure2": lambda found, dashed: curves.figure2(found.cells, dashed),
+    "figure3": lambda found, dashed: curves.figure3(found.cells, dashed),
     "figure4": lambda found, _: curves.figure4(found.cells),
     "figure6": lambda found, _: curves.figure6(found.cells),
     "figure7": lambda found, _: categories.figure7(found.observations),
@@ -75,18 +76,14 @@ FIGURES: dict[str, Callable[[Found, Mapping[Line, Predicted]], Any]] = {
 }
 
 
-def write(
-    observations: Iterable[Observation],
-    folder: Path,
-    predicted: Mapping[Line, Predicted] | None = None,
-    formats: Sequence[str] = style.FORMATS,
-) -> Written:
+def write(observations: Found | Iterable[Observation], folder: Path, formats: Sequence[str] = style.FORMATS) -> Written:
     """figures/, tables/ and results.parquet in a folder; what is left of an earlier report there is removed."""
-    found = Found.of(observations)
+    found = observations if isinstance(observations, Found) else Found.of(observations)
+    dashed = predicted(found.observations, found.cells)
     drawn, left_out, paths = {}, {}, []
     with style.applied():
         for name, draw in FIGURES.items():
-            figure = draw(found, predicted or {})
+            figure = draw(found, dashed)
             if isinstance(figure, str):
                 left_out[name] = figure
             else:

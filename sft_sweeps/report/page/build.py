@@ -15,8 +15,8 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
 from sft_sweeps.report import tables as score_tables
 from sft_sweeps.report.collect import to_json
+from sft_sweeps.report.figures import captions
 from sft_sweeps.report.figures import write as print_
-from sft_sweeps.report.figures.write import Written
 from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.sheets import safe
@@ -28,12 +28,12 @@ MARK = f'<meta name="generator" content="{GENERATOR}'
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write(sweeps: Sequence[Evidence], folder: Path, printed: Written | None = None) -> Path:
-    """The page of some sweeps, beside what is `printed`; RequestError where a folder has somebody else's page."""
+def write(sweeps: Sequence[Evidence], folder: Path) -> Path:
+    """The page of some sweeps, beside what is in a folder; RequestError where that has somebody else's page."""
     path = folder / PAGE
     check(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, html(sweeps, printed))
+    write_text(path, html(sweeps, folder))
     return path
 
 
@@ -48,7 +48,7 @@ def check(folder: Path) -> None:
         raise RequestError(f"{path} is no report of this program and is not overwritten; choose another: --out FOLDER")
 
 
-def html(sweeps: Sequence[Evidence], printed: Written | None = None) -> str:
+def html(sweeps: Sequence[Evidence], folder: Path | None = None) -> str:
     """The page as text."""
     import jinja2
 
@@ -56,7 +56,7 @@ def html(sweeps: Sequence[Evidence], printed: Written | None = None) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return str(environment.get_template("page.html.j2").render(context(sweeps) | beside(printed)))
+    return str(environment.get_template("page.html.j2").render(context(sweeps) | beside(folder)))
 
 
 def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
@@ -110,14 +110,24 @@ def observations(sweeps: Sequence[Evidence]) -> list[Observation]:
     return list(found.values())
 
 
-def beside(printed: Written | None) -> dict[str, Any]:
-    """Links to the files beside the page, by what they are; none where there are none."""
-    if printed is None:
-        return {"figures": (), "left_out": {}}
-    files = [path for path in printed.paths if path.parent.name == "figures"]
-    named = [(title, [path for path in files if path.stem == name]) for name, title in printed.figures.items()]
-    links = [(title, [(path.suffix[1:], f"figures/{path.name}") for path in of]) for title, of in named]
-    return {"figures": links, "left_out": printed.left_out}
+def beside(folder: Path | None) -> dict[str, Any]:
+    """Links to the figures beside the page, each in its formats; none where there are none."""
+    found = []
+    for title, of in _drawn(folder).items() if folder else ():
+        links = [(path.suffix[1:], path.relative_to(folder or path).as_posix()) for path in of]
+        found.append((title, links))
+    return {"figures": found}
+
+
+def _drawn(folder: Path) -> dict[str, list[Path]]:
+    """The files of each figure, by its title; of several sweeps, each in a folder of its own, by its name too."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted([*folder.glob("figures/*"), *folder.glob("*/figures/*")]):
+        if path.stem in captions.TITLES:
+            of = path.parent.parent
+            named = f"{of.name}: " if of != folder else ""
+            found.setdefault(named + captions.TITLES[path.stem], []).append(path)
+    return found
 
 
 def _beyond(seen: Sequence[Observation]) -> list[tuple[str, Sequence[str], list[list[str]]]]:

@@ -30,7 +30,7 @@ class Evidence:
 
     @cached_property
     def observations(self) -> list[Observation]:
-        return observations(self.plan, self.scores)
+        return list(self.results.observed) or observations(self.plan, self.scores)
 
 
 def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
