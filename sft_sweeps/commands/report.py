@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import read_json
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find
@@ -21,7 +22,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from sft_sweeps.report import tables
-    from sft_sweeps.report.collect import to_json
     from sft_sweeps.report.page import evidence
     from sft_sweeps.report.write import write
 
@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace) -> int:
     with writing(folder):
         written = write(found, folder)
     if options.json:
-        results = [to_json(one.results) for one in found]
+        results = [read_json(path) for path in written if path.name == "results.json"]
         print(json.dumps(results[0] if len(results) == 1 else results, indent=1))
     else:
         for one in found:
