@@ -67,8 +67,8 @@ class Bill:
         why = f"; left open ({self.left_open}): sft-sweeps judge asks afterwards" if self.left_open else ""
         return self.text() + why
 
-    def text(self) -> str:
-        """What will be asked, and what that costs."""
+    def text(self, set_prices: str = "") -> str:
+        """What will be asked, and what that costs; `set_prices` is what to type where prices are not known."""
         assert self.judge is not None
         all_, judge = self.total, self.judge
         kept = f" ({all_.cached:,} more are kept)" if all_.cached else ""
@@ -77,7 +77,11 @@ class Bill:
         if self.unknown:
             return f"{text}; tokens cannot be told: {self.unknown}"
         text += f", about {all_.prompt_tokens:,} + {all_.completion_tokens:,} tokens"
-        text += f", ${all_.cost_usd:,.2f}" if self.priced else f"; for dollars set {self.key}.prompt_usd_per_million=30"
+        text += (
+            f", ${all_.cost_usd:,.2f}"
+            if self.priced
+            else f"; for dollars {set_prices or f'set {self.key}.prompt_usd_per_million=30'}"
+        )
         text += f" of at most ${judge.max_cost_usd:,.2f}" if judge.max_cost_usd else ""
         return text + (f"; {ASSUMED_ANSWER} tokens assumed of answers yet to be made" if self.guessed else "")
 
