@@ -26,7 +26,7 @@ def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
         stages = [(stage.id, stage.label) for stage in run.stages]
         digest.update(json.dumps([run.id, run.label, run.strategy, str(run.k), run.points, stages]).encode())
     for score in plan.scores:
-        digest.update(json.dumps([score.id, scores.record(score)]).encode())
+        digest.update(json.dumps([score.id, scores.record(score), scores.unjudged(score)]).encode())
     for one in plan.analyses:
         digest.update(json.dumps([one.id, scores.store.record(one)]).encode())
     return digest.hexdigest()
