@@ -30,7 +30,7 @@ def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
     for claim in plan.hypotheses:
         digest.update(json.dumps(asdict(claim)).encode())
     for score in plan.scores:
-        digest.update(json.dumps([score.id, scores.record(score)]).encode())
+        digest.update(json.dumps([score.id, scores.record(score), scores.unjudged(score)]).encode())
     for one in plan.analyses:
         digest.update(json.dumps([one.id, scores.store.record(one)]).encode())
     return digest.hexdigest()
