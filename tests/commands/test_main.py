@@ -71,15 +71,7 @@ def test_status_and_report_of_the_newest_sweep(sweep: Sweep, tmp_path: Path) -> 
     assert "17.7% (29/164) [12.6–24.2]" in done.stdout
     assert "missing 2 scores" in done.stdout
     written = {path.name for path in (sweep.folder / "report").iterdir()}
-    assert written == {
-        "results.json",
-        "results.md",
-        "results.csv",
-        "results.parquet",
-        "figures",
-        "tables",
-        "index.html",
-    }
+    assert written > {"results.json", "results.md", "results.csv", "index.html"}
 
 
 def test_json_alone_goes_to_standard_output(sweep: Sweep, plan: Plan, tmp_path: Path) -> None:
