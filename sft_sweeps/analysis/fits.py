@@ -117,13 +117,14 @@ class Fitted:
     def _why_not(self, made: Prediction, curve: Curve) -> str:
         """Noise is half the interval; signal is all that the law moves over the measured fractions.
 
-        A joint law's signal is all that its arm's scores differ by.
+        A joint law's signal is all that it differs by over its arm's measured scores.
         """
         if made.law == "curve":
             ends = np.median(self.drawn(curve, [float(curve.fractions[0]), float(curve.fractions[-1])]), axis=0)
             signal = abs(float(ends[1] - ends[0]) * self.scale.unit)
         else:
-            values = [point.value for alike in self._alike(curve.line) for point in alike.points]
+            places = [(alike.line, fraction) for alike in self._alike(curve.line) for fraction in alike.fractions]
+            values = [value for place in places if (value := self.joint_value(*place)) is not None]
             signal = max(values) - min(values)
         noise = (made.high - made.low) / 2
         if noise <= signal:
