@@ -184,8 +184,7 @@ def two_level(values: Sequence[Sequence[float]], seed: int = 0) -> Interval:
         raise ValueError("two levels need a table of seeds by items")
     if (table == table[0, 0]).all():
         return _constant(table)
-    rows, columns = _shares(table.shape, seed)
-    return _interval(float(table.mean()), np.einsum("rs,si,ri->r", rows, table, columns, optimize=True))
+    return _two_level(table, seed)
 
 
 def two_level_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], seed: int = 0) -> Interval:
@@ -201,7 +200,31 @@ def two_level_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[floa
         for of_seeds, table in zip(rows, (ours, theirs), strict=True)
     ]
     found = _interval(float(ours.mean() - theirs.mean()), means[0] - means[1])
-    half = _open_by_ties(ours.mean(axis=0) - theirs.mean(axis=0), np.concatenate([ours, theirs]).ravel())
+    return _wider(found, ours.mean(axis=0) - theirs.mean(axis=0), np.concatenate([ours, theirs]).ravel())
+
+
+def two_level_paired(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+    """Mean of A minus B where both are of the same seeds and items (a run before and after a stage): seeds and items
+    resampled in pairs.
+    """
+    import numpy as np
+
+    ours, theirs = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if ours.ndim != 2 or ours.shape != theirs.shape or not ours.size:
+        raise ValueError("a paired difference at two levels needs two tables of the same seeds by the same items")
+    apart = ours - theirs
+    return _wider(_two_level(apart, seed), apart.mean(axis=0), np.concatenate([ours, theirs]).ravel())
+
+
+def _two_level(table: "npt.NDArray[np.float64]", seed: int) -> Interval:
+    import numpy as np
+
+    rows, columns = _shares(table.shape, seed)
+    return _interval(float(table.mean()), np.einsum("rs,si,ri->r", rows, table, columns, optimize=True))
+
+
+def _wider(found: Interval, apart: "npt.NDArray[np.float64]", values: "npt.NDArray[np.float64]") -> Interval:
+    half = _open_by_ties(apart, values)
     return Interval(found.value, min(found.low, found.value - half), max(found.high, found.value + half))
 
 

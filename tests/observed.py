@@ -12,12 +12,13 @@ from sft_sweeps.stats import proportion
 FRACTIONS = tuple(Fraction(1, 4**power) for power in range(5))
 BENCHMARKS = {"gsm8k": ("math", "accuracy"), "humaneval": ("code", "pass@1"), "mt_bench": ("general", "rating")}
 ROWS = {"math": 110_142, "code": 20_022, "general": 86_060}
+SOURCES = {"math": "gsm8k_rft", "code": "code_alpaca", "general": "sharegpt"}
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 ABILITIES = ("code", "math", "general")
 
 
 def part(ability: str, fraction: Fraction | int = 1, source: str = "") -> Part:
-    return Part(ability, source or f"{ability}_data", Fraction(fraction), round(ROWS[ability] * fraction))
+    return Part(ability, source or SOURCES[ability], Fraction(fraction), round(ROWS[ability] * fraction))
 
 
 def setting(strategy: str = "multi_task", fraction: Fraction | int = 1, **changes: object) -> Setting:
@@ -74,7 +75,9 @@ def _grid(model: str, size: int, seed: int) -> Iterator[Setting]:
     for fraction in FRACTIONS:
         yield from (at("multi_task", part(ability, fraction)) for ability in ABILITIES)
         yield at("multi_task", *(part(ability, fraction) for ability in ABILITIES))
-        yield at("multi_task", part("code", fraction), part("math", fraction), part("general", fraction, "clean"))
+        yield at(
+            "multi_task", part("code", fraction), part("math", fraction), part("general", fraction, "sharegpt_clean")
+        )
         if fraction != 1:
             yield at("multi_task", part("code"), part("math"), part("general", fraction))
             yield at("multi_task", part("code", fraction), part("math", fraction), part("general"))
@@ -96,9 +99,9 @@ def _scored(at: Setting, n: int) -> Iterator[Observation]:
         for benchmark, (ability, _) in BENCHMARKS.items():
             amount = at.examples_of(ability) if final or ability in name else 0
             values = list(_values(benchmark, amount, at, f"{subject}{benchmark}", n))
-            yield observation(
-                at, values, benchmark, stage=stage, final=final, stage_label=name, subject=subject, categories=_kinds(n)
-            )
+            kinds = _kinds(n) if benchmark == "mt_bench" else {}
+            where = {"stage": stage, "final": final, "stage_label": name, "subject": subject, "categories": kinds}
+            yield observation(at, values, benchmark, **where)
 
 
 def _kinds(n: int) -> dict[str, str]:

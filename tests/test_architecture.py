@@ -138,7 +138,7 @@ def lines() -> Iterator[list[str]]:
     first, *others = choices("source")
     yield ["data=math", f"source@data.sources.math={first}", *(f"+source@data.sources.{s}={s}" for s in others)]
     yield from ([f"strategy={name}"] for name in choices("strategy"))
-    yield [f"+benchmark@evaluate.{name}={name}" for name in choices("benchmark")]
+    yield [f"benchmark@evaluate.{name}={name}" for name in choices("benchmark")]
     columns = [[f"{group}={name}" for name in choices(group)] for group in GROUPS if group not in ONCE]
     yield from ([choice for choice in row if choice] for row in zip_longest(*columns))
 

@@ -29,6 +29,7 @@ NAMES = {
     "STAGE": "mini--math",
     "BENCHMARK FILE.jsonl --out OUT": "gsm8k answers.jsonl --out out.json --partial",
     "[--watch | --json]": "--json",
+    "[--yes]": "--yes",
     "[--partial]": "--partial",
     "[--at 1] [--json]": "--at 1,1/2 --json",
     "[--budget 100] [--json]": "--budget 100 --json",

@@ -16,7 +16,7 @@ def test_the_table_of_groups_lists_every_choice() -> None:
     for name, cell in rows:
         listed = set(re.findall(r"`([\w*]+)`", cell))
         for path in (ROOT / "conf" / name).glob("*.yaml"):
-            table = "..." in cell and (re.fullmatch(r"table\d", path.stem) or name == "benchmark")
+            table = "..." in cell and (re.fullmatch(r"(table|figure)\d", path.stem) or name == "benchmark")
             assert path.stem in listed or table or ("mini_*" in listed and path.stem.startswith("mini_")), path
 
 

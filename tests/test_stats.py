@@ -23,6 +23,7 @@ from sft_sweeps.stats import (
     tango,
     two_level,
     two_level_difference,
+    two_level_paired,
     weighted_mean,
 )
 
@@ -274,6 +275,22 @@ def test_no_difference_of_means_is_certain(values: list[float], scaled: bool) ->
         assert interval.low <= interval.value <= interval.high
         if any(abs(value) > 1e-9 for value in values):
             assert interval.low < interval.high
+
+
+def test_pairs_at_two_levels() -> None:
+    """Seeds far apart that all lose alike: paired, the loss is sure; and it changes sign with the order."""
+    stream = np.random.default_rng(6)
+    before = (stream.random((3, 200)) < np.array([[0.9], [0.6], [0.3]])).astype(float)
+    after = before * (stream.random((3, 200)) > 0.15)
+    paired = two_level_paired(after.tolist(), before.tolist())
+    free = two_level_difference(after.tolist(), before.tolist())
+    assert paired.value == pytest.approx(free.value)
+    assert paired.low < paired.value < paired.high < 0
+    assert paired.high - paired.low < 0.6 * (free.high - free.low)
+    back = two_level_paired(before.tolist(), after.tolist())
+    assert (back.low, back.value, back.high) == pytest.approx((-paired.high, -paired.value, -paired.low))
+    with pytest.raises(ValueError, match="same seeds"):
+        two_level_paired([[1.0]], [[1.0], [1.0]])
 
 
 def test_two_levels_without_variance() -> None:

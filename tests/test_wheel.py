@@ -164,6 +164,12 @@ def test_ones_own_configuration_wins(command: Command, tmp_path: Path) -> None:
     assert "batch_size: 16" in command("sft-sweeps", "launch", "train=paper", "--cfg", "job").stdout
 
 
+def test_the_papers_tables_are_in_the_wheel(command: Command) -> None:
+    done = command("sft-sweeps", "audit", "--paper", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cells"] == 259
+
+
 @pytest.mark.slow
 def test_a_launch_from_the_wheel_trains(command: Command, tmp_path: Path) -> None:
     """Worker processes start from the console script's `__main__`, which is no file of the project."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sft_sweeps.analysis.cells import Cell, apart, cells, hull, minus, over_seeds, point_label, table
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
 from sft_sweeps.analysis.resample import QUANTILE
-from sft_sweeps.stats import CONFIDENCE, RESAMPLES, Interval, two_level
+from sft_sweeps.stats import CONFIDENCE, RESAMPLES, Interval, two_level_paired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,20 +69,26 @@ class _Between:
     def sign(self) -> float:
         return 1.0 if self.after.first.higher_is_better else -1.0
 
-    def rows(self) -> list[list[float]]:
-        """Differences by seed and item; none where the items are not known, or seeds or items not the same."""
+    def tables(self) -> tuple[list[list[float]], list[list[float]]] | None:
+        """After and before, the other way round where lower is better, by seed and item; None where the items are not
+        known, or seeds or items not the same.
+        """
         if self.before.seeds != self.after.seeds or self.before.first.items.keys() != self.after.first.items.keys():
-            return []
-        old, new = table(self.before.observations), table(self.after.observations)
-        apart = [[self.sign * (y - x) for x, y in zip(*of, strict=True)] for of in zip(old, new, strict=True)]
-        return apart if apart[0] else []
+            return None
+        both = table(self.after.observations), table(self.before.observations)
+        return (both if self.sign > 0 else (both[1], both[0])) if both[0][0] else None
+
+    def rows(self) -> list[list[float]]:
+        """Differences by seed and item; none where there are no tables."""
+        tables = self.tables()
+        return [[y - x for y, x in zip(*of, strict=True)] for of in zip(*tables, strict=True)] if tables else []
 
     def interval(self) -> Interval:
         """Of several seeds, paired by seed and item, and at least as wide as the seeds' differences alone make it."""
-        rows = self.rows()
-        if len(rows) > 1:
+        rows, tables = self.rows(), self.tables()
+        if len(rows) > 1 and tables:
             of_seeds = [sum(row) / len(row) for row in rows]
-            return hull(two_level(rows), over_seeds(of_seeds) if len(set(of_seeds)) > 1 else None)
+            return hull(two_level_paired(*tables), over_seeds(of_seeds) if len(set(of_seeds)) > 1 else None)
         if len(self.before.seeds) > 1:
             return _turned(apart(self.after.mean, self.before.mean), self.sign)
         return _turned(minus(self.after, self.before), self.sign)

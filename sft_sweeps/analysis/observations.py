@@ -159,6 +159,27 @@ def row(one: Observation) -> dict[str, Any]:
     }
 
 
+# What `row` has, in its order.
+COLUMNS = (
+    *(
+        "label",
+        "run",
+        "origin",
+        "model",
+        "parameters",
+        "strategy",
+        "arm",
+        "k",
+        "fractions",
+        "examples",
+        "seed",
+        "variant",
+    ),
+    *("stage", "stage_label", "final", "subject", "benchmark", "ability", "protocol", "metric", "value", "low", "high"),
+    *("n", "printed", "flags"),
+)
+
+
 def mixed_protocols(observations: Sequence[Observation]) -> dict[str, list[str]]:
     """By benchmark, the protocols of a set where it has several, which no axis may put side by side unsaid."""
     protocols: dict[str, dict[str, None]] = {}

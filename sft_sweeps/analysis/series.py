@@ -138,11 +138,11 @@ def ablation(cells: Sequence[Cell]) -> list[Series]:
     """Mixtures that differ in the source of an ability (the paper's: with code and math in it, and without)."""
     mixed = [cell for cell in cells if _mixed(cell) and cell.setting.fraction is not None]
     by_abilities = grouped(mixed, lambda cell: (cell.setting.model, cell.setting.abilities))
-    several = [of for of in by_abilities.values() if len({_sources(cell.setting) for cell in of}) > 1]
+    several = [of for of in by_abilities.values() if len({sources(cell.setting) for cell in of}) > 1]
     made: list[Series] = []
     for of in several:
-        shared = set.intersection(*(set(_sources(cell.setting)) for cell in of))
-        names = {cell: " + ".join(name for name in _sources(cell.setting) if name not in shared) for cell in of}
+        shared = set.intersection(*(set(sources(cell.setting)) for cell in of))
+        names = {cell: " + ".join(name for name in sources(cell.setting) if name not in shared) for cell in of}
         made += lines(of, _fraction, names.__getitem__, 1)
     return made
 
@@ -174,17 +174,18 @@ def _k(cell: Cell) -> float:
 
 
 def _mixture(setting: Setting) -> tuple[object, ...]:
-    return (setting.model, *((part.source, part.fraction) for part in setting.parts))
+    return (setting.model, *sorted((part.source, part.fraction) for part in setting.parts))
 
 
-def _sources(setting: Setting) -> tuple[str, ...]:
-    return tuple(part.source for part in setting.parts)
+def sources(setting: Setting) -> tuple[str, ...]:
+    """The names of a run's sources, in one order."""
+    return tuple(sorted(part.source for part in setting.parts))
 
 
 def _mixture_name(cell: Cell, mixed: Sequence[Cell]) -> str:
     """`mixed`, with the sources that other mixtures do not have."""
-    shared = set.intersection(*(set(_sources(other.setting)) for other in mixed))
-    own = [source for source in _sources(cell.setting) if source not in shared]
+    shared = set.intersection(*(set(sources(other.setting)) for other in mixed))
+    own = [source for source in sources(cell.setting) if source not in shared]
     return ", ".join(["mixed", *own])
 
 
@@ -219,4 +220,4 @@ def _length(pairs: dict[Cell, tuple[Fraction, Fraction]], cell: Cell, fixed: int
 
 
 def _kin(cell: Cell) -> tuple[object, ...]:
-    return cell.setting.model, cell.setting.variant, cell.first.origin, _sources(cell.setting)
+    return cell.setting.model, cell.setting.variant, cell.first.origin, sources(cell.setting)

@@ -4,6 +4,7 @@ The judge itself, which is asked over the network, is `score.judge`.
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -138,6 +139,16 @@ def resolve(config: JudgeConfig, prompts: tuple[str, str], references: tuple[str
         prompt_usd=config.prompt_usd_per_million,
         completion_usd=config.completion_usd_per_million,
     )
+
+
+def cannot_ask(judge: Judge) -> str:
+    """Why a judge cannot be asked from here: its key is not in the environment; empty where it can.
+
+    Only an endpoint on an encrypted address is taken to want a key: local servers (http://) do without.
+    """
+    if not judge.base_url.startswith("https://") or os.environ.get(judge.key_variable, "").strip():
+        return ""
+    return f"no key in the environment variable {judge.key_variable}"
 
 
 def missing_texts(judge: Judge, benchmark: str) -> Iterator[str]:

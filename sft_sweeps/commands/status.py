@@ -18,7 +18,8 @@ from sft_sweeps.jobs.status import JobStatus, SweepStatus, status_of
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.plan.show import mixture_text
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec import Generation, Stage
+from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
 from sft_sweeps.terminal import console
@@ -72,6 +73,10 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
         "totals": {
             "states": dict(Counter(stage["state"] for stage in stages)),
             "runs": len(runs),
+            "scores_to_judge": sum(
+                sweep_status.states[score.id].state != "done" and _unjudged(score.generation, sweep_status)
+                for score in plan.scores
+            ),
             "runs_scored": sum(run["state"] == "scored" for run in runs),
             "gpu_hours": round(sum(stage["gpu_hours"] for stage in stages), 3),
             "gpu_hours_lost": round(sum(stage["gpu_hours_lost"] for stage in stages), 3),
@@ -151,8 +156,27 @@ def _scoring(run: Run, sweep_status: SweepStatus) -> tuple[str, str]:
         job = sweep_status.jobs.get(f"{kind}-{run.id}", JobStatus("done"))
         if job.state != "done":
             return ("scoring" if job.state == "running" else job.state), f"{kind}: {job.why}"
+    if _judging_alone(run.id, sweep_status):
+        claim = holder(KINDS["judge"].claim_folder(sweep_status.survey.store.folder(run.subject)))
+        return (
+            ("scoring", f"judge: by {claim.who}")
+            if claim
+            else ("unjudged", "answered; sft-sweeps judge asks its judge")
+        )
     end = sweep_status.states[run.id]
     return (end.state, end.why) if end.state in ("running", "failed", "weights gone") else ("missing", "not scored yet")
+
+
+def _judging_alone(subject: str, sweep_status: SweepStatus) -> bool:
+    """Whether a model's scores lack nothing but a judge's grades."""
+    states, plan = sweep_status.states, sweep_status.survey.plan
+    lacking = [s.generation for s in plan.scores if s.generation.subject.id == subject and states[s.id].state != "done"]
+    return bool(lacking) and all(_unjudged(generation, sweep_status) for generation in lacking)
+
+
+def _unjudged(generation: Generation, sweep_status: SweepStatus) -> bool:
+    """Whether the answers of an unscored generation are there, for its judge to be asked."""
+    return generation.benchmark.judge is not None and sweep_status.states[generation.id].state == "done"
 
 
 def _other_jobs(plan: Plan, sweep_status: SweepStatus) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ STATE_COLORS = {
     "scored": "green",
     "training": "cyan",
     "scoring": "cyan",
+    "unjudged": "yellow",
     "requeued": "yellow",
     "cancelled": "red",
 }
@@ -140,6 +141,8 @@ def summary(status: Mapping[str, Any]) -> list[str]:
     if status["analyses"]["total"]:
         parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
     lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
+    if totals.get("scores_to_judge"):
+        lines.append(f"{totals['scores_to_judge']} wait for a judge alone: sft-sweeps judge {status['sweep']}")
     others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state != "done"]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")

@@ -48,10 +48,10 @@ class Composer:
         """The choice of each group with some overrides."""
         groups = self.groups(overrides)
         try:
-            quick = self.entries.choices(groups)
+            listed = self.entries.asked(groups)
         except (HydraException, OmegaConfBaseException, ValueError):
-            quick = None
-        return self.of_groups(groups, overrides)[1] if quick is None else quick
+            listed = None
+        return dict(listed.choices) if listed else self.of_groups(groups, overrides)[1]
 
     def whole(self, overrides: Sequence[str]) -> DictConfig:
         """As Hydra composes it; group choices are composed once and copied."""

@@ -26,6 +26,13 @@ def to_download(jobs: Iterable[Job], configs: Iterable[Config]) -> dict[Path, So
     return {path: entry for path, entry in entries(configs).items() if path in absent} if absent else {}
 
 
+def published(names: Iterable[str], folder: Path) -> dict[Path, SourceConfig]:
+    """The published files of some benchmarks as they belong into a data folder."""
+    definitions = [definition_of(name) for name in names]
+    files = [f for one in definitions if one.settings for f in one.files(one.name, one.settings(), folder) if f.url]
+    return {file.path: entry(file) for file in files}
+
+
 def read_by(job: Job, benchmark: Benchmark) -> list[Path]:
     """The files of a benchmark without which a job cannot do its work: who answers needs nothing of the judge's."""
     return _named(benchmark) if job.kind == "judge" else _named(replace(benchmark, judge=None))

@@ -15,6 +15,7 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs import retention
 from sft_sweeps.launch import benchmark_files, preflight, sources
 from sft_sweeps.launch.download import download_all
+from sft_sweeps.launch.hints import sweep_command
 from sft_sweeps.launch.launchers import fallback, launcher_of
 from sft_sweeps.launch.missing import MissingWork, missing_work
 from sft_sweeps.launch.points import planned
@@ -45,10 +46,15 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
         say(out, escape(line))
     if work.jobs and (line := fallback(config)):
         say(out, escape(line))
+    status = 0
     if work.jobs:
-        return launcher_of(config).launch(work, sweep, out)
-    show_results(work, sweep, out)
-    return 0
+        status = launcher_of(config).launch(work, sweep, out)
+    else:
+        show_results(work, sweep, out)
+    if why := work.bill.left_open:
+        command = sweep_command("judge", sweep.name, config)
+        say(out, escape(f"judging is left open ({why}); afterwards, wherever there is a key and a network: {command}"))
+    return status
 
 
 def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingWork:
@@ -119,13 +125,21 @@ def _freeze(work: MissingWork, points: Sequence[Point]) -> Sweep:
 def _summary(work: MissingWork) -> str:
     """How much is missing, in a line."""
     plan, kinds = work.plan, Counter(job.kind for job in work.jobs)
+    left_open = f", judging of {_models(len(work.bill.parts))} left open" if work.bill.left_open else ""
+    if not work.jobs and left_open:
+        return f"nothing to do here: all {len(plan.stages)} stages are trained{left_open}"
     if not work.jobs:
         there = f"all {len(plan.scores)} scores" + (f", all {len(plan.analyses)} analyses" if plan.analyses else "")
         return f"nothing to do: all {len(plan.stages)} stages are trained, {there} are there"
     resumed = sum(resume_step(work.store.folder(job.stage)) > 0 for job in work.jobs if job.stage)
     judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
     judged += f", representations of {kinds['represent']} to take" if kinds["represent"] else ""
+    judged += left_open
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {kinds['score']} models to score{judged}"
+        f"{f', {resumed} of them from a resume state' if resumed else ''}, {_models(kinds['score'])} to score{judged}"
     )
+
+
+def _models(count: int) -> str:
+    return f"{count:,} model{'' if count == 1 else 's'}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sft_sweeps.benchmarks.judging import cannot_ask
 from sft_sweeps.config.schema import Config
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.launch import sources
@@ -40,5 +41,14 @@ def missing_work(plan: Plan, config: Config) -> MissingWork:
 
 
 def missing_jobs(surveyed: Survey, config: Config) -> list[Job]:
-    """The missing jobs, parents first, with the one that encodes their sources before all that need it."""
-    return sources.with_encoding_first(missing(surveyed, executions_of(config)), surveyed.store)
+    """The missing jobs, parents first, with the one that encodes their sources before all that need it.
+
+    Judging that nobody can be asked for is left open: `sft-sweeps judge` does it afterwards, wherever there is a key.
+    """
+    jobs = [job for job in missing(surveyed, executions_of(config)) if not _left_open(job)]
+    return sources.with_encoding_first(jobs, surveyed.store)
+
+
+def _left_open(job: Job) -> bool:
+    judges = {g.benchmark.judge for g in job.generations if g.benchmark.judge} if job.kind == "judge" else set()
+    return any(map(cannot_ask, judges))

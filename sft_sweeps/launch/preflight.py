@@ -77,7 +77,7 @@ def _records(survey: Survey) -> Iterator[str]:
     """Records that exist and cannot be trusted."""
     plan, states = survey.plan, survey.states
     unscored = [g for g, s in zip(plan.generations, plan.scores, strict=True) if states[s.id].state != "done"]
-    for item in (*plan.subjects, *unscored, *plan.scores):
+    for item in (*plan.subjects, *unscored, *plan.scores, *plan.analyses):
         state = states[item.id]
         if state.state == "corrupted":
             yield f"{state.why}; if it cannot be repaired, delete that file to have the work done again, then launch"

@@ -56,7 +56,11 @@ def write_plan(surveyed: Survey, bill: Bill, config: Config) -> None:
     """The plan as JSON in the file that `plan.output` names, whatever the action; nothing where it names none."""
     if not config.plan.output:
         return
-    judging = {"judging": {"judge": bill.judge.model, **asdict(bill.total)}} if bill.judge else {}
+    judging = (
+        {"judging": {"judge": bill.judge.model, **asdict(bill.total), "left_open": bill.left_open}}
+        if bill.judge
+        else {}
+    )
     try:
         Path(config.plan.output).write_text(dumps(surveyed.plan, surveyed.states, **judging), encoding="utf-8")
     except OSError as error:

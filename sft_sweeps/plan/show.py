@@ -106,6 +106,10 @@ def claims(plan: Plan) -> list[str]:
     return [f"said in advance, frozen with the plan: {hypotheses}, {_many(compared, 'comparison')}"]
 
 
+def _hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
     t = serialize.totals(plan, states)
@@ -115,7 +119,7 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     ]
     if t["gpu_hours"]:
         lines.append(
-            f"about {t['gpu_hours']:,.0f} A100-hours (naive {t['gpu_hours_naive']:,.0f}; 6ND at "
+            f"about {_hours(t['gpu_hours'])} A100-hours (naive {_hours(t['gpu_hours_naive'])}; 6ND at "
             f"{cost.ASSUMED_UTILIZATION:.0%} of peak), {t['disk_gb']:,.0f} GB of finished models"
         )
     if any(c.source.rows_from == "declared" for s in plan.stages for c in s.mixture.components):

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
+from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
 from sft_sweeps.report.scores import Scores
@@ -51,6 +53,8 @@ class Results:
     fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
     represented: tuple[Represented, ...] = ()
     unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
+    # What figures are drawn from; not read again for a report that is there.
+    observed: tuple[Observation, ...] = field(default=(), compare=False, repr=False)
 
 
 def collect(
@@ -75,12 +79,15 @@ def collect(
             by_subject.setdefault(generation.subject.id, {})[generation.benchmark.name] = scored
             fewer |= dict.fromkeys(_fewer(generation.benchmark, scored))
         else:
-            missing.append(f"{generation.benchmark.name} of {generation.subject.label}{why}")
+            missing.append(
+                f"{generation.benchmark.name} of {generation.subject.label}{why or _to_judge(known, score, sweep)}"
+            )
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in _rows(plan))
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
     looked, unseen = _representations(plan, known.store, made)
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen)
+    seen = () if made else tuple(observations(plan, known))
+    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, seen)
 
 
 def _representations(
@@ -89,6 +96,11 @@ def _representations(
     if made and "representations" in made:
         return revive(tuple[Represented, ...], made["representations"]), tuple(made["unrepresented"])
     return represented(plan, store) if plan.analyses else ((), ())
+
+
+def _to_judge(known: Scores, score: Score, sweep: str) -> str:
+    """What to type where answers are there and only their judge has not been asked; else empty."""
+    return f" (answered, not judged yet: sft-sweeps judge {sweep})" if known.unjudged(score) else ""
 
 
 def _fewer(benchmark: Benchmark, scored: Scored) -> Iterator[str]:

@@ -26,7 +26,7 @@ def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
         stages = [(stage.id, stage.label) for stage in run.stages]
         digest.update(json.dumps([run.id, run.label, run.strategy, str(run.k), run.points, stages]).encode())
     for score in plan.scores:
-        digest.update(json.dumps([score.id, scores.record(score)]).encode())
+        digest.update(json.dumps([score.id, scores.record(score), scores.unjudged(score)]).encode())
     for one in plan.analyses:
         digest.update(json.dumps([one.id, scores.store.record(one)]).encode())
     return digest.hexdigest()
@@ -42,8 +42,10 @@ def _code() -> Iterator[tuple[str, int, int]]:
 
 
 def note(folder: Path, made_from: str, files: Sequence[Path]) -> None:
-    """Say what the report in a folder was made from."""
-    write_json(folder / MADE, {"from": made_from, "files": {path.name: _digest(path) for path in files}}, durable=False)
+    """Say what the report in a folder was made from; its figures and tables belong to it."""
+    drawn = [path for name in ("figures", "tables") for path in sorted((folder / name).glob("*"))]
+    digests = {str(path.relative_to(folder)): _digest(path) for path in [*files, *drawn]}
+    write_json(folder / MADE, {"from": made_from, "files": digests}, durable=False)
 
 
 def read(folder: Path, made_from: str) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Spending
+from sft_sweeps.benchmarks.judging import CHARACTERS_PER_TOKEN, Spending, cannot_ask
 from sft_sweeps.benchmarks.registry import definition_of, items_of
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
@@ -52,6 +52,11 @@ class Bill:
         return total
 
     @property
+    def left_open(self) -> str:
+        """Why a launch does not judge what is to be judged; empty where it does, or nothing is."""
+        return cannot_ask(self.judge) if self.judge and self.parts else ""
+
+    @property
     def priced(self) -> bool:
         return self.judge is not None and self.judge.prompt_usd + self.judge.completion_usd > 0
 
@@ -59,6 +64,12 @@ class Bill:
         """For people; empty where nothing is to be judged."""
         if self.judge is None or not self.parts:
             return ""
+        why = f"; left open ({self.left_open}): sft-sweeps judge asks afterwards" if self.left_open else ""
+        return self.text() + why
+
+    def text(self, set_prices: str = "") -> str:
+        """What will be asked, and what that costs; `set_prices` is what to type where prices are not known."""
+        assert self.judge is not None
         all_, judge = self.total, self.judge
         kept = f" ({all_.cached:,} more are kept)" if all_.cached else ""
         text = f"judging by {judge.model}: {all_.calls:,} calls{kept} for {len(self.parts)} model"
@@ -66,14 +77,18 @@ class Bill:
         if self.unknown:
             return f"{text}; tokens cannot be told: {self.unknown}"
         text += f", about {all_.prompt_tokens:,} + {all_.completion_tokens:,} tokens"
-        text += f", ${all_.cost_usd:,.2f}" if self.priced else f"; for dollars set {self.key}.prompt_usd_per_million=30"
+        text += (
+            f", ${all_.cost_usd:,.2f}"
+            if self.priced
+            else f"; for dollars {set_prices or f'set {self.key}.prompt_usd_per_million=30'}"
+        )
         text += f" of at most ${judge.max_cost_usd:,.2f}" if judge.max_cost_usd else ""
         return text + (f"; {ASSUMED_ANSWER} tokens assumed of answers yet to be made" if self.guessed else "")
 
     def problem(self) -> str:
         """Why the ceiling forbids the launch; empty where it does not."""
         cost, judge = self.total.cost_usd, self.judge
-        if judge is None or not judge.max_cost_usd or cost <= judge.max_cost_usd:
+        if judge is None or self.left_open or not judge.max_cost_usd or cost <= judge.max_cost_usd:
             return ""
         return (
             f"{self.key}.max_cost_usd={judge.max_cost_usd:g}: {self.line()}. Raise it to {cost * 1.2:.2f}, judge fewer "
@@ -152,12 +167,13 @@ def with_budget(job: Job, bill: Bill) -> Job:
     """A judging job with its share of the ceiling."""
     if job.kind != "judge" or bill.judge is None or not bill.judge.max_cost_usd:
         return job
-    return replace(job, generations=tuple(_capped(g, bill) for g in job.generations))
+    return replace(job, generations=tuple(capped(g, bill) for g in job.generations))
 
 
-def _capped(generation: Generation, bill: Bill) -> Generation:
+def capped(generation: Generation, bill: Bill) -> Generation:
+    """The generation, whose judge may cost its share of the ceiling."""
     benchmark = generation.benchmark
-    if benchmark.judge is None:
+    if benchmark.judge is None or not benchmark.judge.max_cost_usd:
         return generation
     judge = replace(benchmark.judge, max_cost_usd=bill.share(generation))
     return replace(generation, benchmark=replace(benchmark, judge=judge))

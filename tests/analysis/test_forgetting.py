@@ -8,7 +8,7 @@ from observed import observation, setting, study
 
 from sft_sweeps.analysis.forgetting import backward_transfer, changes
 from sft_sweeps.analysis.observations import Observation
-from sft_sweeps.stats import paired_proportions
+from sft_sweeps.stats import paired_proportions, proportion
 
 N = 100
 
@@ -52,6 +52,14 @@ def test_seeds_are_paired_with_themselves() -> None:
     assert forgot.seeds == (0, 1)
     assert forgot.change.value == pytest.approx(-0.2)
     assert forgot.change.high < -0.1
+
+
+def test_a_stage_that_changed_no_answer_of_any_seed_may_have_changed_some() -> None:
+    """As much either way."""
+    (_, unchanged) = changes([one for seed in range(3) for one in chain([10, 60, 60], seed=seed)])
+    assert unchanged.change.value == 0
+    assert unchanged.change.low == pytest.approx(-unchanged.change.high)
+    assert unchanged.change.high == pytest.approx(proportion(0, N).high)
 
 
 def test_of_a_loss_less_is_a_gain() -> None:

@@ -36,8 +36,8 @@ def test_scaling_has_each_ability_alone_on_its_own_benchmark() -> None:
 
 
 def test_mixtures_of_other_sources_are_lines_of_their_own() -> None:
-    assert names(series.single_and_mixed(STUDY)) == {"alone", "mixed, general_data", "mixed, clean"}
-    assert names(series.ablation(STUDY)) == {"general_data", "clean"}
+    assert names(series.single_and_mixed(STUDY)) == {"alone", "mixed, sharegpt", "mixed, sharegpt_clean"}
+    assert names(series.ablation(STUDY)) == {"sharegpt", "sharegpt_clean"}
 
 
 def test_mixed_sequential_is_the_zero_of_k() -> None:

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +28,7 @@ from fast_chat import command, fast_chat
 from fixture_files import FIXTURES
 from hypothesis import given
 from hypothesis import strategies as st
+from judge_server import Reply, Server, said
 
 from sft_sweeps.benchmarks import from_file
 from sft_sweeps.benchmarks import mt_bench_grading as mt_bench
@@ -51,7 +51,6 @@ PROMPTS = SHARED / "benchmarks" / "mt_bench_judge_prompts.jsonl"
 REFERENCES = SHARED / "benchmarks" / "mt_bench_reference_answers_gpt4.jsonl"
 KEY = "sk-very-secret-0123456789"
 KEY_COST = "evaluate.mt_bench.judge.max_cost_usd"
-Reply = tuple[int, object]
 
 
 def packed(name: str) -> list[dict]:
@@ -180,50 +179,6 @@ def test_repeats_of_answers_have_a_spread_of_their_own() -> None:
     found = mt_bench.summary(grades_of([5.0, 6.0, 7.0, 4.0], samples=3))
     assert found["sd_between_answers"] == pytest.approx(1.0)
     assert found["sd_between_judgments"] is None
-
-
-class Server(ThreadingHTTPServer):
-    """An endpoint that answers by `plan`, and remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self, plan: Callable[[dict, int], Reply]) -> None:
-        self.plan, self.bodies, self.keys, self.lock = plan, [], set(), threading.Lock()
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.bodies.append(body)
-            self.server.keys.add(self.headers.get("Authorization"))
-            number = len(self.server.bodies)
-        status, content = self.server.plan(body, number)
-        if status == 0:  # hang up
-            self.connection.close()
-            return
-        text = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(text)))
-        self.send_header("Retry-After", "0.01")
-        self.end_headers()
-        self.wfile.write(text)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
-def said(text: str | None) -> Reply:
-    message = {"role": "assistant", "content": text}
-    usage = {"prompt_tokens": 1000, "completion_tokens": 100}
-    return 200, {"id": "x", "choices": [{"index": 0, "message": message}], "usage": usage, "system_fingerprint": "fp"}
 
 
 @pytest.fixture
@@ -652,6 +607,17 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
         *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),
         *("cluster=local", f"output_dir={tmp_path / 'out'}"),
     ]
+    nobody = ["evaluate.mt_bench.judge.base_url=https://judge.invalid/v1", "evaluate.mt_bench.judge.key_variable=NONE"]
+    for does in (
+        "0 models to score, judging of 1 model left open",
+        "nothing to do here",
+    ):  # answered, then not asked again
+        left = launch(*line, *nobody)
+        assert left.returncode == 0, left.stdout + left.stderr
+        assert does in left.stdout
+        assert "judging is left open (no key in the environment variable NONE); afterwards" in left.stdout
+        assert f"sft-sweeps judge {left.stdout.partition('sweep ')[2].partition(':')[0]} --output-dir" in left.stdout
+        assert "not judged yet: sft-sweeps judge" in left.stdout
     done = launch(*line)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 to be judged" in done.stdout

@@ -19,6 +19,7 @@ from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.jobs.retention import declare, free, policy_of
 from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.plan.request import AskedRepresentations
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.store import FREED, Store, clear_unrecorded
 from sft_sweeps.store.survey import survey
@@ -312,3 +313,17 @@ def test_what_goes_wrong_with_freeing_harms_no_job(store: Store) -> None:
     (said,) = retention.free_after(Job("train", str(store.root), plan.stages[1], TrainExecution()), sweep, store)
     assert said.startswith("nothing was freed: ")
     assert models(store, plan) == [True] * 4
+
+
+def test_a_model_stays_until_it_was_looked_into(store: Store) -> None:
+    """Also for another sweep, which asks for its scores alone."""
+    asked = AskedRepresentations(queries=10, layer=1, pooling="last")
+    plan, scored = plan_of(representations=asked), plan_of()
+    sweeps = [sweep_of(plan, store, "scores"), sweep_of(scored, store, "scores", "other")]
+    done(store, *everything(plan))
+    for sweep in sweeps:
+        free(sweep, store)
+    assert models(store, plan) == [True, False, False, True]
+    done(store, *plan.analyses)
+    assert any("model freed" in text for text in free(sweeps[0], store))
+    assert models(store, plan) == [True, False, False, False]

@@ -26,6 +26,7 @@ from sft_sweeps.launch.local import preflight as local
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.plan.request import AskedRepresentations
 from sft_sweeps.spec import Component, Shape, Source
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, survey
@@ -143,6 +144,18 @@ def test_two_files_for_one_name_are_both_looked_at(problems: Problems, tmp_path:
 def test_a_source_that_only_a_loss_is_taken_on(problems: Problems, tmp_path: Path) -> None:
     of = benchmark("heldout_loss:math", source=source("math", slot="numbers", path=str(tmp_path / "absent")))
     (text,) = problems(generated(benchmarks=(of,)))
+    assert text.startswith("data.sources.numbers: source math is not at")
+
+
+def test_a_source_that_only_queries_are_of(problems: Problems, tmp_path: Path) -> None:
+    """A base model is looked into: nothing is trained."""
+    asked = AskedRepresentations(queries=10, layer=1, pooling="last")
+    plan = trained_on(source("math", slot="numbers", path=str(tmp_path / "absent")), strategy="base")
+    assert problems(plan) == []
+    plan = trained_on(
+        source("math", slot="numbers", path=str(tmp_path / "absent")), strategy="base", representations=asked
+    )
+    (text,) = problems(plan)
     assert text.startswith("data.sources.numbers: source math is not at")
 
 
@@ -299,10 +312,11 @@ def generated_twice() -> list[Source]:
     return [of, replace(of, rows=60, content="generated:60")]
 
 
-@pytest.mark.parametrize("part", ["model", "stage", "generation", "score"])
+@pytest.mark.parametrize("part", ["model", "stage", "generation", "score", "analysis"])
 def test_a_record_that_cannot_be_trusted(part: str, problems: Problems, store: Store) -> None:
-    plan = generated()
+    plan = generated(representations=AskedRepresentations(queries=10, layer=1, pooling="last"))
     items = {"model": plan.models, "stage": plan.stages, "generation": plan.generations, "score": plan.scores}
+    items["analysis"] = plan.analyses
     path = finish(store, items[part][0]) / "record.json"
     assert problems(plan) == []
     path.write_text("{")

@@ -22,9 +22,7 @@ def findings(audit: Audit) -> list[str]:
     if audit.off:
         found.append(f"{_number(len(audit.off), 'cell')} can be k of n for no whole k, rounded or cut off.")
     if audit.conflicts:
-        found.append(
-            f"{_number(len(audit.conflicts), 'score')} of one run stands with different values in several places."
-        )
+        found.append(f"Different values for one run on one benchmark, {_number(len(audit.conflicts), 'time')}.")
     impossible = [one for one in audit.equals if not one.possible]
     if impossible:
         values = ", ".join(f"{one.printed} ({one.benchmark})" for one in impossible)
@@ -32,7 +30,7 @@ def findings(audit: Audit) -> list[str]:
     if audit.matches:
         places = len({one.entry.spot for one in audit.matches})
         found.append(
-            f"{_number(places, 'score')} equal to the reference's, in {_number(len(audit.matches), 'cell')}; by chance "
+            f"As in the reference: {_number(places, 'score')}, in {_number(len(audit.matches), 'cell')}; by chance "
             f"{audit.matches_expected:.1f} would be."
         )
     found += _orderings(audit.verdicts)
@@ -44,7 +42,7 @@ def _suspicion(one: Items) -> str:
     best = one.suspected
     return (
         f"{_name(one)} is probably of {best.n:,} items, not {one.n:,}: {best.hits} of {best.of} different values are "
-        f"k/{best.n} (by chance p = {_p(best.p)}; for any n tried {_p(min(best.p * one.tried, 1))}), {one.on} k/{one.n}"
+        f"k/{best.n} (by chance p = {_p(best.p)}; any n tried {_p(min(best.p * one.tried, 1))}), {one.on} k/{one.n}."
     )
 
 
@@ -117,7 +115,7 @@ def _notes(audit: Audit, out: Console) -> None:
 
 
 def items(audit: Audit) -> tuple[list[str], Cells]:
-    header = ["benchmark", "group", "n", "k/n, of values", "by chance p", "fits best"]
+    header = ["benchmark", "group", "n", "values on k/n", "by chance p", "fits best"]
     rows = []
     for one in audit.items:
         best = one.suspected

@@ -14,6 +14,7 @@ DAGGER = "†"
 NOTED = ("off_grid", "n_suspected", "copied_from", "differs_from", "protocol")  # flags that a value is marked for
 OURS, PAPER = "ours", "paper"
 WRAPPED_ABOVE = 4  # panels in one row
+NAMED_PLACES = 6  # on an axis
 OF_OURS = {"lw": 1.1, "elinewidth": 0.7, "zorder": 3}
 OF_PAPER = {"lw": 0.4, "elinewidth": 0.4, "zorder": 2, "alpha": 0.7}
 Line = tuple[Panel, str, str]  # what a predicted line belongs to: panel, model, name
@@ -78,12 +79,22 @@ def _panel(axis: Any, lines: Sequence[Series], chart: Chart, looks: Mapping[str,
         if one.origin == OURS and (own := chart.base.get((one.panel, one.model))):
             axis.axhline(own.scale * own.value, color=look.colour, lw=0.7, ls=":", zorder=1)
     if chart.axis == "examples":
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter(count)
-        axis.xaxis.set_minor_formatter("")
+        _examples(axis, places)
     else:
         turned = 0 if len(places) < 6 else 40
         axis.set_xticks([where[at] for at in places], [tick(at) for at in places], rotation=turned)
+
+
+def _examples(axis: Any, places: Sequence[float]) -> None:
+    """A logarithmic axis; of few places, each is named."""
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter(count)
+    axis.xaxis.set_minor_formatter("")
+    if len(places) <= NAMED_PLACES:
+        axis.set_xticks(places, [count(at) for at in places])
+        axis.set_xticks([], minor=True)
+    if len(places) == 1:
+        axis.set_xlim(places[0] / 3, places[0] * 3)
 
 
 def _positions(places: Sequence[float], chart: Chart) -> dict[float, float]:
@@ -106,7 +117,7 @@ def tick(at: float) -> str:
 
 def count(at: float, _: int = 0) -> str:
     """100, 1k, 10k: a number of examples, short."""
-    return f"{at / 1000:g}k" if at >= 1000 else f"{at:g}"
+    return f"{at / 1000:.3g}k" if at >= 1000 else f"{at:.3g}"
 
 
 def _scale(one: Series) -> float:

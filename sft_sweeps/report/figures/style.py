@@ -97,6 +97,8 @@ def save(figure: "Figure", folder: Path, name: str, formats: Iterable[str] = FOR
     folder.mkdir(parents=True, exist_ok=True)
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths = [folder / f"{name}.{suffix}" for suffix in formats]
+    figure.draw_without_rendering()  # lays it out, once for all formats
+    figure.set_layout_engine("none")
     for path, suffix in zip(paths, formats, strict=True):
         figure.savefig(path, format=suffix, metadata=undated.get(suffix))
     return paths

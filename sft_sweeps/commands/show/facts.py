@@ -1,0 +1,175 @@
+"""What there is to say of a stage, base model or run, as JSON can hold it (schema 1)."""
+
+import contextlib
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sft_sweeps.benchmarks.scored import Scored
+from sft_sweeps.commands.show.changes import Change, changes, nearest
+from sft_sweeps.commands.show.known import Catalogue, Known
+from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import read_json
+from sft_sweeps.jobs import attempts
+from sft_sweeps.plan.build import Plan, State, Subject
+from sft_sweeps.spec import Stage
+from sft_sweeps.store.store import Store
+from sft_sweeps.store.survey import Survey, survey
+from sft_sweeps.terminal import LAUNCH
+
+SCHEMA = 1
+RECORDED = ("finished", "seconds", "tokens_per_second", "digest", "last", "execution")
+UNSAFE = set('"$`\\!')  # inside double quotes of a shell
+DEFAULT_ROOT = "multirun_outputs"
+
+
+def facts(catalogue: Catalogue, one: Known, other: Known | None, root: Path | str) -> dict[str, Any]:
+    """Everything; `other` is what it is compared with, else its nearest neighbours are."""
+    surveyed = _survey(one, root)
+    subject = _subject(one, surveyed) if surveyed else None
+    state = surveyed.states[one.id] if surveyed and subject else _state(catalogue, one)
+    compared = [(other, changes(catalogue, one, other))] if other else nearest(catalogue, one)
+    folder = _folder(catalogue, one, surveyed, subject)
+    return {
+        "schema": SCHEMA,
+        "id": one.id,
+        "kind": "stage" if one.trained else "base model",
+        "label": catalogue.name(one),
+        "runs": list(one.runs),
+        "needed_by": surveyed.plan.runs_of(subject) if surveyed and isinstance(subject, Stage) else [],
+        "sweeps": [sweep.name for sweep in one.sweeps],
+        "chain": [{"id": link.id, "label": catalogue.name(link)} for link in catalogue.chain(one)],
+        "state": state.state,
+        "why": state.why,
+        "folder": str(folder),
+        "mixture": list(_mixture(one, subject, folder)),
+        "recipe": dict(one.payload.get("recipe", {})),
+        "identity": dict(one.payload),
+        "record": _record(folder),
+        "scores": list(_scores(one, surveyed)) if surveyed else [],
+        "analyses": list(_analyses(one, surveyed)) if surveyed else [],
+        "differences": [_difference(catalogue, *pair) for pair in compared],
+        "commands": _commands(one, surveyed, subject, folder, root),
+    }
+
+
+def _survey(one: Known, root: Path | str) -> Survey | None:
+    """What the newest sweep that has it planned knows of it; None where its plan cannot be read (any more)."""
+    for sweep in one.sweeps:
+        with contextlib.suppress(RequestError):
+            plan = sweep.plan([one.id] if one.trained else ())
+            return survey(plan, sweep.store(root), thorough=False)
+    return None
+
+
+def _subject(one: Known, surveyed: Survey) -> Subject | None:
+    return next((subject for subject in surveyed.plan.subjects if subject.id == one.id), None)
+
+
+def _state(catalogue: Catalogue, one: Known) -> State:
+    """By its folder alone: its sweep was deleted."""
+    folder = next(iter(_folders(catalogue.store, one)), None)
+    done = folder is not None and (folder / "record.json").is_file()
+    return State("done" if done else "missing", "no sweep has it planned any more")
+
+
+def _folders(store: Store, one: Known) -> Iterator[Path]:
+    for root in store.roots:
+        yield from (root / ("stages" if one.trained else "models")).glob(f"*-{one.id}")
+
+
+def _folder(catalogue: Catalogue, one: Known, surveyed: Survey | None, subject: Subject | None) -> Path:
+    if surveyed and subject:
+        return surveyed.store.read_folder(subject)
+    return next(_folders(catalogue.store, one), catalogue.store.root)
+
+
+def _mixture(one: Known, subject: Subject | None, folder: Path) -> Iterator[dict[str, Any]]:
+    """Each source with its fraction and number of examples: what was trained on, else what is planned."""
+    taken: Mapping[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        taken = read_json(folder / "data.json")["sources"]
+    planned = {c.source.name: c for c in subject.mixture.components} if isinstance(subject, Stage) else {}
+    for part in one.payload.get("mixture", []):
+        name = part["source"]["name"]
+        component, account = planned.get(name), taken.get(name, {})
+        yield {
+            "source": name,
+            "ability": component.source.ability if component else "",
+            "fraction": part["fraction"],
+            "examples": account.get("examples", component.examples if component else None),
+            "planned": not account,
+            **{key: account[key] for key in ("truncated", "masked") if account.get(key)},
+        }
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What the record says beyond the identity, and what it took; empty without one."""
+    record: Mapping[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        record = read_json(folder / "record.json") or {}
+    if not isinstance(record, Mapping) or not record:
+        return {}
+    found = {key: record[key] for key in RECORDED if key in record}
+    found["gigabytes"] = round(sum(size for size in record.get("files", {}).values()) / 1e9, 6)
+    if (folder / attempts.ATTEMPTS).is_file():
+        used = attempts.usage(folder, running=False)
+        found |= {"starts": used.starts, "gpu_hours": round(used.gpu_hours, 3)}
+    return found
+
+
+def _scores(one: Known, surveyed: Survey) -> Iterator[dict[str, Any]]:
+    for score in surveyed.plan.scores:
+        generation = score.generation
+        if generation.subject.id != one.id:
+            continue
+        state, text = surveyed.states[score.id], ""
+        with contextlib.suppress(ValueError, KeyError):
+            text = Scored.from_record(surveyed.records[score.id], score.id).text()
+        yield {"id": score.id, "benchmark": generation.benchmark.name, "state": state.state, "score": text}
+
+
+def _analyses(one: Known, surveyed: Survey) -> Iterator[dict[str, Any]]:
+    for asked in surveyed.plan.analyses:
+        if asked.subject.id == one.id:
+            what = asked.label.removeprefix(f"{asked.subject.label}: ")
+            yield {"id": asked.id, "what": f"representations, {what}", "state": surveyed.states[asked.id].state}
+
+
+def _difference(catalogue: Catalogue, other: Known, found: list[Change]) -> dict[str, Any]:
+    return {
+        "id": other.id,
+        "label": catalogue.name(other),
+        "runs": list(other.runs),
+        "fields": [change._asdict() for change in found],
+    }
+
+
+def _commands(
+    one: Known, surveyed: Survey | None, subject: Subject | None, folder: Path, root: Path | str
+) -> dict[str, str]:
+    """What to type: to make it again, to read its logs, to serve and to load its model; what cannot be is left out."""
+    typed = {"reproduce": _reproduce(surveyed.plan, one, root)} if surveyed else {}
+    weights = surveyed.store.weights(subject) if surveyed and subject else folder / "model"
+    typed["logs"] = f"sft-sweeps logs {one.id}{_where(root)}"
+    if (weights / "config.json").is_file():
+        path, messages = str(weights.absolute()), [{"role": "user", "content": "Hello"}]
+        script = f"from transformers import pipeline; print(pipeline('text-generation', {path!r})({messages}))"
+        typed["serve"] = f"vllm serve {shlex.quote(path)} --served-model-name {one.id}"
+        typed["ask"] = f"python -c {shlex.quote(script) if UNSAFE & set(script) else chr(34) + script + chr(34)}"
+    return {key: value for key, value in typed.items() if value}
+
+
+def _reproduce(plan: Plan, one: Known, root: Path | str) -> str:
+    """The line of the shortest run that has it; what is finished is not made again."""
+    runs = [run for run in plan.runs if run.points and one.id in (run.model.id, *(stage.id for stage in run.stages))]
+    if not runs:
+        return ""
+    point = min(runs, key=lambda run: (run.id != one.id, len(run.stages))).points[0]
+    here = "" if "output_dir=" in point or str(root) == DEFAULT_ROOT else f" output_dir={shlex.quote(str(root))}"
+    return f"{LAUNCH} {point}{here}"
+
+
+def _where(root: Path | str) -> str:
+    return "" if str(root) == DEFAULT_ROOT else f" --output-dir {shlex.quote(str(root))}"
