@@ -71,7 +71,7 @@ class Bill:
         """What will be asked, and what that costs; `set_prices` is what to type where prices are not known."""
         assert self.judge is not None
         all_, judge = self.total, self.judge
-        kept = f" ({all_.cached:,} more are kept)" if all_.cached else ""
+        kept = f" ({all_.cached:,} more are kept or equal)" if all_.cached else ""
         text = f"judging by {judge.model}: {all_.calls:,} calls{kept} for {len(self.parts)} model"
         text += "" if len(self.parts) == 1 else "s"
         if self.unknown:
@@ -154,13 +154,14 @@ def _estimate(benchmark: Benchmark, rows: Sequence[AnswerRow] | None, store: Sto
     assert judge is not None
     items = {item.id: item for item in items_of(benchmark)}
     long = "x" * round(ASSUMED_ANSWER * CHARACTERS_PER_TOKEN)
+    assumed = rows is None
     rows = rows or [
         {"id": item.id, "answers": [long] * len(item.turns), "sample": sample}
         for item in items.values()
         for sample in range(benchmark.samples)
     ]
     wanted = definition_of(benchmark).gradings(rows, items, judge)
-    return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted)
+    return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted, assumed=assumed)
 
 
 def with_budget(job: Job, bill: Bill) -> Job:

@@ -124,6 +124,17 @@ def test_the_price_is_said_first_and_a_ceiling_below_it_refuses(
     assert server.bodies == []
 
 
+def test_equal_answers_are_priced_and_asked_once(
+    server: Server, store: Store, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store.read_folder(plan.generations[1])
+    write_rows(folder / ITEMS, [{"id": str(81 + n), "answers": ["same", "same"], "sample": 0} for n in range(3)])
+    write_record(folder, plan.generations[1].payload, [ITEMS], {})
+    assert judged(store, *here(server), "--yes", "--json") == 0
+    found = asked_json(capsys)
+    assert (found["estimate"]["calls"], found["spent"]["calls"], len(server.bodies)) == (8, 8, 8)
+
+
 def test_without_a_key_nobody_is_asked(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert judged(store, "--yes") == 2
     assert "no key in the environment variable NO_SUCH_KEY" in capsys.readouterr().err
