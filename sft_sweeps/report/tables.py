@@ -17,6 +17,7 @@ from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.figures.representations import caption, figure5, interval
 from sft_sweeps.report.replicates import seed_of
+from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import say, show_long
 
 FOOTNOTE = (
@@ -200,7 +201,7 @@ def write(results: Results, folder: Path) -> list[Path]:
     write_json(folder / "results.json", {**to_json(results), "findings": prints.records(found)})
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(lines(results))
+        csv.writer(file).writerows(map(safe, line) for line in lines(results))
     prints.write(found, folder)
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
