@@ -113,7 +113,7 @@ def _choice_json(choice: "Choice") -> dict[str, Any]:
     return {
         "runs": [_candidate_json(one) for one in choice.candidates],
         "hours": choice.hours,
-        "expected_changes": choice.changes,
+        "expected_gain": choice.gain,
         "likely": [
             {"benchmark": benchmark, "kind": one.kind, "conclusion": one.text, "probability": chance}
             for chance, benchmark, one in choice.likely
