@@ -36,9 +36,10 @@ class Next:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
     parser.add_argument("--budget", type=float, default=100.0, help="hours to spend (default: %(default)g)")
-    parser.add_argument("--launch", action="store_true", help="launch the runs")
     add_output_dir(parser)
-    add_json(parser)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--launch", action="store_true", help="launch the runs")
+    add_json(output)
 
 
 def _run(options: argparse.Namespace) -> int:

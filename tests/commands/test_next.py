@@ -73,7 +73,8 @@ def test_launching_composes_the_runs_that_were_chosen(
 ) -> None:
     launched: list[Point] = []
     monkeypatch.setattr(launching, "run", lambda points: launched.extend(points) or 0)
-    made = said(store, capsys, "--launch")
+    made = said(store, capsys)
+    assert main(["next", "--output-dir", str(store.root), "--launch"]) == 0
     chosen = {one["id"] for choice in made["choices"] for one in choice["runs"]}
     assert {run.id for run in planned(launched).runs} == chosen
 
