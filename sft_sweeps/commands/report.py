@@ -38,7 +38,7 @@ def _run(options: argparse.Namespace) -> int:
     else:
         for one in found:
             tables.show(one.results, console())
-        print(f"written: {', '.join(map(str, written[:-1]))}")
+        print(f"written: {', '.join(map(str, written[:-1]))}; figures/ and tables/ for print beside them")
         print(f"the page: {written[-1]}")
     return 0
 
