@@ -98,13 +98,14 @@ def lines(series: Sequence[Series], x_title: str, heading: Heading, log: bool = 
     paper = [row for one in series if one.origin != "ours" for row in _line_rows(one)]
     scale = alt.Scale(type="log" if log else "linear", nice=False)
     x = alt.X("at:Q", title=x_title, scale=scale, axis=alt.Axis(grid=False, tickCount=5))
-    y = alt.Y("value:Q", title=_axis_title(series[0].points[0][1]), scale=alt.Scale(zero=False))
+    y_title = _axis_title(series[0].points[0][1])
+    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False))
     names = list(dict.fromkeys(row["line"] for row in [*ours, *paper]))
     color, shape = _scale("line", names)
     base = alt.Chart(alt.Data(values=ours)).encode(x=x, color=color)
     layers = [
         base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(
             y="value:Q", shape=shape, tooltip=_tooltip("name", "text", "of")
         ),

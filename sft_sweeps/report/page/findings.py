@@ -147,7 +147,7 @@ def basis(pair: Compared) -> str:
     """How many items and seeds a difference is of, and its p."""
     n = len(pair.ours.first.items)
     seeds = max(len(pair.ours.seeds), len(pair.theirs.seeds))
-    words = [f"n={n:,}"] + ([f"{seeds} seeds"] if seeds > 1 else [])
+    words = [f"n={n:,}", text.count(seeds, "seed")]
     p = pair.adjusted if pair.adjusted is not None else pair.p
     return ", ".join(words + ([text.p_value(p)] if p is not None else []))
 
