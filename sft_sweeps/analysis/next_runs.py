@@ -233,6 +233,7 @@ def advise(
     candidates: Sequence[Candidate],
     budget: float,
     most: int | None = None,
+    unit: str = "hours",
 ) -> Advice:
     """Runs in the order in which to make them, greedily by expected changes for each hour, within a budget of hours."""
     left, free, spent = list(candidates), set[str](), 0.0
@@ -243,7 +244,7 @@ def advise(
         useful = [one for one in weighed if one.gain >= LEAST_GAIN]
         affordable = [one for one in useful if spent + one.hours <= budget]
         if not affordable:
-            stopped = _why_stopped(useful, budget - spent)
+            stopped = _why_stopped(useful, budget - spent, unit)
             break
         best = max(affordable, key=lambda one: one.gain / max(one.hours, 1e-9))
         choices.append(best)
@@ -254,13 +255,13 @@ def advise(
     return Advice(tuple(choices), spent, stopped, tuple(boards))
 
 
-def _why_stopped(useful: Sequence[Choice], left: float) -> str:
+def _why_stopped(useful: Sequence[Choice], left: float, unit: str) -> str:
     if not useful:
         return "no run of the grid is likely to change a conclusion any more"
     cheapest = min(useful, key=lambda one: one.hours)
     return (
-        f"nothing unsettled is affordable: {left:,.1f} hours are left, and the cheapest run that may change a "
-        f"conclusion takes {cheapest.hours:,.1f} ({cheapest.candidates[0].label})"
+        f"nothing unsettled is affordable: {left:,.3g} {unit} are left, and the cheapest run that may change a "
+        f"conclusion takes {cheapest.hours:,.3g} ({cheapest.candidates[0].label})"
     )
 
 

@@ -49,7 +49,7 @@ def _choice_columns(choices: tuple[Choice, ...]) -> list[Column]:
     totals = accumulate(one.hours for one in choices)
     return [
         Column("run", [_labels(one) for one in choices], good=50, least=20),
-        Column("hours", [f"{one.hours:,.3g}" for one in choices], right=True),
+        Column("cost", [f"{one.hours:,.3g}" for one in choices], right=True),
         Column("together", [f"{total:,.3g}" for total in totals], right=True, dropped=2),
         Column("gain", [f"{one.gain:.2f}" for one in choices], right=True),
         Column("may change", [_likely(one) for one in choices], good=60, least=24, dropped=1),

@@ -21,7 +21,7 @@ ARMS = ("base", "alone", "multi_task", "sequential", "mixed_sequential", "dmt")
 SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right", "stroke")
 COLOURS = 8
 ROW_HEIGHT = 22
-LOSS_POINTS = 150
+LOSS_POINTS, ALL_LOSS_POINTS = 150, 8000  # of a curve, and of a page, which stays below 5 MB with hundreds of stages
 VALIDATE = False  # against the schema, which takes a second: tests do
 
 

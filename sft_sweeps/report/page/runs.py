@@ -9,7 +9,7 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.answers import Sample, sample
-from sft_sweeps.report.page.charts import LOSS_POINTS
+from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
 from sft_sweeps.report.page.evidence import Evidence, portable
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.spec import Score, Stage
@@ -71,7 +71,8 @@ def views(sweep: Evidence, others: int = 0) -> list[RunView]:
     most = answers_each(len(sweep.plan.runs) + others, len(sweep.results.benchmarks))
     settings = {run.id: setting(run) for run in sweep.plan.runs}
     values = {row.run.id: row.scores for row in sweep.results.rows}
-    losses = {stage.id: _losses(sweep, stage) for stage in sweep.plan.stages}
+    points = max(LOSS_POINTS // 5, min(LOSS_POINTS, ALL_LOSS_POINTS // (len(sweep.plan.stages) or 1)))
+    losses = {stage.id: _losses(sweep, stage, points) for stage in sweep.plan.stages}
     return [
         RunView(
             id=run.id,
@@ -174,16 +175,17 @@ def took(record: Mapping[str, Any]) -> str:
     return ""
 
 
-def _losses(sweep: Evidence, stage: Stage) -> list[tuple[int, float]]:
-    """Steps and losses of a stage, where it lies; of many steps the means of as many groups as a curve has room for."""
+def _losses(sweep: Evidence, stage: Stage, points: int) -> list[tuple[int, float]]:
+    """Steps and losses of a stage, where it lies; of many steps the means of as many groups as a curve has points."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         rows = metrics.read(sweep.survey.store.read_folder(stage))
-        return _thinned([(int(row["step"]), float(row["loss"])) for row in rows if row.get("loss") is not None])
+        curve = [(int(row["step"]), float(row["loss"])) for row in rows if row.get("loss") is not None]
+        return _thinned(curve, points)
     return []
 
 
-def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    size = -(-len(points) // LOSS_POINTS) or 1
+def _thinned(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
+    size = -(-len(points) // most) or 1
     groups = (points[start : start + size] for start in range(0, len(points), size))
     return [(group[-1][0], round(sum(loss for _, loss in group) / len(group), 4)) for group in groups]
 
