@@ -92,6 +92,18 @@ def report() -> Figure:
     return {"what": what, "value": found["cpu_seconds"], "target": 60.0, "unit": "s", **found}
 
 
+def predict() -> Figure:
+    """`sft-sweeps predict` and `next` on the paper's rows, the slower of the two: CPU seconds."""
+    found = _told("bench.predict_speed")
+    return {
+        "what": "predict and next of study=paper",
+        "value": found["cpu_seconds"],
+        "target": 10.0,
+        "unit": "s",
+        **found,
+    }
+
+
 def relaunch() -> Figure:
     """A finished sweep of 999 stages, launched again: CPU seconds; also its plan and status, and file operations."""
     found = growth.measure(999, ["relaunch", "plan", "status"])
@@ -164,6 +176,7 @@ FIGURES: dict[str, Callable[[], Figure | None]] = {
     "status": status,
     "relaunch": relaunch,
     "report": report,
+    "predict": predict,
     "zero": zero,
     "sandbox": evaluation_speed.sandbox,
     "gsm8k": evaluation_speed.gsm8k_rules,

@@ -95,7 +95,7 @@ def planned(*overrides: str) -> Plan:
 
 def _show(name: str, grid: Grid, orders: int) -> None:
     replayer = Replayer(grid)
-    print(f"{name}: {len(grid.candidates)} runs, {grid.hours:,.1f} hours, {replayer.conclusions} settled conclusions")
+    print(f"{name}: {len(grid.candidates)} runs, {grid.hours:,.4g} hours, {replayer.conclusions} settled conclusions")
     ours = replayer.replay(by_advice)
     ways = {
         "next": [ours],
@@ -111,9 +111,9 @@ def _show(name: str, grid: Grid, orders: int) -> None:
 def _cell(replays: Sequence[Replay], ours: Replay, share: float) -> str:
     hours = sorted(one.reached(share) for one in replays)
     if len(hours) == 1:
-        return f"{hours[0]:,.1f}"
+        return f"{hours[0]:,.4g}"
     wins = sum(ours.reached(share) < value for value in hours)
-    return f"{median(hours):,.1f} ({hours[0]:,.0f}-{hours[-1]:,.0f}; {wins}/{len(hours)})"
+    return f"{median(hours):,.4g} ({hours[0]:,.3g}-{hours[-1]:,.3g}; {wins}/{len(hours)})"
 
 
 if __name__ == "__main__":

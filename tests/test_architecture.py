@@ -21,7 +21,7 @@ GROUPS = {
     "benchmark": sum(bool(one.settings) for one in benchmarks.own().values()),  # a file each, and no other
     "analysis": 2,
     "cluster": 5,
-    "data": 14,
+    "data": 17,
     "debug": 4,
     "deepspeed": 3,
     "evaluate": 5,
@@ -29,9 +29,9 @@ GROUPS = {
     "model": 8,
     "source": 12,
     "strategy": 5,
-    "study": 9,
+    "study": 20,
     "tracking": 2,
-    "train": 3,
+    "train": 4,
 }
 ONCE = (
     "benchmark",

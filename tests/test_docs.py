@@ -24,6 +24,7 @@ NEEDS = re.compile(r"needs (?:a cluster|a GPU|GPUs|a network)")
 OURS = ("python launch.py", "sft-sweeps ")
 # What stands for the reader's own names, and which of the optional parts is tried.
 NAMES = {
+    "[SWEEP ...]": "quickstart",
     "[SWEEP]": "quickstart",
     "SWEEP": "quickstart",
     "STAGE": "mini--math",

@@ -61,7 +61,7 @@ def test_taken_drawn_and_taken_again_where_lost(line: list[str]) -> None:
     (found,) = json.loads((report / "results.json").read_text())["representations"]
     assert [panel["label"] for panel in found["panels"]] == ["mini (base)", "mini dmt k=1/4"]
     assert {len(panel["points"]) for panel in found["panels"]} == {3 * QUERIES}
-    assert sorted(path.name for path in (report / "figures").iterdir()) == ["figure5.pdf", "figure5.png", "figure5.svg"]
+    assert {path.suffix for path in (report / "figures").glob("figure5.*")} == {".pdf", ".png", ".svg"}
 
     trained = {path: path.stat().st_mtime_ns for path in store.glob("stages/*/record.json")}
     records[-1].unlink()

@@ -108,6 +108,11 @@ def test_the_paper_shares_nothing_less_than_was_counted_by_hand(plan_of: Callabl
     """Of 109 rows, as of the tables' 123, 93 runs and 99 stages are distinct (counted from the published tables)."""
     plan = plan_of("paper")
     assert (plan.rows, len(plan.runs), plan.stages_naive, len(plan.stages)) == (123, 93, 151, 99)
+    several = [run for run in plan.runs if len({point.split()[0] for point in run.points}) > 1]
+    assert (
+        f"{len(several)} runs are rows of several studies, e.g. llama7b math only (table1, table2, table5)"
+        in plan.notes
+    )
 
 
 def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sft_sweeps.config import command_line, environment, grid, hydra_errors, site
 from sft_sweeps.config.compose import Composer
 from sft_sweeps.config.entries import copied
-from sft_sweeps.config.schema import Config, HypothesisConfig, StudyConfig
+from sft_sweeps.config.schema import Config, StudyConfig
 from sft_sweeps.errors import RequestError, say_error, summary
 
 
@@ -46,7 +46,7 @@ class PointsSweeper(Sweeper):
         environment.restrict()
         self.loader, self.task_function, self.config = hydra_context.config_loader, task_function, config
         self.composer = Composer(self.loader, config)
-        self.claims = cache(self.claims_of_named)
+        self.told = cache(self.study_with_claims)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Called by Hydra with the command line's overrides."""
@@ -94,11 +94,13 @@ class PointsSweeper(Sweeper):
                 lines += grid.joined(self.restrictable(rows, line), line, f"{where}: study={other}")
         return lines
 
-    def claims_of_named(self, study: str) -> list[HypothesisConfig]:
-        """The hypotheses of the studies that a study's grid names."""
-        axes = [grid.line_axes(line, study, self.loader) for line in self.composed_study(study).grid]
+    def study_with_claims(self, study: str, *own: str) -> StudyConfig:
+        """What is told of a study whose grid names others, with values of its own: their hypotheses are its too."""
+        config = self.composer.config([f"study={study}", *own]).study
+        axes = [grid.line_axes(line, study, self.loader) for line in config.grid]
         others = [other for line in axes for other in line.get("study", [])]
-        return [one for o in others for one in (*self.composed_study(o).hypotheses, *self.claims(o))]
+        config.hypotheses += [claim for other in others for claim in self.told(other).hypotheses]
+        return config
 
     def composed_study(self, study: str, within: tuple[str, ...] = ()) -> StudyConfig:
         """What a study's file says; RequestError where another study names one that there is not."""
@@ -134,9 +136,8 @@ class PointsSweeper(Sweeper):
         try:
             config = self.composer.config(overrides)
             if line.study and f"study={line.study}" not in overrides:  # another study's row
-                own = [override for override in overrides if override.startswith("study.")]
-                config.study = self.composer.config([f"study={line.study}", *own]).study
-                config.study.hypotheses += copied(self.claims(line.study))
+                own = (override for override in overrides if override.startswith("study."))
+                config.study = copied(self.told(line.study, *own))
             return name, config
         except (HydraException, OmegaConfBaseException, RequestError) as error:
             return name, error

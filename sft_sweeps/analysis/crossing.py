@@ -51,7 +51,7 @@ class Crossing:
 
     def text(self) -> str:
         """The interval, and what is found where there is no crossing."""
-        ends = " to ".join(_end(end, self.fractions) for end in (self.low, self.high))
+        ends = " to ".join(dict.fromkeys(_end(end, self.fractions) for end in (self.low, self.high)))
         found = f"at {self.value:.3g} of the data" if self.value is not None else f"none: {self.finding}"
         rises = "; but the difference rises somewhere, beyond its intervals" if self.rises else ""
         return f"{found} (95 % interval: {ends}; {self.shares.get('crosses', 0.0):.0%} of draws cross){rises}"

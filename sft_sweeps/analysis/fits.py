@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 LEAST_FRACTIONS = 3  # of a curve with a law of its own
+LEAST_FITTING = 0.01  # the chance of scores so far off their law
 DRAWS = 400
 TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 NAN = float("nan")
@@ -55,7 +56,8 @@ class Prediction:
 class Fitted:
     """All curves of one scoring and their laws; `own` tells which of `laws` is a line's, `joint` has those of arms.
 
-    A law is as many draws; what it says is their median, its interval their quantiles.
+    A law is as many draws; what it says is their median, its interval their quantiles. `fitting` is the chance that
+    scores lie so far off a line's law by noise; `distrust` why none of the laws is to be believed.
     """
 
     scoring: Scoring
@@ -65,6 +67,8 @@ class Fitted:
     laws: Laws | None
     joint: Mapping[object, JointLaw]
     seed_sd: float
+    fitting: Mapping[Line, float]
+    distrust: str = ""
 
     def predict(self, curve: Curve, setting: Setting) -> Prediction:
         """By the curve's own law, or where that is not to be trusted by the joint one; else why by neither."""
@@ -72,12 +76,20 @@ class Fitted:
         count = len(curve.points)
         few = f"{count} fraction{'' if count == 1 else 's'} measured, {LEAST_FRACTIONS} are needed"
         own = Prediction(curve.line, self.scoring, fraction, examples, curve.fractions, why_not=few)
-        if curve.line in self.own:
-            own = self._judged(replace(own, law="curve"), self.drawn(curve, [float(fraction)])[:, 0], curve)
+        if self.distrust:
+            return replace(self._by_law(own, curve), why_not=self.distrust)
+        own = self._by_law(own, curve)
+        if self.fitting.get(curve.line, 1.0) < LEAST_FITTING:
+            return replace(own, why_not="the scores are on no saturating curve: they still rise faster and faster")
         if own.why_not and curve.line.across_models in self.joint:
             joint = self._judged(replace(own, law="joint"), self.drawn_jointly(curve.line, fraction), curve)
             return own if own.law and joint.why_not else joint
         return own
+
+    def _by_law(self, made: Prediction, curve: Curve) -> Prediction:
+        if curve.line not in self.own:
+            return made
+        return self._judged(replace(made, law="curve"), self.drawn(curve, [float(made.fraction)])[:, 0], curve)
 
     def drawn(self, curve: Curve, fractions: Sequence[float]) -> "Array":
         """By the curve's own law, on the scale: draws by fractions."""
@@ -117,13 +129,14 @@ class Fitted:
     def _why_not(self, made: Prediction, curve: Curve) -> str:
         """Noise is half the interval; signal is all that the law moves over the measured fractions.
 
-        A joint law's signal is all that its arm's scores differ by.
+        A joint law's signal is all that it differs by over its arm's measured scores.
         """
         if made.law == "curve":
             ends = np.median(self.drawn(curve, [float(curve.fractions[0]), float(curve.fractions[-1])]), axis=0)
             signal = abs(float(ends[1] - ends[0]) * self.scale.unit)
         else:
-            values = [point.value for alike in self._alike(curve.line) for point in alike.points]
+            places = [(alike.line, fraction) for alike in self._alike(curve.line) for fraction in alike.fractions]
+            values = [value for place in places if (value := self.joint_value(*place)) is not None]
             signal = max(values) - min(values)
         noise = (made.high - made.low) / 2
         if noise <= signal:
@@ -158,7 +171,17 @@ def fit(scoring: Scoring, curves: Sequence[Curve], scale: Scale, draws: int = DR
     chosen = [index for index, curve in enumerate(curves) if len(curve.points) >= LEAST_FRACTIONS]
     laws = _own(table, chosen, scale.ceiling, rng) if chosen else None
     own = {curves[index].line: number for number, index in enumerate(chosen)}
-    return Fitted(scoring, scale, tuple(curves), own, laws, _joint(table, scale.ceiling, rng), seed_sd)
+    fitting = {curves[index].line: _fitting(table, index, laws, number) for number, index in enumerate(chosen) if laws}
+    return Fitted(scoring, scale, tuple(curves), own, laws, _joint(table, scale.ceiling, rng), seed_sd, fitting)
+
+
+def _fitting(table: _Table, index: int, laws: Laws, number: int) -> float:
+    """The chance of a curve's misfit by noise: chi-squared, the exponent being mostly the others'."""
+    from scipy.special import chdtrc
+
+    span, fractions = table.spans[index], np.array([float(f) for f in table.curves[index].fractions])
+    off = np.median(table.scores[:, span], axis=0) - np.median(laws.at(number, fractions), axis=0)
+    return float(chdtrc(max(len(fractions) - 2, 1), (table.weights[span] * off**2).sum()))
 
 
 def _own(table: _Table, chosen: Sequence[int], ceiling: float, rng: np.random.Generator) -> Laws:

@@ -1,8 +1,10 @@
 """Which missing runs of a grid are worth their cost: those that most probably change a conclusion, for each hour.
 
 All conclusions of all benchmarks stand on normal distributions over the grid (grid_posterior.py). A run will move the
-mean of a difference by a normal amount of known spread s before it is run; the conclusion changes when it moves past
-zero, with probability Phi(-|mean| / s) (a knowledge gradient: Frazier, Powell and Dayanik 2009). A run costs what is
+mean of a difference by a normal amount whose spread s is known before it is run: the conclusion changes when it moves
+past zero, with probability Phi(-|mean| / s). What counts is not that alone, which is large wherever nothing is known,
+but by how much surer the conclusions are expected to be afterwards (a knowledge gradient: Frazier, Powell and Dayanik
+2009). A run costs what is
 missing of its stages: stages that are trained, or that a run chosen before it trains, are free. Runs that would share
 a missing stage are also weighed together.
 """
@@ -23,6 +25,7 @@ from sft_sweeps.analysis.noise import HALF_WIDTHS, drawn, item_sd, seed_spread
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
 from sft_sweeps.analysis.predict import fitted
 from sft_sweeps.analysis.saturating import USUAL_EXPONENT
+from sft_sweeps.stats import NORMAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,8 +34,11 @@ if TYPE_CHECKING:
 
 SURE = 0.95  # of a conclusion: it is settled
 SETTLED, OPEN, MEASURED = "settled", "open", "undecided"  # how a conclusion stands
-LEAST_CHANGE = 0.05  # conclusions that a run must be expected to change
+LEAST_GAIN = 0.02  # conclusions more that a run must be expected to bring right
+# A standard normal variable in parts of equal probability: means over it, of functions that bend sharply at 0.
+NODES = np.array([NORMAL.inv_cdf((part + 0.5) / 40) for part in range(40)])
 NOISE_DRAWS = 400
+LIKELY = 3  # conclusions that a choice names
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,19 @@ class Board:
         chances: Array = np.where(self.of_predictions(), 2 * ndtr(-self.limit / moved), signs)
         return chances
 
+    def gains(self, cells: Sequence[int]) -> "Array":
+        """By how much surer each conclusion is expected to be, and to be right, once these cells are measured."""
+        from scipy.special import ndtr
+
+        moved = self.posterior.moved_by(self.contrasts, cells, np.eye(len(cells)) * self.noise)
+        spread = self.posterior.spread_of(self.contrasts)
+        left = np.sqrt(np.maximum(spread**2 - moved**2, 1e-12))
+        means = self.means()[:, None] + moved[:, None] * NODES
+        right = ndtr(np.abs(means) / left[:, None]).mean(axis=1)
+        after = np.where(self.of_predictions(), 1 - 2 * ndtr(-self.limit / left), right)
+        gains: Array = np.maximum(after - self.sure(), 0.0)
+        return gains
+
     def expecting(self, cells: Sequence[int]) -> "Board":
         """As it will be once these cells are measured: as sure, and on average where it is."""
         values = self.posterior.mean[np.asarray(cells)]
@@ -123,12 +142,12 @@ class Board:
 class Choice:
     """Runs that are to be made together, in this place of the order.
 
-    `changes` is the expected number of conclusions that they change, `likely` the ones that they most probably do.
+    `gain` is how many conclusions more are expected to be right then, `likely` those that they most probably change.
     """
 
     candidates: tuple[Candidate, ...]
     hours: float
-    changes: float
+    gain: float
     likely: tuple[tuple[float, str, Conclusion], ...]
 
 
@@ -214,6 +233,7 @@ def advise(
     candidates: Sequence[Candidate],
     budget: float,
     most: int | None = None,
+    unit: str = "hours",
 ) -> Advice:
     """Runs in the order in which to make them, greedily by expected changes for each hour, within a budget of hours."""
     left, free, spent = list(candidates), set[str](), 0.0
@@ -221,12 +241,12 @@ def advise(
     stopped = "every run of the grid is chosen" if left else "every run of the grid is scored"
     while left and (most is None or len(choices) < most):
         weighed = [_weighed(boards, group, free) for group in _groups(left, free)]
-        useful = [one for one in weighed if one.changes >= LEAST_CHANGE]
+        useful = [one for one in weighed if one.gain >= LEAST_GAIN]
         affordable = [one for one in useful if spent + one.hours <= budget]
         if not affordable:
-            stopped = _why_stopped(useful, budget - spent)
+            stopped = _why_stopped(useful, budget - spent, unit)
             break
-        best = max(affordable, key=lambda one: one.changes / max(one.hours, 1e-9))
+        best = max(affordable, key=lambda one: one.gain / max(one.hours, 1e-9))
         choices.append(best)
         spent += best.hours
         free |= {stage for one in best.candidates for stage, _ in one.stages}
@@ -235,13 +255,13 @@ def advise(
     return Advice(tuple(choices), spent, stopped, tuple(boards))
 
 
-def _why_stopped(useful: Sequence[Choice], left: float) -> str:
+def _why_stopped(useful: Sequence[Choice], left: float, unit: str) -> str:
     if not useful:
         return "no run of the grid is likely to change a conclusion any more"
     cheapest = min(useful, key=lambda one: one.hours)
     return (
-        f"nothing unsettled is affordable: {left:,.1f} hours are left, and the cheapest run that may change a "
-        f"conclusion takes {cheapest.hours:,.1f} ({cheapest.candidates[0].label})"
+        f"nothing unsettled is affordable: {left:,.3g} {unit} are left, and the cheapest run that may change a "
+        f"conclusion takes {cheapest.hours:,.3g} ({cheapest.candidates[0].label})"
     )
 
 
@@ -260,12 +280,13 @@ def _weighed(boards: Sequence[Board], group: tuple[Candidate, ...], free: Collec
     likely: list[tuple[float, str, Conclusion]] = []
     total = 0.0
     for board in boards:
-        chances = board.changes(_cells(board, group))
-        total += float(chances.sum())
-        top = np.argsort(chances)[::-1][:3]
+        cells = _cells(board, group)
+        chances, gains = board.changes(cells), board.gains(cells)
+        total += float(gains.sum())
+        top = np.argsort(gains)[::-1][:LIKELY]
         likely += [(float(chances[i]), board.scoring.benchmark, board.conclusions[i]) for i in top]
     stages = {stage: hours for one in group for stage, hours in one.stages if stage not in free}
-    ordered = sorted(likely, key=lambda one: -one[0])[:3]
+    ordered = sorted(likely, key=lambda one: -one[0])[:LIKELY]
     return Choice(group, sum(stages.values()), total, tuple(ordered))
 
 

@@ -6,10 +6,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from sft_sweeps.analysis.backtest import backtest
 from sft_sweeps.analysis.curves import Curve, Line, Scoring, curves_of, line_of, scale_of
-from sft_sweeps.analysis.fits import DRAWS, TAILS, Fitted, Prediction, fit
+from sft_sweeps.analysis.fits import DRAWS, LEAST_FRACTIONS, TAILS, Fitted, Prediction, fit
 from sft_sweeps.analysis.observations import Observation, Setting
 
+LEAST_HELD = 3  # scores of a backtest that can refute a law
 GRID = 40  # fractions of a drawn curve
 
 
@@ -43,9 +45,20 @@ def fitted(observations: Iterable[Observation], draws: int = DRAWS) -> tuple[lis
         if scale is None:
             notes.append(f"{scoring.benchmark}: the limit of {scoring.metric} is not known, so no law is fitted")
         else:
-            fits.append(fit(scoring, curves, scale, draws))
+            fits.append(_trusted(fit(scoring, curves, scale, draws)))
             notes += _uneven(scoring, curves)
     return fits, notes
+
+
+def _trusted(of: Fitted) -> Fitted:
+    """With a reason against all of its laws where the backtest, from all fractions but the largest, refutes them."""
+    counts = [len(curve.points) for curve in of.curves]
+    if max(counts) <= LEAST_FRACTIONS:
+        return of
+    test = backtest(of, max(counts) - 1)
+    if len(test.held) < LEAST_HELD or 2 * test.inside >= len(test.held):
+        return of
+    return replace(of, distrust=f"the backtest speaks against it: {test.inside} of {len(test.held)} scores in interval")
 
 
 def _mixed(scorings: Collection[Scoring]) -> list[str]:

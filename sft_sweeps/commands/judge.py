@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     bill = work.bill
     if not work.generations:
         return _end(options, sweep.name, work, bill, None)
-    say(out, escape(f"sweep {sweep.name}: {bill.text()}"))
+    say(out, escape(f"sweep {sweep.name}: {bill.text('type --prices IN,OUT')}"))
     if options.dry_run:
         return _end(options, sweep.name, work, bill, None)
     _may_ask(work, bill, options)
@@ -193,7 +193,8 @@ def _show(sweep: str, work: "OpenJudging", done: "Judged | None") -> None:
     if done is not None:
         dollars = f", ${done.spent_usd:,.2f}" if done.spent_usd else ""
         count = f"{len(done.scores)} of {_models(len(work.generations))} judged"
-        say(out, f"{count}: {done.calls:,} calls{dollars}, {done.cached:,} replies were kept from before")
+        kept = f", {done.cached:,} replies were kept from before" if done.cached else ""
+        say(out, f"{count}: {done.calls:,} calls{dollars}{kept}")
         say(out, "every reply is kept: the same command goes on" if done.failed else f"see: sft-sweeps report {sweep}")
     elif not work.generations:
         say(out, f"sweep {sweep}: nothing to judge" + ("" if scores or work.unanswered else ", it has no judge"))

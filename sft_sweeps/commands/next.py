@@ -35,17 +35,23 @@ class Next:
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
-    parser.add_argument("--budget", type=float, default=100.0, help="hours to spend (default: %(default)g)")
-    parser.add_argument("--launch", action="store_true", help="launch the runs")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=100.0,
+        help="GPU-hours to spend; without GPUs, percent of the sweep (default: %(default)g)",
+    )
     add_output_dir(parser)
-    add_json(parser)
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--launch", action="store_true", help="launch the runs")
+    add_json(output)
 
 
 def _run(options: argparse.Namespace) -> int:
     from sft_sweeps.commands import next_tables
 
     if not 0 <= options.budget < float("inf"):
-        raise RequestError(f"--budget={options.budget:g} is no number of hours; write it like --budget 100")
+        raise RequestError(f"--budget={options.budget:g} is no cost; write it like --budget 100")
     sweep = find(Store(options.output_dir), options.sweep)
     plan = sweep.plan()
     made = advised(plan, sweep, options.output_dir, options.budget)
@@ -72,8 +78,8 @@ def advised(plan: "Plan", sweep: Sweep, output_dir: str, budget: float) -> Next:
             f"no run of {sweep.name} is scored yet, so nothing is known that a run could change; begin with its "
             f"smallest fractions. How far it is: sft-sweeps status {sweep.name}"
         )
-    advice = next_runs.advise(boards, candidates(survey(plan, store, thorough=False)), budget)
-    unit = "GPU-hours" if needs_gpus(plan) else "hours, as an A100 would take them"
+    unit = "GPU-hours" if needs_gpus(plan) else "% of the sweep's training"
+    advice = next_runs.advise(boards, candidates(survey(plan, store, thorough=False)), budget, unit=unit)
     return Next(sweep.name, budget, advice, boards, unit)
 
 
@@ -113,7 +119,7 @@ def _choice_json(choice: "Choice") -> dict[str, Any]:
     return {
         "runs": [_candidate_json(one) for one in choice.candidates],
         "hours": choice.hours,
-        "expected_changes": choice.changes,
+        "expected_gain": choice.gain,
         "likely": [
             {"benchmark": benchmark, "kind": one.kind, "conclusion": one.text, "probability": chance}
             for chance, benchmark, one in choice.likely

@@ -25,6 +25,7 @@ def show(made: "Next", out: Console) -> None:
     choices = made.advice.choices
     if choices:
         _show(f"{made.name}: to run next, at most {made.budget:g} {made.unit}", _choice_columns(choices), out)
+        say(out, "gain: how many conclusions more are expected to be right then")
         say(out, escape(f"{made.advice.hours:,.4g} {made.unit} in all; {made.advice.stopped}"))
     else:
         say(out, escape(f"{made.name}: nothing to run; {made.advice.stopped}"))
@@ -48,10 +49,10 @@ def _choice_columns(choices: tuple[Choice, ...]) -> list[Column]:
     totals = accumulate(one.hours for one in choices)
     return [
         Column("run", [_labels(one) for one in choices], good=50, least=20),
-        Column("hours", [f"{one.hours:,.3g}" for one in choices], right=True),
+        Column("cost", [f"{one.hours:,.3g}" for one in choices], right=True),
         Column("together", [f"{total:,.3g}" for total in totals], right=True, dropped=2),
-        Column("changes", [f"{one.changes:.2f}" for one in choices], right=True),
-        Column("most probably", [_likely(one) for one in choices], good=60, least=24, dropped=1),
+        Column("gain", [f"{one.gain:.2f}" for one in choices], right=True),
+        Column("may change", [_likely(one) for one in choices], good=60, least=24, dropped=1),
     ]
 
 

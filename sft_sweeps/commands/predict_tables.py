@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from sft_sweeps.analysis.backtest import Backtest
 from sft_sweeps.analysis.fits import Prediction, shown
+from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.terminal import say, show_long
@@ -75,7 +76,15 @@ def _basis(one: Prediction) -> str:
 
 
 def _refused_columns(rows: list[Prediction]) -> list[Column]:
-    return [*_place(rows), Column("why", [one.why_not for one in rows], good=60, least=20)]
+    """Curves of one benchmark that are refused for one reason share a row."""
+    alike = grouped(rows, lambda one: (one.scoring.benchmark, str(one.fraction), one.why_not))
+    names = [[f"{one.line.model} {one.line.label}" for one in of] for of in alike.values()]
+    return [
+        Column("benchmark", [benchmark for benchmark, _, _ in alike], good=16, least=8),
+        Column("fraction", [fraction for _, fraction, _ in alike], right=True),
+        Column("curve", [of[0] if len(of) == 1 else f"{len(of)} curves" for of in names], good=30, least=12),
+        Column("why", [why for _, _, why in alike], good=72, least=20),
+    ]
 
 
 def _backtest_columns(rows: list[Backtest]) -> list[Column]:

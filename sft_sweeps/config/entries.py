@@ -47,7 +47,8 @@ class File(NamedTuple):
 class Listed:
     """Hydra's list of defaults: the files in the order of merging, and the choice of each group.
 
-    `fixed` are entries in which a file chooses for a nested group, whoever's file is there.
+    `fixed` are entries in which only Hydra may replace files: another file chooses for a group nested in them, or a
+    choice is interpolated.
     """
 
     files: tuple[File, ...]
@@ -66,7 +67,7 @@ class Entries:
         self.listed, self.asked = cache(self._listed), cache(self._asked)
         self.files_of, self.files = cache(self._files_of), cache(self._files)
         self.merged, self.node, self.part = cache(self._merged), cache(self._node), cache(self._part)
-        self.refers_to = cache(self._refers_to)
+        self.refers_to, self.alone = cache(self._refers_to), cache(self._alone)
 
     def config(self, groups: Sequence[str], values: Sequence[str]) -> Config | None:
         """The configuration of some choices and values; None where only Hydra can tell."""
@@ -103,7 +104,9 @@ class Entries:
         at_top = {str(key) for file in files if not file.package for key in self.load(file).config}
         if not at_top <= known or not {file.entry for file in files if file.package} <= known:
             return None  # Hydra refuses such a key
-        return Listed(files, dict(found.overrides.known_choices), frozenset(_fixed(found.overrides.override_choices)))
+        interpolated = any("${" in repr(one) for file in files for one in self.load(file).defaults_list)
+        fixed = KEYS if interpolated else _fixed(found.overrides.override_choices)
+        return Listed(files, dict(found.overrides.known_choices), frozenset(fixed))
 
     def own_files(self, text: str) -> tuple[File, ...] | None:
         """The files of a typed choice, where they are of its entry alone."""
@@ -122,7 +125,7 @@ class Entries:
         files = tuple(map(_file, found.defaults))
         return files if all(self.alone(file, group) for file in files) else None
 
-    def alone(self, file: File, group: str) -> bool:
+    def _alone(self, file: File, group: str) -> bool:
         """Whether a file is put into that entry alone, and neither decides about another's nor is decided by one."""
         loaded = self.load(file)
         return file.entry == group and loaded.header["package"] is None and not any(map(_decides, loaded.defaults_list))
@@ -132,10 +135,7 @@ class Entries:
         group = text.partition("=")[0]
         places = [n for n, file in enumerate(listed.files) if file.entry == group]
         together = bool(places) and places == list(range(places[0], places[-1] + 1))
-        interpolated = any("${" in repr(one) for file in listed.files for one in self.load(file).defaults_list)
-        if not together or group in listed.fixed or interpolated:
-            return None
-        if not all(self.alone(listed.files[n], group) for n in places):
+        if not together or group in listed.fixed or not all(self.alone(listed.files[n], group) for n in places):
             return None
         files = (*listed.files[: places[0]], *own, *listed.files[places[-1] + 1 :])
         return replace(listed, files=files)

@@ -17,11 +17,16 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
 
     `compact` is for what is large or written a thousand times: Python indents ten times as slowly.
     """
+    write_text(path, json.dumps(value, indent=None if compact else 1), durable)
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """A text file, as `write_json` does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(value, indent=None if compact else 1))
+            file.write(text)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

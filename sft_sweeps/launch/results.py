@@ -1,5 +1,7 @@
 """The end of a sweep that has nothing left to run: its table on the terminal and in the sweep's folder."""
 
+from dataclasses import replace
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -7,26 +9,33 @@ from sft_sweeps.jobs import retention
 from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.report import current, tables
 from sft_sweeps.report.collect import collect
+from sft_sweeps.report.page import evidence
+from sft_sweeps.report.page.build import PAGE
 from sft_sweeps.report.scores import Scores
+from sft_sweeps.report.write import write
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
 
 
 def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
-    """Free the models that the retention policy no longer keeps, print the sweep's table, write its report.
+    """Free the models that the retention policy no longer keeps, print the sweep's table, write its report and page.
 
     A report that says already what would be written now is left alone.
     """
-    plan, store, folder = work.plan, work.store, sweep.folder / "report"
+    store, folder = work.store, sweep.folder / "report"
+    plan = replace(work.plan, hypotheses=sweep.hypotheses)  # as they were before anything was scored
     for text in retention.free(sweep, store):
         say(out, escape(text))
-    scores = Scores(store, survey(plan, store) if work.jobs else work.survey)
+    surveyed = survey(plan, store) if work.jobs else replace(work.survey, plan=plan)
+    scores = Scores(store, surveyed)
     made_from = current.key(plan, scores, sweep.name, sweep.question)
     made = current.read(folder, made_from)
     results = collect(plan, scores, sweep.name, sweep.question, made)
     tables.show(results, out)
     if made is None:
-        current.note(folder, made_from, tables.write(results, folder))
+        found = evidence.of(sweep, surveyed, scores, results)
+        current.note(folder, made_from, write([found], folder))
     paths = ", ".join(str(folder / name) for name in tables.FILES)
     say(out, f"written: {paths}" if made is None else f"the report of these scores is there already: {paths}")
+    say(out, f"the page: {folder / PAGE}")

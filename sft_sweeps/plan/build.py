@@ -187,15 +187,10 @@ class _Builder:
     def plan(self) -> Plan:
         """The frozen value."""
         runs = _with_own_labels(list(self.runs.values()))
-        merged = [run for run in runs if len(run.points) > 1]
         notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
         not_scored = [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
         notes += not_scored
-        common = _common([point for run in runs for point in run.points])
-        for run in merged:
-            points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
-            named = f": {'; '.join(points)}" if any(points) else ""
-            notes.append(f"{len(run.points)} points are the same run, {run.label}{named}")
+        notes += _same_runs(runs)
         scored = {g.subject.id for g in self.generations.values()}
         unscored = [run for run in runs if run.id in self.asked - scored]
         if unscored:
@@ -233,6 +228,22 @@ def _scored(run: Run, request: Request) -> list[Subject]:
         wanted |= {run.stages[first - 1].id} if first else set()
     made: tuple[Subject, ...] = (run.model, *run.stages)
     return [one for one in made if one.id in wanted or (request.every_stage and isinstance(one, Stage))]
+
+
+def _same_runs(runs: Sequence[Run]) -> Iterator[str]:
+    """Which points are the same run; of those that are rows of several studies, how many, and one."""
+    common = _common([point for run in runs for point in run.points])
+    listed: list[str] = []
+    for run in runs:
+        studies = dict.fromkeys(word for point in run.points for word in point.split()[:1] if word.startswith("study="))
+        if len(studies) > 1:
+            listed.append(f"{run.label} ({', '.join(word.removeprefix('study=') for word in studies)})")
+        elif len(run.points) > 1:
+            points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
+            named = f": {'; '.join(points)}" if any(points) else ""
+            yield f"{len(run.points)} points are the same run, {run.label}{named}"
+    if listed:
+        yield f"{len(listed)} runs are rows of several studies, e.g. {listed[0]}"
 
 
 def _common(points: Sequence[str]) -> set[str]:

@@ -170,7 +170,9 @@ def from_json(data: Mapping[str, Any]) -> Plan:
         notes=tuple(data["notes"]),
         models=tuple(models.values()),
         analyses=analyses,
-        hypotheses=revive(tuple[Hypothesis, ...], data.get("hypotheses", [])),  # plans of version 1.0 have neither
+        hypotheses=tuple(
+            revive(Hypothesis, one) for one in data.get("hypotheses", [])
+        ),  # plans of version 1.0 have neither
         unscored=tuple(data.get("unscored", ())),
     )
 

@@ -24,12 +24,16 @@ def candidates(surveyed: Survey) -> list[Candidate]:
 
 
 def needs_gpus(plan: Plan) -> bool:
-    """Whether its hours are GPU-hours; else they are what an A100 would take, for the proportions between runs."""
+    """Whether its costs are GPU-hours."""
     return any(stage.model.gpus for stage in plan.stages)
 
 
 def hours_of(plan: Plan) -> Callable[[Stage], float]:
-    return cost.gpu_hours if needs_gpus(plan) else cost.a100_hours
+    """GPU-hours of a stage, or without GPUs the percentage that it is of all of the plan's training."""
+    if needs_gpus(plan):
+        return cost.gpu_hours
+    whole = sum(map(cost.a100_hours, plan.stages)) or 1.0
+    return lambda stage: 100 * cost.a100_hours(stage) / whole
 
 
 def _missing(run: Run, surveyed: Survey, hours: Callable[[Stage], float]) -> Iterator[tuple[str, float]]:

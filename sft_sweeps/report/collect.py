@@ -1,6 +1,5 @@
 """From a frozen plan and the store to the scores of every run, after each of its stages."""
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -14,9 +13,9 @@ from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Benchmark, Generation, Score, Stage
+from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
-from sft_sweeps.store.store import RecordError, Store
+from sft_sweeps.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def collect(
             fewer |= dict.fromkeys(_fewer(generation.benchmark, scored))
         else:
             missing.append(
-                f"{generation.benchmark.name} of {generation.subject.label}{why or _to_judge(known, generation, sweep)}"
+                f"{generation.benchmark.name} of {generation.subject.label}{why or _to_judge(known, score, sweep)}"
             )
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in _rows(plan))
@@ -99,14 +98,9 @@ def _representations(
     return represented(plan, store) if plan.analyses else ((), ())
 
 
-def _to_judge(known: Scores, generation: Generation, sweep: str) -> str:
+def _to_judge(known: Scores, score: Score, sweep: str) -> str:
     """What to type where answers are there and only their judge has not been asked; else empty."""
-    if generation.benchmark.judge is None:
-        return ""
-    with contextlib.suppress(RecordError):
-        if known.store.record(generation) is not None:
-            return f" (answered, not judged yet: sft-sweeps judge {sweep})"
-    return ""
+    return f" (answered, not judged yet: sft-sweeps judge {sweep})" if known.unjudged(score) else ""
 
 
 def _fewer(benchmark: Benchmark, scored: Scored) -> Iterator[str]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.scores import Scores
 
 MADE = "made.json"
+CODE = (".py", ".csv", ".j2", ".css", ".js")
 
 
 def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
@@ -25,8 +27,10 @@ def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
     for run in plan.runs:
         stages = [(stage.id, stage.label) for stage in run.stages]
         digest.update(json.dumps([run.id, run.label, run.strategy, str(run.k), run.points, stages]).encode())
+    for claim in plan.hypotheses:
+        digest.update(json.dumps(asdict(claim)).encode())
     for score in plan.scores:
-        digest.update(json.dumps([score.id, scores.record(score)]).encode())
+        digest.update(json.dumps([score.id, scores.record(score), scores.unjudged(score)]).encode())
     for one in plan.analyses:
         digest.update(json.dumps([one.id, scores.store.record(one)]).encode())
     return digest.hexdigest()
@@ -36,7 +40,7 @@ def _code() -> Iterator[tuple[str, int, int]]:
     """Each file of this package with its size and time."""
     for folder, _, files in os.walk(PACKAGE):
         for name in sorted(files):
-            if name.endswith(".py"):
+            if name.endswith(CODE):
                 status = os.stat(os.path.join(folder, name))
                 yield name, status.st_size, status.st_mtime_ns
 

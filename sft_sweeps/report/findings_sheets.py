@@ -68,7 +68,8 @@ def pareto(fronts: Sequence[Front]) -> Sheet | None:
     blocks, records = [], []
     for front in fronts:
         ranked = sorted(front.candidates, key=lambda one: -one.membership)
-        where = f"{front.model} ({', '.join(front.benchmarks)})"
+        theirs = ", as the paper prints" if front.candidates[0].cells[0].first.origin == "paper" else ""
+        where = f"{front.model}{theirs} ({', '.join(front.benchmarks)})"
         blocks.append([(where, one.name, "yes" if one.on_front else "no", f"{one.membership:.0%}") for one in ranked])
         records += [
             {

@@ -102,15 +102,20 @@ def _observed(score: Score, setting: Setting, known: Scores) -> Observation | No
         high=scored.high,
         n=scored.n,
         share=scored.metric in ("accuracy", "pass@1"),
-        protocol=_protocol(score),
+        protocol=protocol_of(score),
         subject=score.generation.subject.id,
         items=values,
         categories=known.categories(score),
     )
 
 
-def _protocol(score: Score) -> str:
+def protocol_of(score: Score) -> str:
     """A digest of how it was scored: which items, how they are asked and answered, by which scorer and judge."""
+    return digest(asked_of(score))
+
+
+def asked_of(score: Score) -> list[object]:
+    """What that digest is of."""
     generation, judge = score.generation, score.generation.benchmark.judge
     asked = [canonical(generation.benchmark), canonical(generation.engine)]
-    return digest([*asked, score.scorer, score.version, canonical(judge)])
+    return [*asked, score.scorer, score.version, canonical(judge)]

@@ -39,6 +39,14 @@ class Scores:
             self._records[score.id] = found and {key: value for key, value in found.items() if key != "payload"}
         return self._records[score.id]
 
+    def unjudged(self, score: Score) -> bool:
+        """Whether the answers are there and lack nothing but their judge's grades."""
+        if score.generation.benchmark.judge is None or self.record(score) is not None:
+            return False
+        with contextlib.suppress(RecordError):
+            return self.store.record(score.generation) is not None
+        return False
+
     def values(self, score: Score | None) -> Values:
         """An item's value as its benchmark has it; none where it is not scored, or its benchmark is not installed."""
         if score is None or self.record(score) is None:

@@ -26,7 +26,7 @@ _ESCAPED = {
 }
 _LATIN = re.compile(r"[À-ÏÑ-ÖØ-Ýß-ïñ-öø-ýÿ]")  # what every LaTeX sets; of other letters the number is printed
 _ROWS = 50  # of one page
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +160,4 @@ def lines(sheet: Sheet) -> list[list[Any]]:
 
 def safe(value: Any) -> Any:
     """A number or None as it is; a text that begins as a formula does, after an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -17,6 +17,7 @@ from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.figures.representations import caption, figure5, interval
 from sft_sweeps.report.replicates import seed_of
+from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import say, show_long
 
 FOOTNOTE = (
@@ -135,6 +136,7 @@ def show(results: Results, out: Console) -> None:
         out.print(
             "nothing is scored: no benchmark is named (evaluate=none), or no held-out examples are left (data.heldout)"
         )
+        _show_representations(results, out)
         return
     _show(f"Scores of {results.sweep}", *final(results), out)
     header, rows = stages(results)
@@ -142,16 +144,20 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
-    if results.represented:
-        _show("How far models keep the sources' queries apart", *representations(results), out)
+    _show_representations(results, out)
     say(out, f"[dim]{FOOTNOTE}[/]")
-    for text in results.unrepresented:
-        say(out, f"[yellow]note[/] {escape(text)}")
     for text in results.fewer:
         say(out, f"[yellow]note[/] {escape(text)}")
     if results.missing:
         first = escape(results.missing[0])
         say(out, f"[yellow]missing[/] {len(results.missing)} scores, e.g. {first}")
+
+
+def _show_representations(results: Results, out: Console) -> None:
+    if results.represented:
+        _show("How far models keep the sources' queries apart", *representations(results), out)
+    for text in results.unrepresented:
+        say(out, f"[yellow]note[/] {escape(text)}")
 
 
 def _show(title: str, header: list[str], rows: Cells, out: Console) -> None:
@@ -195,19 +201,26 @@ def write(results: Results, folder: Path) -> list[Path]:
     write_json(folder / "results.json", {**to_json(results), "findings": prints.records(found)})
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(lines(results))
+        csv.writer(file).writerows(map(safe, line) for line in lines(results))
     prints.write(found, folder)
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """The map of the representations of each base model; the paths written."""
-    written = []
+    """The map of the representations of each base model, and its caption beside the others'; the paths drawn."""
+    for path in folder.glob("figure5*"):  # of an earlier report
+        path.unlink()
+    written, captions = [], []
     for number, found in enumerate(results.represented):
+        name = f"figure5-{number + 1}" if number else "figure5"
         with style.applied():
             if not isinstance(made := figure5(found), str):
-                written += style.save(made, folder, f"figure5-{number + 1}" if number else "figure5")
+                written += style.save(made, folder, name)
+                captions.append(f"\n**{name}** {caption(found)}\n")
+    if captions:
+        with (folder / "captions.md").open("a", encoding="utf-8") as file:
+            file.writelines(captions)
     return written
 
 

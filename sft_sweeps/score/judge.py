@@ -177,16 +177,21 @@ class JudgeClient:
         if self.stop():
             raise Interrupted("judging stopped; every reply is kept: launch again to continue")
 
-    def estimate(self, wanted: Sequence[Grading]) -> Spending:
-        """What `grade` would ask, without asking: tokens are estimated from characters."""
-        expected = Spending()
+    def estimate(self, wanted: Sequence[Grading], *, assumed: bool = False) -> Spending:
+        """What `grade` would ask, without asking: tokens are estimated from characters.
+
+        Equal answers (greedy ones, of several samples) are asked about once, unless they are only `assumed` ones.
+        """
+        expected, paths = Spending(), set[Path]()
         for grading in wanted:
             messages = [{"role": role, "content": content} for role, content in grading.messages]
             body = self.body(messages)
             for repeat in range(self.judge.repeats):
-                if _kept(self.path(body, repeat)) is not None:
+                path = self.path(body, repeat)
+                if _kept(path) is not None or (path in paths and not assumed):
                     expected.cached += 1
                     continue
+                paths.add(path)
                 expected.calls += 1
                 expected.prompt_tokens += round(sum(len(m["content"]) for m in messages) / CHARACTERS_PER_TOKEN)
                 expected.completion_tokens += ASSUMED_COMPLETION

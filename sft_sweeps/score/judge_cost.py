@@ -67,17 +67,21 @@ class Bill:
         why = f"; left open ({self.left_open}): sft-sweeps judge asks afterwards" if self.left_open else ""
         return self.text() + why
 
-    def text(self) -> str:
-        """What will be asked, and what that costs."""
+    def text(self, set_prices: str = "") -> str:
+        """What will be asked, and what that costs; `set_prices` is what to type where prices are not known."""
         assert self.judge is not None
         all_, judge = self.total, self.judge
-        kept = f" ({all_.cached:,} more are kept)" if all_.cached else ""
+        kept = f" ({all_.cached:,} more are kept or equal)" if all_.cached else ""
         text = f"judging by {judge.model}: {all_.calls:,} calls{kept} for {len(self.parts)} model"
         text += "" if len(self.parts) == 1 else "s"
         if self.unknown:
             return f"{text}; tokens cannot be told: {self.unknown}"
         text += f", about {all_.prompt_tokens:,} + {all_.completion_tokens:,} tokens"
-        text += f", ${all_.cost_usd:,.2f}" if self.priced else f"; for dollars set {self.key}.prompt_usd_per_million=30"
+        text += (
+            f", ${all_.cost_usd:,.2f}"
+            if self.priced
+            else f"; for dollars {set_prices or f'set {self.key}.prompt_usd_per_million=30'}"
+        )
         text += f" of at most ${judge.max_cost_usd:,.2f}" if judge.max_cost_usd else ""
         return text + (f"; {ASSUMED_ANSWER} tokens assumed of answers yet to be made" if self.guessed else "")
 
@@ -150,13 +154,14 @@ def _estimate(benchmark: Benchmark, rows: Sequence[AnswerRow] | None, store: Sto
     assert judge is not None
     items = {item.id: item for item in items_of(benchmark)}
     long = "x" * round(ASSUMED_ANSWER * CHARACTERS_PER_TOKEN)
+    assumed = rows is None
     rows = rows or [
         {"id": item.id, "answers": [long] * len(item.turns), "sample": sample}
         for item in items.values()
         for sample in range(benchmark.samples)
     ]
     wanted = definition_of(benchmark).gradings(rows, items, judge)
-    return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted)
+    return JudgeClient(judge, store.root / JUDGMENTS).estimate(wanted, assumed=assumed)
 
 
 def with_budget(job: Job, bill: Bill) -> Job:

@@ -69,7 +69,9 @@ def open_judging(plan: Plan, store: Store, adapt: Adapt = lambda judge: judge) -
 
 
 def _name(generation: Generation, plan: Plan) -> str:
-    return f"{generation.benchmark.name} of {plan.labels[generation.subject.id]}"
+    """Of what a score is: its benchmark and the run that ends in the model, or the model's own label."""
+    runs = {run.id: run.label for run in plan.runs}
+    return f"{generation.benchmark.name} of {runs.get(generation.subject.id) or plan.labels[generation.subject.id]}"
 
 
 def judge_all(

@@ -50,6 +50,7 @@ def test_none_is_said(alone: list[int], mixed: list[int], finding: str) -> None:
     found = only(scored(alone, mixed))
     assert (found.finding, found.value) == (finding, None)
     assert f"none: {finding}" in found.text()
+    assert " to " not in found.text()  # both ends are beyond the data
     assert found.low == found.high == (math.inf if finding.startswith("mixed") else 0)
 
 

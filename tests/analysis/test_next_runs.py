@@ -124,6 +124,20 @@ def test_how_far_a_mean_moves_is_what_its_variance_loses(first: int, second: int
     assert moved[0] ** 2 + after.spread_of(contrast)[0] ** 2 == pytest.approx(start.spread_of(contrast)[0] ** 2)
 
 
+def test_a_gain_is_what_measuring_brings_on_average() -> None:
+    """Against scores that are drawn from what is known, measured, and concluded from again."""
+    board, rng = board_of(grid()[:12]), np.random.default_rng(0)
+    cells = [20, 24]
+    noise = np.eye(2) * board.noise
+    known = board.posterior.covariance[np.ix_(cells, cells)] + noise
+    scores = rng.multivariate_normal(board.posterior.mean[cells], known, size=400)
+    after = np.mean([board.with_scores(cells, one, noise).sure() for one in scores], axis=0) - board.sure()
+    pairs = ~board.of_predictions()
+    gains = board.gains(cells)
+    assert gains.max() > 0.02
+    assert gains[pairs] == pytest.approx(after[pairs], abs=0.03)
+
+
 def test_a_prior_is_a_distribution() -> None:
     for ability in ("math", "code", "general"):
         spread = np.linalg.eigvalsh(prior(grid(), ability, 0.5).covariance)

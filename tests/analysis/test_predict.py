@@ -100,6 +100,24 @@ def test_noise_that_exceeds_the_signal_is_abstained_from() -> None:
     assert not steep.why_not
 
 
+S_SHAPED = dict(zip(FRACTIONS, (0.02, 0.03, 0.06, 0.3, 0.9), strict=True))
+
+
+def test_scores_that_rise_faster_and_faster_are_not_predicted() -> None:
+    (one,) = predicted(curve(S_SHAPED, upto=4))
+    assert one.why_not.startswith("the scores are on no saturating curve")
+    assert not any(made.why_not for made in predicted(curve(law(0.5, 0.4, 0.5), upto=4)))
+
+
+def test_a_backtest_that_refutes_the_law_is_believed() -> None:
+    half = Fraction(1, 2)
+    seen = [one for name in "abc" for one in curve(S_SHAPED, model=name)]
+    assert {one.why_not for one in predicted(seen, half)} == {
+        "the backtest speaks against it: 0 of 3 scores in interval"
+    }
+    assert all(one.why_not for one in curves([o for o in seen if o.setting.fraction != 1]))
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_fractions_are_no_curve(count: int) -> None:
     (one,) = predicted(curve(law(0.5, 0.4, 0.5), upto=count))

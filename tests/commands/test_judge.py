@@ -91,8 +91,8 @@ def test_answers_are_judged_once_and_what_is_not_answered_waits(
     assert judged(store, *here(server), "--yes", "--json") == 0
     first = asked_json(capsys)
     assert [(name, one["value"], one["n"]) for name, one in first["scores"].items()] == [
-        ("mt_bench of a", 4.0, 3),
-        ("mt_bench of b", 4.0, 3),
+        ("mt_bench of a base", 4.0, 3),
+        ("mt_bench of b base", 4.0, 3),
     ]
     assert (len(server.bodies), first["spent"]["calls"], first["unanswered"]) == (12, 12, 1)
     assert store.record(plan.scores[0]) is not None
@@ -124,6 +124,17 @@ def test_the_price_is_said_first_and_a_ceiling_below_it_refuses(
     assert server.bodies == []
 
 
+def test_equal_answers_are_priced_and_asked_once(
+    server: Server, store: Store, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store.read_folder(plan.generations[1])
+    write_rows(folder / ITEMS, [{"id": str(81 + n), "answers": ["same", "same"], "sample": 0} for n in range(3)])
+    write_record(folder, plan.generations[1].payload, [ITEMS], {})
+    assert judged(store, *here(server), "--yes", "--json") == 0
+    found = asked_json(capsys)
+    assert (found["estimate"]["calls"], found["spent"]["calls"], len(server.bodies)) == (8, 8, 8)
+
+
 def test_without_a_key_nobody_is_asked(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert judged(store, "--yes") == 2
     assert "no key in the environment variable NO_SUCH_KEY" in capsys.readouterr().err
@@ -145,10 +156,10 @@ def test_a_failure_keeps_what_is_paid_and_goes_on(
     plan_before, server.plan = server.plan, lambda body, _: (400, {}) if _of_b(body) else said("[[4]]")
     assert judged(store, *here(server), "--yes", "--json") == 1
     first = asked_json(capsys)
-    assert (list(first["scores"]), list(first["failed"])) == (["mt_bench of a"], ["mt_bench of b"])
+    assert (list(first["scores"]), list(first["failed"])) == (["mt_bench of a base"], ["mt_bench of b base"])
     paid, server.plan = len(server.bodies), plan_before
     assert judged(store, *here(server), "--yes", "--json") == 0
-    assert list(asked_json(capsys)["scores"]) == ["mt_bench of a", "mt_bench of b"]
+    assert list(asked_json(capsys)["scores"]) == ["mt_bench of a base", "mt_bench of b base"]
     assert all(map(_of_b, server.bodies[paid:]))
 
 
@@ -164,8 +175,8 @@ def test_what_another_process_judges_is_left_to_it(
     assert claims.take(folder, "other") is not None
     assert judged(store, *here(server), "--yes", "--json") == 1
     found = asked_json(capsys)
-    assert (list(found["failed"]), list(found["scores"])) == (["mt_bench of a"], ["mt_bench of b"])
-    assert "is judging it" in found["failed"]["mt_bench of a"]
+    assert (list(found["failed"]), list(found["scores"])) == (["mt_bench of a base"], ["mt_bench of b base"])
+    assert "is judging it" in found["failed"]["mt_bench of a base"]
 
 
 def test_files_of_the_judge_are_looked_for_in_the_store_that_was_moved_here(

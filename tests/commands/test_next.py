@@ -52,7 +52,7 @@ def test_missing_runs_are_weighed_by_what_they_cost(
     assert {one["id"] for one in chosen} <= missing
     assert len(chosen) >= 2
     assert all(len(one["stages"]) == 1 for one in chosen), "code+math is trained"
-    assert made["unit"] == "hours, as an A100 would take them"
+    assert made["unit"] == "% of the sweep's training"
     stages = {stage["id"]: stage["hours"] for one in chosen for stage in one["stages"]}
     assert made["hours"] == pytest.approx(sum(stages.values()))
     assert {one["state"] for one in made["conclusions"]} >= {"settled", "open"}
@@ -72,8 +72,14 @@ def test_launching_composes_the_runs_that_were_chosen(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched: list[Point] = []
-    monkeypatch.setattr(launching, "run", lambda points: launched.extend(points) or 0)
-    made = said(store, capsys, "--launch")
+
+    def launch(points: list[Point]) -> int:
+        launched.extend(points)
+        return 0
+
+    monkeypatch.setattr(launching, "run", launch)
+    made = said(store, capsys)
+    assert main(["next", "--output-dir", str(store.root), "--launch"]) == 0
     chosen = {one["id"] for choice in made["choices"] for one in choice["runs"]}
     assert {run.id for run in planned(launched).runs} == chosen
 
@@ -81,7 +87,7 @@ def test_launching_composes_the_runs_that_were_chosen(
 def test_a_budget_that_is_none_is_refused(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("-1", "nan", "inf"):
         assert main(["next", "--output-dir", str(store.root), "--budget", text]) == 2
-        assert "is no number of hours" in capsys.readouterr().err
+        assert "is no cost" in capsys.readouterr().err
 
 
 def test_nothing_scored_is_refused(tmp_path: Path, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:

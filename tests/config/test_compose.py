@@ -62,7 +62,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     return draw(st.permutations([*typed, *values]))
 
 
-@settings(max_examples=14)
+@settings(max_examples=6)
 @given(lines())
 def test_any_line_is_composed_as_hydra_does(line: list[str]) -> None:
     agrees(sweeper().composer, line)

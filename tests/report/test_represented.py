@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from values import component, request
 
 from sft_sweeps.analysis.representations import Map, separations
@@ -155,8 +157,12 @@ def test_the_report_has_them_and_takes_them_over(plan: Plan, store: Store, tmp_p
     text = (tmp_path / "report" / "results.md").read_text()
     assert f"| {RUN} | 1 (last) |" in text
     assert "Distances and sizes on it mean nothing" in text
-    figures = {path.name for path in (tmp_path / "report" / "figures").iterdir()}
-    assert figures == {"figure5.svg", "figure5.pdf", "figure5.png", "captions.md"}
+    figures = tmp_path / "report" / "figures"
+    assert {path.name for path in figures.iterdir()} == {"figure5.svg", "figure5.pdf", "figure5.png", "captions.md"}
+    assert "**figure5** t-SNE (perplexity" in (figures / "captions.md").read_text()
+    tables.write(replace(results, represented=()), tmp_path / "report")
+    assert list(figures.glob("figure5*")) == []  # what is no longer there is not shown
+    assert "figure5" not in (figures / "captions.md").read_text()
 
 
 def test_the_figure_names_each_model_and_its_numbers(plan: Plan, store: Store) -> None:
@@ -173,3 +179,14 @@ def test_a_plan_that_asks_for_none_has_none(tmp_path: Path) -> None:
     results = collect(build([("a", request(benchmarks=()))]), Store(tmp_path), "s")
     assert (results.represented, results.unrepresented) == ((), ())
     assert to_json(results)["representations"] == []
+
+
+def test_they_are_shown_without_any_score(plan: Plan, store: Store) -> None:
+    """evaluate=none: nothing is scored, and what was looked into is told all the same."""
+    (store.representations(plan.analyses[3]) / "record.json").unlink()
+    out = Console(file=StringIO(), width=160)
+    tables.show(collect(plan, store, "s"), out)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "nothing is scored" in text
+    assert "mini (base)" in text
+    assert "not taken of general yet" in text

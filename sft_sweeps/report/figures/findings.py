@@ -71,7 +71,7 @@ def pareto(fronts: Sequence[Front]) -> Any:
         return "no model has three strategies (or values of k) on one mixture, scored on two benchmarks"
     columns = max(len(front.benchmarks) for front in fronts) - 1
     figure, axes = style.panels(len(fronts), columns, width=style.COLUMN if columns == 1 else style.PAGE, height=2.3)
-    for row, front in zip(axes, fronts, strict=True):
+    for row, front in zip(axes, sorted(fronts, key=_is_theirs), strict=True):
         for column, axis in enumerate(row):
             if column < len(front.benchmarks) - 1:
                 _front(axis, front, column)
@@ -81,22 +81,28 @@ def pareto(fronts: Sequence[Front]) -> Any:
 
 
 def _front(axis: Any, front: Front, column: int) -> None:
+    """Candidates in one pair of benchmarks; a paper's are hollow. How sure each is stands in the first pair alone."""
+    theirs = _is_theirs(front)
     for one in front.candidates:
         x, y = one.cells[-1], one.cells[column]
-        shade = 0.15 + 0.85 * one.membership
+        at, shade = (x.scale * x.value, y.scale * y.value), 0.15 + 0.85 * one.membership
         errors = [[[c.scale * max(c.value - c.low, 0)], [c.scale * max(c.high - c.value, 0)]] for c in (x, y)]
-        axis.errorbar(x.scale * x.value, y.scale * y.value, xerr=errors[0], yerr=errors[1], color="#BBBBBB", lw=0.4)
-        axis.scatter(
-            [x.scale * x.value], [y.scale * y.value], s=16, color=style.COLOURS[0], alpha=shade, zorder=3, lw=0
-        )
-        axis.annotate(_marked(one), (x.scale * x.value, y.scale * y.value), xytext=(3, 2), textcoords="offset points", fontsize=5.5)  # fmt: skip  # noqa: E501
+        axis.errorbar(*at, xerr=errors[0], yerr=errors[1], color="#BBBBBB", lw=0.4)
+        face = "white" if theirs else style.COLOURS[0]
+        axis.scatter(*at, s=16, facecolor=face, edgecolor=style.COLOURS[0], alpha=shade, zorder=3, lw=0.8)
+        text = _short(one) + (f" ({one.membership:.0%})" if column == 0 else "")
+        axis.annotate(text, at, xytext=(3, 2), textcoords="offset points", fontsize=5.5)
     axis.set_xlabel(_axis(front, -1))
-    axis.set_ylabel(f"{front.model}\n{_axis(front, column)}" if column == 0 else _axis(front, column))
+    whose = f"{front.model}, as the paper prints" if theirs else front.model
+    axis.set_ylabel(f"{whose}\n{_axis(front, column)}" if column == 0 else _axis(front, column))
 
 
-def _marked(one: Candidate) -> str:
-    short = one.name.replace("dmt ", "").replace("multi_task", "multi").replace("sequential", "seq").replace("_", "-")
-    return f"{short} ({one.membership:.0%})"
+def _is_theirs(front: Front) -> bool:
+    return front.candidates[0].cells[0].first.origin == "paper"
+
+
+def _short(one: Candidate) -> str:
+    return one.name.replace("dmt ", "").replace("multi_task", "multi").replace("sequential", "seq").replace("_", "-")
 
 
 def _axis(front: Front, index: int) -> str:

@@ -4,6 +4,7 @@ Beside each panel's title stand silhouette and purity in the original space, wit
 evidence of how far sources are apart.
 """
 
+import textwrap
 from typing import Any
 
 from sft_sweeps.report.figures import style
@@ -12,6 +13,7 @@ from sft_sweeps.stats import Interval
 
 COLUMNS = 3
 HEIGHT = 2.45
+WRAPPED = 40  # characters of a title's line
 
 
 def figure5(found: Represented) -> Any:
@@ -53,11 +55,9 @@ def _panel(axis: Any, panel: Panel, found: Represented, looks: dict[str, style.L
         own = [point for point, source in zip(panel.points, found.sources, strict=True) if source == name]
         x, y = zip(*own, strict=True)
         axis.scatter(x, y, s=7, c=look.colour, marker=look.marker, linewidths=0, alpha=0.75, rasterized=len(x) > 500)
-    separation = panel.separation
-    axis.set_title(
-        f"{panel.label}\nsilhouette {interval(separation.silhouette)}\npurity {interval(separation.purity)}",
-        fontsize=6.5,
-    )
+    numbers = panel.separation
+    lines = [f"silhouette {interval(numbers.silhouette)}", f"purity {interval(numbers.purity)}"]
+    axis.set_title("\n".join([textwrap.fill(panel.label, WRAPPED), *lines]), fontsize=6.5)
     axis.set_xticks([])
     axis.set_yticks([])
 

@@ -1,18 +1,23 @@
 """Figures, tables and results.parquet of a whole study: what is drawn, what is not and why, and nothing wrong."""
 
 import csv
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import latex
 import pyarrow.parquet as pq
 import pytest
+from common import ROOT
 from observed import study
 
 from sft_sweeps.analysis import paper
-from sft_sweeps.analysis.observations import Observation, row
+from sft_sweeps.analysis.observations import Observation, Setting, row
+from sft_sweeps.plan import serialize
 from sft_sweeps.report.figures.write import FIGURES, Found, Written, records, write
+from sft_sweeps.report.observe import setting_of
 
 PNG = ("png",)
 
@@ -60,6 +65,29 @@ def test_numbers_of_csv_are_the_tables(written: tuple[Written, Path], observatio
     shown = {line["benchmark"]: float(line["value"]) for line in rows}
     base = [one for one in observations if one.setting.strategy == "base"]
     assert shown == {one.benchmark: one.value for one in base}
+
+
+@pytest.mark.slow
+def test_every_table_compiles(written: tuple[Written, Path]) -> None:
+    latex.compiles(written[1], *sorted((written[1] / "tables").glob("*.tex")))
+
+
+@pytest.mark.slow
+def test_each_value_of_the_papers_finds_its_run(tmp_path: Path) -> None:
+    """Of `study=paper`: model, strategy, k, and each source with its fraction and examples are the same."""
+    output = tmp_path / "plan.json"
+    command = ["launch.py", "-m", "study=paper", "action=plan", "plan.measure=false", f"plan.output={output}"]
+    subprocess.run(
+        [sys.executable, *command, f"output_dir={tmp_path / 'x'}"], cwd=ROOT, check=True, capture_output=True
+    )
+
+    def place(at: Setting) -> object:
+        parts = frozenset((part.ability, part.source, part.fraction, part.examples) for part in at.parts)
+        return at.model, at.strategy, at.k, parts
+
+    runs = [setting_of(run) for run in serialize.from_json(json.loads(output.read_text())).runs]
+    assert {place(one.setting) for one in paper.observations()} == set(map(place, runs))
+    assert len({run.variant for run in runs}) == len({run.model for run in runs}) == 3
 
 
 def few(strategies: tuple[str, ...] = ("mixed_sequential", "dmt")) -> list[Observation]:

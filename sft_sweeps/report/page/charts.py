@@ -1,0 +1,281 @@
+"""The charts, as Vega-Lite in JSON: a value with its interval, hollow where it is a paper's, a shape for each arm.
+
+Colours are names of the page's style sheet, so that one chart serves on light, on dark and in print. A mark that has a
+`run` among its values leads there (templates/page.js). Data are rows of text and numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sft_sweeps.analysis.cells import Cell, Compared
+from sft_sweeps.analysis.observations import grouped
+from sft_sweeps.analysis.series import Series
+from sft_sweeps.report.page import text
+from sft_sweeps.report.page.findings import basis
+
+Spec = dict[str, Any]
+Row = dict[str, Any]
+
+ARMS = ("base", "alone", "multi_task", "sequential", "mixed_sequential", "dmt")
+SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right", "stroke")
+COLOURS = 8
+ROW_HEIGHT = 22
+LOSS_POINTS, ALL_LOSS_POINTS = 150, 8000  # of a curve, and of a page, which stays below 5 MB with hundreds of stages
+VALIDATE = False  # against the schema, which takes a second: tests do
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a chart is called, in the page's addresses and to read, and what one must know to read it."""
+
+    key: str
+    title: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A Vega-Lite specification with its heading and the numbers that it shows, as a table."""
+
+    heading: Heading
+    spec: Spec
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def differences(pairs: Sequence[Compared], heading: Heading) -> Chart:
+    """A forest: each difference with its interval, and the line of no difference."""
+    import altair as alt
+
+    share = pairs[0].ours.first.share
+    rows = [_difference_row(pair, name) for pair, name in zip(pairs, difference_names(pairs), strict=True)]
+    color, shape = _sure()
+    x_title = "difference, points" if share else "difference"
+    axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True))
+    y = alt.Y("name:N", sort=None, title=None)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(strokeDash=[2, 3]).encode(x="at:Q")
+    ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=color)
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=axis, color=color, shape=shape, tooltip=_tooltip("name", "text", "basis")
+    )
+    return _chart(heading, alt.layer(zero, ends, points), len(rows), _difference_table(pairs))
+
+
+def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: Heading) -> Chart:
+    """A row a run: the score with its interval, its seeds as ticks, the paper's value hollow."""
+    import altair as alt
+
+    rows = [_score_row(cell) for cell in cells]
+    y = alt.Y("name:N", sort=None, title=None)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    x_title = _axis_title(cells[0])
+    color, shape = _arms(row["arm"] for row in rows)
+    ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=color)
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=alt.X("value:Q", scale=alt.Scale(zero=False)),
+        color=color,
+        shape=shape,
+        tooltip=_tooltip("name", "text", "of"),
+    )
+    layers = [ends]
+    if seeds := [row for cell in cells for row in _seed_rows(cell)]:
+        ticks = alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=1.5, size=12)
+        layers.append(ticks.encode(y=y, x="value:Q", tooltip=_tooltip("name", "text")))
+    layers.append(points)  # above the ticks: a point leads to its run
+    if printed := [_paper_row(ours, paper) for ours, paper in theirs]:
+        hollow = alt.Chart(alt.Data(values=printed)).mark_point(filled=False, size=80, shape="circle", strokeWidth=1.5)
+        layers.append(hollow.encode(y=y, x="value:Q", tooltip=_tooltip("name", "text", "of")))
+    return _chart(heading, alt.layer(*layers), len(rows), _score_table(cells))
+
+
+def lines(series: Sequence[Series], x_title: str, heading: Heading, log: bool = True) -> Chart:
+    """Scores along an axis of the grid: a line for each model and arm, intervals at its points, the paper's hollow."""
+    import altair as alt
+
+    ours = [row for one in series if one.origin == "ours" for row in _line_rows(one)]
+    paper = [row for one in series if one.origin != "ours" for row in _line_rows(one)]
+    scale = alt.Scale(type="log" if log else "linear", nice=False)
+    x = alt.X("at:Q", title=x_title, scale=scale, axis=alt.Axis(grid=False, tickCount=5))
+    y_title = _axis_title(series[0].points[0][1])
+    y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False))
+    names = list(dict.fromkeys(row["line"] for row in [*ours, *paper]))
+    color, shape = _scale("line", names)
+    base = alt.Chart(alt.Data(values=ours)).encode(x=x, color=color)
+    layers = [
+        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
+        base.mark_point(filled=True, size=60, opacity=1).encode(
+            y="value:Q", shape=shape, tooltip=_tooltip("name", "text", "of")
+        ),
+    ]
+    if paper:
+        hollow = alt.Chart(alt.Data(values=paper)).mark_point(filled=False, size=70, strokeWidth=1.5)
+        layers.append(hollow.encode(x=x, y="value:Q", color=color, shape=shape, tooltip=_tooltip("name", "text", "of")))
+    table = ("line", x_title, "run", "score", "interval", "of"), _line_table([*ours, *paper])
+    return _chart(heading, alt.layer(*layers), 0, table, height=260)
+
+
+def loss() -> Spec:
+    """The loss of a run's stages over its steps; a page has it once, and fills in each run's `values`."""
+    import altair as alt
+
+    color, _ = _scale("stage", [str(n) for n in range(1, COLOURS + 1)])
+    made = alt.Chart(alt.Data(values=[])).mark_line(strokeWidth=1.5)
+    made = made.encode(
+        x=alt.X("step:Q", title="optimizer step of the run", axis=alt.Axis(grid=False)),
+        y=alt.Y("loss:Q", title="training loss, nats per token", scale=alt.Scale(zero=True)),
+        color=color.legend(None),
+        tooltip=_tooltip("label", "step", "loss"),
+    )
+    return _spec(made, "Training loss over the steps of the run's stages.", 150)
+
+
+def _chart(
+    heading: Heading, drawn: Any, rows: int, table: tuple[tuple[str, ...], Sequence[tuple[str, ...]]], height: int = 0
+) -> Chart:
+    description = f"{heading.title}. {heading.about} The numbers are in the table below."
+    spec = _spec(drawn, description, height or 20 + ROW_HEIGHT * rows)
+    return Chart(heading, spec, table[0], tuple(table[1]))
+
+
+def _spec(drawn: Any, description: str, height: int) -> Spec:
+    """As JSON, as wide as its place; looks are the page's, not the chart's."""
+    sized = drawn.properties(width="container", height=height, description=description)
+    spec: Spec = sized.to_dict(validate=VALIDATE)
+    spec.pop("config", None)
+    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+
+
+def _sure() -> tuple[Any, Any]:
+    import altair as alt
+
+    legend = alt.Legend(title="beyond noise", orient="top")
+    color, shape = _scale("beyond", ["yes", "no"], [1, 0])
+    return color.legend(legend), shape.legend(legend)
+
+
+def _arms(arms: Iterator[str]) -> tuple[Any, Any]:
+    """One colour and shape for an arm, the same on every page."""
+    import altair as alt
+
+    found = list(dict.fromkeys(arms))
+    known = [arm for arm in ARMS if arm in found] + [arm for arm in found if arm not in ARMS]
+    numbers = {arm: ARMS.index(arm) if arm in ARMS else len(ARMS) + n for n, arm in enumerate(known)}
+    color, shape = _scale("arm", known, [numbers[arm] % COLOURS for arm in known])
+    legend = alt.Legend(title=None, orient="top")
+    return color.legend(legend), shape.legend(legend)
+
+
+def _scale(field: str, names: Sequence[str], numbers: Sequence[int] | None = None) -> tuple[Any, Any]:
+    """Colour and shape of a field's values, which are told apart by either."""
+    import altair as alt
+
+    of = list(numbers or [n % COLOURS for n in range(len(names))])
+    legend = alt.Legend(title=None, orient="top")
+    colours = alt.Scale(domain=list(names), range=[f"var(--series-{n})" for n in of])
+    shapes = alt.Scale(domain=list(names), range=[SHAPES[n] for n in of])
+    color = alt.Color(f"{field}:N", scale=colours, legend=legend)
+    return color, alt.Shape(f"{field}:N", scale=shapes, legend=legend)
+
+
+def _tooltip(*fields: str) -> list[Any]:
+    import altair as alt
+
+    return [alt.Tooltip(f"{field}:N") for field in fields]
+
+
+def _axis_title(cell: Cell) -> str:
+    return f"{cell.first.metric}, %" if cell.first.share else cell.first.metric
+
+
+def _numbers(cell: Cell) -> Row:
+    like = cell.first
+    ends = (("value", cell.value), ("low", cell.low), ("high", cell.high))
+    return {name: round(text.scaled(like, number), 4) for name, number in ends}
+
+
+def _score_row(cell: Cell) -> Row:
+    shown = f"{text.value(cell)} ({text.interval(cell)})"
+    named = {"name": cell.label, "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
+    return {**_numbers(cell), **named, "run": cell.runs[0]}
+
+
+def _seed_rows(cell: Cell) -> Iterator[Row]:
+    """Each seed's own score, where there are several."""
+    for one in cell.observations if len(cell.seeds) > 1 else ():
+        shown = f"seed {one.setting.seed}: {text.number(one, one.value)}"
+        yield {"name": cell.label, "value": text.scaled(one, one.value), "text": shown, "run": one.run}
+
+
+def _paper_row(ours: Cell, paper: Cell) -> Row:
+    flags = "; ".join(paper.first.flags) or "as printed"
+    return {**_numbers(paper), "name": ours.label, "text": f"the paper: {paper.first.printed}", "of": flags}
+
+
+def _line_rows(one: Series) -> Iterator[Row]:
+    mine = one.origin == "ours"
+    for at, cell in one.points:
+        row = _score_row(cell) if mine else _paper_row(cell, cell) | {"name": "the paper", "run": ""}
+        yield row | {"at": at, "line": f"{one.model} {one.name}"}
+
+
+def _line_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    return [(row["line"], f"{row['at']:,.6g}", row["name"], *_split(row), row["of"]) for row in rows]
+
+
+def _split(row: Row) -> tuple[str, str]:
+    value, _, rest = str(row["text"]).partition(" (")
+    return value, rest.rstrip(")")
+
+
+def _score_table(cells: Sequence[Cell]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    header = ("run", "score", "95 % interval", "of")
+    return header, [(cell.label, text.value(cell), text.interval(cell), text.evidence(cell)) for cell in cells]
+
+
+def _difference_row(pair: Compared, name: str) -> Row:
+    like, found = pair.ours.first, pair.difference
+    ends = (("value", found.value), ("low", found.low), ("high", found.high))
+    numbers = {name: round(text.scaled(like, number), 4) for name, number in ends}
+    beyond = "yes" if pair.sure else "no"
+    named = {"name": name, "text": text.difference(like, found), "basis": basis(pair)}
+    return {**numbers, **named, "beyond": beyond, "run": pair.ours.runs[0]}
+
+
+def difference_names(pairs: Sequence[Compared]) -> list[str]:
+    """A name for each, without the model where all are of one, with the benchmark where there are several."""
+    models = {cell.setting.model for pair in pairs for cell in (pair.ours, pair.theirs)}
+    several = len({_axis(pair.ours) for pair in pairs}) > 1
+    prefix = f"{models.pop()} " if len(models) == 1 else ""
+    names = []
+    for pair in pairs:
+        ours, theirs = (cell.label.removeprefix(prefix) for cell in (pair.ours, pair.theirs))
+        on = f"{text.title(pair.ours.first.benchmark)}: " if several else ""
+        names.append(f"{on}{ours} {text.MINUS} {theirs}")
+    return names
+
+
+def _difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    header = ("difference", "benchmark", "value [95 % interval]", "of", "beyond noise")
+    rows: list[tuple[str, ...]] = [
+        (
+            name,
+            text.title(pair.ours.first.benchmark),
+            text.difference(pair.ours.first, pair.difference),
+            basis(pair),
+            "yes" if pair.sure else "no",
+        )
+        for pair, name in zip(pairs, difference_names(pairs), strict=True)
+    ]
+    return header, rows
+
+
+def by_benchmark(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
+    """Pairs of one axis: a chart has one benchmark under one protocol."""
+    return {text.title(key[0]): of for key, of in grouped(pairs, lambda one: _axis(one.ours)).items()}
+
+
+def _axis(cell: Cell) -> tuple[str, str]:
+    return cell.first.benchmark, cell.first.protocol

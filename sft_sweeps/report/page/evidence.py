@@ -1,0 +1,72 @@
+"""What the page knows of one sweep: its plan, how everything in it stands, its scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sft_sweeps.analysis.observations import Observation
+from sft_sweeps.plan.build import Plan
+from sft_sweeps.report.collect import Results, collect
+from sft_sweeps.report.observe import observations
+from sft_sweeps.report.scores import Scores
+from sft_sweeps.store.survey import Survey, survey
+from sft_sweeps.store.sweeps import Sweep
+
+OVERRIDES = "overrides.txt"
+NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One sweep. `name` is short, and no other sweep's on the page."""
+
+    name: str
+    plan: Plan
+    survey: Survey
+    scores: Scores
+    results: Results
+    points: tuple[str, ...] = ()
+
+    @cached_property
+    def observations(self) -> list[Observation]:
+        return list(self.results.observed) or observations(self.plan, self.scores)
+
+
+def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
+    """All of a sweep's; RequestError where its plan cannot be read."""
+    plan, store = sweep.plan(), sweep.store(root)
+    surveyed = survey(plan, store, thorough=False)
+    scores = Scores(store, surveyed)
+    return of(sweep, surveyed, scores, collect(plan, scores, sweep.name, sweep.question), name)
+
+
+def of(sweep: Sweep, surveyed: Survey, scores: Scores, results: Results, name: str = "") -> Evidence:
+    """From what was read of a sweep before."""
+    return Evidence(name or short_name(sweep.name), surveyed.plan, surveyed, scores, results, points(sweep.folder))
+
+
+def points(folder: Path) -> tuple[str, ...]:
+    """The command lines of a sweep's points, without what is only of the machine that ran them; none where unknown."""
+    try:
+        lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ()
+    return tuple(portable(line) for line in lines)
+
+
+def portable(point: str) -> str:
+    """A point's overrides without what is only of the machine that ran it."""
+    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
+
+
+def short_name(name: str) -> str:
+    """`quickstart` of `20261129-011623-quickstart-565f87`."""
+    parts = name.split("-")
+    return "-".join(parts[2:-1]) or name
+
+
+def names(sweeps: Sequence[Sweep]) -> list[str]:
+    """A name for each: the short one, the folder's where two share it."""
+    short = [short_name(sweep.name) for sweep in sweeps]
+    return [one if short.count(one) == 1 else sweep.name for one, sweep in zip(short, sweeps, strict=True)]

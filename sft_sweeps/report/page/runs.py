@@ -1,0 +1,199 @@
+"""What stands behind each point: a run's configuration, its neighbours, its losses, cost and sample answers."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sft_sweeps.plan import cost
+from sft_sweeps.plan.build import Run
+from sft_sweeps.report.page import text
+from sft_sweeps.report.page.answers import Sample, sample
+from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
+from sft_sweeps.report.page.evidence import Evidence, portable
+from sft_sweeps.report.replicates import seed_of
+from sft_sweeps.spec import Score, Stage
+from sft_sweeps.terminal import LAUNCH, duration
+from sft_sweeps.tracking import metrics
+
+NEIGHBOURS = 4
+FEW_DIFFERENCES = 3  # beyond which runs are no neighbours
+ANSWERS = (2, 12)  # of one benchmark of one run, at least and at most
+ALL_ANSWERS = 700  # of a page, about 1 MB
+
+
+@dataclass(frozen=True)
+class StageView:
+    """A stage as a run's details show it."""
+
+    id: str
+    label: str
+    mixture: str
+    steps: int
+    state: str
+    why: str
+    loss: str
+    planned: str
+    took: str
+    folder: str
+    shared: int
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another run, how few fields differ, and by how much its scores do."""
+
+    run: str
+    label: str
+    differs: tuple[str, ...]
+    scores: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunView:
+    """Everything that a run's details show; `losses` are points of its stages' curves."""
+
+    id: str
+    label: str
+    sweep: str
+    command: str
+    scores: tuple[tuple[str, str], ...]
+    configuration: tuple[tuple[str, str], ...]
+    stages: tuple[StageView, ...]
+    neighbours: tuple[Neighbour, ...]
+    answers: tuple[Sample, ...]
+    losses: tuple[dict[str, Any], ...]
+
+
+def views(sweep: Evidence, others: int = 0) -> list[RunView]:
+    """Of every run of a sweep; `others` are runs of the page's other sweeps, which share the room for answers."""
+    scores = _by_subject(sweep)
+    most = answers_each(len(sweep.plan.runs) + others, len(sweep.results.benchmarks))
+    settings = {run.id: setting(run) for run in sweep.plan.runs}
+    values = {row.run.id: row.scores for row in sweep.results.rows}
+    points = max(LOSS_POINTS // 5, min(LOSS_POINTS, ALL_LOSS_POINTS // (len(sweep.plan.stages) or 1)))
+    losses = {stage.id: _losses(sweep, stage, points) for stage in sweep.plan.stages}
+    return [
+        RunView(
+            id=run.id,
+            label=run.label,
+            sweep=sweep.name,
+            command=f"{LAUNCH} {portable(run.points[0])}" if run.points else "",
+            scores=tuple((text.title(name), scored.text()) for name, scored in values[run.id].items()),
+            configuration=tuple(settings[run.id].items()),
+            stages=tuple(_stage(sweep, stage, losses[stage.id]) for stage in run.stages),
+            neighbours=tuple(_neighbours(run, sweep, settings, values)),
+            answers=tuple(found for score in scores.get(run.id, ()) if (found := sample(score, sweep.scores, most))),
+            losses=tuple(_of_run(run, losses)),
+        )
+        for run in sweep.plan.runs
+    ]
+
+
+def answers_each(runs: int, benchmarks: int) -> int:
+    """How many answers of each benchmark of each run a page has room for."""
+    least, most = ANSWERS
+    return min(most, max(least, ALL_ANSWERS // max(1, runs * benchmarks)))
+
+
+def _by_subject(sweep: Evidence) -> dict[str, list[Score]]:
+    by_subject: dict[str, list[Score]] = {}
+    for score in sweep.plan.scores:
+        by_subject.setdefault(score.generation.subject.id, []).append(score)
+    return by_subject
+
+
+def setting(run: Run) -> dict[str, str]:
+    """Every field in which runs of a sweep can differ, by the name that people know."""
+    found = {"model": run.model.name, "strategy": run.strategy if run.stages else "base"}
+    if run.k is not None:
+        found["k"] = str(run.k)
+    if run.stages:
+        found["train.seed"] = str(seed_of(run))
+    for stage in run.stages:
+        for c in stage.mixture.components:
+            found.setdefault(f"fraction of {c.source.name}", str(c.fraction))
+            found.setdefault("data.seed", str(c.seed))
+    recipe = run.stages[-1].recipe if run.stages else None
+    names = [field.name for field in fields(recipe) if field.name != "seed"] if recipe else []
+    return found | {f"train.{name}": str(getattr(recipe, name)) for name in names}
+
+
+def _neighbours(
+    run: Run, sweep: Evidence, settings: Mapping[str, Mapping[str, str]], values: Mapping[str, Any]
+) -> Iterator[Neighbour]:
+    """The runs that differ in the fewest fields."""
+    own = settings[run.id]
+    apart = [
+        (len(changed), other, changed) for other in sweep.plan.runs if (changed := _changed(own, settings[other.id]))
+    ]
+    apart.sort(key=lambda one: one[0])
+    for count, other, changed in apart[:NEIGHBOURS]:
+        if count <= max(FEW_DIFFERENCES, apart[0][0]):
+            scores = tuple(_score_differences(values[run.id], values[other.id]))
+            yield Neighbour(other.id, other.label, tuple(changed), scores)
+
+
+def _changed(own: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """`k 1/4 there 1/16`, field by field."""
+    names = dict.fromkeys([*own, *other])
+    pairs = ((name, own.get(name, "none"), other.get(name, "none")) for name in names)
+    return [f"{name}: {ours} here, {theirs} there" for name, ours, theirs in pairs if ours != theirs]
+
+
+def _score_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    for name, scored in ours.items():
+        if name in theirs and scored.n == theirs[name].n:
+            share = scored.k is not None or scored.metric == "pass@1"
+            apart = (scored.value - theirs[name].value) * (100 if share else 1)
+            shown = f"{apart:+.{1 if share else 2}f}".replace("-", text.MINUS)
+            yield f"{text.title(name)} {shown}{text.unit(share)}"
+
+
+def _stage(sweep: Evidence, stage: Stage, losses: Sequence[tuple[int, float]]) -> StageView:
+    state = sweep.survey.states[stage.id]
+    hours = cost.gpu_hours(stage)
+    return StageView(
+        id=stage.id,
+        label=sweep.plan.labels[stage.id],
+        mixture=", ".join(f"{c.source.name} {c.fraction} ({c.examples:,})" for c in stage.mixture.components),
+        steps=stage.steps,
+        state=state.state,
+        why=state.why,
+        loss=f"{losses[-1][1]:.3f}" if losses else "",
+        planned=f"{hours:,.1f} GPU-hours" if hours else "no GPU",
+        took=took(sweep.survey.records.get(stage.id, {})),
+        folder=f"stages/{sweep.survey.store.folder(stage).name}",
+        shared=len(sweep.plan.runs_through(stage)),
+    )
+
+
+def took(record: Mapping[str, Any]) -> str:
+    """How long a stage took, by its record."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return duration(float(record["seconds"]))
+    return ""
+
+
+def _losses(sweep: Evidence, stage: Stage, points: int) -> list[tuple[int, float]]:
+    """Steps and losses of a stage, where it lies; of many steps the means of as many groups as a curve has points."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        rows = metrics.read(sweep.survey.store.read_folder(stage))
+        curve = [(int(row["step"]), float(row["loss"])) for row in rows if row.get("loss") is not None]
+        return _thinned(curve, points)
+    return []
+
+
+def _thinned(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
+    size = -(-len(points) // most) or 1
+    groups = (points[start : start + size] for start in range(0, len(points), size))
+    return [(group[-1][0], round(sum(loss for _, loss in group) / len(group), 4)) for group in groups]
+
+
+def _of_run(run: Run, losses: Mapping[str, Sequence[tuple[int, float]]]) -> Iterator[dict[str, Any]]:
+    """One stage after the other along the run's steps."""
+    before = 0
+    for number, stage in enumerate(run.stages, 1):
+        for step, loss in losses[stage.id]:
+            yield {"step": before + step, "loss": loss, "stage": str(number), "label": stage.label}
+        before += stage.steps
