@@ -40,7 +40,7 @@ def disk_usage(root: Path) -> dict[str, Any]:
     if not root.is_dir():
         raise RequestError(f"there is no folder {root}; name the output_dir of a launch: --output-dir FOLDER")
     used = usage(root)
-    asked = {sweep: [taken.id for taken in used.of_sweep(sweep)] for sweep in used.sweeps}
+    asked = {sweep: [taken.id for taken in used.of_sweep(sweep)] for sweep in sorted(used.sweeps)}
     stages = sorted(used.subjects.values(), key=lambda taken: (-taken.bytes, taken.name))
     return {
         "schema": SCHEMA,
