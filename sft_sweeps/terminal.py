@@ -41,6 +41,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:,.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
 
 
+def size(count: int) -> str:
+    """An amount of bytes as people say it: 512 B, 1.4 kB, 20.0 MB, 3.5 TB (powers of a thousand)."""
+    if count < 1000:
+        return f"{count} B"
+    units = ("kB", "MB", "GB", "TB")
+    power = next((n for n in range(1, len(units)) if count < 999.5 * 1000**n), len(units))
+    amount = count / 1000**power
+    return f"{amount:,.0f} {units[power - 1]}" if amount >= 99.95 else f"{amount:.1f} {units[power - 1]}"
+
+
 def how_ended(code: int) -> str:
     """How a process ended, by its exit code as Python has it: below zero, a signal's."""
     if code >= 0:

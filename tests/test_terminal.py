@@ -41,3 +41,21 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     errors.say_error("source \x1b]0;title\x07")
     main(["logs", "\x1b[2J"])
     assert not ORDERS & set(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (99_949, "99.9 kB"),
+        (99_950, "100 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.0 MB"),
+        (26 * 10**9, "26.0 GB"),
+        (3_500 * 10**12, "3,500 TB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert terminal.size(count) == text

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sft_sweeps.commands import list as listing
 from sft_sweeps.commands import status_tables
 from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.jobs import attempts
@@ -21,16 +22,19 @@ from sft_sweeps.plan.show import mixture_text
 from sft_sweeps.spec import Generation, Stage
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import find
+from sft_sweeps.store.sweeps import find, sweeps
 from sft_sweeps.terminal import console
 from sft_sweeps.tracking import metrics as tracking
 from sft_sweeps.tracking import problems as mirrors
 
 TRAINED = ("done", "weights gone")
+NEWEST = 5  # sweeps that are listed where none is named
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    parser.add_argument(
+        "sweep", nargs="?", help="part of a sweep's name (default: a list of the newest, and the newest of all)"
+    )
     add_output_dir(parser)
     output = parser.add_mutually_exclusive_group()
     add_json(output)
@@ -38,7 +42,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    sweep = find(Store(options.output_dir), options.sweep)
+    store = Store(options.output_dir)
+    sweep = find(store, options.sweep)
     plan = sweep.plan()
 
     def now() -> dict[str, Any]:
@@ -49,6 +54,8 @@ def _run(options: argparse.Namespace) -> int:
     elif options.watch:
         status_tables.watch(now, console())
     else:
+        if options.sweep is None and len(newest := sweeps(store)[-NEWEST:]) > 1:
+            listing.show(listing.listed(newest, store), console())
         status_tables.show(now(), console())
     return 0
 

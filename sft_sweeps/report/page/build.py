@@ -11,10 +11,11 @@ from typing import Any
 from sft_sweeps import __version__
 from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import Observation, row
+from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
 from sft_sweeps.report import tables as score_tables
-from sft_sweeps.report.collect import to_json
+from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
 from sft_sweeps.report.figures import write as print_
 from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
@@ -80,6 +81,7 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "notes": notes.notes(sweeps),
         "finding_charts": list(sections.finding(found)),
         "table": tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside),
+        "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
         "beyond": [*_beyond(seen), *_represented(sweeps)],
         "curve_charts": list(sections.curves([*ours, *theirs])),
@@ -160,6 +162,16 @@ def _sweeps_of_runs(sweeps: Sequence[Evidence]) -> Mapping[str, Sequence[str]]:
         for run in sweep.plan.runs:
             of.setdefault(run.id, []).append(sweep.name)
     return of
+
+
+def _readings(sweeps: Sequence[Evidence]) -> list[str]:
+    """Runs of whose answers some are not in the scorer's format, which is another finding than a lost ability."""
+    rows = dict.fromkeys((row.run.label, name, scored.reading()) for s in sweeps for row, name, scored in _finals(s))
+    return [f"{label} on {text.title(name)}: {reading}" for label, name, reading in rows if reading]
+
+
+def _finals(sweep: Evidence) -> list[tuple[ResultRow, str, Scored]]:
+    return [(row, name, scored) for row in sweep.results.rows for name, scored in row.scores.items()]
 
 
 def _sweep(sweep: Evidence) -> dict[str, Any]:

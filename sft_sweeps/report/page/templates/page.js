@@ -78,7 +78,14 @@
   });
   addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
 
-  const figures = [...document.querySelectorAll("figure .spec")];
-  const all = figures.map((spec) => draw(spec.parentElement.querySelector(".chart"), JSON.parse(spec.textContent)));
-  Promise.all(all).then(() => { document.body.dataset.drawn = "yes"; open(location.hash); });
+  // One after the other, after the text is there to read.
+  const pause = () => new Promise((resume) => setTimeout(resume));
+  async function drawAll() {
+    for (const spec of document.querySelectorAll("figure .spec")) {
+      await pause();
+      await draw(spec.parentElement.querySelector(".chart"), JSON.parse(spec.textContent));
+    }
+    document.body.dataset.drawn = "yes";
+  }
+  requestAnimationFrame(() => setTimeout(() => { open(location.hash); drawAll(); }));
 })();
