@@ -18,8 +18,11 @@ from sft_sweeps.report import tables as score_tables
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
 from sft_sweeps.report.figures import write as print_
+from sft_sweeps.report.figures.predicted import predicted
 from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.report.page.long import MANY, Table, of_sheet
+from sft_sweeps.report.page.long import table as table_of
 from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import LAUNCH
 
@@ -69,6 +72,7 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     found = findings.findings(sweeps)
     compared = [*found.exploratory, *(pair for claim in found.claims for pair in claim.pairs)]
     views = _views(sweeps)
+    table = tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside)
     return {
         "version": __version__,
         "generator": GENERATOR,
@@ -80,11 +84,13 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "text": text,
         "notes": notes.notes(sweeps),
         "finding_charts": list(sections.finding(found)),
-        "table": tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside),
+        "table": table,
+        "best": tables.telling(table, ours),
+        "many": MANY,
         "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
         "beyond": [*_beyond(seen), *_represented(sweeps)],
-        "curve_charts": list(sections.curves([*ours, *theirs])),
+        "curve_charts": list(sections.curves([*ours, *theirs], predicted(seen, ours))),
         "exploratory_charts": list(sections.exploratory(found)),
         "missing": [(sweep.name, text_) for sweep in sweeps for text_ in sweep.results.missing],
         "runs": views,
@@ -132,17 +138,15 @@ def _drawn(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _beyond(seen: Sequence[Observation]) -> list[tuple[str, Sequence[str], list[list[str]]]]:
-    """Forgetting, transfer, fronts and crossings, where there are some: a caption, a header and rows each."""
-    sheets = [sheet for sheet in print_.tables_of(print_.Found.of(seen)) if sheet.name in print_.BEYOND]
-    rows = [[[entry.text for entry in row_] for block in sheet.blocks for row_ in block] for sheet in sheets]
-    return [(sheet.caption, sheet.columns, of) for sheet, of in zip(sheets, rows, strict=True)]
+def _beyond(seen: Sequence[Observation]) -> list[Table]:
+    """Forgetting, transfer, fronts and crossings, where there are some."""
+    return [of_sheet(sheet) for sheet in print_.tables_of(print_.Found.of(seen)) if sheet.name in print_.BEYOND]
 
 
-def _represented(sweeps: Sequence[Evidence]) -> list[tuple[str, Sequence[str], list[list[str]]]]:
+def _represented(sweeps: Sequence[Evidence]) -> list[Table]:
     """How far apart the abilities' queries lie inside the models."""
     found = [score_tables.representations(sweep.results) for sweep in sweeps if sweep.results.represented]
-    return [("Representations of the abilities' queries, in the original space", *of) for of in found]
+    return [table_of("Representations of the abilities' queries, in the original space", *of) for of in found]
 
 
 def _views(sweeps: Sequence[Evidence]) -> list[runs.RunView]:

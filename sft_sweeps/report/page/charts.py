@@ -4,23 +4,21 @@ Colours are names of the page's style sheet, so that one chart serves on light, 
 `run` among its values leads there (templates/page.js). Data are rows of text and numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.series import Series
-from sft_sweeps.report.page import text
+from sft_sweeps.report.figures.charts import Line, Predicted
+from sft_sweeps.report.page import looks, text
 from sft_sweeps.report.page.findings import basis
+from sft_sweeps.report.page.looks import Row
 
+Named = tuple[str, str]
 Spec = dict[str, Any]
-Row = dict[str, Any]
 
-ARMS = ("base", "alone", "multi_task", "sequential", "mixed_sequential", "dmt")
-SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right", "stroke")
-COLOURS = 8
-ROW_HEIGHT = 22
 LOSS_POINTS, ALL_LOSS_POINTS = 150, 8000  # of a curve, and of a page, which stays below 5 MB with hundreds of stages
 VALIDATE = False  # against the schema, which takes a second: tests do
 
@@ -44,23 +42,28 @@ class Chart:
     rows: tuple[tuple[str, ...], ...]
 
 
-def differences(pairs: Sequence[Compared], heading: Heading) -> Chart:
-    """A forest: each difference with its interval, and the line of no difference."""
+def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Named] = ()) -> Chart:
+    """A forest: each difference with its interval, and the line of no difference.
+
+    `names` has for each pair what its row is called, and what tells it from the others of its row.
+    """
     import altair as alt
 
-    share = pairs[0].ours.first.share
-    rows = [_difference_row(pair, name) for pair, name in zip(pairs, difference_names(pairs), strict=True)]
-    color, shape = _sure()
-    x_title = "difference, points" if share else "difference"
+    named = names or [(name, "") for name in difference_names(pairs)]
+    rows = [_difference_row(pair, *name) for pair, name in zip(pairs, named, strict=True)]
+    parts = list(dict.fromkeys(row["part"] for row in rows))
+    color, shape = looks.sure(parts)
+    x_title = "difference, points" if pairs[0].ours.first.share else "difference"
     axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True))
-    y = alt.Y("name:N", sort=None, title=None)
-    base = alt.Chart(alt.Data(values=rows)).encode(y=y)
+    base = alt.Chart(alt.Data(values=rows)).encode(y=looks.rows_axis(row for row, _ in named))
+    if len(parts) > 1:
+        base = base.encode(yOffset=alt.YOffset("part:N", sort=parts))
     zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(strokeDash=[2, 3]).encode(x="at:Q")
     ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=color)
-    points = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=axis, color=color, shape=shape, tooltip=_tooltip("name", "text", "basis")
-    )
-    return _chart(heading, alt.layer(zero, ends, points), len(rows), _difference_table(pairs))
+    tooltip = looks.tooltip("name", "of", "text", "basis")
+    points = base.mark_point(filled=True, size=70, opacity=1).encode(x=axis, color=color, shape=shape, tooltip=tooltip)
+    height = looks.height((row for row, _ in named), len(parts))
+    return _chart(heading, alt.layer(zero, ends, points), height, difference_table(pairs))
 
 
 def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: Heading) -> Chart:
@@ -68,75 +71,92 @@ def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: 
     import altair as alt
 
     rows = [_score_row(cell) for cell in cells]
-    y = alt.Y("name:N", sort=None, title=None)
+    labels = [cell.label for cell in cells]
+    y = looks.rows_axis(labels)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     x_title = _axis_title(cells[0])
-    color, shape = _arms(row["arm"] for row in rows)
+    color, shape = looks.arms(row["arm"] for row in rows)
     ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=color)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("value:Q", scale=alt.Scale(zero=False)),
         color=color,
         shape=shape,
-        tooltip=_tooltip("name", "text", "of"),
+        tooltip=looks.tooltip("name", "text", "of"),
     )
     layers = [ends]
     if seeds := [row for cell in cells for row in _seed_rows(cell)]:
         ticks = alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=1.5, size=12)
-        layers.append(ticks.encode(y=y, x="value:Q", tooltip=_tooltip("name", "text")))
+        layers.append(ticks.encode(y=y, x="value:Q", tooltip=looks.tooltip("name", "text")))
     layers.append(points)  # above the ticks: a point leads to its run
     if printed := [_paper_row(ours, paper) for ours, paper in theirs]:
         hollow = alt.Chart(alt.Data(values=printed)).mark_point(filled=False, size=80, shape="circle", strokeWidth=1.5)
-        layers.append(hollow.encode(y=y, x="value:Q", tooltip=_tooltip("name", "text", "of")))
-    return _chart(heading, alt.layer(*layers), len(rows), _score_table(cells))
+        layers.append(hollow.encode(y=y, x="value:Q", tooltip=looks.tooltip("name", "text", "of")))
+    return _chart(heading, alt.layer(*layers), looks.height(labels), _score_table(cells))
 
 
-def lines(series: Sequence[Series], x_title: str, heading: Heading, log: bool = True) -> Chart:
-    """Scores along an axis of the grid: a line for each model and arm, intervals at its points, the paper's hollow."""
+def lines(
+    series: Sequence[Series], x_title: str, heading: Heading, log: bool, dashed: Mapping[Line, Predicted]
+) -> Chart:
+    """Scores along an axis of the grid: a line for each model and arm, intervals at its points, the paper's hollow.
+
+    Models are told apart by colour, a model's lines by mark and dash; predictions are thin and dotted.
+    """
     import altair as alt
 
+    series = sorted(series, key=lambda one: one.points[0][1].setting.parameters)  # colours from small to large
     ours = [row for one in series if one.origin == "ours" for row in _line_rows(one)]
     paper = [row for one in series if one.origin != "ours" for row in _line_rows(one)]
-    scale = alt.Scale(type="log" if log else "linear", nice=False)
-    x = alt.X("at:Q", title=x_title, scale=scale, axis=alt.Axis(grid=False, tickCount=5))
     y_title = _axis_title(series[0].points[0][1])
+    x = alt.X(
+        "at:Q",
+        title=x_title,
+        scale=alt.Scale(type="log" if log else "linear", nice=False),
+        axis=alt.Axis(grid=False, tickCount=5),
+    )
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False))
-    names = list(dict.fromkeys(row["line"] for row in [*ours, *paper]))
-    color, shape = _scale("line", names)
-    base = alt.Chart(alt.Data(values=ours)).encode(x=x, color=color)
+    color, shape, dash = looks.of_lines([*ours, *paper])
+    base = alt.Chart(alt.Data(values=ours)).encode(x=x, color=color, detail="line:N")
+    tooltip = looks.tooltip("name", "text", "of")
     layers = [
-        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(
-            y="value:Q", shape=shape, tooltip=_tooltip("name", "text", "of")
-        ),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y="value:Q", shape=shape, tooltip=tooltip),
     ]
     if paper:
         hollow = alt.Chart(alt.Data(values=paper)).mark_point(filled=False, size=70, strokeWidth=1.5)
-        layers.append(hollow.encode(x=x, y="value:Q", color=color, shape=shape, tooltip=_tooltip("name", "text", "of")))
+        layers.append(hollow.encode(x=x, y="value:Q", color=color, shape=shape, tooltip=tooltip))
+    if beyond := [row for one in series for row in _predicted_rows(one, dashed)]:
+        thin = alt.Chart(alt.Data(values=beyond)).encode(
+            x=x, color=color, detail="line:N", tooltip=looks.tooltip("text")
+        )
+        layers += [
+            thin.mark_area(opacity=0.12, line=False).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
+            thin.mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(y="value:Q"),
+        ]
     table = ("line", x_title, "run", "score", "interval", "of"), _line_table([*ours, *paper])
-    return _chart(heading, alt.layer(*layers), 0, table, height=260)
+    return _chart(heading, alt.layer(*layers), 260, table)
 
 
 def loss() -> Spec:
     """The loss of a run's stages over its steps; a page has it once, and fills in each run's `values`."""
     import altair as alt
 
-    color, _ = _scale("stage", [str(n) for n in range(1, COLOURS + 1)])
+    color, _ = looks.scale("stage", [str(n) for n in range(1, looks.COLOURS + 1)])
     made = alt.Chart(alt.Data(values=[])).mark_line(strokeWidth=1.5)
     made = made.encode(
         x=alt.X("step:Q", title="optimizer step of the run", axis=alt.Axis(grid=False)),
         y=alt.Y("loss:Q", title="training loss, nats per token", scale=alt.Scale(zero=True)),
         color=color.legend(None),
-        tooltip=_tooltip("label", "step", "loss"),
+        tooltip=looks.tooltip("label", "step", "loss"),
     )
     return _spec(made, "Training loss over the steps of the run's stages.", 150)
 
 
 def _chart(
-    heading: Heading, drawn: Any, rows: int, table: tuple[tuple[str, ...], Sequence[tuple[str, ...]]], height: int = 0
+    heading: Heading, drawn: Any, height: int, table: tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
 ) -> Chart:
     description = f"{heading.title}. {heading.about} The numbers are in the table below."
-    spec = _spec(drawn, description, height or 20 + ROW_HEIGHT * rows)
+    spec = _spec(drawn, description, height)
     return Chart(heading, spec, table[0], tuple(table[1]))
 
 
@@ -146,44 +166,6 @@ def _spec(drawn: Any, description: str, height: int) -> Spec:
     spec: Spec = sized.to_dict(validate=VALIDATE)
     spec.pop("config", None)
     return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
-
-
-def _sure() -> tuple[Any, Any]:
-    import altair as alt
-
-    legend = alt.Legend(title="beyond noise", orient="top")
-    color, shape = _scale("beyond", ["yes", "no"], [1, 0])
-    return color.legend(legend), shape.legend(legend)
-
-
-def _arms(arms: Iterator[str]) -> tuple[Any, Any]:
-    """One colour and shape for an arm, the same on every page."""
-    import altair as alt
-
-    found = list(dict.fromkeys(arms))
-    known = [arm for arm in ARMS if arm in found] + [arm for arm in found if arm not in ARMS]
-    numbers = {arm: ARMS.index(arm) if arm in ARMS else len(ARMS) + n for n, arm in enumerate(known)}
-    color, shape = _scale("arm", known, [numbers[arm] % COLOURS for arm in known])
-    legend = alt.Legend(title=None, orient="top")
-    return color.legend(legend), shape.legend(legend)
-
-
-def _scale(field: str, names: Sequence[str], numbers: Sequence[int] | None = None) -> tuple[Any, Any]:
-    """Colour and shape of a field's values, which are told apart by either."""
-    import altair as alt
-
-    of = list(numbers or [n % COLOURS for n in range(len(names))])
-    legend = alt.Legend(title=None, orient="top")
-    colours = alt.Scale(domain=list(names), range=[f"var(--series-{n})" for n in of])
-    shapes = alt.Scale(domain=list(names), range=[SHAPES[n] for n in of])
-    color = alt.Color(f"{field}:N", scale=colours, legend=legend)
-    return color, alt.Shape(f"{field}:N", scale=shapes, legend=legend)
-
-
-def _tooltip(*fields: str) -> list[Any]:
-    import altair as alt
-
-    return [alt.Tooltip(f"{field}:N") for field in fields]
 
 
 def _axis_title(cell: Cell) -> str:
@@ -198,7 +180,7 @@ def _numbers(cell: Cell) -> Row:
 
 def _score_row(cell: Cell) -> Row:
     shown = f"{text.value(cell)} ({text.interval(cell)})"
-    named = {"name": cell.label, "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
+    named = {"name": cell.label, "row": cell.label, "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
     return {**_numbers(cell), **named, "run": cell.runs[0]}
 
 
@@ -206,19 +188,38 @@ def _seed_rows(cell: Cell) -> Iterator[Row]:
     """Each seed's own score, where there are several."""
     for one in cell.observations if len(cell.seeds) > 1 else ():
         shown = f"seed {one.setting.seed}: {text.number(one, one.value)}"
-        yield {"name": cell.label, "value": text.scaled(one, one.value), "text": shown, "run": one.run}
+        named = {"name": cell.label, "row": cell.label, "text": shown}
+        yield {**named, "value": text.scaled(one, one.value), "run": one.run}
 
 
 def _paper_row(ours: Cell, paper: Cell) -> Row:
     flags = "; ".join(paper.first.flags) or "as printed"
-    return {**_numbers(paper), "name": ours.label, "text": f"the paper: {paper.first.printed}", "of": flags}
+    row = {"name": ours.label, "row": ours.label}
+    return {**_numbers(paper), **row, "text": f"the paper: {paper.first.printed}", "of": flags}
 
 
 def _line_rows(one: Series) -> Iterator[Row]:
     mine = one.origin == "ours"
     for at, cell in one.points:
         row = _score_row(cell) if mine else _paper_row(cell, cell) | {"name": "the paper", "run": ""}
-        yield row | {"at": at, "line": f"{one.model} {one.name}"}
+        row.pop("row", None)
+        yield row | {"at": at, **_named(one)}
+
+
+def _named(one: Series) -> Row:
+    return {"line": f"{one.model} {one.name}", "model": one.model, "arm": one.name}
+
+
+def _predicted_rows(one: Series, dashed: Mapping[Line, Predicted]) -> Iterator[Row]:
+    """A line beyond what is measured, where prediction does not abstain."""
+    found = dashed.get((one.panel, one.model, one.name)) if one.origin == "ours" else None
+    like = one.points[0][1].first
+    for index, at in enumerate(found.at if found else ()):
+        assert found is not None
+        ends = {"value": found.value, "low": found.low or found.value, "high": found.high or found.value}
+        numbers = {name: round(text.scaled(like, of[index]), 3) for name, of in ends.items()}
+        shown = f"predicted for {_named(one)['line']}: {text.number(like, found.value[index])}"
+        yield {**numbers, **_named(one), "at": at, "text": shown}
 
 
 def _line_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -235,13 +236,15 @@ def _score_table(cells: Sequence[Cell]) -> tuple[tuple[str, ...], list[tuple[str
     return header, [(cell.label, text.value(cell), text.interval(cell), text.evidence(cell)) for cell in cells]
 
 
-def _difference_row(pair: Compared, name: str) -> Row:
+def _difference_row(pair: Compared, row: str, part: str) -> Row:
     like, found = pair.ours.first, pair.difference
     ends = (("value", found.value), ("low", found.low), ("high", found.high))
     numbers = {name: round(text.scaled(like, number), 4) for name, number in ends}
     beyond = "yes" if pair.sure else "no"
-    named = {"name": name, "text": text.difference(like, found), "basis": basis(pair)}
-    return {**numbers, **named, "beyond": beyond, "run": pair.ours.runs[0]}
+    of = f"{pair.ours.label} {text.MINUS} {pair.theirs.label}"
+    shown = {"of": of, "text": text.difference(like, found), "basis": basis(pair)}
+    named = {"name": f"{row} ({part})" if part else row, "row": row, "part": part}
+    return {**numbers, **named, **shown, "beyond": beyond, "run": pair.ours.runs[0]}
 
 
 def difference_names(pairs: Sequence[Compared]) -> list[str]:
@@ -257,7 +260,8 @@ def difference_names(pairs: Sequence[Compared]) -> list[str]:
     return names
 
 
-def _difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows."""
     header = ("difference", "benchmark", "value [95 % interval]", "of", "beyond noise")
     rows: list[tuple[str, ...]] = [
         (

@@ -61,8 +61,7 @@ def command(points: Sequence[str]) -> list[str]:
         return []
     studies = {point.get("study") for point in words}
     if len(studies) == 1 and None not in studies:
-        shared = [f"{key}={value}" for key, value in words[0].items() if all(p.get(key) == value for p in words)]
-        return [" ".join(shared)]
+        return [_of_a_study(words)]
     values: dict[str, dict[str, None]] = {}
     for point in words:
         for key, value in point.items():
@@ -73,3 +72,13 @@ def command(points: Sequence[str]) -> list[str]:
     if size == len({tuple(sorted(point.items())) for point in words}) and all(p.keys() == values.keys() for p in words):
         return [" ".join(f"{key}={','.join(of)}" for key, of in values.items())]
     return list(points)
+
+
+def _of_a_study(points: Sequence[Mapping[str, str]]) -> str:
+    """The study with every key that all of its points have, over the values that they have of it.
+
+    That is exact: a command line keeps, of a study's lines, those that have all of its keys, and of these the values
+    that it names (config/grid.py). A key that some points lack was in no command line.
+    """
+    keys = [key for key in points[0] if all(key in point for point in points)]
+    return " ".join(f"{key}={','.join(dict.fromkeys(point[key] for point in points))}" for key in keys)

@@ -1,19 +1,23 @@
 """The table of all scores: a row a point, a column a benchmark under one protocol, each number with its evidence."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import Setting, grouped
 from sft_sweeps.report.page import text
+from sft_sweeps.report.page.long import MANY
 
 
 @dataclass(frozen=True)
 class Number:
-    """A score: `mark` says whether it is beyond noise above or below the reference, `paper` what the paper prints."""
+    """A score of `n` items over `seeds`; whether it is beyond noise above or below the reference; the paper's."""
 
     value: str
     interval: str
+    n: int
+    seeds: int
     of: str
     run: str
     mark: str = ""
@@ -27,11 +31,23 @@ class ScoreRow:
     sweeps: str
     numbers: tuple[Number | None, ...]
 
+    @property
+    def seeds(self) -> int:
+        """Of its numbers; of those with fewer, each says so itself."""
+        return max((number.seeds for number in self.numbers if number), default=1)
+
 
 @dataclass(frozen=True)
 class ScoreTable:
+    """`n` is the number of items that most numbers of each column are of; of another, each says so itself."""
+
     columns: tuple[str, ...]
     rows: tuple[ScoreRow, ...]
+    n: tuple[int, ...] = ()
+
+    @property
+    def several_seeds(self) -> bool:
+        return any(row.seeds > 1 for row in self.rows)
 
 
 def scores(
@@ -60,7 +76,29 @@ def scores(
             )
         named = dict.fromkeys(name for run in of[0].runs for name in sweeps.get(run, ()))
         rows.append(ScoreRow(of[0].label, ", ".join(named), tuple(numbers)))
-    return ScoreTable(tuple(titles), tuple(rows))
+    common = tuple(_most([row.numbers[index] for row in rows]) for index in range(len(columns)))
+    return ScoreTable(tuple(titles), tuple(rows), common)
+
+
+def _most(numbers: Sequence[Number | None]) -> int:
+    """How many items most of them are of."""
+    counts = Counter(number.n for number in numbers if number)
+    return counts.most_common(1)[0][0] if counts else 0
+
+
+def telling(whole: ScoreTable, cells: Sequence[Cell]) -> tuple[ScoreRow, ...]:
+    """Of a table of many rows the base models, and the best of each model on each benchmark; in their order."""
+    if len(whole.rows) <= MANY:
+        return ()
+    settings = [of[0].setting for of in _by_row(cells).values()]
+    kept = {setting for setting in settings if setting.arm == "base"}
+    for of in grouped(cells, lambda cell: (cell.setting.model, _column(cell))).values():
+        kept.add(max(of, key=_goodness).setting)
+    return tuple(row for row, setting in zip(whole.rows, settings, strict=True) if setting in kept)[:MANY]
+
+
+def _goodness(cell: Cell) -> float:
+    return cell.value if cell.first.higher_is_better else -cell.value
 
 
 def _by_row(cells: Sequence[Cell]) -> dict[Setting, list[Cell]]:
@@ -77,5 +115,13 @@ def number(cell: Cell, pair: Compared | None, theirs: Sequence[Cell]) -> Number:
     printed = ", ".join(dict.fromkeys(their.first.printed for their in theirs))
     flags = "; ".join(dict.fromkeys(flag for their in theirs for flag in their.first.flags))
     return Number(
-        text.value(cell), text.interval(cell), text.evidence(cell), cell.runs[0], mark=mark, paper=printed, flags=flags
+        value=text.value(cell),
+        interval=text.interval(cell),
+        n=cell.first.n,
+        seeds=len(cell.seeds),
+        of=text.evidence(cell),
+        run=cell.runs[0],
+        mark=mark,
+        paper=printed,
+        flags=flags,
     )

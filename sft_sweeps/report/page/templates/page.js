@@ -5,9 +5,9 @@
     domainOpacity: 0.4, tickOpacity: 0.4, gridOpacity: 0.12 };
   const config = (width) => ({
     background: null, font: "system-ui, sans-serif", view: { stroke: null },
-    axis: { ...quiet, labelLimit: Math.max(96, Math.min(300, width * 0.38)) },
+    axis: quiet,
     legend: { labelColor: "currentColor", titleColor: "currentColor", labelFontSize: 12, titleFontWeight: "normal",
-      labelLimit: Math.min(240, width * 0.8), columns: width < 480 ? 1 : 3 },
+      labelLimit: width - 40, layout: { top: { direction: width < 600 ? "vertical" : "horizontal", margin: 8, anchor: "start" } } },
     mark: { color: "currentColor" },
   });
   const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
@@ -57,13 +57,23 @@
     const name = event.target.dataset && event.target.dataset.download;
     if (name) { event.preventDefault(); download(name); }
   });
+  function drawFigure(figure) {
+    const place = figure.querySelector(".chart");
+    if (place.dataset.drawn || place.dataset.asked) return Promise.resolve();
+    place.dataset.asked = "yes";
+    return draw(place, JSON.parse(figure.querySelector(".spec").textContent));
+  }
+
   document.addEventListener("toggle", (event) => {
+    if (event.target.classList.contains("charts") && event.target.open) event.target.querySelectorAll("figure").forEach(drawFigure);
     if (event.target.classList.contains("run") && event.target.open) event.target.querySelectorAll(".loss").forEach(drawLoss);
   }, true);
   addEventListener("hashchange", () => open(location.hash));
 
   const find = document.getElementById("find");
   if (find) find.addEventListener("input", () => {
+    const all = document.getElementById("all-runs");
+    if (all && find.value) all.open = true;
     const words = find.value.toLowerCase().split(/\s+/);
     for (const run of document.querySelectorAll(".run")) {
       const label = run.querySelector("summary").textContent.toLowerCase();
@@ -73,7 +83,7 @@
 
   let closed = [];
   addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details.numbers:not([open])")];
+    closed = [...document.querySelectorAll("details.numbers:not(.long):not([open])")];
     for (const one of closed) one.open = true;
   });
   addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
@@ -81,9 +91,9 @@
   // One after the other, after the text is there to read.
   const pause = () => new Promise((resume) => setTimeout(resume));
   async function drawAll() {
-    for (const spec of document.querySelectorAll("figure .spec")) {
+    for (const figure of document.querySelectorAll("figure")) {
       await pause();
-      await draw(spec.parentElement.querySelector(".chart"), JSON.parse(spec.textContent));
+      if (!figure.closest("details:not([open])")) await drawFigure(figure);
     }
     document.body.dataset.drawn = "yes";
   }
