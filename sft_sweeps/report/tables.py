@@ -41,6 +41,8 @@ SEEDS = (
     "the one seen, and the bootstrap is too narrow."
 )
 
+SCREEN, FEW = 40, 8  # rows of a table, beyond which a terminal shows the first few: narrow, each takes several lines
+
 Cells = list[list[str]]
 
 
@@ -161,13 +163,17 @@ def _show_representations(results: Results, out: Console) -> None:
 
 
 def _show(title: str, header: list[str], rows: Cells, out: Console) -> None:
-    """A table; of many rows, plain lines."""
-    if show_long(out, title, header, rows, "all of them are in the report's files"):
+    """A table; of many rows the first on a terminal, and plain lines elsewhere."""
+    more = "all of them are in the report's files"
+    shown = rows[:FEW] if out.is_terminal and len(rows) > SCREEN else rows
+    if shown is rows and show_long(out, title, header, rows, more):
         return
     table = Table(*map(escape, header), title=escape(title), title_justify="left")
-    for row in rows:
+    for row in shown:
         table.add_row(*map(escape, row))
     out.print(table)
+    if shown is not rows:
+        say(out, f"... and {len(rows) - len(shown):,} more; {more}")
 
 
 def markdown(results: Results) -> str:

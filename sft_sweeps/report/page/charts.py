@@ -55,7 +55,7 @@ def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Nam
     color, shape = looks.sure(parts)
     x_title = "difference, points" if pairs[0].ours.first.share else "difference"
     axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True))
-    base = alt.Chart(alt.Data(values=rows)).encode(y=looks.rows_axis(row for row, _ in named))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=looks.rows_axis("row", (row for row, _ in named)))
     if len(parts) > 1:
         base = base.encode(yOffset=alt.YOffset("part:N", sort=parts))
     zero = alt.Chart(alt.Data(values=[{"at": 0}])).mark_rule(strokeDash=[2, 3]).encode(x="at:Q")
@@ -72,7 +72,7 @@ def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: 
 
     rows = [_score_row(cell) for cell in cells]
     labels = [cell.label for cell in cells]
-    y = looks.rows_axis(labels)
+    y = looks.rows_axis("name", labels)
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     x_title = _axis_title(cells[0])
     color, shape = looks.arms(row["arm"] for row in rows)
@@ -180,7 +180,7 @@ def _numbers(cell: Cell) -> Row:
 
 def _score_row(cell: Cell) -> Row:
     shown = f"{text.value(cell)} ({text.interval(cell)})"
-    named = {"name": cell.label, "row": cell.label, "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
+    named = {"name": cell.label, "arm": cell.setting.arm, "text": shown, "of": text.evidence(cell)}
     return {**_numbers(cell), **named, "run": cell.runs[0]}
 
 
@@ -188,21 +188,19 @@ def _seed_rows(cell: Cell) -> Iterator[Row]:
     """Each seed's own score, where there are several."""
     for one in cell.observations if len(cell.seeds) > 1 else ():
         shown = f"seed {one.setting.seed}: {text.number(one, one.value)}"
-        named = {"name": cell.label, "row": cell.label, "text": shown}
+        named = {"name": cell.label, "text": shown}
         yield {**named, "value": text.scaled(one, one.value), "run": one.run}
 
 
 def _paper_row(ours: Cell, paper: Cell) -> Row:
     flags = "; ".join(paper.first.flags) or "as printed"
-    row = {"name": ours.label, "row": ours.label}
-    return {**_numbers(paper), **row, "text": f"the paper: {paper.first.printed}", "of": flags}
+    return {**_numbers(paper), "name": ours.label, "text": f"the paper: {paper.first.printed}", "of": flags}
 
 
 def _line_rows(one: Series) -> Iterator[Row]:
     mine = one.origin == "ours"
     for at, cell in one.points:
         row = _score_row(cell) if mine else _paper_row(cell, cell) | {"name": "the paper", "run": ""}
-        row.pop("row", None)
         yield row | {"at": at, **_named(one)}
 
 

@@ -16,7 +16,7 @@ ROW_LABELS = 200  # what these take
 LABEL = 30  # letters in a line of a row's label, which on a phone leaves half of the width to the chart
 
 
-def rows_axis(names: Iterable[str]) -> Any:
+def rows_axis(field: str, names: Iterable[str]) -> Any:
     """A row for each name, which is written in several lines where it is long, in the middle of its row."""
     import altair as alt
 
@@ -27,7 +27,7 @@ def rows_axis(names: Iterable[str]) -> Any:
         labelLineHeight=LINE_HEIGHT,
         labelLimit=300,
     )
-    return alt.Y("row:N", sort=None, title=None, axis=axis)
+    return alt.Y(f"{field}:N", sort=None, title=None, axis=axis)
 
 
 def height(names: Iterable[str], parts: int = 1) -> int:
