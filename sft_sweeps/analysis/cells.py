@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
 from sft_sweeps.stats import (
     CONFIDENCE,
+    CRITICAL,
     NORMAL,
     Interval,
     detectable,
@@ -106,7 +107,12 @@ class Compared:
 
 def point_label(one: Observation) -> str:
     """The label of a run without what names its seed."""
-    return " ".join(word for word in one.label.split() if word != f"seed={one.setting.seed}")
+    return without_seed(one.label, one.setting.seed)
+
+
+def without_seed(label: str, seed: int) -> str:
+    """A label has it as `seed=1`, or in the words of the command line."""
+    return " ".join(word for word in label.split() if word not in (f"seed={seed}", f"train.seed={seed}"))
 
 
 def cells(observations: Iterable[Observation]) -> list[Cell]:
@@ -218,7 +224,7 @@ def as_family(found: Sequence[Compared]) -> list[Compared]:
     """Comparisons that are read together: p adjusted by Holm; intervals without p widened (Bonferroni 1936)."""
     adjusted = iter(holm([one.p for one in found if one.p is not None]))
     level = 1 - (1 - CONFIDENCE) / max(len(found), 1)
-    factor = NORMAL.inv_cdf((1 + level) / 2) / NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
+    factor = NORMAL.inv_cdf((1 + level) / 2) / CRITICAL
     return [
         replace(one, wide=_widened(one.difference, factor))
         if one.p is None
