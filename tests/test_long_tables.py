@@ -81,5 +81,5 @@ def _status(count: int) -> dict[str, Any]:
     ]
     counts = {"done": 1, "missing": count - 2, "failed": 1}
     totals = {"states": counts, "gpu_hours": 0.0, "gpu_hours_lost": 0.0, "gpu_hours_estimated": 0.0}
-    scores = {"done": 0, "total": 0}
-    return {"sweep": "s", "runs": [], "stages": stages, "jobs": [], "scores": scores, "totals": totals}
+    counted = {"scores": {"done": 0, "total": 0}, "analyses": {"done": 0, "total": 0}}
+    return {"sweep": "s", "runs": [], "stages": stages, "jobs": [], "totals": totals, **counted}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
 from sft_sweeps.stats import (
     CONFIDENCE,
+    CRITICAL,
     NORMAL,
     Interval,
     detectable,
@@ -106,7 +107,12 @@ class Compared:
 
 def point_label(one: Observation) -> str:
     """The label of a run without what names its seed."""
-    return " ".join(word for word in one.label.split() if word != f"seed={one.setting.seed}")
+    return without_seed(one.label, one.setting.seed)
+
+
+def without_seed(label: str, seed: int) -> str:
+    """A label has it as `seed=1`, or in the words of the command line."""
+    return " ".join(word for word in label.split() if word not in (f"seed={seed}", f"train.seed={seed}"))
 
 
 def cells(observations: Iterable[Observation]) -> list[Cell]:
@@ -181,7 +187,8 @@ def compared(ours: Cell, theirs: Cell) -> Compared | None:
         return None
     of_a, of_b = table(ours.observations), table(theirs.observations)
     if len(of_a) > 1 or len(of_b) > 1:
-        return Compared(ours, theirs, hull(two_level_difference(of_a, of_b), _welch(ours, theirs)))
+        wider = hull(two_level_difference(of_a, of_b), _welch(ours, theirs))
+        return Compared(ours, theirs, _possible(wider, a))
     first, second = of_a[0], of_b[0]
     if a.share and {*first, *second} <= {0.0, 1.0}:
         paired = paired_proportions([value == 1 for value in first], [value == 1 for value in second])
@@ -214,13 +221,18 @@ def hull(one: Interval, other: Interval | None) -> Interval:
     return one if other is None else replace(one, low=min(one.low, other.low), high=max(one.high, other.high))
 
 
+def _possible(difference: Interval, of: Observation) -> Interval:
+    """The part of an interval in which a difference can lie: of two shares, from -1 to 1."""
+    return replace(difference, low=max(difference.low, -1), high=min(difference.high, 1)) if of.share else difference
+
+
 def as_family(found: Sequence[Compared]) -> list[Compared]:
     """Comparisons that are read together: p adjusted by Holm; intervals without p widened (Bonferroni 1936)."""
     adjusted = iter(holm([one.p for one in found if one.p is not None]))
     level = 1 - (1 - CONFIDENCE) / max(len(found), 1)
-    factor = NORMAL.inv_cdf((1 + level) / 2) / NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
+    factor = NORMAL.inv_cdf((1 + level) / 2) / CRITICAL
     return [
-        replace(one, wide=_widened(one.difference, factor))
+        replace(one, wide=_possible(_widened(one.difference, factor), one.ours.first))
         if one.p is None
         else replace(one, adjusted=next(adjusted), wide=one.difference)
         for one in found

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from sft_sweeps.analysis.cells import Cell, apart, cells, hull, minus, over_seeds, point_label, table
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
-from sft_sweeps.analysis.resample import QUANTILE
-from sft_sweeps.stats import CONFIDENCE, RESAMPLES, Interval, two_level_paired
+from sft_sweeps.stats import CONFIDENCE, CRITICAL, RESAMPLES, Interval, two_level_paired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,7 +179,7 @@ def _draws(between: _Between, index: int) -> "npt.NDArray[np.float64]":
     rows = np.asarray(between.rows())
     if not rows.size or rows.min() == rows.max():
         interval = between.interval()
-        return of_items.normal(interval.value, (interval.high - interval.low) / (2 * QUANTILE), RESAMPLES)
+        return of_items.normal(interval.value, (interval.high - interval.low) / (2 * CRITICAL), RESAMPLES)
     seeds, items = rows.shape
     picked = np.random.default_rng(0).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
     weights = of_items.multinomial(items, np.full(items, 1 / items), RESAMPLES) / items

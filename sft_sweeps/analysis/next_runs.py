@@ -21,11 +21,11 @@ from sft_sweeps.analysis.conclusions import Conclusion, conclusions
 from sft_sweeps.analysis.curves import Scale, Scoring, scale_of
 from sft_sweeps.analysis.fits import Fitted
 from sft_sweeps.analysis.grid_posterior import Posterior, prior
-from sft_sweeps.analysis.noise import HALF_WIDTHS, drawn, item_sd, seed_spread
+from sft_sweeps.analysis.noise import drawn, item_sd, seed_spread
 from sft_sweeps.analysis.observations import Observation, Setting, grouped
 from sft_sweeps.analysis.predict import fitted
 from sft_sweeps.analysis.saturating import USUAL_EXPONENT
-from sft_sweeps.stats import NORMAL
+from sft_sweeps.stats import CRITICAL, NORMAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -71,7 +71,7 @@ class Board:
 
     @property
     def limit(self) -> float:
-        return HALF_WIDTHS * math.sqrt(self.noise)
+        return CRITICAL * math.sqrt(self.noise)
 
     def sure(self) -> "Array":
         """The probability that each conclusion, as it stands, is right; a prediction's, that it is within the limit."""

@@ -3,7 +3,8 @@
 Items are resampled together for all runs that answered the same ones (Efron 1979; paired, as comparisons are). Where
 only a score is known, a share is drawn from its binomial distribution and a mean from its interval's normal one. Few
 seeds show little of their own spread, so a seed's effect is drawn from the normal distribution of the spread that is
-pooled over all cells.
+pooled over all cells: predictions are of runs that nobody made. (Of those that were made, `resample.py` draws from the
+seeds at hand.)
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 
 from sft_sweeps.analysis.curves import Scale
 from sft_sweeps.analysis.observations import Observation
-from sft_sweeps.stats import CONFIDENCE, NORMAL
+from sft_sweeps.stats import CRITICAL
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 # differences it is worth. Dong et al. 2024 trained two configurations twice: 0.5 points of GSM8K apart, up to 2.4 of
 # HumanEval, 0.15 (1.7 % of the scale) of MT-Bench.
 ASSUMED_SEED_SD, ASSUMED_WORTH = 0.01, 2.0
-HALF_WIDTHS = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)  # from standard deviations to half the interval
 
 
 def seed_spread(cells: Sequence[Sequence[Observation]], scale: Scale) -> float:
@@ -74,7 +74,7 @@ def _alone(one: Observation) -> Callable[[int, np.random.Generator], "Array"]:
     if one.share:
         chance = (one.value * one.n + 0.5) / (one.n + 1)
         return lambda count, rng: rng.binomial(one.n, chance, size=count) / one.n - chance
-    sd = (one.high - one.low) / 2 / HALF_WIDTHS
+    sd = (one.high - one.low) / 2 / CRITICAL
     return lambda count, rng: rng.normal(0.0, sd, size=count)
 
 
@@ -83,4 +83,4 @@ def item_sd(one: Observation) -> float:
     if one.share:
         chance = (one.value * one.n + 0.5) / (one.n + 1)
         return float(np.sqrt(chance * (1 - chance) / one.n))
-    return (one.high - one.low) / 2 / HALF_WIDTHS
+    return (one.high - one.low) / 2 / CRITICAL

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 
 from sft_sweeps.analysis.cells import Cell, table
 from sft_sweeps.analysis.observations import grouped
-from sft_sweeps.stats import CONFIDENCE, NORMAL, RESAMPLES
-
-QUANTILE = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
+from sft_sweeps.stats import CRITICAL, RESAMPLES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,4 +53,4 @@ def _from_score(cell: Cell, resamples: int, stream: "np.random.Generator") -> "D
     if cell.first.share and cell.first.n:
         right, n = cell.value * cell.first.n, cell.first.n
         return stream.beta(right + 0.5, n - right + 0.5, resamples)
-    return stream.normal(cell.value, max(cell.high - cell.low, 0.0) / (2 * QUANTILE), resamples)
+    return stream.normal(cell.value, max(cell.high - cell.low, 0.0) / (2 * CRITICAL), resamples)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.identity import revive
@@ -84,9 +85,10 @@ def collect(
             )
     names = tuple(dict.fromkeys(g.benchmark.name for g in plan.generations))
     rows = tuple(ResultRow(run, tuple(_after(s, by_subject) for s in _subjects(run))) for run in _rows(plan))
-    compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, known)), tuple(replicated(plan, known)))
-    looked, unseen = _representations(plan, known.store, made)
     seen = () if made else tuple(observations(plan, known))
+    ends = finals(seen)
+    compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, ends)), tuple(replicated(plan, ends)))
+    looked, unseen = _representations(plan, known.store, made)
     return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, seen)
 
 

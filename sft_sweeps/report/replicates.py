@@ -1,13 +1,12 @@
 """Runs that differ only in `train.seed` are replicates of one point: shown as mean and spread, never as one cell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sft_sweeps.analysis.cells import Cell, without_seed
 from sft_sweeps.plan.build import Plan, Run
-from sft_sweeps.report.scores import Scores, Values
-from sft_sweeps.stats import Interval, proportion, spread, two_level
-from sft_sweeps.store.store import Store
+from sft_sweeps.stats import Interval
 
 
 @dataclass(frozen=True)
@@ -50,37 +49,20 @@ def seed_of(run: Run) -> int:
 
 
 def _label(runs: list[Run]) -> str:
-    first = runs[0].label
-    seeds = {f"seed={seed_of(run)}" for run in runs}
-    return first if len(runs) == 1 else " ".join(word for word in first.split() if word not in seeds)
+    """As a cell's (`analysis/cells.py`), whose first run is that of the least seed."""
+    first = min(runs, key=seed_of)
+    return first.label if len(runs) == 1 else without_seed(first.label, seed_of(first))
 
 
-def replicated(plan: Plan, store: Store | Scores) -> Iterator[Replicated]:
-    """Every point with several seeds, by benchmark; seeds that are not scored, or on other items, are left out."""
-    known = Scores.of(store)
-    scores = {(s.generation.benchmark.name, s.generation.subject.id): s for s in plan.scores}
-    several = [point for point in points(plan) if len(point.runs) > 1]
-    for benchmark in dict.fromkeys(name for name, _ in scores) if several else ():
-        for point in several:
-            kept = [(seed_of(run), known.values(scores.get((benchmark, run.id)))) for run in point.runs]
-            kept = [(seed, items) for seed, items in kept if items and items.keys() == kept[0][1].keys()]
-            if len(kept) < 2:
-                continue
-            table = rows([items for _, items in kept])
-            means = tuple(sum(row) / len(row) for row in table)
-            share = all(isinstance(value, bool) for _, items in kept for value in items.values())
-            seeds = tuple(seed for seed, _ in kept)
-            mean = _interval(table, share)
-            yield Replicated(benchmark, point.label, seeds, means, mean, spread(means), len(table[0]), share)
+def replicated(plan: Plan, cells: Sequence[Cell]) -> Iterator[Replicated]:
+    """Every cell of several seeds and known items, by benchmark; a seed on other items is in another cell."""
+    order = list(dict.fromkeys(generation.benchmark.name for generation in plan.generations))
+    several = [cell for cell in cells if len(cell.seeds) > 1 and cell.first.items]
+    yield from map(_shown, sorted(several, key=lambda cell: order.index(cell.first.benchmark)))
 
 
-def _interval(table: list[list[float]], share: bool) -> Interval:
-    """Over seeds and items. Where all are right or all wrong, resampling sees no noise: Wilson's, over items, does."""
-    interval, n = two_level(table), len(table[0])
-    return proportion(round(interval.value * n), n) if share and interval.value in (0.0, 1.0) else interval
-
-
-def rows(kept: list[Values]) -> list[list[float]]:
-    """A table of seeds by items, which are the same for all."""
-    items = sorted(kept[0])
-    return [[float(of_seed[item]) for item in items] for of_seed in kept]
+def _shown(cell: Cell) -> Replicated:
+    first = cell.first
+    values = tuple(one.value for one in cell.observations)
+    n, sd = len(first.items), cell.sd or 0.0
+    return Replicated(first.benchmark, cell.label, cell.seeds, values, cell.mean, sd, n, first.share)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sft_sweeps.analysis import paper
+from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.report.collect import ResultRow, Results, to_json
@@ -29,10 +30,11 @@ FOOTNOTE = (
 
 DIFFERENCES = (
     "Differences are paired by item, with a 95 % interval: Tango's for shares, Student's t for means, neither of which "
-    "is zero wide where all items tie; p is McNemar's exact test, in parentheses "
-    "adjusted over the benchmark's rows (Holm). Detectable is the smallest difference that so many items show with "
-    "80 % power, at the share of discordant items (of means: at the spread of differences) seen. Where a point has "
-    "several training seeds, its difference is of the mean over them, and the interval over seeds and items together."
+    "is zero wide where all items tie; p is McNemar's exact test, in parentheses adjusted over the benchmark's rows "
+    "under one protocol (Holm). Detectable is the smallest difference that so many items show with 80 % power, at the "
+    "share of discordant items (of means: at the spread of differences) seen. Where a point has several training "
+    "seeds, its difference is of the mean over them, and the interval over seeds and items together: a bootstrap's, "
+    "joined with Welch's of the seeds' scores where both points have several, and no p is given."
 )
 
 SEEDS = (
@@ -116,8 +118,7 @@ def _reading(results: Results, point: str, benchmark: str) -> str:
     """How the answers of a point's runs could be read; `all` where every one was in the scorer's format."""
     readings = []
     for row in results.rows:
-        words = row.run.label.split()
-        if row.run.label == point or " ".join(w for w in words if w != f"seed={seed_of(row.run)}") == point:
+        if point in (row.run.label, without_seed(row.run.label, seed_of(row.run))):
             scored = row.scores.get(benchmark)
             readings += [scored.reading() or "all"] if scored and scored.answers else []
     return "; ".join(dict.fromkeys(readings)) or "-"

@@ -670,7 +670,8 @@ def test_a_launch_stopped_while_judging_pays_nothing_twice(
     server, paths = serve(slowly), fast_chat(tmp_path)
     line = [
         *("model=mini", "data=mini", "train=mini", "strategy=base", "evaluate=paper", "evaluate.benchmarks=[mt_bench]"),
-        *("evaluate.examples=12", "evaluate.mt_bench.max_new_tokens=8", "cluster=local", "tracking=none"),
+        *("evaluate.examples=12", "evaluate.mt_bench.samples=1", "evaluate.mt_bench.max_new_tokens=8"),
+        *("cluster=local", "tracking=none"),
         *(f"evaluate.mt_bench.{key}={paths[name]}" for key, name in (("path", "questions"), ("prompts", "prompts"))),
         *(f"evaluate.mt_bench.references={paths['references']}", f"output_dir={tmp_path / 'out'}"),
         *("evaluate.mt_bench.judge.key_variable=JUDGE_KEY", f"evaluate.mt_bench.judge.base_url={server.url}"),

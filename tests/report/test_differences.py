@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from values import benchmark, component, request
 
+from sft_sweeps.analysis.cells import finals
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect
 from sft_sweeps.report.differences import Comparison, comparisons
+from sft_sweeps.report.observe import observations
 from sft_sweeps.stats import holm, mcnemar
 from sft_sweeps.store.answers import VERDICTS, write_rows
 from sft_sweeps.store.store import Store, write_record
@@ -34,8 +36,13 @@ def keep(store: Store, plan: Plan, name: str, run: int, rows: list[dict]) -> Non
     )
     folder = store.score(score)
     write_rows(folder / VERDICTS, rows)
-    found = {"metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n": len(rows), "k": None}
+    metric, value = ("rating", 5.0) if name == "mt_bench" else ("accuracy", 0.5)
+    found = {"metric": metric, "value": value, "low": value - 0.1, "high": value + 0.1, "n": len(rows), "k": None}
     write_record(folder, score.payload, [VERDICTS], {"score": found})
+
+
+def compare(plan: Plan, store: Store) -> list[Comparison]:
+    return list(comparisons(plan, finals(observations(plan, store))))
 
 
 def right(count: int, n: int = 100) -> list[dict]:
@@ -46,7 +53,7 @@ def test_every_run_is_compared_with_the_widest_mixture(plan: Plan, tmp_path: Pat
     store = Store(tmp_path)
     for run, count in enumerate((50, 60, 52)):
         keep(store, plan, "mini_math", run, right(count))
-    first, last = comparisons(plan, store)
+    first, last = compare(plan, store)
     assert (first.run, first.against) == ("mini math only", "mini multi_task")
     assert (first.difference.value, first.n) == (pytest.approx(-0.10), 100)
     assert (last.run, last.difference.value) == ("mini sequential", pytest.approx(-0.08))
@@ -66,7 +73,7 @@ def test_the_base_model_is_the_reference_where_it_is_scored(tmp_path: Path) -> N
     store = Store(tmp_path)
     keep(store, plan, "mini_math", 0, right(40))
     keep(store, plan, "mini_math", 1, right(40))
-    (only,) = comparisons(plan, store)
+    (only,) = compare(plan, store)
     assert (only.run, only.against, only.p, only.detectable) == ("mini multi_task", "mini base", 1.0, None)
     assert tables.differences(collect(plan, store, "s"))[1][0][3] == "+0.00 points [-3.70, +3.70]"
 
@@ -81,7 +88,7 @@ def test_grades_are_means_of_questions(plan: Plan, tmp_path: Path) -> None:
         ]
         rows[0]["score"] += 0.5 * run  # what differs by the same everywhere would show however few items there were
         keep(store, plan, "mt_bench", run, [*rows, {"item": "0", "turn": 1, "score": None, "reason": "no rating"}])
-    (only,) = comparisons(plan, store)
+    (only,) = compare(plan, store)
     assert (only.difference.value, only.n, only.p, only.adjusted) == (pytest.approx(1 - 0.25 / 80), 80, None, None)
     assert tables.differences(collect(plan, store, "s"))[1][0][3:] == ["+1.00 [+0.94, +1.06]", "-", "0.01", "-"]
 
@@ -90,6 +97,6 @@ def test_other_items_are_not_compared(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path)
     keep(store, plan, "mini_math", 0, right(50, 99))
     keep(store, plan, "mini_math", 1, right(50, 100))
-    assert list(comparisons(plan, store)) == []
-    found: list[Comparison] = list(comparisons(plan, Store(tmp_path / "empty")))
+    assert compare(plan, store) == []
+    found: list[Comparison] = compare(plan, Store(tmp_path / "empty"))
     assert found == []

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from values import RECIPE, benchmark, component, request, source
 
+from sft_sweeps.analysis.cells import Cell, finals
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.plan.serialize import to_json as to_plan
 from sft_sweeps.plan.show import visible
 from sft_sweeps.report import tables
 from sft_sweeps.report.collect import collect, to_json
 from sft_sweeps.report.differences import comparisons
+from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import points, replicated
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.stats import proportion, two_level, two_level_difference, weighted_mean
@@ -33,9 +35,12 @@ def plan() -> Plan:
 
     return build(
         [
-            *((f"math {seed}", request((component("math"),), **recipe(seed=seed))) for seed in (2, 0, 1)),
+            *(
+                (f"data=math train.seed={seed}", request((component("math"),), **recipe(seed=seed)))
+                for seed in (2, 0, 1)
+            ),
             *((f"mixed {seed}", request(**recipe(seed=seed))) for seed in (0, 1)),
-            ("rate", request((component("math"),), **recipe(learning_rate=1e-4))),
+            ("data=math train.learning_rate=1e-4", request((component("math"),), **recipe(learning_rate=1e-4))),
             ("base", request(strategy="base")),
         ]
     )
@@ -47,6 +52,10 @@ def keep(store: Store, plan: Plan, run: int, verdicts: list[bool]) -> None:
     found = proportion(sum(verdicts), len(verdicts))
     value = {"value": found.value, "low": found.low, "high": found.high, "n": len(verdicts), "k": sum(verdicts)}
     write_record(store.score(score), score.payload, [VERDICTS], {"score": {"metric": "accuracy", **value}})
+
+
+def ends(plan: Plan, store: Store) -> list[Cell]:
+    return finals(observations(plan, store))
 
 
 def first(count: int, n: int = 200) -> list[bool]:
@@ -65,13 +74,13 @@ def test_means_and_spreads_over_seeds(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     for run, count in enumerate((120, 100, 110, 60, 64, 100, 50)):
         keep(store, plan, run, first(count))
-    math, mixed = replicated(plan, store)
+    math, mixed = replicated(plan, ends(plan, store))
     assert (math.point, math.seeds, math.values, math.n) == ("mini math only", (0, 1, 2), (0.5, 0.55, 0.6), 200)
     assert (math.mean.value, math.sd) == (pytest.approx(0.55), pytest.approx(0.05))
     single = proportion(110, 200)
     assert math.mean.high - math.mean.low > (single.high - single.low) * 0.95  # items' noise is in it, and the seeds'
     assert (mixed.seeds, mixed.values) == ((0, 1), (0.30, 0.32))
-    found = {one.run: one for one in comparisons(plan, store)}
+    found = {one.run: one for one in comparisons(plan, ends(plan, store))}
     assert set(found) == {"mini math only", "mini multi_task", plan.runs[5].label}
     assert found["mini math only"].seeds == (3, 1)
     assert (found["mini math only"].p, found["mini math only"].difference.value) == (None, pytest.approx(0.30))
@@ -97,11 +106,11 @@ def test_means_and_spreads_over_seeds(plan: Plan, tmp_path: Path) -> None:
 def test_a_seed_that_is_missing_or_on_other_items_is_left_out(plan: Plan, tmp_path: Path) -> None:
     store = Store(tmp_path)
     keep(store, plan, 0, first(120))
-    assert list(replicated(plan, store)) == []
+    assert list(replicated(plan, ends(plan, store))) == []
     keep(store, plan, 1, first(100, 199))
-    assert list(replicated(plan, store)) == []
+    assert list(replicated(plan, ends(plan, store))) == []
     keep(store, plan, 2, first(110, 199))
-    (only,) = replicated(plan, store)
+    (only,) = replicated(plan, ends(plan, store))
     assert (only.seeds, only.n) == ((0, 1), 199)
 
 
@@ -110,7 +119,7 @@ def test_nothing_right_is_not_certainly_nothing(plan: Plan, tmp_path: Path) -> N
     store = Store(tmp_path)
     for run in (0, 1, 2):
         keep(store, plan, run, first(0, 120))
-    (only,) = replicated(plan, store)
+    (only,) = replicated(plan, ends(plan, store))
     assert (only.mean, only.sd) == (proportion(0, 120), 0.0)
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sft_sweeps.analysis.cells import Cell, Compared, as_family, compared, finals
-from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.plan.hypotheses import Hypothesis
+from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.stats import Interval
 
 Outcome = Literal["confirmed", "contradicted", "confirmed in part", "not settled", "not tested"]
 ORDER: tuple[Outcome, ...] = ("contradicted", "confirmed", "confirmed in part", "not settled", "not tested")
@@ -44,7 +45,7 @@ def findings(sweeps: Sequence[Evidence]) -> Findings:
     """Of all sweeps of a page."""
     claims = tuple(claim for sweep in sweeps for claim in tested(sweep))
     named = {_pair(pair) for claim in claims for pair in claim.pairs}
-    found = [one for sweep in sweeps for one in against_reference(finals(sweep.observations))]
+    found = [one for sweep in sweeps for one in against_reference(sweep.plan, finals(sweep.observations))]
     rest = tuple(one for one in found if _pair(one) not in named)
     headline, basis = _of_claims(claims) or _of_the_rest(rest) or _of_scores(sweeps)
     return Findings(headline, basis, claims, rest)
@@ -93,28 +94,6 @@ def _why(claim: Hypothesis, pairs: Sequence[Compared]) -> str:
     return f"its runs are not scored on {text.title(claim.benchmark)}, or not on the same items"
 
 
-def against_reference(cells: Sequence[Cell]) -> list[Compared]:
-    """Each cell against the reference of its model, benchmark by benchmark, which is one family each."""
-    found: list[Compared] = []
-    for of_benchmark in grouped(cells, lambda cell: (cell.first.benchmark, cell.first.protocol)).values():
-        family = []
-        for of_model in grouped(of_benchmark, lambda cell: cell.setting.model).values():
-            reference = _reference(of_model)
-            pairs = (compared(cell, reference) for cell in of_model if cell is not reference)
-            family += [pair for pair in pairs if pair]
-        found += as_family(family)
-    return found
-
-
-def _reference(cells: Sequence[Cell]) -> Cell:
-    """The base model where it is scored, else the widest multi-task mixture, else the first (as report/differences)."""
-    for cell in cells:
-        if cell.setting.arm == "base":
-            return cell
-    wide = [cell for cell in cells if cell.setting.strategy == "multi_task"]
-    return max(wide, key=lambda cell: (len(cell.setting.parts), cell.setting.examples), default=cells[0])
-
-
 def _of_claims(claims: Sequence[Claim]) -> tuple[str, str] | None:
     """The first claim that is settled, else the first that was tested."""
     settled = sorted((claim for claim in claims if claim.pairs), key=lambda claim: ORDER.index(claim.outcome))
@@ -131,7 +110,7 @@ def _shown(claim: Claim) -> str:
     """A claim with what it rests on: its least favourable pair."""
     worst = min(claim.pairs, key=lambda pair: pair.gain)
     statement, like = claim.hypothesis.claim.rstrip(". "), worst.ours.first
-    found = text.difference(like, worst.wide or worst.difference)
+    found = text.difference(like, worst.difference)
     on = f"{found} on {text.title(like.benchmark)} ({basis(worst)})"
     several = f", the least of {len(claim.pairs)} pairs of runs" if len(claim.pairs) > 1 else ""
     said = {
@@ -144,12 +123,18 @@ def _shown(claim: Claim) -> str:
 
 
 def basis(pair: Compared) -> str:
-    """How many items and seeds a difference is of, and its p."""
+    """How many items and seeds a difference is of, and what it is with its family counted: p, else an interval."""
     n = len(pair.ours.first.items)
     seeds = max(len(pair.ours.seeds), len(pair.theirs.seeds))
     words = [f"n={n:,}", text.count(seeds, "seed")]
     p = pair.adjusted if pair.adjusted is not None else pair.p
+    if p is None and pair.wide and (wide := _ends(pair, pair.wide)) != _ends(pair, pair.difference):
+        words.append(f"with all comparisons counted {wide}")
     return ", ".join(words + ([text.p_value(p)] if p is not None else []))
+
+
+def _ends(pair: Compared, interval: Interval) -> str:
+    return " to ".join(text.signed(pair.ours.first, end) for end in (interval.low, interval.high))
 
 
 def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
