@@ -7,6 +7,7 @@
     background: null, font: "system-ui, sans-serif", view: { stroke: null },
     axis: quiet,
     legend: { labelColor: "currentColor", titleColor: "currentColor", labelFontSize: 12, titleFontWeight: "normal",
+      symbolBaseFillColor: "currentColor", symbolBaseStrokeColor: "currentColor",
       labelLimit: width - 40, layout: { top: { direction: width < 600 ? "vertical" : "horizontal", margin: 8, anchor: "start" } } },
     mark: { color: "currentColor" },
   });
