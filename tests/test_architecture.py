@@ -150,3 +150,12 @@ def test_every_choice_is_composed(points: Points) -> None:
             assert problems(point.config) == [], line
         composed += sum("@" in choice or choice.split("=")[0] in GROUPS for choice in line)
     assert composed == sum(GROUPS.values()) - GROUPS["study"] + len(["data=math"])
+
+
+def test_the_wheel_has_every_kind_of_file_that_the_package_has() -> None:
+    """A kind that is forgotten here is missed only where the package is installed."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    shipped = settings["package-data"]["*"]
+    files = [path for path in (ROOT / "sft_sweeps").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert [path.name for path in files if not any(path.match(pattern) for pattern in shipped)] == []
+    assert len(files) > 5

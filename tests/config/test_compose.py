@@ -69,7 +69,7 @@ def test_any_line_is_composed_as_hydra_does(line: list[str]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(lines())
 def test_many_lines_are_composed_as_hydra_does(line: list[str]) -> None:
     agrees(sweeper().composer, line)
@@ -78,10 +78,11 @@ def test_many_lines_are_composed_as_hydra_does(line: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("study", CHOICES["study"])
 def test_every_point_of_a_study_is_composed_as_hydra_does(study: str) -> None:
-    """And each of them entry by entry, which is what makes planning quick."""
+    """And each entry by entry, which is what makes planning quick; of a large study, points from all over it."""
     lines = sweeper().expand({"study": [study]})
-    assert lines
-    assert all(agrees(sweeper().composer, line.overrides) for line in lines)
+    chosen = lines[:: 1 + len(lines) // 60]
+    assert chosen
+    assert all(agrees(sweeper().composer, line.overrides) for line in chosen)
 
 
 @pytest.mark.parametrize(
