@@ -99,6 +99,14 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else float(_refused(text))
 
 
+def parse_line(line: str | bytes) -> Any:
+    """The value of a line that a program wrote; ValueError where that is none, be it for its depth."""
+    try:
+        return json.loads(line)
+    except RecursionError:
+        raise UnclearJsonError("it is nested too deeply") from None
+
+
 def append_line(path: Path, value: Any, durable: bool = False) -> None:
     """Add one line of JSON to a file, behind a line of its own that a dying process cut short.
 
@@ -121,8 +129,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     found = []
     for line in lines:
-        with contextlib.suppress(ValueError, RecursionError):
-            found.append(json.loads(line))
+        with contextlib.suppress(ValueError):
+            found.append(parse_line(line))
     return [value for value in found if isinstance(value, dict)]
 
 

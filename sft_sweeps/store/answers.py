@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files import fence
+from sft_sweeps.files.json_files import parse_line
 
 ITEMS = "items.jsonl"
 VERDICTS = "verdicts.jsonl"  # beside a score
@@ -35,7 +36,7 @@ class Journal:
         whole = 0
         for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
             try:
-                row = json.loads(line)
+                row = parse_line(line)
             except ValueError:
                 break
             if not line.endswith(b"\n") or not isinstance(row, dict) or not row.keys() >= NEEDED:
@@ -66,4 +67,4 @@ def write_rows(path: Path, rows: Iterable[AnswerRow]) -> None:
 
 def read_rows(path: Path) -> list[AnswerRow]:
     """The rows of a JSON lines file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [parse_line(line) for line in path.read_text(encoding="utf-8").splitlines()]

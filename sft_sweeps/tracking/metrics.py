@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sft_sweeps.files import fence
-from sft_sweeps.files.json_files import last_lines
+from sft_sweeps.files.json_files import last_lines, parse_line
 
 METRICS = "metrics.jsonl"
 RECENT = 20  # steps from which the time that is left is told
@@ -77,8 +77,8 @@ def _cut(path: Path, step: int) -> TextIO:
 
 def _before(line: str, step: int) -> bool:
     try:
-        return line.endswith("\n") and int(json.loads(line)["step"]) < step
-    except (ValueError, KeyError, TypeError):
+        return line.endswith("\n") and int(parse_line(line)["step"]) < step
+    except (ValueError, KeyError, TypeError, OverflowError):
         return False
 
 
@@ -88,7 +88,7 @@ def read(folder: Path) -> list[dict[str, Any]]:
         text = (folder / METRICS).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines() if _before(line + "\n", 2**62)]
+    return [parse_line(line) for line in text.splitlines() if _before(line + "\n", 2**62)]
 
 
 def recent(folder: Path, count: int = RECENT) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def recent(folder: Path, count: int = RECENT) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for line in last_lines(folder / METRICS, RECENT_BYTES)[:count]:
         try:
-            metrics = json.loads(line)
+            metrics = parse_line(line)
         except ValueError:
             break
         if not isinstance(metrics, dict):

@@ -102,6 +102,15 @@ def test_the_last_step_of_a_growing_file(text: str, expected: int | None, tmp_pa
     assert last(tmp_path).get("step") == expected
 
 
+@pytest.mark.parametrize("line", ["[" * 10_000, "[]", '{"step": 1e999}', '{"step": "x"}', "{}"])
+def test_a_line_that_is_no_step_is_passed_over(line: str, tmp_path: Path) -> None:
+    (tmp_path / METRICS).write_text(f'{line}\n{{"step": 1}}\n')
+    assert read(tmp_path) == [{"step": 1}]
+    if line.startswith("["):
+        (tmp_path / METRICS).write_text(f'{{"step": 1}}\n{line}\n')
+        assert last(tmp_path) == {}
+
+
 def test_nothing_is_read_where_nothing_is(tmp_path: Path) -> None:
     assert read(tmp_path / "absent") == []
     assert last(tmp_path / "absent") == {}

@@ -13,6 +13,7 @@ from typing import Any
 
 from sft_sweeps.benchmarks.registry import items_of
 from sft_sweeps.errors import SweepError
+from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.report.page import text
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec import Benchmark, Score
@@ -78,8 +79,8 @@ def _rows(path: Path, key: str, wanted: Collection[str]) -> dict[str, list[dict[
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if any(mark in line for mark in marks):
-                row = json.loads(line)
-                if str(row.get(key)) in wanted:
+                row = parse_line(line)
+                if isinstance(row, dict) and str(row.get(key)) in wanted:
                     found.setdefault(str(row[key]), []).append(row)
     return found
 
