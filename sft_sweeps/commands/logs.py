@@ -5,7 +5,6 @@ where it never does, there is Slurm's own log of the job, under the sweep.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from sft_sweeps.commands.command import Command, add_output_dir
 from sft_sweeps.errors import RequestError, RunError, visible
-from sft_sweeps.files.json_files import read_json
+from sft_sweeps.files.json_files import parse_line, read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.kinds import KINDS
@@ -285,7 +284,7 @@ def _known(root: Path) -> Iterator[Subject]:
             yield Subject(path.name[-ID_LENGTH:], path.name[: -ID_LENGTH - 1], path)
     for path in sorted((root / "sweeps").glob(f"*/{PLAN}"))[-1:]:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            for stage in json.loads(path.read_text(encoding="utf-8"))["stages"]:
+            for stage in parse_line(path.read_text(encoding="utf-8"))["stages"]:
                 name = f"{stage['label'][:LABEL_LENGTH]}-{stage['id']}"
                 yield Subject(stage["id"], stage["label"], folders.get(stage["id"], root / "stages" / name))
 

@@ -4,13 +4,13 @@ Reading is remembered by size and time of change, so that a file is read once ho
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 from sft_sweeps.files import packing
+from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.files.rows import count_rows
 
 MADE = ".made.json"  # beside a file that was made from a data set of the hub
@@ -28,7 +28,7 @@ def content_pin(path: Path, pin: str = "") -> tuple[str, int]:
 def _made_from(path: Path) -> Any:
     """What `prepare` noted beside a file that it made."""
     try:
-        return json.loads(path.with_name(path.name + MADE).read_text(encoding="utf-8"))
+        return parse_line(path.with_name(path.name + MADE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

@@ -5,7 +5,6 @@ killed leaves no second line: its end is then the last time its metrics were wri
 resume state are done again by the next one; their time is lost.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.json_files import append_line, content
+from sft_sweeps.files.json_files import append_line, content, parse_line
 from sft_sweeps.tracking import metrics
 
 ATTEMPTS = "attempts.jsonl"
@@ -88,7 +87,7 @@ def _read(folder: Path) -> list[dict[str, Any]]:
     entries = []
     for line in text.splitlines():
         try:
-            entries.append(dict(json.loads(line)))
+            entries.append(dict(parse_line(line)))
         except (ValueError, TypeError):
             continue
     return entries

@@ -4,7 +4,6 @@ The launcher appends a line for each call; a later line of the same job supersed
 nothing, for Slurm gives numbers away again: a job in the queue is ours when it bears the call's name.
 """
 
-import json
 import pwd
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.files.json_files import append_line, read_json, write_json
+from sft_sweeps.files.json_files import append_line, parse_line, read_json, write_json
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Entry, Queue
 from sft_sweeps.store.claims import user
@@ -116,7 +115,7 @@ def _lines(path: Path, *keys: str) -> Iterator[dict[str, Any]]:
         return
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_line(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and all(key in entry for key in keys):

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sft_sweeps.files import checksum
+from sft_sweeps.files.json_files import parse_line
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def read(path: Path) -> tuple[ResumeState | None, str]:
 
 
 def _parsed(text: str) -> ResumeState:
-    content = json.loads(text)
+    content = parse_line(text)
     state = ResumeState(**{key: value for key, value in content.items() if key != checksum.KEY})
     if state.checksums and not (checksum.KEY in content and checksum.is_whole(content)):
         raise ValueError("it is not what was written")

@@ -5,7 +5,6 @@ turn, and a large sweep asks a thousand times as many as a small one.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files.folders import names
-from sft_sweeps.files.json_files import last_line
+from sft_sweeps.files.json_files import last_line, parse_line
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
@@ -221,7 +220,7 @@ def last_step(folder: Path) -> int:
     """The last step in metrics.jsonl; 0 when there is none."""
     line = last_line(folder / METRICS)
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        return int(json.loads(line)["step"])
+        return int(parse_line(line)["step"])
     return 0
 
 

@@ -4,7 +4,6 @@ A sweep is known by what it asks for, its runs and scores: launching the same ag
 """
 
 import contextlib
-import json
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.files.json_files import parse_line, read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.hypotheses import Hypothesis
@@ -83,7 +82,7 @@ class Sweep:
 
     def _content(self) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
+            return dict(parse_line((self.folder / PLAN).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise RequestError(f"{self.folder / PLAN} cannot be read ({error}); launch the sweep again") from error
 

@@ -28,6 +28,7 @@ from urllib.parse import urlparse
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.execution import Tracking
+from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Attempt, Tracker
 from sft_sweeps.tracking.metrics import METRICS
@@ -203,7 +204,7 @@ def lines(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
         *whole, begun = (begun + (file.read() if file else "")).split("\n")
         for text in whole:
             with suppress(ValueError, TypeError, KeyError):
-                line = json.loads(text)
+                line = parse_line(text)
                 if int(line["step"]) > seen:
                     seen = int(line["step"])
                     yield line

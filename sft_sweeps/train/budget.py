@@ -6,7 +6,6 @@ runs out of memory all the same goes on with half the budget from its newest res
 `budgets.jsonl` has a line for each time, and the next start begins where that left off. Nobody's batches change.
 """
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.json_files import append_line
+from sft_sweeps.files.json_files import append_line, parse_line
 from sft_sweeps.train import ranks
 
 log = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
     entries = []
     for line in lines:
         try:
-            entries.append({"to": int(json.loads(line)["to"]), **json.loads(line)})
+            entries.append({"to": int(parse_line(line)["to"]), **parse_line(line)})
         except (ValueError, KeyError, TypeError):
             log.warning("%s has a line that cannot be read: %s", folder / RECORD, line[:80])
     return entries
