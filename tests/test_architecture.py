@@ -159,3 +159,16 @@ def test_the_wheel_has_every_kind_of_file_that_the_package_has() -> None:
     files = [path for path in (ROOT / "sft_sweeps").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
     assert [path.name for path in files if not any(path.match(pattern) for pattern in shipped)] == []
     assert len(files) > 5
+
+
+def test_nothing_lies_at_the_top_but_what_belongs_there() -> None:
+    """A command of the docs, tried at the top, leaves its files there."""
+    listed = subprocess.run(["git", "ls-files", "--cached"], cwd=ROOT, capture_output=True, text=True, check=False)
+    tracked = {line.partition("/")[0] for line in listed.stdout.splitlines()}
+    if not tracked:
+        pytest.skip("NOT RUN: this is no checkout of git")
+    of_tools = {"requirements.lock", "setup.py", "pyproject.toml", "Makefile", "MANIFEST.in", "CITATION.cff", "LICENSE"}
+    of_ours = {"conf", "sft_sweeps", "launch.py", "tests", "multirun_outputs", "hydra_plugins", "bench", "docs"}
+    pages = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}
+    hidden = {".ci", ".git-blame-ignore-revs", ".gitignore", ".pre-commit-config.yaml"}
+    assert tracked <= of_tools | of_ours | pages | hidden
