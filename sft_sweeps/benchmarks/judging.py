@@ -215,3 +215,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"text in {str(value)[:40]!r}")
     return value
+
+
+def prices(text: str) -> tuple[float, float]:
+    """What `--prices IN,OUT` says: US dollars for a million tokens of prompts and of replies."""
+    try:
+        prompt, completion = map(float, text.split(","))
+        if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
+            raise ValueError
+    except ValueError as error:
+        raise RequestError(f"--prices {text} is not IN,OUT; write it like --prices 30,60") from error
+    return prompt, completion

@@ -1,7 +1,6 @@
 """`sft-sweeps score mt_bench`: FastChat's answer files, graded by a judge that is asked, or by recorded judgments."""
 
 import argparse
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -81,7 +80,7 @@ def _foreseen(spending: Spending) -> str:
 
 
 def _judge_of(options: argparse.Namespace) -> Judge:
-    price_in, price_out = _prices(options.prices)
+    price_in, price_out = judging.prices(options.prices)
     if not options.max_cost_usd >= 0:
         raise RequestError(f"--max-cost-usd {options.max_cost_usd} is no price; give 0 or more")
     if options.max_cost_usd and not price_in + price_out:
@@ -99,16 +98,6 @@ def _judge_of(options: argparse.Namespace) -> Judge:
     )
     prompts, references = ((str(path), content_pin(path)[0]) for path in (options.prompts, options.references))
     return judging.resolve(config, prompts, references)
-
-
-def _prices(text: str) -> tuple[float, float]:
-    try:
-        price_in, price_out = map(float, text.split(","))
-        if not (0 <= price_in < math.inf and 0 <= price_out < math.inf):
-            raise ValueError
-    except ValueError as error:
-        raise RequestError(f"--prices {text} is not IN,OUT; write it like --prices 30,60") from error
-    return price_in, price_out
 
 
 def file_gradings(rows: Sequence[Row], questions_file: Path, given: JudgeTexts, path: Path) -> list[Grading]:

@@ -67,7 +67,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _asked(judge: Judge, options: argparse.Namespace) -> Judge:
     """The planned judge with what was typed in place of its settings."""
-    prompt, completion = _prices(options.prices) if options.prices else (judge.prompt_usd, judge.completion_usd)
+    from sft_sweeps.benchmarks.judging import prices
+
+    prompt, completion = prices(options.prices) if options.prices else (judge.prompt_usd, judge.completion_usd)
     most = judge.max_cost_usd if options.max_usd is None else options.max_usd
     url = options.base_url or judge.base_url
     if options.max_usd is not None and not 0 < most < math.inf:
@@ -87,16 +89,6 @@ def _asked(judge: Judge, options: argparse.Namespace) -> Judge:
         completion_usd=completion,
         max_cost_usd=most,
     )
-
-
-def _prices(text: str) -> tuple[float, float]:
-    try:
-        prompt, completion = map(float, text.split(","))
-        if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
-            raise ValueError
-    except ValueError as error:
-        raise RequestError(f"--prices {text} is not IN,OUT; write it like --prices 30,60") from error
-    return prompt, completion
 
 
 def _may_ask(work: "OpenJudging", bill: "Bill", options: argparse.Namespace) -> None:

@@ -4,13 +4,13 @@ Only the work that needs torch imports it: a job that scores starts at once.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import PROGRESS, Job, Stop, claim_folder
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec import Generation, Model, Representations, Stage
 from sft_sweeps.store.store import RECORD, Store, damaged_files
 
 
@@ -63,31 +63,29 @@ def _train(job: Job, stop: Stop, rendezvous: str) -> None:
 
 
 def _generate(job: Job, stop: Stop, _: str) -> None:
-    assert isinstance(job.execution, AnswerExecution)
-    store = job.store
-    if all(store.record(generation) is not None for generation in job.generations):
-        return
-    gate(job.subject, store)
-    import torch
+    if execution := _answering(job, job.generations):
+        from sft_sweeps.generate import answers
 
-    from sft_sweeps.generate import answers
-
-    torch.set_num_threads(job.execution.threads)
-    answers.generate(job.subject, job.generations, store, job.execution, stop)
+        answers.generate(job.subject, job.generations, job.store, execution, stop)
 
 
 def _represent(job: Job, stop: Stop, _: str) -> None:
+    if _answering(job, job.analyses):
+        from sft_sweeps.generate import represent
+
+        represent.represent(job.subject, job.analyses, job.store, stop)
+
+
+def _answering(job: Job, wanted: Sequence[Generation | Representations]) -> AnswerExecution | None:
+    """How the job's model is asked, once its weights are found to be there; None where all is recorded already."""
     assert isinstance(job.execution, AnswerExecution)
-    store = job.store
-    if all(store.record(one) is not None for one in job.analyses):
-        return
-    gate(job.subject, store)
+    if all(job.store.record(one) is not None for one in wanted):
+        return None
+    gate(job.subject, job.store)
     import torch
 
-    from sft_sweeps.generate import represent
-
     torch.set_num_threads(job.execution.threads)
-    represent.represent(job.subject, job.analyses, store, stop)
+    return job.execution
 
 
 def _score(job: Job, stop: Stop, _: str) -> None:
