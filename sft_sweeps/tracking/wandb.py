@@ -30,7 +30,7 @@ from sft_sweeps import PACKAGE
 from sft_sweeps.execution import Tracking
 from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.tracking import problems as noted
-from sft_sweeps.tracking.base import Attempt, Tracker
+from sft_sweeps.tracking.base import Attempt, Ending, Tracker
 from sft_sweeps.tracking.metrics import METRICS
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,12 @@ class WandbMirror:
                 env=_environment(folder),
             )
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float, ending: Ending) -> None:
         """No more lines will come; wait until all are logged, but no longer than `seconds`."""
         if self._process is None:
             return
+        with suppress(OSError):
+            self._send(json.dumps(asdict(ending)) + "\n")
         with suppress(OSError):
             if self._process.stdin:
                 self._process.stdin.close()
