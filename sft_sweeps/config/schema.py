@@ -24,7 +24,8 @@ class TrackingConfig:
     """Where metrics are shown besides metrics.jsonl."""
 
     name: str = one_known(lambda: TRACKERS.names, default="none")
-    project: str = "sft-sweeps"
+    project: str | None = None
+    """null: the study's name."""
     entity: str | None = None
     """A user or team of W&B's; null: the key's own."""
     mode: str = one_of("auto", "online", "offline", default="auto")
