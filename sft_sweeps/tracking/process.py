@@ -25,6 +25,7 @@ from typing import Any
 from sft_sweeps import PACKAGE
 from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.identity import revive
+from sft_sweeps.tracking import layout
 from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Attempt, Ending
 
@@ -184,10 +185,18 @@ def lines(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
         ended.wait(POLL_SECONDS)
 
 
+def history(path: Path, ended: threading.Event) -> Iterator[dict[str, float]]:
+    """What a tracker logs of each line, with the supervised tokens that were trained on so far."""
+    seen = 0.0
+    for line in lines(path, ended):
+        seen += line.get("supervised_tokens") or 0
+        yield flat(line) | {layout.SUPERVISED_SEEN: seen}
+
+
 def flat(line: Mapping[str, Any]) -> dict[str, float]:
     """train/loss, train/examples_by_source/gsm8k ...: numbers only."""
     numbers: dict[str, float] = {}
     for key, value in line.items():
         inner = value if isinstance(value, dict) else {"": value}
-        numbers |= {f"train/{key}{'/' if name else ''}{name}": n for name, n in inner.items() if n is not None}
+        numbers |= {f"{layout.TRAIN}{key}{'/' if name else ''}{name}": n for name, n in inner.items() if n is not None}
     return numbers
