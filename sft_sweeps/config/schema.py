@@ -108,6 +108,8 @@ class PlanConfig:
     """A file that the plan is written to as JSON."""
     measure: bool = True
     """With action=plan, for stages that this machine's cores would train: try a step, and say how long they take."""
+    json: bool = False
+    """What comes of it as JSON on standard output, as `--json` asks, and all text on standard error."""
 
 
 @dataclass
