@@ -5,13 +5,13 @@ As JSON (`--json`, `"schema": 1`): `sweep`, `entity`, `project`, `written` (file
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
+from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
 from sft_sweeps.terminal import writing
@@ -38,12 +38,15 @@ def _run(options: argparse.Namespace) -> int:
         raise RequestError(EXTRA) from error
     from sft_sweeps.report import board as boards
     from sft_sweeps.report.page import evidence
+    from sft_sweeps.tracking import layout
     from sft_sweeps.tracking.dashboard import files, push
 
+    _check(options.project or "")
     sweep = find(Store(options.output_dir), options.sweep)
     found = evidence.read(sweep, options.output_dir)
-    board = boards.board(found, options.entity or "", options.project or found.name)
+    board = boards.board(found, options.entity or "", layout.project(options.project or "", found.name))
     folder = Path(options.out) if options.out else sweep.folder / FOLDER
+    sharing.join(Path(options.output_dir))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.texts(board, boards.verdict(found)).items():
@@ -54,9 +57,18 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check(project: str) -> None:
+    """RequestError for a project that W&B would not take."""
+    from sft_sweeps.execution import Tracking
+    from sft_sweeps.tracking import wandb
+
+    for problem in wandb.problems(Tracking(wandb.NAME, project)):
+        raise RequestError(problem.replace("tracking.project=", "--project "))
+
+
 def _say(as_json: bool, of: dict[str, Any], written: list[str], pushed: list[str]) -> None:
     if as_json:
-        print(json.dumps({"schema": SCHEMA, **of, "written": written, "pushed": pushed}, indent=1))
+        print_json(SCHEMA, {**of, "written": written, "pushed": pushed})
         return
     print(f"written: {', '.join(written)}")
     for address in pushed:
@@ -65,4 +77,20 @@ def _say(as_json: bool, of: dict[str, Any], written: list[str], pushed: list[str
         print("put up at Weights & Biases with --push")
 
 
-COMMAND = Command("dashboard", "the views and the report on which a study is reviewed at W&B", _run, _add_arguments)
+ABOUT = """\
+Written are the saved views Review and Live, a report with the findings, and the charts that they draw, as JSON which
+needs no server: docs/tracking.md says what stands where. With --push they are put up, and what was put up before is
+replaced. Launch with tracking=wandb for the runs that they show."""
+COMMAND = Command(
+    "dashboard",
+    "the views and the report on which a study is reviewed at W&B",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps dashboard",
+        "sft-sweeps dashboard SWEEP --out views",
+        "sft-sweeps dashboard SWEEP --entity TEAM --push",
+    ),
+    topic="results",
+)
