@@ -17,7 +17,7 @@ from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.serialize import from_json, part, to_json
-from sft_sweeps.store import sharing
+from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import LAUNCH
 
@@ -95,7 +95,9 @@ def _whole(sweep: Sweep, *_: int) -> Plan:
 
 def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
     """The sweep's folder with its frozen plan: the one of an earlier, equal launch, or a new one."""
-    sweep = _frozen(plan, store, name, question, points)
+    (store.root / "sweeps").mkdir(parents=True, exist_ok=True)
+    with freeing.alone(store.root):
+        sweep = _frozen(plan, store, name, question, points)
     others = [str(other.root.absolute()) for other in store.others]
     if others != list(sweep.read_from):
         write_json(sweep.folder / STORES, {"read_from": others})
