@@ -126,9 +126,9 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[Column]:
     kind, what, taken, why = (list(cells) for cells in zip(*rows, strict=True))
     return [
         Column("kind", kind),
-        Column("what", what, good=44, least=20, ends=True),
+        Column("what", what, good=60, least=16, ends=True),
         Column("size", taken, right=True),
-        Column("why", why, good=60, least=20, dropped=1),
+        Column("why", why, good=60, least=16),
     ]
 
 

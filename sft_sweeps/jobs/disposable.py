@@ -87,9 +87,9 @@ def _notes(needs: Needs) -> Iterator[tuple[str, str]]:
 def unfinished(needs: Needs) -> Iterator[Disposable]:
     """Hidden names that a killed process left, where nobody is at work."""
     root = needs.store.root
-    why = "half written by a process that died"
+    why = "its writer died"
     for path in _hidden([root], IMPORTING):
-        yield from _left(path, DAY, "half imported by a process that died")
+        yield from _left(path, DAY, "its import died")
     for path in _hidden([root], f".{MARK}."):
         yield from _left(path, MINUTES, why)
     for path in _hidden([root / "stages", root / "models"]):
@@ -103,7 +103,7 @@ def unfinished(needs: Needs) -> Iterator[Disposable]:
                 yield from _left(path, MINUTES, why)
     for folder in sorted((root / "sweeps").glob("[!.]*/")):
         if unplanned(folder):
-            yield from _left(folder, MINUTES, "a launch ended before it had written its plan")
+            yield from _left(folder, MINUTES, "its launch died before the plan")
         for path in _hidden([folder, *_private(folder, "code"), *_private(folder, "jobs")]):
             yield from _left(path, MINUTES, why)
 
@@ -112,7 +112,7 @@ def _left(path: Path, least: float, why: str) -> Iterator[Disposable]:
     """It, where it is so old that nobody writes it any more; what was being removed needs no such age."""
     removing = path.name.startswith((ASIDE, FREEING))
     if removing or age(path) > least:
-        why = "was being removed when a process died" if removing else why
+        why = "its removal was broken off" if removing else why
         yield Disposable("unfinished", path, path.name, why, DAY if removing else age(path))
 
 
@@ -157,11 +157,10 @@ def _models(needs: Needs, policy: str) -> Iterator[Disposable]:
     here = [stage for stage in stages.values() if _has_model(needs, stage)]
     broken = {stage.id for stage in here if broken_off(needs.store.folder(stage))}
     free = {stage.id for stage in retention.unneeded(here, needs.store, policy)}
-    asked = f"store.retention={policy}" if policy else "the retention of every sweep that names it"
     for stage in here:
         folder = needs.store.folder(stage)
         if stage.id in broken | free and stage.id not in needs.alive:
-            why = "its freeing was broken off" if stage.id in broken else f"nothing needs it any more, by {asked}"
+            why = "its removal was broken off" if stage.id in broken else "no sweep needs or keeps it"
             yield Disposable("models", folder / "model", folder.name, why, age(folder), stage)
 
 
@@ -183,9 +182,8 @@ def _orphans(needs: Needs) -> Iterator[Disposable]:
         return
     for folder in subject_folders(needs.store):
         if folder.name[-ID_LENGTH:] not in needs.asked | needs.alive:
-            done = "it is done, and would be trained again" if recorded(folder) else "it is not done"
-            done = done if folder.parent.name == "stages" else "a base model"
-            yield Disposable("orphans", folder, folder.name, f"no sweep's plan names it ({done})", age(folder))
+            done = "done" if recorded(folder) else "not done"
+            yield Disposable("orphans", folder, folder.name, f"in no sweep's plan ({done})", age(folder))
 
 
 def _code(needs: Needs) -> Iterator[Disposable]:
@@ -196,7 +194,7 @@ def _code(needs: Needs) -> Iterator[Disposable]:
         if taken[1:] and not needs.works(sweep):
             for path in taken[:-1]:
                 what = f"{sweep.name}: {path.name}"
-                yield Disposable("code", path, what, "the sweep was launched with newer code since", age(path))
+                yield Disposable("code", path, what, "its sweep has newer code", age(path))
 
 
 def _encoded(needs: Needs) -> Iterator[Disposable]:
@@ -205,4 +203,4 @@ def _encoded(needs: Needs) -> Iterator[Disposable]:
         return
     for folder in sorted((needs.store.root / ENCODED).glob("[!.]*/")):
         if folder.name[-ID_LENGTH:] not in needs.encodings:
-            yield Disposable("encoded", folder, folder.name, "no sweep's plan needs it as it is", age(folder))
+            yield Disposable("encoded", folder, folder.name, "in no sweep's plan", age(folder))

@@ -17,12 +17,11 @@ from sft_sweeps.spec import Generation, Representations, Stage
 from sft_sweeps.store.claims import certain_holder
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
-from sft_sweeps.store.sweeps import PLAN, Sweep
+from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
 from sft_sweeps.store.usage import SUBJECTS, ids_in
 
 Item = Stage | Generation | Representations
-TRAINED = ("done", "weights gone")
-HARMLESS = {"overrides.txt"}  # all that a launch has written before its plan
+HARMLESS = {OVERRIDES}  # all that a launch has written before its plan
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Needs:
             if "" in own:
                 states = survey(plan, sweep.store(self.store.root), self.queue, thorough=False).states
                 open_ids = [one.id for one in plan.scores] + [one.id for one in plan.analyses]
-                trained = all(states[stage.id].state in TRAINED for stage in plan.stages)
+                trained = all(states[stage.id].trained for stage in plan.stages)
                 if not trained or any(states[key].state != "done" for key in open_ids):
                     return None
             keys |= own

@@ -22,6 +22,8 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import LAUNCH
 
 PLAN = "plan.json"
+OVERRIDES = "overrides.txt"  # the command line of each point
+NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 STORES = "stores.json"
 KEY_LENGTH = 6
 
@@ -117,9 +119,14 @@ def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence
     folder.mkdir(parents=True, exist_ok=True)
     sharing.keep_names(folder.parent)
     sharing.keep_names(folder)
-    (folder / "overrides.txt").write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
+    (folder / OVERRIDES).write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
     write_json(folder / PLAN, {**to_json(plan, {}), "question": question}, compact=True)
     return Sweep(folder)
+
+
+def portable(point: str) -> str:
+    """A point's overrides without what is only of the machine that ran it."""
+    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
 
 
 def sweeps(store: Store) -> list[Sweep]:

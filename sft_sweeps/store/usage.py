@@ -113,8 +113,13 @@ class _Walk:
                 self.subjects(entry, SUBJECTS[entry.name])
             elif entry.name == "sweeps" and entry.is_dir(follow_symlinks=False):
                 self.sweeps(entry)
+            elif entry.name == ENCODED and entry.is_dir(follow_symlinks=False):
+                self.count(SOURCES, self.entry(entry))
+                for inside in self.entries(entry.path):  # hidden files are locks
+                    hidden = inside.is_dir(follow_symlinks=False)
+                    self.count(_left(inside.name, SOURCES) if hidden else SOURCES, self.tree(inside))
             else:
-                self.count(_left(entry.name, SOURCES if entry.name == ENCODED else OTHER), self.tree(entry))
+                self.count(_left(entry.name, OTHER), self.tree(entry))
         return self.found
 
     def subjects(self, folder: os.DirEntry[str], weights: str) -> None:

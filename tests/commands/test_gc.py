@@ -60,7 +60,7 @@ def test_dry_by_default_then_freed(store: Store, capsys: pytest.CaptureFixture[s
     assert main(["gc", "--older-than", "0", "--output-dir", str(store.root)]) == 0
     said = capsys.readouterr().out
     assert all(
-        text in said for text in ("orphans", "no sweep's plan names it", "1 thing can go", "until you add --yes")
+        text in said for text in ("orphans", "in no sweep's plan (done)", "1 thing can go", "until you add --yes")
     )
     found = asked(capsys, store, "--older-than", "0", "--yes")
     assert [item["state"] for item in found["items"]] == ["freed"]

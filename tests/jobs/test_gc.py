@@ -318,7 +318,7 @@ def test_a_launch_that_asks_again_for_a_model_whose_freeing_was_broken_off(store
     launched(store, "short", "scores")
     stage = PLANS["short"].stages[0]
     assert retention._mark(store.folder(stage), {"sweep": "", "how": gc.BY})
-    assert [item.why for item in can_go(store)] == ["its freeing was broken off"]
+    assert [item.why for item in can_go(store)] == ["its removal was broken off"]
     found = can_go(store)
     longer = launched(store, "long", done=lambda item: not isinstance(item, Stage) or item == stage)
     results = gc.free(Store(store.root), found)
