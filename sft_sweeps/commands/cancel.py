@@ -269,4 +269,15 @@ def find(store: Store, name: str) -> Sweep:
     raise RequestError(f"no sweep '{name}' in {store.root}; there are: {named}")
 
 
-COMMAND = Command("cancel", "end a sweep's jobs in Slurm, but none that another sweep needs", _run, _add_arguments)
+ABOUT = """\
+A job that another sweep needs is left, and so is what it waits for. Stopped jobs save their resume states first, and
+their claims are given back when they have left the queue. A sweep that runs on this machine is ended where it runs."""
+COMMAND = Command(
+    "cancel",
+    "end a sweep's jobs in Slurm, but none that another sweep needs",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps cancel SWEEP --yes  # needs a cluster",),
+    topic="watch",
+)

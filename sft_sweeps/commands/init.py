@@ -82,6 +82,15 @@ def _commented_example() -> str:
     return "".join(f"# {line}\n" for line in lines if not line.startswith("#"))
 
 
+ABOUT = """\
+The folder has a study of its own in conf/study/mine.yaml, a commented conf/local/default.yaml for your cluster, and a
+README with the next commands. Nothing that is there already is changed."""
 COMMAND = Command(
-    "init", "make a folder to start from: a study, a file for your cluster, a README", _run, _add_arguments
+    "init",
+    "make a folder to start from: a study, a file for your cluster, a README",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps init mine",),
+    topic="start",
 )

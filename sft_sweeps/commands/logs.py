@@ -42,7 +42,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
     parser.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
     parser.add_argument(
-        "--kind", choices=KINDS, help=f"{WHICH}; default: all that wrote something, with --lines the last"
+        "--kind",
+        choices=KINDS,
+        metavar="KIND",
+        help=f"{WHICH}; default: all that wrote something, with --lines the last",
     )
     parser.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     add_output_dir(parser)
@@ -289,4 +292,18 @@ def _known(root: Path) -> Iterator[Subject]:
                 yield Subject(stage["id"], stage["label"], folders.get(stage["id"], root / "stages" / name))
 
 
-COMMAND = Command("logs", "what a stage's job prints", _run, _add_arguments)
+ABOUT = """\
+A worker writes into its stage's folder; until it comes to that there is Slurm's own log of the job."""
+COMMAND = Command(
+    "logs",
+    "what a stage's job prints",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps logs STAGE",
+        "sft-sweeps logs STAGE --kind train --lines 5",
+        "sft-sweeps logs STAGE --follow  # until its job has ended",
+    ),
+    topic="watch",
+)

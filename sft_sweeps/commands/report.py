@@ -57,4 +57,18 @@ def _folder(sweeps: list[Sweep], options: argparse.Namespace) -> Path:
     return sweeps[0].folder / "report"
 
 
-COMMAND = Command("report", "the tables of scores and a page of them, written as files", _run, _add_arguments)
+ABOUT = """\
+Written are index.html (the page, one file that fetches nothing), results.json, tables/ and figures/ for print:
+docs/report.md. Several sweeps share a page."""
+COMMAND = Command(
+    "report",
+    "the tables of scores and a page of them, written as files",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps report",
+        "sft-sweeps report SWEEP --out report",
+    ),
+    topic="results",
+)

@@ -87,4 +87,18 @@ def _show(result: Row) -> None:
             print(f"{name:24} {'none: too many judgments are missing' if value is None and name == 'score' else value}")
 
 
-COMMAND = Command("score", "score existing generations, without a model", run, _add_arguments)
+ABOUT = """\
+The answers may come from anywhere. An incomplete set is refused unless --partial is given. OUT has items, in the file's
+order, and scores: docs/evaluation.md."""
+COMMAND = Command(
+    "score",
+    "score existing generations, without a model",
+    run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps score gsm8k answers.jsonl --out out.json --partial",
+        "sft-sweeps score humaneval --help  # a benchmark's own options",
+    ),
+    topic="results",
+)

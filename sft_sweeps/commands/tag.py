@@ -36,4 +36,14 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("tag", "tag the conversations of a file with InsTagger, for clean.tags_file", _run, _add_arguments)
+ABOUT = """\
+Tags of OFA-Sys/InsTagger, which `clean.drop_tags` of a source selects by. Stopped, the same command goes on."""
+COMMAND = Command(
+    "tag",
+    "tag the conversations of a file with InsTagger, for clean.tags_file",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps tag sharegpt.jsonl --model FOLDER --out tags.jsonl  # needs a GPU",),
+    topic="tools",
+)

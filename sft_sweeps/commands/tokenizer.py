@@ -43,4 +43,14 @@ def _texts(files: Sequence[Path], rows: int) -> Iterator[str]:
             yield from (text for sides in example.rounds for text in sides)
 
 
-COMMAND = Command("tokenizer", "train a small tokenizer from data files, for model=mini", _run, _add_arguments)
+ABOUT = """\
+The miniature's own tokenizer spells any text, in many tokens; this one fits the data that it is trained on."""
+COMMAND = Command(
+    "tokenizer",
+    "train a small tokenizer from data files, for model=mini",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps tokenizer code_alpaca.jsonl.gz --vocab-size 600 --out words  # for model.tokenizer=words",),
+    topic="tools",
+)
