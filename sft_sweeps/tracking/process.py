@@ -32,6 +32,7 @@ from sft_sweeps.tracking.base import Attempt, Ending
 log = logging.getLogger(__name__)
 
 LONGEST_END_SECONDS = 900.0  # that a mirror goes on alone
+TOP = ("stages", "models", "sweeps")  # folders of a store
 POLL_SECONDS = 0.5
 ATTEMPTS = 3  # of a mirror whose tracker died
 LONGEST_ENDING = 1 << 16  # bytes of what is said of the end
@@ -102,6 +103,20 @@ class ProcessMirror:
 def log_file(folder: Path, name: str) -> Path:
     """What the process of a tracker says, in the stage's folder."""
     return folder / "logs" / f"{name}.log"
+
+
+def place(of: Path, name: str, variable: str) -> Path:
+    """Where a tracker of this machine keeps its files: as the user's variable says, else beside a store's stages."""
+    if named := os.environ.get(variable):
+        return Path(named).absolute()
+    inside = of.absolute()
+    tops = (parent.parent for parent in (inside, *inside.parents) if parent.name in TOP)
+    return next(tops, inside) / name
+
+
+def run_name(attempt: Attempt) -> str:
+    """What people read, with the id, where a tracker tells runs apart by their names alone."""
+    return f"{layout.cut(attempt.label, layout.LONGEST_NAME - layout.LONGEST_ID)} {attempt.identity}"
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
