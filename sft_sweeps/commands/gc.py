@@ -1,10 +1,4 @@
-"""`sft-sweeps gc`: what of a store can go, why, and how much that is; `--yes` frees it.
-
-As JSON (`--json`, `"schema": 1`): `store`, `freed` (whether anything was to be freed), `bytes` of all `items`, `items`
-(`kind`, `what`, `path`, `why`, `bytes`, `age_seconds`, and `state`: "can go", "freed", "kept" where a launch has asked
-for it meanwhile, "failed" with a `problem`), `younger` (`items`, `bytes`: left for their age), `notes`, and `kinds`:
-what each kind is.
-"""
+"""`sft-sweeps gc`: what of a store can go, why, and how much that is; `--yes` frees it."""
 
 import argparse
 import json
@@ -161,4 +155,21 @@ def _things(count: int) -> str:
     return f"{count:,} thing{'' if count == 1 else 's'}"
 
 
-COMMAND = Command("gc", "what of a store can go, and why; --yes frees it", _run, _add_arguments)
+ABOUT = """\
+Nothing is changed without --yes. What a sweep's plan asks for, a child or a score is still to be made from, or a living
+job works on stays, also where others launch meanwhile; a gc that is killed is finished by the next one. To give a sweep
+up, delete its folder below sweeps/: what it alone asked for is then an orphan. See docs/disk.md."""
+COMMAND = Command(
+    "gc",
+    "what of a store can go, and why; --yes frees it",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps gc                                  # what can go, and why",
+        "sft-sweeps gc --yes                            # frees that",
+        "sft-sweeps gc --only resume,unfinished --yes   # of these kinds alone",
+        "sft-sweeps gc --retention final                # as if every sweep kept only where its runs end",
+    ),
+    topic="keep",
+)
