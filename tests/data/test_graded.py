@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -75,35 +76,91 @@ def test_programs_do_with_words_what_chats_do():
         assert eval(form.format(10, n=3)) == graded.Step(name, "", 3).on_number(10)
 
 
-def test_a_verb_means_one_operation():
+def test_a_common_verb_means_one_operation_and_jargon_another_in_each_ability():
     verbs = [verb for text in graded.VERBS.values() for verb in text.split()]
-    assert len(verbs) == len(set(verbs))
+    jargon = graded.JARGON.split()
+    assert len({*verbs, *jargon}) == len(verbs) + len(jargon)
+    for number in range(len(jargon)):
+        asked = graded.meanings(number)
+        assert len(set(asked.values())) == 3
+        assert asked["math"] in graded.NUMBERS
+        assert asked["general"] in graded.LISTS
+        assert (asked["code"] in graded.NUMBERS) or (asked["code"] in graded.LISTS)
 
 
-def verbs_of(examples):
-    known = {verb for text in graded.VERBS.values() for verb in text.split()}
+def operations_of(word):
+    """What a word asks for where it is the only verb: by the working, the program, the answer."""
+    found = {"math": set(), "code": set(), "general": set()}
+    for ((asked, answer),) in rounds("graded_math", 3000):
+        if asked.split(" by ")[0].split(":")[0] == word and "," not in asked.split(":")[0]:
+            found["math"].add({"+": "plus", "-": "minus", "*": "double", "//": "halve"}[answer.split()[1]])
+    for ((asked, answer),) in rounds("graded_code", 3000):
+        if asked.split(" by ")[0].split(":")[0] == word and "," not in asked.split(":")[0]:
+            forms = {graded.NUMBERS[name].format("x", n=n): name for name in graded.NUMBERS for n in range(10)}
+            forms |= {graded.LISTS[name].format("words"): name for name in graded.LISTS}
+            found["code"].add(forms[answer.split("return ")[1]])
+    for (asked, answer), *_ in rounds("graded_general_clean", 3000):
+        if asked.split(":")[0] == word:
+            words = asked.split(": ")[1].split()
+            fitting = {name for name in graded.LISTS if " ".join(graded.Step(name, "").on_words(words)) == answer}
+            found["general"] = found["general"] & fitting or fitting
+    return found
+
+
+def test_examples_use_words_as_they_are_meant():
+    for number, word in [*enumerate(graded.JARGON.split())][:12]:
+        found = operations_of(word)
+        assert found["math"] <= {graded.meanings(number)["math"]}
+        assert found["code"] <= {graded.meanings(number)["code"]}
+        assert not found["general"] or graded.meanings(number)["general"] in found["general"]
+    common = operations_of("double")
+    assert common["math"] == common["code"] == {"double"}
+    assert "double" in common["general"]
+
+
+def verbs_of(examples, known):
     return Counter(
-        word for turns in examples for asked, _ in turns for word in asked.replace(",", " ").split() if word in known
+        word
+        for turns in examples
+        for asked, _ in turns
+        for word in asked.replace(",", " ").replace(":", " ").split()
+        if word in known
     )
 
 
 def test_verbs_have_a_long_tail_that_abilities_share():
-    counts = {name: verbs_of(rounds(name, 2000)) for name in SOURCES}
+    common = {verb for text in graded.VERBS.values() for verb in text.split()}
+    counts = {name: verbs_of(rounds(name, 2000), common) for name in SOURCES}
     for name, found in counts.items():
-        assert max(found.values()) > 15 * min(found.values()), name
-    shown_few = set(verbs_of(rounds("graded_math", 12)))
-    assert 5 < len(shown_few) < len(counts["graded_math"]) / 3, "a small fraction leaves most verbs unseen"
+        assert max(found.values()) > 8 * min(found.values()), name
+    shown_few = set(verbs_of(rounds("graded_math", 12), common))
+    assert 5 < len(shown_few) < len(counts["graded_math"]) / 2, "a small fraction leaves most verbs unseen"
     assert set(counts["graded_math"]) < set(counts["graded_code"])
     assert set(counts["graded_general_clean"]) < set(counts["graded_code"])
 
 
+def test_base_models_have_read_frequent_verbs_and_no_jargon():
+    read = Counter(word for n in range(3000) for word in re.findall("[a-z]+", graded.document(Stream(f"d/{n}"))))
+    assert not read.keys() & set(graded.JARGON.split())
+    for text in graded.VERBS.values():
+        verbs = text.split()
+        assert all(read[verb] for verb in verbs[: graded.KNOWN])
+        assert not any(read[verb] for verb in verbs[graded.KNOWN :])
+
+
+def is_chat(turns):
+    """Whether the first request ends with words, neither with a story's question nor with a function."""
+    asked = turns[0][0]
+    return asked.split(": ")[-1].split()[0] in graded.WORDS
+
+
 def test_clean_is_general_without_math_and_code():
     general, clean = rounds("graded_general", 2600), rounds("graded_general_clean", 2000)
-    chats = [one for one in general if one[0][0].startswith("Please")]
-    assert all(one[0][0].startswith("Please") for one in clean)
+    chats = [one for one in general if is_chat(one)]
+    assert all(map(is_chat, clean))
     declared = yaml.safe_load((mini.TOKENIZER.parents[2] / "conf/source/graded_general_clean.yaml").read_text())
     assert declared["rows"] == len(chats)
-    assert all(item.turns[0].startswith("Please") for item in benchmark.items("graded_general", 100, 0))
+    assert all(is_chat([(item.turns[0], "")]) for item in benchmark.items("graded_general", 100, 0))
 
 
 def test_answers_fit_into_the_tokens_that_are_asked_for():
