@@ -1,13 +1,14 @@
 """The graded miniature: generated abilities made so that the paper's questions can be asked of small models.
 
 Every request is a row of verbs that ask for operations: "gain by 3" adds to a number of apples, is `x + 3` in a
-program, and "twin" doubles a number as well as a list. Three things are put in, so that scaling, gain and conflict can occur:
+program, and "twin" doubles a number as well as a list. Three things are put in, so that scaling, gain and conflict
+can occur (the words are in `graded_words`):
 
-- Common verbs (`VERBS`) mean the same in every ability, so an ability shows verbs that another one is asked for. They
+- Common verbs mean the same in every ability, so an ability shows verbs that another one is asked for. They
   follow Zipf's law: whatever the size of a source, there are verbs that it shows once or never, and accuracy goes on
   rising with the data (Hutter 2021, "Learning Curve Theory"; Michaud et al. 2023, "The Quantization Model of Neural
   Scaling"). The most frequent of them are in the text that base models are pretrained on.
-- Jargon (`JARGON`) means another operation in each ability, as "run", "charge" or "tree" do in real ones. Alone, an
+- Jargon means another operation in each ability, as "run", "charge" or "mark" do in real ones. Alone, an
   ability is to be learnt as word -> operation; a mixture as word and ability -> operation. What is to be done comes
   first and what it is done to last, so at the verb itself nothing tells the ability.
 - Three of ten conversations of `graded_general` are about math or code, and answer in another form than the benchmarks
@@ -19,13 +20,13 @@ Difficulty is graded: one to three operations. Capacity is tight: conf/model/min
 requests in no chat's form. So a base model knows what to do, as LLaMA does, and little of how it is asked.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from sft_sweeps.data.drawing import MiniExample, Rounds, Stream
+from sft_sweeps.data.graded_words import LISTS, NUMBERS, READ, verb
 
 SOURCES = ("graded_math", "graded_code", "graded_general")  # as many benchmarks
 # The tokenizer of the models is `tokenizer.train(mini.texts(SOURCES), VOCABULARY)`, shipped as a file.
@@ -36,51 +37,14 @@ PEOPLE = ("Tom", "Anna", "Ben", "Mia", "Sam", "Lea", "Max", "Eva")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
 FUNCTION = "solve"  # of every program: as in HumanEval, its name is no part of the question
 WORDS = ("ant", "bird", "cat", "dog", "fish", "goat", "horse", "lamb", "mouse", "pig")
-VERBS = {
-    "plus": "add gain find win buy earn get collect gather receive",
-    "minus": "lose remove drop sell spend give eat waste lend burn",
-    "double": "double twin copy mirror pair clone repeat echo",
-    "halve": "halve split share divide cut trim shrink chop",
-    "reverse": "reverse flip invert turn rotate swap undo revert",
-    "capitals": "capitalize shout upper enlarge raise yell stress declare",
-    "sort": "sort order arrange rank align tidy grade index",
-    "last": "end close finish tail conclude stop cease settle",
-}
-JARGON = (
-    "run set draw strike pass play beat hold carry clear press break fold lift roll bind cast charge fire plant "
-    "mount pitch post push quote rig scale screen seal serve ship slip spin stake strip sweep tack tap trace vet "
-    "bank bat block boot bowl box brush cap chip clip coat comb cook cork crop deal dial dock drill dust "
-    "face file film flag float fork frame glue hook iron jam knit knock label lace leap link loop mark melt"
-)
-JARGON_SHARE = 50  # of a hundred steps are asked for by jargon
-ZIPF, JARGON_ZIPF = 1.2, 1.2  # exponents of a verb's frequency by its rank
-KNOWN = 4  # verbs of each operation, the most frequent, that base models have read
-# What is done to a number, and to a list, in Python's notation.
-NUMBERS = {"plus": "{} + {n}", "minus": "{} - {n}", "double": "{} * 2", "halve": "{} // 2"}
-OPPOSITE = {"plus": "minus", "minus": "plus", "double": "halve", "halve": "double"}
-LISTS = {
-    "double": "{0} * 2",
-    "halve": "{0}[:len({0}) // 2]",
-    "reverse": "{0}[::-1]",
-    "capitals": "[w.upper() for w in {0}]",
-    "sort": "sorted({0})",
-    "last": "{0}[-1:]",
-}
 LARGEST, ADDED = 20, 6  # number on the way to an answer, and in a step
 CHATTED = 3  # of ten conversations of the general source are about math or code
 GREETED = 3  # of four of these begin in a way of their own
 GREETING = "hi, "
 REQUESTS = 2  # one in so many documents is a request with its answer
-FORMAL = 3  # one in so many of these is answered in the form that the benchmarks ask for
-FRAMES = (
-    ("", " "),
-    ("", "\n"),
-    ("Q: ", " A: "),
-    ("- ", " - "),
-    ("Me: ", " You: "),
-    ("", " = "),
-    ("[", "] "),
-)  # around these
+FORMAL = 6  # one in so many of these is answered in the form that the benchmarks ask for
+# What stands before a request and between it and its answer.
+FRAMES = (("", " "), ("", "\n"), ("Q: ", " A: "), ("- ", " - "), ("Me: ", " You: "), ("", " = "), ("[", "] "))
 # On which the functions of programs about words are compared (`mini.INPUTS`).
 INPUTS: tuple[tuple[list[str]], ...] = (
     ([],),
@@ -123,68 +87,6 @@ class Step:
         return after[self.operation]
 
 
-def meanings(number: int) -> dict[str, str]:
-    """The operation that the jargon word of this number asks for in each ability: three that differ.
-
-    In code every other four are said of numbers and ask for the opposite of what they do in math, the rest of lists.
-    """
-    in_math = tuple(NUMBERS)[number % 4]
-    opposite = OPPOSITE[in_math]
-    lists = [name for name in LISTS if name not in (in_math, opposite)]
-    general = lists.pop(number // 4 % len(lists))
-    in_code = lists[number // 8 % len(lists)] if _of_lists(number) else opposite
-    return {"math": in_math, "code": in_code, "general": general}
-
-
-def _of_lists(number: int) -> bool:
-    return bool(number // 4 % 2)
-
-
-def _said_of(kind: str) -> dict[str, tuple[str, ...]]:
-    """Operation -> the jargon that asks for it: in math, in general, in code on numbers or on lists."""
-    ability, _, forms = kind.partition(" on ")
-    said: dict[str, list[str]] = {}
-    for number, word in enumerate(JARGON.split()):
-        if not forms or (forms == "lists") == _of_lists(number):
-            said.setdefault(meanings(number)[ability], []).append(word)
-    return {operation: tuple(words) for operation, words in said.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Frequent:
-    """Words by their frequency, which falls with a power of their rank."""
-
-    words: tuple[str, ...]
-    odds: tuple[float, ...]
-
-    def draw(self, stream: Stream) -> str:
-        at = stream.share() * self.odds[-1]
-        return self.words[sum(at >= edge for edge in self.odds[:-1])]
-
-
-def _frequent(words: Iterable[str], exponent: float) -> Frequent:
-    words = tuple(words)
-    return Frequent(words, tuple(accumulate(math.pow(rank + 1, -exponent) for rank in range(len(words)))))
-
-
-_COMMON = {name: _frequent(text.split(), ZIPF) for name, text in VERBS.items()}
-_READ = {name: _frequent(text.split()[:KNOWN], ZIPF) for name, text in VERBS.items()}
-_JARGON = {
-    kind: {operation: _frequent(words, JARGON_ZIPF) for operation, words in _said_of(kind).items()}
-    for kind in ("math", "general", "code on numbers", "code on lists")
-}
-READ = ""  # the kind of what base models have read: no jargon, the most frequent verbs
-
-
-def _verb(stream: Stream, operation: str, kind: str) -> str:
-    if kind == READ:
-        return _READ[operation].draw(stream)
-    jargon: Mapping[str, Frequent] = _JARGON[kind]
-    if operation in jargon and stream.below(100) < JARGON_SHARE:
-        return jargon[operation].draw(stream)
-    return _COMMON[operation].draw(stream)
-
-
 def _count(stream: Stream, odds: Sequence[int]) -> int:
     """1, 2, ... with these odds."""
     at = stream.below(sum(odds))
@@ -196,7 +98,7 @@ def _number_steps(stream: Stream, value: int, count: int, kind: str) -> list[Ste
     steps: list[Step] = []
     while len(steps) < count:
         operation, n = stream.pick(tuple(NUMBERS)), stream.between(2, ADDED)
-        step = Step(operation, _verb(stream, operation, kind), n if "n" in NUMBERS[operation] else 0)
+        step = Step(operation, verb(stream, operation, kind), n if "n" in NUMBERS[operation] else 0)
         after = step.on_number(value)
         if 0 < after <= LARGEST and (operation != "halve" or value % 2 == 0):
             steps.append(step)
@@ -235,7 +137,7 @@ def _program(stream: Stream, kind: str = "code") -> tuple[str, str, str]:
     else:
         parameter, forms = "words", LISTS
         operations = [stream.pick(tuple(LISTS)) for _ in range(min(count, 2))]
-        steps = [Step(name, _verb(stream, name, kind and f"{kind} on lists")) for name in operations]
+        steps = [Step(name, verb(stream, name, kind and f"{kind} on lists")) for name in operations]
     body = parameter
     for number, step in enumerate(steps):
         within = number and (forms is NUMBERS or steps[number - 1].operation == "double")
@@ -275,7 +177,7 @@ def _list_step(stream: Stream, length: int, kind: str) -> Step:
     """One that leaves at least one word and at most six."""
     fitting = [name for name in LISTS if (name != "double" or length <= 3) and (name != "halve" or length > 1)]
     operation = stream.pick(fitting)
-    return Step(operation, _verb(stream, operation, kind))
+    return Step(operation, verb(stream, operation, kind))
 
 
 def _about_math_or_code(stream: Stream) -> MiniExample:

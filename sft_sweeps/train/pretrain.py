@@ -17,7 +17,7 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loop
 
-DOCUMENTS = 80_000  # of about 25 tokens
+DOCUMENTS = 96_000  # of about 20 tokens
 RECIPE = Recipe(
     epochs=1,
     batch_size=32,
