@@ -42,7 +42,7 @@ CHATTED = 3  # of ten conversations of the general source are about math or code
 GREETED = 3  # of four of these begin in a way of their own
 GREETING = "hi, "
 REQUESTS = 2  # one in so many documents is a request with its answer
-FORMAL = 6  # one in so many of these is answered in the form that the benchmarks ask for
+FORMAL = 4  # one in so many of these is answered in the form that the benchmarks ask for
 # What stands before a request and between it and its answer.
 FRAMES = (("", " "), ("", "\n"), ("Q: ", " A: "), ("- ", " - "), ("Me: ", " You: "), ("", " = "), ("[", "] "))
 # On which the functions of programs about words are compared (`mini.INPUTS`).
@@ -123,7 +123,7 @@ def _worked(value: int, steps: Sequence[Step]) -> tuple[str, int]:
 def _story(stream: Stream, kind: str = "math") -> tuple[str, str, int]:
     """(what is to be done in a story, the working, the answer)."""
     who, things, value = stream.pick(PEOPLE), stream.pick(THINGS), stream.between(2, 12)
-    steps = _number_steps(stream, value, _count(stream, (2, 4, 4)), kind)
+    steps = _number_steps(stream, value, _count(stream, (3, 4, 3)), kind)
     worked, answer = _worked(value, steps)
     return f"{_asked(steps)}: {who} has {value} {things}, how many then?", worked, answer
 
@@ -230,7 +230,7 @@ def _answered(stream: Stream) -> Rounds:
             return ((asked, _definition(parameter, body) if formal else body),)
         case _:
             rounds = _chat(stream, READ).rounds
-            return tuple((asked, answer if formal else ", ".join(answer.split())) for asked, answer in rounds)
+            return tuple((asked, answer if formal else f"{answer}.") for asked, answer in rounds)
 
 
 DRAW: dict[str, Callable[[Stream], MiniExample]] = {

@@ -38,7 +38,7 @@ JARGON = (
 )
 JARGON_SHARE = 45  # of a hundred steps are asked for by jargon
 ZIPF, JARGON_ZIPF = 1.2, 1.2  # exponents of a verb's frequency by its rank
-KNOWN = 4  # verbs of each operation, the most frequent, that base models have read
+KNOWN = 5  # verbs of each operation, the most frequent, that base models have read
 READ = ""  # the kind of what base models have read: no jargon, the most frequent verbs
 
 
