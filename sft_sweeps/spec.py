@@ -105,16 +105,38 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One source's part in a mixture: the first examples of its order under `seed`, never its last `heldout` ones."""
+    """One source's part in a mixture: the first examples of its order under `seed`, never its last `heldout` ones.
+
+    `limit` is the most examples that are taken, 0: as many as the fraction gives. An epoch shows each `repeat` times.
+    `weight` is that of their tokens in the loss (train/loss.py).
+    """
 
     source: Source
     fraction: Fraction
     seed: int
     heldout: int = 0
+    limit: int = field(default=0, metadata=WHERE_CHANGED)
+    repeat: int = field(default=1, metadata=WHERE_CHANGED)
+    weight: Fraction = field(default=Fraction(1), metadata=WHERE_CHANGED)
 
     @property
     def examples(self) -> int:
-        return count_examples(self.source.rows, self.fraction, self.heldout)
+        return self.taken_of(self.source.rows)
+
+    def taken_of(self, count: int) -> int:
+        """How many of a source's `count` examples are taken."""
+        taken = count_examples(count, self.fraction, self.heldout)
+        return min(taken, self.limit or taken)
+
+    @property
+    def shown_otherwise(self) -> bool:
+        """Whether anything but the fraction says how its examples are shown."""
+        return bool(self.limit) or self.repeat != 1 or self.weight != 1
+
+    @property
+    def shown(self) -> int:
+        """Examples of an epoch."""
+        return self.examples * self.repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +151,13 @@ class Mixture:
 
     @property
     def examples(self) -> int:
-        return sum(c.examples for c in self.components)
+        """Of one epoch."""
+        return sum(c.shown for c in self.components)
 
     @property
     def tokens(self) -> float:
         """Estimated tokens of one epoch."""
-        return sum(c.examples * c.source.mean_tokens for c in self.components)
+        return sum(c.shown * c.source.mean_tokens for c in self.components)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +318,13 @@ class Stage:
 
     @cached_property
     def label(self) -> str:
-        """Readable: the model, then each stage's abilities, fractions where they are not 1 ("/" written "_")."""
+        """Readable: the model, then each stage's abilities, fractions and the like where not 1 ("/" as "_")."""
         parts = []
         for c in self.mixture.components:
             share = "" if c.fraction == 1 else "@" + str(c.fraction).replace("/", "_")
+            share += f"@{c.limit}" if c.limit else ""
+            share += f"x{c.repeat}" if c.repeat > 1 else ""
+            share += "" if c.weight == 1 else "w" + str(c.weight).replace("/", "_")
             parts.append((c.source.role != "general", c.source.ability, c.source.ability + share))
         own = "+".join(dict.fromkeys(text for _, _, text in sorted(parts)))
         return f"{self.parent.label}--{own}"

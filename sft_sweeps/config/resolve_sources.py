@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sft_sweeps.config.fractions import fraction_of, parse_fraction
+from sft_sweeps.config.fractions import fraction_of, parse_fraction, parse_weight
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
 from sft_sweeps.data import fields as row_fields
@@ -45,9 +45,25 @@ def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tup
     if account := account_of(exact, recipe, tokenizer, Path(config.output_dir)):
         exact, counted = _as_prepared(exact, account)
         note = "; ".join(filter(None, (note, counted)))
-    component = Component(exact, parse_fraction(text, key), config.data.seed, config.data.heldout)
+    data = config.data
+    component = Component(
+        exact,
+        parse_fraction(text, key),
+        data.seed,
+        data.heldout,
+        limit=data.limit,
+        repeat=data.repeat.get(slot, 1),
+        weight=parse_weight(data.weight.get(slot, "1"), f"data.weight.{slot}"),
+    )
     if not component.examples:
         raise RequestError(f"{key}={text} takes no example of {exact.path}, which has {exact.rows:,} rows")
+    batch = config.train.batch_size
+    if component.repeat > 1 and component.examples < batch:
+        raise RequestError(
+            f"data.repeat.{slot}={component.repeat}: {exact.name} gives {component.examples:,} examples, fewer than a "
+            f"batch has ({batch}), so that one would hold an example twice. "
+            f"Set train.batch_size={component.examples} or less, or take more examples"
+        )
     return component, note
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sft_sweeps.data.example import Example
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Component, count_examples
+from sft_sweeps.spec import Component
 
 
 def order_of(groups: Sequence[str], seed: int, source_name: str) -> list[int]:
@@ -33,7 +33,7 @@ def order(examples: Sequence[Example], seed: int, source_name: str) -> list[int]
 
 def taken(ordered: Sequence[int], component: Component) -> list[int]:
     """Of a source's ordered examples (indices), those that a component takes: the first, cut inside the last group."""
-    return list(ordered[: count_examples(len(ordered), component.fraction, component.heldout)])
+    return list(ordered[: component.taken_of(len(ordered))])
 
 
 def last(ordered: Sequence[int], source_name: str, count: int) -> list[int]:

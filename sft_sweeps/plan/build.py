@@ -295,6 +295,8 @@ def _label(request: Request) -> str:
     if request.strategy != "base" and fractions != {Fraction(1)}:
         shown = [f"{c.source.ability} {c.fraction}" for c in request.components if c.fraction != 1]
         parts.append(f"({fractions.pop()})" if len(fractions) == 1 else f"({', '.join(shown)})")
+    parts += [f"{c.source.ability} x{c.repeat}" for c in request.components if c.repeat > 1]
+    parts += [f"{c.source.ability} weight {c.weight}" for c in request.components if c.weight != 1]
     if request.recipe.seed:
         parts.append(f"seed={request.recipe.seed}")
     return " ".join(parts)

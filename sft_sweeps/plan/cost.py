@@ -51,7 +51,7 @@ def a100_hours(stage: Stage) -> float:
     """What a stage would take an A100, whatever it runs on: for the proportions between stages."""
     flops = 0.0
     for c in stage.mixture.components:
-        flops += c.examples * c.source.mean_tokens * flops_per_token(stage.model.shape, c.source.mean_tokens)
+        flops += c.shown * c.source.mean_tokens * flops_per_token(stage.model.shape, c.source.mean_tokens)
     return stage.recipe.epochs * flops / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
 
 

@@ -83,7 +83,14 @@ def _run_json(run: Run) -> dict[str, Any]:
 def _stage_json(plan: Plan, stage: Stage, states: Mapping[str, State]) -> dict[str, Any]:
     state = states.get(stage.id, State("missing", "new"))
     mixture = [
-        {"ability": c.source.ability, "source": c.source.name, "fraction": str(c.fraction), "examples": c.examples}
+        {
+            "ability": c.source.ability,
+            "source": c.source.name,
+            "fraction": str(c.fraction),
+            "examples": c.examples,
+            "repeat": c.repeat,
+            "weight": str(c.weight),
+        }
         for c in stage.mixture.components
     ]
     return {

@@ -69,10 +69,12 @@ def _stage_rows(plan: Plan, states: Mapping[str, State], number: Mapping[str, st
 
 
 def mixture_text(stage: Stage) -> str:
-    """`math 1/4 (27,535) + general (86,060)`; a count that no file has confirmed is marked with ~."""
+    """`math 1/4 x2 (27,535) + general (86,060)`; a count that no file has confirmed is marked with ~."""
     parts = []
     for c in stage.mixture.components:
         share = "" if c.fraction == 1 else f" {c.fraction}"
+        share += f" x{c.repeat}" if c.repeat > 1 else ""
+        share += f" weight {c.weight}" if c.weight != 1 else ""
         guess = "~" if c.source.rows_from == "declared" else ""
         parts.append(f"{c.source.ability}{share} ({guess}{c.examples:,})")
     return " + ".join(parts)

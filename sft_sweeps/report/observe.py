@@ -56,7 +56,8 @@ def setting_of(run: Run) -> Setting:
 
 def _part(component: Component) -> Part:
     source = component.source
-    content = digest([canonical(source), component.seed, component.heldout])
+    shown = [component.limit, component.repeat, component.weight] if component.shown_otherwise else []
+    content = digest([canonical(source), component.seed, component.heldout, *map(str, shown)])
     return Part(source.ability, source.name, component.fraction, component.examples, content)
 
 

@@ -130,7 +130,7 @@ def _steps(
     stop: Callable[[], bool],
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
-    steps, meter = recipe.steps(len(encoded)), Meter(engine, recipe)
+    steps, meter = recipe.steps(sum(example.repeat for example in encoded)), Meter(engine, recipe)
     coming = prepared(engine, encoded, recipe, range(done, steps))
     started = saved_at = time.monotonic()
     save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0

@@ -12,6 +12,9 @@ same value and the same gradient.
 micro-batch, then the devices are averaged. Device g of G holds the g-th of G equal slices of the step's examples, in
 their order. They are virtual: a constant of the recipe, whatever runs it. Examples and devices without a supervised
 token are not counted in B and G (in 2023 they made the loss NaN).
+
+Where sources have weights (`data.weight.SOURCE`), a token's share s above becomes w s / sum(w s) with its source's w,
+the sum over all supervised tokens of the step: the loss stays a mean.
 """
 
 from collections.abc import Sequence
@@ -46,8 +49,11 @@ def supervised_tokens(example: Encoded) -> int:
     return int(np.count_nonzero(example.supervised[1:]))
 
 
-def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
-    """For each example of a batch, the weight of one of its supervised tokens; `counts` are the supervised tokens."""
+def token_weights(counts: Sequence[int], recipe: Recipe, factors: Sequence[float] = ()) -> list[float]:
+    """For each example of a batch, the weight of one of its supervised tokens.
+
+    `counts` are the supervised tokens, `factors` the weights of the examples' sources; empty: all 1.
+    """
     groups = {"token_mean": 1, "example_mean": len(counts), "device_mean": recipe.virtual_devices}
     number = groups.get(recipe.loss_reduction, 0)
     if number < 1 or len(counts) % number:
@@ -58,7 +64,12 @@ def token_weights(counts: Sequence[int], recipe: Recipe) -> list[float]:
     size = len(counts) // number
     totals = [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
     counted = sum(total > 0 for total in totals)
-    return [1 / (counted * totals[at // size]) if totals[at // size] else 0.0 for at in range(len(counts))]
+    shares = [1 / (counted * totals[at // size]) if totals[at // size] else 0.0 for at in range(len(counts))]
+    if all(factor == 1 for factor in factors):
+        return shares
+    weighted = [share * factor for share, factor in zip(shares, factors, strict=True)]
+    total = sum(share * count for share, count in zip(weighted, counts, strict=True))
+    return [share / total if total else 0.0 for share in weighted]
 
 
 def to_bin(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Bin:

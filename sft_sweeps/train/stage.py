@@ -66,7 +66,7 @@ def train(
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
-        log_start(stage, len(encoded), resume_step(folder))
+        log_start(stage, sum(example.repeat for example in encoded), resume_step(folder))
     steps = loop.train(
         store.weights(stage.parent),
         folder,

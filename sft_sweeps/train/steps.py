@@ -37,7 +37,8 @@ class Batch:
 def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_budget: int) -> Batch:
     """Spread the examples of a step over ranks, and those of each rank over bins of at most `token_budget` tokens."""
     lengths = [len(example.input_ids) for example in examples]
-    weights = loss.token_weights([loss.supervised_tokens(example) for example in examples], recipe)
+    counts = [loss.supervised_tokens(example) for example in examples]
+    weights = loss.token_weights(counts, recipe, [example.weight for example in examples])
     bins = []
     for share in batches.share(lengths, processes):
         packed = batches.bins([lengths[at] for at in share], token_budget)
@@ -50,9 +51,10 @@ def prepared(
 ) -> Iterator[tuple[Batch, list[loss.Bin]]]:
     """Each step's batch and this rank's bins of it, on the engine's device."""
     ids, token_budget = tuple(example.id for example in encoded), engine.token_budget
+    repeats = batches.repeats_of(encoded)
 
     def make(step: int) -> tuple[Batch, list[loss.Bin]]:
-        indices = batches.batch(ids, recipe.seed, recipe.batch_size, step)
+        indices = batches.batch(ids, recipe.seed, recipe.batch_size, step, repeats)
         batch = plan_batch([encoded[index] for index in indices], recipe, engine.processes, token_budget)
         return batch, [
             loss.to_bin(examples, weights, engine.device) for examples, weights in batch.of_rank(engine.rank)

@@ -235,6 +235,24 @@ def test_token_weights() -> None:
             loss.token_weights([1, 1, 1], unknown)
 
 
+def test_weights_of_sources() -> None:
+    """By hand: a token's share in the mean times its source's weight, and all divided by their sum."""
+    counts, factors = [3, 1, 2, 0], [1.0, 2.0, 1.0, 2.0]
+    expected = {
+        "token_mean": [1 / 7, 2 / 7, 1 / 7],  # 3 + 2 + 2 parts of one
+        "example_mean": [1 / 12, 1 / 2, 1 / 8],  # examples of 1, 2 and 1 parts
+        "device_mean": [1 / 9, 2 / 9, 2 / 9],  # a device of 3/4 + 2/4 parts and one of 1
+    }
+    for reduction, shares in expected.items():
+        found = loss.token_weights(counts, recipe(reduction, 2 * (reduction == "device_mean")), factors)
+        assert found[:3] == pytest.approx(shares)  # the last has no token
+        assert sum(n * share for n, share in zip(counts, found, strict=True)) == pytest.approx(1)
+    assert loss.token_weights(counts, recipe("token_mean"), [5.0] * 4) == pytest.approx(
+        loss.token_weights(counts, recipe("token_mean"))
+    )
+    assert loss.token_weights([0, 0], recipe("token_mean"), [1.0, 2.0]) == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_chunked_loss_equals_torchs_whatever_the_chunk(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     """Value and gradients against cross_entropy on the whole logits, extreme logits and no token at all included."""

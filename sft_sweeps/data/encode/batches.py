@@ -1,12 +1,16 @@
 """Which examples one optimizer step sees, and how they are laid out.
 
 An epoch's order sorts the examples by hash(seed, epoch, id): another source, fraction or process count changes the
-relative order of none. A step takes exactly `batch_size` examples of it; an epoch's last batch is filled from the start
-of the same order. Within a step the examples are spread over ranks, packed into bins of a token budget and concatenated
-without padding: position ids restart at each example and no label crosses from one to the next.
+relative order of none. An example that is shown r times comes at (hash + j) / r for j = 0 ... r-1, the hash as a number
+from 0 to 1: its copies are the r-th part of an epoch apart, and between two of them lies every other example of its
+source once, so that no batch holds it twice where its source has as many examples as a batch. A step takes exactly
+`batch_size` examples of the order; an epoch's last batch is filled from the start of the same order. Within a step the
+examples are spread over ranks, packed into bins of a token budget and concatenated without padding: position ids
+restart at each example and no label crosses from one to the next.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +20,7 @@ import numpy.typing as npt
 
 from sft_sweeps.data.encode.encoder import Encoded
 
+HASH_BITS = 256  # of what orders the examples
 IGNORED = -100  # the label of a position that predicts nothing
 
 
@@ -28,19 +33,33 @@ class Packed:
     labels: npt.NDArray[np.int64]
 
 
-def epoch_order(ids: Sequence[str], seed: int, epoch: int) -> list[int]:
-    """The indices of the examples in the order of one epoch."""
+def epoch_order(ids: Sequence[str], seed: int, epoch: int, repeats: Sequence[int] = ()) -> list[int]:
+    """The indices of the examples in the order of one epoch, each as often as `repeats` says; empty: once."""
     keys = [hashlib.sha256(f"{seed}/{epoch}/{example_id}".encode()).digest() for example_id in ids]
-    return sorted(range(len(ids)), key=keys.__getitem__)
+    if not repeats:
+        return sorted(range(len(ids)), key=keys.__getitem__)
+    common = math.lcm(*repeats)
+    places = [
+        ((int.from_bytes(key) + (copy << HASH_BITS)) * (common // repeat), index)
+        for index, (key, repeat) in enumerate(zip(keys, repeats, strict=True))
+        for copy in range(repeat)
+    ]
+    return [index for _, index in sorted(places)]
+
+
+def repeats_of(encoded: Sequence[Encoded]) -> tuple[int, ...]:
+    """How often an epoch shows each example; empty where that is once."""
+    repeats = tuple(example.repeat for example in encoded)
+    return repeats if any(repeat > 1 for repeat in repeats) else ()
 
 
 class _Same:
     """Ids as a key that is the tuple itself and not its content: hashing a million ids takes as long as a step."""
 
-    __slots__ = ("ids",)
+    __slots__ = ("ids", "repeats")
 
-    def __init__(self, ids: tuple[str, ...]) -> None:
-        self.ids = ids
+    def __init__(self, ids: tuple[str, ...], repeats: tuple[int, ...]) -> None:
+        self.ids, self.repeats = ids, repeats
 
     def __hash__(self) -> int:
         return id(self.ids)
@@ -51,17 +70,17 @@ class _Same:
 
 @lru_cache(maxsize=4)
 def _cached_order(same: _Same, seed: int, epoch: int) -> list[int]:
-    return epoch_order(same.ids, seed, epoch)
+    return epoch_order(same.ids, seed, epoch, same.repeats)
 
 
-def batch(ids: tuple[str, ...], seed: int, batch_size: int, step: int) -> list[int]:
+def batch(ids: tuple[str, ...], seed: int, batch_size: int, step: int, repeats: tuple[int, ...] = ()) -> list[int]:
     """The indices of the `batch_size` examples of a step, counted from 0 over all epochs.
 
     The order of an epoch is made once for a tuple of ids: give the same tuple for every step.
     """
-    steps = -(-len(ids) // batch_size)
+    steps = -(-(sum(repeats) or len(ids)) // batch_size)
     epoch, step_in_epoch = divmod(step, steps)
-    order = _cached_order(_Same(ids), seed, epoch)
+    order = _cached_order(_Same(ids, repeats), seed, epoch)
     start = step_in_epoch * batch_size
     return [order[index % len(order)] for index in range(start, start + batch_size)]
 

@@ -52,7 +52,8 @@ class Encoded:
     """One example as the model reads it: `supervised[i]` says that token i is learnt.
 
     `reason` says why nothing is, where that is so; `truncated` that tokens behind `max_length` were cut off; `turns`
-    count what was just encoded, not what is read from a store.
+    count what was just encoded, not what is read from a store. In a mixture, an epoch shows it `repeat` times, and
+    `weight` is that of its tokens in the loss.
     """
 
     id: str
@@ -62,6 +63,8 @@ class Encoded:
     truncated: bool = False
     reason: str = ""
     turns: Turns = NO_TURNS
+    repeat: int = 1
+    weight: float = 1.0
 
 
 class TemplateIds(Protocol):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) 
         # A small k may replay no example of a small source.
         chosen = [source.encoded(index) for index in taken(source.order(component.seed), component)]
         account[component.source.name] = _entry(component, source, chosen)
-        examples += [example for example in chosen if component.source.bug_compatible or not example.reason]
+        kept = [example for example in chosen if component.source.bug_compatible or not example.reason]
+        examples += [replace(one, repeat=component.repeat, weight=float(component.weight)) for one in kept]
     if not any(entry["examples"] for entry in account.values()):
         shares = ", ".join(f"{c.fraction} of {c.source.name}" for c in mixture.components)
         raise RequestError(f"{shares} is less than one example. Take a larger fraction.")
@@ -66,6 +68,7 @@ def _entry(component: Component, source: EncodedSource, chosen: list[Encoded]) -
         "turns": source.account.get("turns", {}),
         "ignored_keys": source.account.get("ignored_keys", {}),
         "examples": len(chosen),
+        **({"repeat": component.repeat, "weight": str(component.weight)} if component.shown_otherwise else {}),
         "truncated": sum(example.truncated for example in chosen),
         "masked": dict(sorted(masked.items())),
         "ids": [example.id for example in chosen],

@@ -51,6 +51,37 @@ def test_another_source_and_the_order_of_listing_reshuffle_nothing(
     assert [name for name in order if name.startswith("math/")] == [alone[p] for p in epoch_order(alone, 1, epoch)]
 
 
+@given(
+    sources=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 5)), min_size=1, max_size=3),
+    batch_size=st.integers(1, 12),
+    epoch=st.integers(0, 2),
+)
+def test_repeated_examples_come_as_often_as_asked_and_never_twice_in_a_batch(
+    sources: list[tuple[int, int]], batch_size: int, epoch: int
+) -> None:
+    """Where a repeated source has as many examples as a batch; the last batch, which is filled up, among them."""
+    ids = tuple(name for n, (count, _) in enumerate(sources) for name in names(count, f"s{n}"))
+    repeats = tuple(repeat for count, repeat in sources for _ in range(count))
+    total = sum(repeats)
+    steps = -(-total // batch_size)
+    seen = [batch(ids, 1, batch_size, epoch * steps + step, repeats) for step in range(steps)]
+    flat = [place for places in seen for place in places][:total]
+    assert Counter(flat) == dict(enumerate(repeats))
+    if all(count >= batch_size for count, repeat in sources if repeat > 1) and len(ids) >= batch_size:
+        assert all(len(set(places)) == batch_size for places in seen)
+
+
+@given(count=COUNTS, other=COUNTS, repeat=st.integers(1, 6), epoch=st.integers(0, 3))
+def test_repeating_one_source_reorders_no_other(count: int, other: int, repeat: int, epoch: int) -> None:
+    """Nor itself: each pass over it has the order that it has alone."""
+    both = [*names(count), *names(other, "code")]
+    order = epoch_order(both, 1, epoch, [repeat] * count + [1] * other)
+    assert [place for place in order if place < count] == epoch_order(names(count), 1, epoch) * repeat
+    assert [place for place in order if place >= count] == [
+        place for place in epoch_order(both, 1, epoch) if place >= count
+    ]
+
+
 def test_epochs_and_seeds_differ() -> None:
     orders = [tuple(epoch_order(names(50), seed, epoch)) for seed in range(3) for epoch in range(3)]
     assert len(set(orders)) == 9
