@@ -45,7 +45,9 @@ class Meter:
 
     def __init__(self, engine: TrainEngine, recipe: Recipe) -> None:
         config = engine.deepspeed.module.config
-        self._layers, self._hidden = config.num_hidden_layers, config.hidden_size
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        self._layers, self._hidden = config.num_hidden_layers, heads * width
         self._guessing = math.log(config.vocab_size)
         self._parameters, self._budget = engine.parameters, engine.token_budget
         name = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
