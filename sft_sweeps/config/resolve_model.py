@@ -15,7 +15,7 @@ from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
 from sft_sweeps.spec import Model, Recipe, Shape, made_from_seed
-from sft_sweeps.store.store import hub_folder
+from sft_sweeps.store.store import hub_folder, revision_of
 
 UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # in a model's name, which is part of folders' names
 
@@ -85,7 +85,7 @@ def _weights(entry: ModelConfig) -> str:
         return f"init:version={VERSIONS['init']}"
     if entry.weights == "pretrained":
         return f"pretrained:graded={VERSIONS['graded']}:init={VERSIONS['init']}"
-    return f"hub:{entry.weights}@{entry.revision}"
+    return f"hub:{entry.weights}@{revision_of(entry.weights, entry.revision)}"
 
 
 def _tokenizer_path(entry: ModelConfig) -> str:

@@ -1,7 +1,7 @@
 """From a model's shape to FLOPs, GPU-hours and disk. Estimates, used by the plan and named as such.
 
-FLOPs of a token: 6 N plus attention, 12 * layers * width of all heads * length (Kaplan et al. 2020, section 2.1; forward and
-backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
+FLOPs of a token: 6 N plus attention, 12 * layers * width of all heads * length (Kaplan et al. 2020, section 2.1;
+forward and backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 """
 
 from sft_sweeps.models import architectures

@@ -9,9 +9,9 @@
 
 Activations of one layer, numbers held of each token (H hidden, A all heads, I intermediate): the inputs of both norms
 and what comes of them, 4H, queries, keys and values (repeated where heads share them), 3A, attention's result, A (on a
-CPU 2A: its pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds this to what
-torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which RESERVED
-stands.
+CPU 2A: its pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds
+this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which
+RESERVED stands.
 """
 
 from collections.abc import Iterable
