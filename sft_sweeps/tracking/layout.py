@@ -34,6 +34,7 @@ DEFAULT_PROJECT = "sft-sweeps"  # of points without a study
 # In training, over STEP.
 STEP = "train/step"
 TRAIN = "train/"
+SUPERVISED_SEEN = "train/supervised_tokens_seen"  # up to that step: an axis, too
 
 # Of one benchmark in a score run's summary: the score and its 95 % interval, of how many items; the difference to the
 # reference with its interval and p adjusted for all comparisons of the benchmark; and what the later stages took of

@@ -25,12 +25,14 @@ from typing import Any
 from sft_sweeps import PACKAGE
 from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.identity import revive
+from sft_sweeps.tracking import layout
 from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Attempt, Ending
 
 log = logging.getLogger(__name__)
 
 LONGEST_END_SECONDS = 900.0  # that a mirror goes on alone
+TOP = ("stages", "models", "sweeps")  # folders of a store
 POLL_SECONDS = 0.5
 ATTEMPTS = 3  # of a mirror whose tracker died
 LONGEST_ENDING = 1 << 16  # bytes of what is said of the end
@@ -101,6 +103,20 @@ class ProcessMirror:
 def log_file(folder: Path, name: str) -> Path:
     """What the process of a tracker says, in the stage's folder."""
     return folder / "logs" / f"{name}.log"
+
+
+def place(of: Path, name: str, variable: str) -> Path:
+    """Where a tracker of this machine keeps its files: as the user's variable says, else beside a store's stages."""
+    if named := os.environ.get(variable):
+        return Path(named).absolute()
+    inside = of.absolute()
+    tops = (parent.parent for parent in (inside, *inside.parents) if parent.name in TOP)
+    return next(tops, inside) / name
+
+
+def run_name(attempt: Attempt) -> str:
+    """What people read, with the id, where a tracker tells runs apart by their names alone."""
+    return f"{layout.cut(attempt.label, layout.LONGEST_NAME - layout.LONGEST_ID)} {attempt.identity}"
 
 
 def _environment(own: Mapping[str, str]) -> dict[str, str]:
@@ -184,10 +200,18 @@ def lines(path: Path, ended: threading.Event) -> Iterator[dict[str, Any]]:
         ended.wait(POLL_SECONDS)
 
 
+def history(path: Path, ended: threading.Event) -> Iterator[dict[str, float]]:
+    """What a tracker logs of each line, with the supervised tokens that were trained on so far."""
+    seen = 0.0
+    for line in lines(path, ended):
+        seen += line.get("supervised_tokens") or 0
+        yield flat(line) | {layout.SUPERVISED_SEEN: seen}
+
+
 def flat(line: Mapping[str, Any]) -> dict[str, float]:
     """train/loss, train/examples_by_source/gsm8k ...: numbers only."""
     numbers: dict[str, float] = {}
     for key, value in line.items():
         inner = value if isinstance(value, dict) else {"": value}
-        numbers |= {f"train/{key}{'/' if name else ''}{name}": n for name, n in inner.items() if n is not None}
+        numbers |= {f"{layout.TRAIN}{key}{'/' if name else ''}{name}": n for name, n in inner.items() if n is not None}
     return numbers

@@ -82,8 +82,8 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
     )
     run.define_metric(layout.STEP)
     run.define_metric("*", step_metric=layout.STEP)
-    for line in process.lines(attempt.folder / METRICS, ended):
-        run.log(process.flat(line))
+    for row in process.history(attempt.folder / METRICS, ended):
+        run.log(row)
     run.finish()
     print(f"{mode}: everything is mirrored", flush=True)
 
