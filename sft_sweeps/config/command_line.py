@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 
-from sft_sweeps.config import choices, hydra_errors
+from sft_sweeps.config import choices, hydra_errors, new_sources
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
@@ -37,9 +37,10 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
         say_error(error)
         return error.exit_status
     arguments = list(_own_options(arguments))
-    sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
+    arguments = new_sources.with_files(arguments, folders)
+    sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
         say_error(problem)
         return RequestError.exit_status
