@@ -28,6 +28,7 @@ NAMES = {
     "[SWEEP ...]": "quickstart",
     "[SWEEP]": "quickstart",
     "SWEEP": "quickstart",
+    "STAGE --out DIR": "mini--math --out handed_on",
     "STAGE": "mini--math",
     "BENCHMARK FILE.jsonl --out OUT": "gsm8k answers.jsonl --out out.json --partial",
     "[--watch | --json]": "--json",
