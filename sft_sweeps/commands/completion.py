@@ -17,21 +17,21 @@ MARK = "# completion of sft-sweeps"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    own = Path(os.environ.get("SHELL", "")).name
-    parser.add_argument("shell", nargs="?", choices=SHELLS, default=own, help="default: the one that SHELL names")
+    parser.add_argument("shell", nargs="?", choices=SHELLS, help="default: the one that SHELL names")
     parser.add_argument("--install", action="store_true", help="for every shell that you start from now on")
     add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.shell not in SHELLS:
+    shell = options.shell or Path(os.environ.get("SHELL", "")).name
+    if shell not in SHELLS:
         raise RequestError(f"name your shell: {PROGRAM} completion {'|'.join(SHELLS)}")
-    text = code(options.shell)
-    written = install(options.shell, text) if options.install else []
+    text = code(shell)
+    written = install(shell, text) if options.install else []
     if options.json:
-        print_json(SCHEMA, {"shell": options.shell, "code": text, "written": list(map(str, written))})
+        print_json(SCHEMA, {"shell": shell, "code": text, "written": list(map(str, written))})
     elif options.install:
-        print(*(f"written: {path}" for path in written), f"start a new {options.shell}, and press Tab", sep="\n")
+        print(*(f"written: {path}" for path in written), f"start a new {shell}, and press Tab", sep="\n")
     else:
         print(text, end="")
     return 0

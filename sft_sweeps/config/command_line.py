@@ -36,7 +36,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
         return error.exit_status
-    arguments = list(_own_options(arguments))
+    arguments = _overrides_last(list(_own_options(arguments)))
     user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
     arguments = new_sources.with_files(arguments, folders)
@@ -86,6 +86,18 @@ def _own_options(arguments: Sequence[str]) -> Iterator[str]:
             yield f"output_dir='{quoted}'"
         else:
             yield FLAGS.get(word, word)
+
+
+def _overrides_last(arguments: Sequence[str]) -> list[str]:
+    """Options first, wherever they stand: Hydra takes overrides on both sides of one for a mistake."""
+    actions = get_args_parser()._actions
+    values = {option: action.nargs for action in actions if action.nargs != 0 for option in action.option_strings}
+    options, overrides, before = list[str](), list[str](), ""
+    for word in arguments:
+        is_value = before in values and (values[before] is None or "=" not in word)
+        (options if word.startswith("-") or is_value else overrides).append(word)
+        before = word
+    return [*options, *overrides]
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:

@@ -115,7 +115,7 @@ def _check(name: str, options: argparse.Namespace) -> None:
     from sft_sweeps.config import choices, site
     from sft_sweeps.ranges import fits_folder_name
 
-    words = {"--name": name, **({"--ability": options.ability} if options.ability else {})}
+    words = {"--name": name, **({"--ability": options.ability} if options.ability is not None else {})}
     if problem := next((text for key, value in words.items() for text in fits_folder_name(key, value)), ""):
         raise RequestError(problem)
     if not 0 <= options.max_bad_fraction <= 1:
@@ -234,8 +234,8 @@ COMMAND = Command(
     _add_arguments,
     about=ABOUT,
     examples=(
-        "sft-sweeps source add contracts.jsonl --dry-run  # look at it, and write nothing",
-        "sft-sweeps source add contracts.jsonl --ability law",
+        "sft-sweeps source add chats.jsonl --dry-run  # look at it, and write nothing",
+        "sft-sweeps source add chats.jsonl --name talks --ability chat",
     ),
     topic="start",
 )
