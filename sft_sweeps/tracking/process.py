@@ -3,47 +3,62 @@
 Training writes its file and knows of no tracker. It starts the tracker's module as a process, closes its input at the
 end, and waits a bounded time: no exception, delay or death of the tracker reaches it.
 
-    python -m sft_sweeps.tracking.TRACKER        reads from its input a line that says what to show (an `Attempt`), and
-                                                 at the end one that says how it ended (an `Ending`)
+    python -m sft_sweeps.tracking.TRACKER        reads from its input a line that says what to show (a list of
+                                                 `Attempt`s), and at the end one that says how it ended (an `Ending`);
+                                                 it prints an `Outcome` for each
 """
 
 import json
 import logging
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.identity import revive
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking import problems as noted
-from sft_sweeps.tracking.base import Attempt, Ending
+from sft_sweeps.tracking.base import Attempt, Ending, Outcome
 
 log = logging.getLogger(__name__)
 
 LONGEST_END_SECONDS = 900.0  # that a mirror goes on alone
+OPENED_SECONDS = 5.0  # after the end, within which a tracker must have begun: a server that has not answered never will
 POLL_SECONDS = 0.5
 ATTEMPTS = 3  # of a mirror whose tracker died
+FAILURES = 2  # in a row, after which the rest of many runs is not tried
 LONGEST_ENDING = 1 << 16  # bytes of what is said of the end
+STATUSES = {0: "shown", 3: "there", 4: "kept"}  # with which an attempt's process ends; any other is a failure
 
 
 class Ended(threading.Event):
-    """Set when no more lines will come; `ending` is then how it ended. Without a word of that, training was killed."""
+    """Set when no more lines will come; `ending` is then how it ended. Without a word of that, training was killed.
+
+    `opened` is not set as long as a tracker with a server waits for its first answer.
+    """
 
     ending = Ending("interrupted")
 
+    def __init__(self, opened: bool) -> None:
+        super().__init__()
+        self.opened = threading.Event()
+        if opened:
+            self.opened.set()
 
-Show = Callable[[Attempt, Ended], None]  # every line until `Ended` is set and none is left
+
+# Every line until `Ended` is set and none is left; what became of it, of STATUSES, if not "shown".
+Show = Callable[[Attempt, Ended], str | None]
 
 
 class ProcessMirror:
@@ -55,26 +70,16 @@ class ProcessMirror:
     def __init__(self, attempt: Attempt, module: str, environment: Mapping[str, str]) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self.name, self.folder = attempt.tracking.name, attempt.folder
-        told = {**asdict(attempt), "folder": str(attempt.folder.absolute())}
         try:
             self._start(module, environment)
-            self._send(json.dumps(told) + "\n")
+            self._send(_told([attempt]))
         except OSError as error:
             log.warning("no mirror at %s: %s", self.name, error)
             noted.note(self.folder, self.name, str(error))
 
     def _start(self, module: str, environment: Mapping[str, str]) -> None:
-        path = log_file(self.folder, self.name)
-        path.parent.mkdir(exist_ok=True)
-        with path.open("ab") as out:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                env=_environment(environment),
-            )
+        with _opened_log(self.folder, self.name) as out:
+            self._process = _started(module, environment, out, out)
 
     def close(self, seconds: float, ending: Ending) -> None:
         """No more lines will come; wait until all are shown, but no longer than `seconds`."""
@@ -90,8 +95,9 @@ class ProcessMirror:
         except subprocess.TimeoutExpired:
             log.warning("the mirror at %s is not done after %.0f s and is killed", self.name, seconds)
             noted.note(self.folder, self.name, f"it was not done {seconds:.0f} s after the last step and was ended")
-            with suppress(OSError):
+            with suppress(OSError, subprocess.TimeoutExpired):
                 os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait(1)
 
     def _send(self, text: str) -> None:
         if self._process and self._process.stdin:
@@ -104,51 +110,145 @@ def log_file(folder: Path, name: str) -> Path:
     return folder / "logs" / f"{name}.log"
 
 
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
+def _opened_log(folder: Path, name: str) -> IO[bytes]:
+    path = log_file(folder, name)
+    path.parent.mkdir(exist_ok=True)
+    return path.open("ab")
+
+
+def _told(attempts: Sequence[Attempt]) -> str:
+    """The line that says what to show."""
+    changed = ({"folder": attempt.folder.absolute()} for attempt in attempts)
+    told = [asdict(attempt) | own for attempt, own in zip(attempts, changed, strict=True)]
+    return json.dumps(told, default=str) + "\n"
+
+
+def _started(module: str, own: Mapping[str, str], out: Any, errors: Any) -> "subprocess.Popen[bytes]":
     """Without the ranks' variables, which would make a tracker look for others."""
     kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     path = os.pathsep.join(filter(None, (str(PACKAGE.parent), kept.get("PYTHONPATH", ""))))
-    return {**kept, **own, "PYTHONPATH": path}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=errors,
+        start_new_session=True,
+        env={**kept, **own, "PYTHONPATH": path},
+    )
 
 
-def run(show: Show, *, again: Callable[[Attempt], Attempt] = lambda attempt: attempt, secret: str = "") -> int:
-    """Mirror until the input ends and every line is shown; whatever goes wrong stands in this process's log.
+def publish(
+    attempts: Sequence[Attempt], module: str, environment: Mapping[str, str], seconds: float
+) -> Iterator[Outcome]:
+    """Show finished runs of one tracker, one after the other; each must be there within so many seconds."""
+    if not attempts:
+        return
+    waiting = [attempt.identity for attempt in attempts]
+    first = attempts[0]
+    with _opened_log(first.folder, first.tracking.name) as errors:
+        process = _started(module, environment, subprocess.PIPE, errors)
+    try:
+        assert process.stdin is not None
+        with suppress(OSError), process.stdin:
+            process.stdin.write((_told(attempts) + json.dumps(asdict(Ending())) + "\n").encode())
+        for outcome in _outcomes(process, seconds):
+            waiting.remove(outcome.id)
+            yield outcome
+    finally:
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+    why = f"it was not done within {seconds:.0f} s" if process.returncode == -signal.SIGKILL else "its process died"
+    yield from (Outcome(one, "failed", f"{why}; see {log_file(first.folder, first.tracking.name)}") for one in waiting)
 
-    A show that failed is tried again, as `again` changes what is told of it. `secret` is in no message.
+
+def _outcomes(process: "subprocess.Popen[bytes]", seconds: float) -> Iterator[Outcome]:
+    """As they are printed, until the process ends or says nothing for so long."""
+    assert process.stdout is not None
+    begun = b""
+    while select.select([process.stdout], [], [], seconds)[0]:
+        part = os.read(process.stdout.fileno(), 1 << 16)
+        if not part:
+            return
+        *lines_, begun = (begun + part).split(b"\n")
+        for line in lines_:
+            with suppress(ValueError):  # what a library prints
+                yield revive(Outcome, json.loads(line))
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a tracker's process shows runs: one that failed again, as `again` changes what is told of it.
+
+    `server` is whether it waits for one. `secret` is in no message.
     """
+
+    show: Show
+    again: Callable[[Attempt], Attempt] = lambda attempt: attempt
+    server: bool = False
+    secret: str = ""
+
+
+def run(way: Way) -> int:
+    """Show every attempt that the input names until it ends; whatever goes wrong stands in this process's log."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # Slurm signals every process of a job; the end of the input counts
-    with open(0, "rb", buffering=0, closefd=False) as source:  # what follows the line is for an attempt to read
-        told = revive(Attempt, json.loads(source.readline()))
-    name, heard = told.tracking.name, mmap.mmap(-1, LONGEST_ENDING)
-    for attempt in range(ATTEMPTS):
-        print(f"attempt {attempt + 1} of {ATTEMPTS}", flush=True)
+    heard = mmap.mmap(-1, LONGEST_ENDING)
+    failures = total = 0
+    for told in revive(list[Attempt], json.loads(_first_line(heard))):
+        if failures < FAILURES:
+            outcome = _outcome(way, told, heard)
+        else:
+            outcome = Outcome(told.identity, "failed", f"not tried after {failures} failures")
+        failures = failures + 1 if outcome.how == "failed" else 0
+        total += outcome.how == "failed"
+        print(json.dumps(asdict(outcome)), flush=True)
+    return 1 if total else 0
+
+
+def _first_line(heard: mmap.mmap) -> bytes:
+    """Of the input; what follows it is heard already."""
+    begun = b""
+    while b"\n" not in begun and (part := os.read(0, 1 << 20)):
+        begun += part
+    line, _, rest = begun.partition(b"\n")
+    heard.write(rest[:LONGEST_ENDING])
+    return line
+
+
+def _outcome(way: Way, told: Attempt, heard: mmap.mmap) -> Outcome:
+    name = told.tracking.name
+    for attempt in range(1 if told.now else ATTEMPTS):
+        print(f"{told.label}: attempt {attempt + 1}", file=sys.stderr, flush=True)
         child = os.fork()  # a process in which W&B's service died can start no other
         if child == 0:
-            os._exit(_attempt(show, told, heard, secret))
+            os._exit(_attempt(way, told, heard))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if status == 0:
-            return 0
+        if how := STATUSES.get(status):
+            return revive(Outcome, {"id": told.identity, "how": how})
         if not noted.problem_of(told.folder):
             noted.note(told.folder, name, f"its process ended with status {status}; see {log_file(Path(), name)}")
-        told = again(told)
-    return 1
+        told = way.again(told)
+    return Outcome(told.identity, "failed", noted.problem_of(told.folder).removeprefix(f"{name}: "))
 
 
-def _attempt(show: Show, told: Attempt, heard: mmap.mmap, secret: str) -> int:
-    ended = Ended()
-    threading.Thread(target=_listen, args=(ended, heard), daemon=True).start()
+def _attempt(way: Way, told: Attempt, heard: mmap.mmap) -> int:
+    ended = Ended(opened=not way.server)
+    threading.Thread(target=_listen, args=(told, ended, heard), daemon=True).start()
     try:
-        show(told, ended)
+        how = way.show(told, ended) or "shown"
     except Exception as error:
-        text = f"{type(error).__name__}: {error}".replace(secret or "\0", "***")
-        print(text, flush=True)
+        text = f"{type(error).__name__}: {error}".replace(way.secret or "\0", "***")
+        print(text, file=sys.stderr, flush=True)
         noted.note(told.folder, told.tracking.name, text)
         return 1
-    return 0
+    print(f"{told.label}: {how}", file=sys.stderr, flush=True)
+    return next(status for status, name in STATUSES.items() if name == how)
 
 
-def _listen(ended: Ended, heard: mmap.mmap) -> None:
+def _listen(told: Attempt, ended: Ended, heard: mmap.mmap) -> None:
     """Until the input ends, which it also does when training dies. What is heard outlives this attempt."""
     heard.seek(len(heard[:].rstrip(b"\0")))
     while part := os.read(0, LONGEST_ENDING):
@@ -156,6 +256,9 @@ def _listen(ended: Ended, heard: mmap.mmap) -> None:
     with suppress(ValueError):
         ended.ending = revive(Ending, json.loads(heard[:].rstrip(b"\0")))
     ended.set()
+    if told.follows and not told.now and not ended.opened.wait(OPENED_SECONDS):
+        noted.note(told.folder, told.tracking.name, "its server had not answered when training ended")
+        os._exit(1)
     time.sleep(LONGEST_END_SECONDS)
     os._exit(1)  # a server that takes nothing must not keep a process forever
 

@@ -21,7 +21,7 @@ from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import layout, process
 from sft_sweeps.tracking.base import Attempt, Mirror, Table, Tracker
 from sft_sweeps.tracking.metrics import METRICS
-from sft_sweeps.tracking.process import Ended, ProcessMirror
+from sft_sweeps.tracking.process import Ended, ProcessMirror, Way
 
 NAME = "trackio"
 FOLDER = "TRACKIO_DIR"  # the variable that says where its files lie
@@ -47,7 +47,7 @@ def folder(of: Path) -> Path:
 
 def main() -> int:
     """Until the input ends."""
-    return process.run(_mirror)
+    return process.run(Way(_mirror))
 
 
 def _mirror(attempt: Attempt, ended: Ended) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from common import ROOT
+from wandb_files import inspect, steps_of
 
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror
@@ -53,20 +54,6 @@ def track(folder: Path, tracking: Tracking, pause: float = 0.0) -> tuple[Mirror,
     metrics.close()
     assert read(folder) == [line(step) for step in range(1, STEPS + 1)]
     return mirror, time.monotonic() - started - pause * STEPS
-
-
-def inspect(folder: Path) -> list[dict[str, Any]]:
-    """What W&B itself reads of its files."""
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
-    found: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=120, check=True)
-        found += [json.loads(text) for text in done.stdout.splitlines() if text.strip()]
-    return found
-
-
-def steps_of(records: list[dict[str, Any]]) -> list[int]:
-    return sorted({record["history"]["item"]["train/step"] for record in records if record["type"] == "history"})
 
 
 def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:

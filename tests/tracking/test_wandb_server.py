@@ -1,0 +1,170 @@
+"""Real wandb before a server of this machine: what it has afterwards, and what becomes of training when it is ill."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb_files import inspect, steps_of
+from wandb_server import WandbServer
+
+from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking import problems, wandb
+from sft_sweeps.tracking.base import Alert, Artifact, Attempt, Ending, Mirror, Table
+from sft_sweeps.tracking.metrics import Metrics
+from sft_sweeps.tracking.process import log_file
+from sft_sweeps.tracking.trackers import TRACKERS
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+ID = "0123456789ab"
+ONLINE = Tracking("wandb", "table1", "", "auto", "sweep-1", ("table1",), (("model", "mini"), ("k", "none")))
+CLOSED = 20.0  # seconds within which a mirror must have closed, whatever its server does
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with WandbServer() as made:
+        monkeypatch.setenv("WANDB_BASE_URL", made.url)
+        yield made
+
+
+def training(folder: Path, **changes: Any) -> Attempt:
+    return Attempt(folder, ONLINE, ID, "mini--math", {"recipe": {"epochs": 3}}, **changes)
+
+
+def take(folder: Path, first: int, last: int, pause: float = 0.0) -> tuple[Mirror, float]:
+    """The steps of one attempt; its mirror, and the seconds that it took beside them."""
+    folder.mkdir(exist_ok=True, parents=True)
+    started = time.monotonic()
+    mirror, metrics = TRACKERS.get("wandb").open(training(folder)), Metrics(folder)
+    for step in range(first, last + 1):
+        metrics.write({"step": step, "steps": last, "loss": 1 / step})
+        time.sleep(pause)
+    metrics.close()
+    return mirror, time.monotonic() - started - pause * (last + 1 - first)
+
+
+def scores(folder: Path, value: float = 41.5) -> Attempt:
+    table = Table(("item", "correct", "answer"), (("a/1", False, "7"), ("a/2", True, "8")))
+    model = Artifact("model-" + ID, "model", {"model": "/store/model"}, {"digest": "sha256:1"})
+    answers = Artifact("answers-1", "answers", {"items.jsonl": str(folder / "items.jsonl")})
+    return Attempt(
+        folder,
+        ONLINE,
+        "score-" + ID,
+        "mini multi_task",
+        {"lineage": {"uses": [model.name]}},
+        job_type="score",
+        summary={"gsm8k/score": value, "gpu_hours": 1.5},
+        tables={"samples/gsm8k": table},
+        uses=(model,),
+        makes=(answers,),
+        alerts=(Alert("sweep finished", "all of it"),),
+        now=True,
+    )
+
+
+def test_a_stage_that_was_interrupted_goes_on_in_one_run_with_every_step_once(
+    tmp_path: Path, server: WandbServer
+) -> None:
+    folder = tmp_path / "stage"
+    take(folder, 1, 12)[0].close(60, Ending("interrupted"))
+    assert list(server.runs) == [ID], log_file(folder, "wandb").read_text()
+    run = server.runs[ID]
+    assert run.preempting
+    take(folder, 9, 20)[0].close(60, Ending())
+    assert run.steps() == list(range(1, 21)), log_file(folder, "wandb").read_text()
+    assert server.lines == 20, "a step was sent again"
+    assert run.exits == [1, 0]
+    assert run.config["study"]["value"] == {"model": "mini", "k": "none"}
+    assert run.fields == {"displayName": "mini--math", "groupName": "sweep-1", "jobType": "train", "tags": ["table1"]}
+    assert problems.problem_of(folder) == ""
+
+
+def test_scores_are_uploaded_once_with_their_samples_and_lineage(tmp_path: Path, server: WandbServer) -> None:
+    publish = TRACKERS.get("wandb").publish
+    assert publish
+    assert [one.how for one in publish([scores(tmp_path)])] == ["shown"], log_file(tmp_path, "wandb").read_text()
+    run, lines = server.runs["score-" + ID], server.lines
+    assert run.summary["gsm8k/score"] == 41.5
+    table = server.table(run.name, "samples/gsm8k")
+    assert (table["columns"], table["data"][0]) == (["item", "correct", "answer"], ["a/1", False, "7"])
+    assert set(run.used) == {"model-" + ID}
+    assert "answers-1" in run.made
+    assert [alert["title"] for alert in run.alerts] == ["sweep finished"]
+    asked = server.asked.total()
+    assert [one.how for one in publish([scores(tmp_path)])] == ["there"]
+    assert server.asked.total() == asked, "a server was asked for what is known to be there"
+    (tmp_path / "wandb" / wandb.UPLOADED).unlink()
+    assert [one.how for one in publish([scores(tmp_path)])] == ["there"]
+    assert server.lines == lines
+    assert [one.how for one in publish([scores(tmp_path, 42.0)])] == ["shown"]
+    assert run.summary["gsm8k/score"] == 42.0
+    assert len(server.runs) == 1
+
+
+def dies(server: WandbServer) -> Callable[[str], int]:
+    def at_first_lines(name: str) -> int:
+        if name == "file_stream":
+            server.die()
+        return 0
+
+    return at_first_lines
+
+
+ILL: dict[str, tuple[Callable[[WandbServer], Callable[[str], int]], str]] = {
+    "hangs": (lambda _: lambda _: -1, "had not answered when training ended"),
+    "401": (lambda _: lambda _: 401, "401"),
+    "429": (lambda _: lambda _: 429, "had not answered when training ended"),
+    "500": (lambda _: lambda _: 500, "had not answered when training ended"),
+    "409": (lambda _: lambda name: 409 if name == "UpsertBucket" else 0, "had not answered when training ended"),
+    "takes no lines": (lambda _: lambda name: 400 if name == "file_stream" else 0, "took not all of it"),
+    "dies": (dies, ""),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ILL)
+def test_training_is_unharmed_by_a_server_that_is_ill_and_sync_makes_up_for_it(
+    how: str, tmp_path: Path, server: WandbServer
+) -> None:
+    folder = tmp_path / "stage"
+    trouble, said = ILL[how]
+    server.trouble = trouble(server)
+    mirror, seconds = take(folder, 1, 10, pause=0.1)
+    started = time.monotonic()
+    mirror.close(CLOSED, Ending())
+    assert seconds < 2
+    assert time.monotonic() - started < CLOSED + 1
+    log = log_file(folder, "wandb").read_text()
+    noted = problems.problem_of(folder)
+    assert said in noted, log
+    assert len(noted) > 10, "trouble is told nowhere"
+    assert KEY not in log + noted
+    if how not in ("takes no lines", "dies"):
+        assert steps_of(inspect(folder)) == list(range(1, 11)), log
+    if how == "dies":
+        return
+    server.trouble = lambda _: 0
+    publish = TRACKERS.get("wandb").publish
+    assert publish
+    assert [one.how for one in publish([training(folder, now=True)])] == ["shown"], log_file(
+        folder, "wandb"
+    ).read_text()
+    assert server.runs[ID].steps() == list(range(1, 11))
+    lines = server.lines
+    assert [one.how for one in publish([training(folder, now=True)])] == ["there"]
+    assert server.lines == lines
+
+
+def test_a_run_that_somebody_deleted_goes_on_under_another_id(
+    tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "3")
+    server.deleted.add("score-" + ID)
+    publish = TRACKERS.get("wandb").publish
+    assert publish
+    assert [one.how for one in publish([scores(tmp_path)])] == ["shown"], log_file(tmp_path, "wandb").read_text()
+    assert list(server.runs) == [f"score-{ID}-2"]
