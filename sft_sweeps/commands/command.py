@@ -138,6 +138,17 @@ def add_json(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument("--json", action="store_true", help="print JSON: see docs/json.md")
 
 
+WRITTEN_SCHEMA = 1
+
+
+def say_written(options: argparse.Namespace, use: str) -> None:
+    """What a command wrote as `--out`, and the override that uses it."""
+    if options.json:
+        print_json(WRITTEN_SCHEMA, {"written": [str(options.out)], "use": use})
+    else:
+        print(f"written: {options.out}; use it with {use}")
+
+
 def print_json(schema: int, document: Mapping[str, Any]) -> None:
     """What `--json` prints: one object, and first of all in which version of its form."""
     print(json.dumps({"schema": schema, **document}, indent=1))

@@ -1,12 +1,12 @@
 """`sft-sweeps dashboard`: the views and the report on which a study is reviewed at Weights & Biases.
 
 As JSON (`--json`, `"schema": 1`): `sweep`, `entity`, `project`, `written` (files), `pushed` (addresses; empty without
-`--push`).
+`--push`) and `notes` (what the server did not take).
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.errors import RequestError
@@ -52,8 +52,12 @@ def _run(options: argparse.Namespace) -> int:
         for name, text in files.texts(board, boards.verdict(found)).items():
             write_text(folder / name, text)
     written = [str(folder / name) for name in files.NAMES]
-    pushed = push.push(board) if options.push else []
-    _say(options.json, {"sweep": sweep.name, "entity": board.entity, "project": board.project}, written, pushed)
+    pushed = push.push(board) if options.push else push.PutUp()
+    of = {"sweep": sweep.name, "entity": board.entity, "project": board.project, "written": written}
+    if options.json:
+        print_json(SCHEMA, {**of, "pushed": list(pushed.addresses), "notes": list(pushed.notes)})
+    else:
+        _say(written, pushed.addresses, pushed.notes)
     return 0
 
 
@@ -66,14 +70,13 @@ def _check(project: str) -> None:
         raise RequestError(problem.replace("tracking.project=", "--project "))
 
 
-def _say(as_json: bool, of: dict[str, Any], written: list[str], pushed: list[str]) -> None:
-    if as_json:
-        print_json(SCHEMA, {**of, "written": written, "pushed": pushed})
-        return
+def _say(written: Sequence[str], addresses: Sequence[str], notes: Sequence[str]) -> None:
     print(f"written: {', '.join(written)}")
-    for address in pushed:
+    for address in addresses:
         print(f"put up: {address}")
-    if not pushed:
+    for note in notes:
+        print(f"note: {note}")
+    if not addresses:
         print("put up at Weights & Biases with --push")
 
 

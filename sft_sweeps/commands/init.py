@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command
+from sft_sweeps.commands.command import Command, add_json, print_json
 from sft_sweeps.errors import RequestError
 
+SCHEMA = 1
 STUDY = """\
 # @package _global_
 # A study is a question and its grids. This one runs on a small machine in minutes: model, data, recipe and evaluation
@@ -45,10 +46,12 @@ IGNORED = "conf/local/\nmultirun_outputs/\n"
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="new, or empty")
+    add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     folder: Path = options.folder
+    written: list[Path] = []
     try:
         if folder.exists() and any(folder.iterdir()):
             raise RequestError(f"{folder} is not empty; name a new or an empty folder: sft-sweeps init FOLDER")
@@ -56,12 +59,16 @@ def _run(options: argparse.Namespace) -> int:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            print(f"written: {path}")
+            written.append(path)
     except OSError as error:
         raise RequestError(
             f"{folder} cannot be written ({error.strerror}); name another: sft-sweeps init FOLDER"
         ) from error
-    print(f"next: cd {folder} && sft-sweeps launch study=mine action=plan")
+    following = f"cd {folder} && sft-sweeps launch study=mine action=plan"
+    if options.json:
+        print_json(SCHEMA, {"written": list(map(str, written)), "next": following})
+    else:
+        print(*(f"written: {path}" for path in written), f"next: {following}", sep="\n")
     return 0
 
 
@@ -91,6 +98,6 @@ COMMAND = Command(
     _run,
     _add_arguments,
     about=ABOUT,
-    examples=("sft-sweeps init mine",),
+    examples=("sft-sweeps init my_study",),
     topic="start",
 )

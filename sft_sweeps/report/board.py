@@ -27,13 +27,18 @@ def board(sweep: Evidence, entity: str, project: str) -> Board:
         entity=entity,
         project=project,
         sweep=sweep.results.sweep,
-        title=sweep.name,
+        title=_title(sweep.results.sweep),
         question=sweep.results.question,
         asked=tuple(_asked(sweep)),
         abilities=tuple(sorted({c.source.ability for stage in plan.stages for c in stage.mixture.components})),
         words=_words(sweep),
         reference=_baseline(plan, sweep.results.sweep),
     )
+
+
+def _title(sweep: str) -> str:
+    """`table1-565f87` of `20261129-011623-table1-565f87`: what people read, and no other sweep's."""
+    return "-".join(sweep.split("-")[2:]) or sweep
 
 
 def _asked(sweep: Evidence) -> Iterator[Asked]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking.layout import JobType
+from sft_sweeps.tracking.metrics import METRICS
 
 Cell = str | int | float | bool | None
 
@@ -78,6 +79,11 @@ class Attempt:
     def follows(self) -> bool:
         """Whether its lines are those of metrics.jsonl."""
         return self.job_type == "train"
+
+    @property
+    def metrics(self) -> Path:
+        """The file with those lines."""
+        return (self.lines or self.folder) / METRICS
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sft_sweeps.execution import Tracking
-from sft_sweeps.tracking import layout, process
+from sft_sweeps.tracking import layout, process, showing
 from sft_sweeps.tracking.base import Attempt, Mirror, Table, Tracker
-from sft_sweeps.tracking.metrics import METRICS
-from sft_sweeps.tracking.process import Ended, ProcessMirror, Way
+from sft_sweeps.tracking.process import ProcessMirror
+from sft_sweeps.tracking.showing import Ended, Way
 
 NAME = "trackio"
 FOLDER = "TRACKIO_DIR"  # the variable that says where its files lie
-TOP = ("stages", "models", "sweeps")  # folders of a store, beside which they lie by default
 TOGETHER_SECONDS = 1.0  # lines that come within it are written together
 
 Row = tuple[int, dict[str, Any]]  # a step with what is shown of it
@@ -33,21 +31,14 @@ Row = tuple[int, dict[str, Any]]  # a step with what is shown of it
 
 def open_mirror(attempt: Attempt) -> Mirror:
     """A process that mirrors the attempt."""
-    return ProcessMirror(attempt, "sft_sweeps.tracking.trackio", {FOLDER: str(folder(attempt.folder))})
-
-
-def folder(of: Path) -> Path:
-    """Where trackio keeps its files: as the user says, else beside the stages of the store that a folder is in."""
-    if named := os.environ.get(FOLDER):
-        return Path(named).absolute()
-    inside = of.absolute()
-    tops = (parent.parent for parent in (inside, *inside.parents) if parent.name in TOP)
-    return next(tops, inside) / NAME
+    return ProcessMirror(
+        attempt, "sft_sweeps.tracking.trackio", {FOLDER: str(process.place(attempt.folder, NAME, FOLDER))}
+    )
 
 
 def main() -> int:
     """Until the input ends."""
-    return process.run(Way(_mirror))
+    return showing.run(Way(_mirror))
 
 
 def _mirror(attempt: Attempt, ended: Ended) -> None:
@@ -66,7 +57,7 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
 def _rows(attempt: Attempt, ended: Ended) -> Iterator[Row]:
     """A training run's lines as they come; of any other run what its summary and its tables have."""
     if attempt.follows:
-        yield from ((int(row[layout.STEP]), row) for row in process.history(attempt.folder / METRICS, ended))
+        yield from ((int(row[layout.STEP]), row) for row in showing.history(attempt.metrics, ended))
     else:
         yield 0, dict(attempt.summary) | {name: _table(table) for name, table in attempt.tables.items()}
 
@@ -81,7 +72,7 @@ def _writer(attempt: Attempt) -> Any:
     from trackio import fragments, utils
     from trackio.sqlite_storage import SQLiteStorage
 
-    run = {"project": attempt.tracking.project or layout.DEFAULT_PROJECT, "run": run_name(attempt)}
+    run = {"project": attempt.tracking.project or layout.DEFAULT_PROJECT, "run": process.run_name(attempt)}
     run |= {"run_id": attempt.identity}
     SQLiteStorage.validate_project_name(run["project"])
     config = {**_flat(layout.STUDY, dict(attempt.tracking.axes)), **_flat("", attempt.config)}
@@ -103,11 +94,6 @@ def _writer(attempt: Attempt) -> Any:
     # Steps that are done again replace those of the attempt before, which metrics.jsonl has no more.
     SQLiteStorage.delete_run(**run)
     return into_database
-
-
-def run_name(attempt: Attempt) -> str:
-    """What people read, with the id, by which trackio tells runs of one name apart."""
-    return f"{layout.cut(attempt.label, layout.LONGEST_NAME - layout.LONGEST_ID)} {attempt.identity}"
 
 
 def _line_id(attempt: Attempt, step: int) -> str:

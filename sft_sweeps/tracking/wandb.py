@@ -21,19 +21,21 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlparse
 
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.files.lock import locked
-from sft_sweeps.tracking import layout, process
+from sft_sweeps.tracking import layout, process, showing
 from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Artifact, Attempt, Mirror, Outcome, Tracker
-from sft_sweeps.tracking.metrics import METRICS
-from sft_sweeps.tracking.process import Ended, ProcessMirror, Way
+from sft_sweeps.tracking.process import ProcessMirror
+from sft_sweeps.tracking.showing import Ended, Way
 
 NAME = "wandb"
 MODULE = "sft_sweeps.tracking.wandb"
 FOLDER = "wandb"
 UPLOADED = "uploaded.json"  # in FOLDER: by a run's id, what of it is at which server
+LINEAGE = "lineage"  # the block of the config with the names of artifacts
 CONTENT = "content"  # in a run's summary, written last: what it is to show
 CONTENT_LENGTH = 16
 PUBLISH_SECONDS = 90.0  # for each of several finished runs
@@ -57,7 +59,12 @@ def open_mirror(attempt: Attempt) -> Mirror:
 
 
 def publish(attempts: Sequence[Attempt]) -> Iterator[Outcome]:
-    """Show finished runs; what the server has is not sent again, and it is not even asked where that is known."""
+    """Show finished runs; what the server has is not sent again, and it is not even asked where that is known.
+
+    RequestError where they are to be there at once and no key is found.
+    """
+    if any(attempt.now for attempt in attempts) and not has_key():
+        raise RequestError("no key of Weights & Biases is found; type wandb login, or set WANDB_API_KEY")
     left = [attempt for attempt in attempts if not _known(attempt)]
     yield from (Outcome(attempt.identity, "there") for attempt in attempts if attempt not in left)
     yield from process.publish(left, MODULE, {}, PUBLISH_SECONDS)
@@ -88,7 +95,7 @@ def main() -> int:
     """A server that did not answer once is not waited for again."""
     import wandb  # noqa: F401  # once for all runs, before they are forked
 
-    return process.run(Way(_show, _offline, server=True, secret=os.environ.get("WANDB_API_KEY", "")))
+    return showing.run(Way(_show, _offline, server=True, secret=os.environ.get("WANDB_API_KEY", "")))
 
 
 def _offline(attempt: Attempt) -> Attempt:
@@ -100,7 +107,12 @@ def _show(attempt: Attempt, ended: Ended) -> str:
     (place / "tmp").mkdir(parents=True, exist_ok=True)
     os.environ.update(dict.fromkeys(FOLDERS, str(place)) | {"TMPDIR": str(place / "tmp")})
     tempfile.tempdir = None
-    with locked(place / f".{attempt.identity}.lock"):  # of two that take themselves for rank 0, one after the other
+
+    def waiting() -> None:
+        noted.note(attempt.folder, NAME, "another process shows this run too (are two ranks 0?); it is waited for")
+        ended.opened.set()
+
+    with locked(place / f".{attempt.identity}.lock", waiting):
         _forget_files(place, attempt.identity)
         return _shown(attempt, ended, _mode(attempt.tracking))
 
@@ -124,9 +136,10 @@ def _shown(attempt: Attempt, ended: Ended, mode: str) -> str:
     run.define_metric(f"{layout.TRAIN}*", step_metric=layout.STEP)
     if attempt.follows:
         _log_lines(run, attempt, ended)
-    _log_results(run, attempt, mode)
-    _alert(run, attempt, ended)
     whole = not attempt.follows or ended.ending.how == "done"
+    if whole:
+        _log_results(run, attempt, mode)
+    _alert(run, attempt, ended)
     run.summary.update(dict(attempt.summary) | ({CONTENT: _content(attempt)} if whole else {}))
     path, offline = "/".join(filter(None, (run.entity, run.project, run.id))), mode != "online"
     if not whole and ended.ending.how == "interrupted":
@@ -154,7 +167,7 @@ def _begun(attempt: Attempt, ended: Ended, mode: str) -> Any:
                 group=layout.cut(tracking.group) or None,
                 job_type=attempt.job_type,
                 tags=layout.tags("", tracking.tags),
-                config={layout.STUDY: dict(tracking.axes), **attempt.config},
+                config={layout.STUDY: dict(tracking.axes), **attempt.config, LINEAGE: _lineage(attempt)},
                 dir=str(attempt.folder),
                 mode=cast(Any, mode),
                 resume="allow",
@@ -174,7 +187,7 @@ def _log_lines(run: Any, attempt: Attempt, ended: Ended) -> None:
     """Each step that the run has not yet; of steps that were done again after a kill, it keeps the first."""
     had = run.summary.get(layout.STEP) if run.resumed else 0
     last = int(had) if isinstance(had, int | float) else 0
-    for row in process.history(_lines(attempt), ended):
+    for row in showing.history(attempt.metrics, ended):
         if row[layout.STEP] > last:
             run.log(row, step=int(row[layout.STEP]))
 
@@ -190,6 +203,11 @@ def _log_results(run: Any, attempt: Attempt, mode: str) -> None:
         run.log_artifact(_artifact(artifact))
     for artifact in attempt.uses if mode == "online" else ():
         run.use_artifact(_artifact(artifact))
+
+
+def _lineage(attempt: Attempt) -> dict[str, list[str]]:
+    """Which artifacts a run uses and makes: of files that were written without a server, the only place for it."""
+    return {"uses": [one.name for one in attempt.uses], "makes": [one.name for one in attempt.makes]}
 
 
 def _artifact(told: Artifact) -> Any:
@@ -209,15 +227,11 @@ def _alert(run: Any, attempt: Attempt, ended: Ended) -> None:
         run.alert(f"{attempt.label} failed", ended.ending.why, "ERROR")
 
 
-def _lines(attempt: Attempt) -> Path:
-    return (attempt.lines or attempt.folder) / METRICS
-
-
 def _content(attempt: Attempt) -> str:
     """A digest of what a run is to show; a training run's is that of its lines."""
     if attempt.follows:
         with suppress(OSError):
-            return sha256(_lines(attempt).read_bytes()).hexdigest()[:CONTENT_LENGTH]
+            return sha256(attempt.metrics.read_bytes()).hexdigest()[:CONTENT_LENGTH]
     whole = asdict(attempt)
     told = [whole[name] for name in ("label", "config", "summary", "tables", "uses", "makes")]
     return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:CONTENT_LENGTH]

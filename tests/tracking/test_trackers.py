@@ -58,8 +58,10 @@ def attempt(folder: Path, name: str) -> Attempt:
 
 
 def test_an_unknown_name_is_answered_with_them() -> None:
-    assert set(TRACKERS.names) >= {"none", "trackio", "wandb"}
-    with pytest.raises(RequestError, match=r"wandbee is unknown; valid: none, trackio, wandb; did you mean wandb\?"):
+    assert set(TRACKERS.names) >= {"none", "tensorboard", "trackio", "wandb"}
+    with pytest.raises(
+        RequestError, match=r"wandbee is unknown; valid: none, tensorboard, trackio, wandb; did you mean wandb\?"
+    ):
         TRACKERS.get("wandbee")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sft_sweeps.execution import Tracking
-from sft_sweeps.tracking import layout, trackio
+from sft_sweeps.tracking import layout, process, trackio
 from sft_sweeps.tracking.base import Attempt, Ending, Table
 from sft_sweeps.tracking.metrics import Metrics
 from sft_sweeps.tracking.process import log_file
@@ -48,6 +48,10 @@ def take(folder: Path, first: int, last: int, loss: float) -> None:
         metrics.write({"step": step, "steps": 9, "loss": loss, "supervised_tokens": 10, "mfu": None})
     metrics.close()
     mirror.close(60, Ending())
+
+
+def place(of: Path) -> Path:
+    return process.place(of, trackio.NAME, trackio.FOLDER)
 
 
 def rows(database: Path, what: str) -> list[tuple[Any, ...]]:
@@ -106,10 +110,10 @@ def test_a_finished_run_has_its_numbers_and_its_tables(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_the_users_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trackio.folder(tmp_path / "stages" / "x" / "scores" / "y") == tmp_path / "trackio"
-    assert trackio.folder(tmp_path / "nowhere") == tmp_path / "nowhere" / "trackio"
+    assert place(tmp_path / "stages" / "x" / "scores" / "y") == tmp_path / "trackio"
+    assert place(tmp_path / "nowhere") == tmp_path / "nowhere" / "trackio"
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "mine"))
-    assert trackio.folder(tmp_path / "stages" / "x") == tmp_path / "mine"
+    assert place(tmp_path / "stages" / "x") == tmp_path / "mine"
 
 
 def test_without_trackio_it_is_said_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

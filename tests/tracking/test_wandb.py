@@ -21,7 +21,8 @@ from wandb_files import inspect, steps_of
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
-from sft_sweeps.tracking.process import ProcessMirror, lines, log_file
+from sft_sweeps.tracking.process import ProcessMirror, log_file
+from sft_sweeps.tracking.showing import lines
 from sft_sweeps.tracking.trackers import TRACKERS
 from sft_sweeps.tracking.wandb import has_key
 

@@ -5,6 +5,7 @@ is drawn from, and training runs, whose curves tell whether a score can be trust
 are of those that have the number.
 """
 
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -88,7 +89,7 @@ def _view(board: Board, name: str, sections: Mapping[str, tuple[list[Any], tuple
     view = ws.Workspace(
         entity=board.entity,
         project=board.project,
-        name=f"{name}: {board.title}",
+        name=_plain(f"{name}: {board.title}" if name == REVIEW else name),
         sections=made,
         settings=ws.WorkspaceSettings(x_axis=layout.STEP, max_runs=100),
         runset_settings=runs,
@@ -96,6 +97,11 @@ def _view(board: Board, name: str, sections: Mapping[str, tuple[list[Any], tuple
     view._internal_name = f"nw-{board.mark(name)}-v"
     view._internal_runset_id = board.mark(name, "runs")
     return view
+
+
+def _plain(name: str) -> str:
+    """A name without symbols, which the library refuses, `+` and `=` among them."""
+    return "".join("-" if unicodedata.category(letter).startswith("S") else letter for letter in name)
 
 
 def model(view: Any) -> Any:
