@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import tiny
 import yaml
+from common import ROOT
 from hub_server import TOKEN, Hub
 from huggingface_hub import ModelCard
 from huggingface_hub import constants as hub_constants
@@ -41,6 +42,11 @@ from sft_sweeps.store.sweeps import freeze
 MATH, DMT, CODE = range(3)  # the runs of the plan; math alone is not finished
 ITEMS = 40
 RIGHT = {"base": range(4), "dmt": range(2, 32), "code": range(6)}
+SECTION = (ROOT / "docs" / "json.md").read_text(encoding="utf-8").partition("## publish\n")[2].partition("\n## ")[0]
+DOCUMENTED = {
+    of.strip("`[]"): set(re.findall("`(\\w+)`", keys))
+    for of, keys in re.findall(r"^\| (all|`\w+\[\]`) \| ([^|]+)", SECTION, re.M)
+}
 HOME = "/home/somebody"
 
 
@@ -101,7 +107,13 @@ def trained(store: Store, stage: Stage, weights: Path) -> None:
 def published(capsys: pytest.CaptureFixture[str], root: Path, *words: str, status: int = 0) -> Any:
     assert main(["publish", *words, "--output-dir", str(root), "--json"]) == status
     out, err = capsys.readouterr()
-    return json.loads(out) if out else err
+    if not out:
+        return err
+    found = json.loads(out)
+    told = [("all", found), *(("published", one) for one in found["published"])]
+    assert {of: DOCUMENTED[of] - one.keys() for of, one in told} == {of: set() for of, _ in told}
+    assert all(one.keys() <= DOCUMENTED[of] for of, one in told)
+    return found
 
 
 def refused(capsys: pytest.CaptureFixture[str], root: Path, *words: str, status: int = 2) -> str:

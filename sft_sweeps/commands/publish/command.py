@@ -1,11 +1,6 @@
-"""`sft-sweeps publish STAGE|RUN|SWEEP --out DIR`: finished models as folders with cards, and on the hub.
-
-As JSON (`--json`, `"schema": 1`): `published` (`id`, `label`, `folder`, `bytes`, `linked_bytes`, `scores`,
-`repository`) and `left_out` (`id`, `label`, `why`).
-"""
+"""`sft-sweeps publish STAGE|RUN|SWEEP --out DIR`: finished models as folders with cards, and on the hub."""
 
 import argparse
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.terminal import console, say, size, writing
 
 SCHEMA = 1
@@ -48,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
         else:
             found = publish.all_of(choice, target, _how(options))
     if options.json:
-        print(json.dumps({"schema": SCHEMA, **found}, indent=1))
+        print_json(SCHEMA, found)
     else:
         _show(found, console())
     return 1 if found["left_out"] else 0
@@ -72,4 +67,19 @@ def _show(found: Mapping[str, Sequence[Mapping[str, Any]]], out: Console) -> Non
         say(out, f"[yellow]left out[/]  {escape(one['why'])}")
 
 
-COMMAND = Command("publish", "a finished model as a folder with its card; --push: on the hub", _run, _add_arguments)
+COMMAND = Command(
+    "publish",
+    "a finished model as a folder with a card that says what it is, and on the hub",
+    _run,
+    _add_arguments,
+    about="""The card says what the model was made of, how it scored, with what it is served and how it is made again. A
+sweep is published with a folder for each of its runs and an index; runs that are not finished are left out (exit status
+1). Weights are hard links to the store's where both lie on one file system. Typed again, it brings the card up to date;
+a folder that holds anything else is left alone.""",
+    examples=(
+        'sft-sweeps publish "mini dmt k=1/4" --out published',
+        "sft-sweeps publish quickstart --best mini_math --out best",
+        "sft-sweeps publish 4adbe00e --out published --push OWNER/NAME  # a private repository of the hub",
+    ),
+    topic="keep",
+)
