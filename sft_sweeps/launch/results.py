@@ -17,7 +17,7 @@ from sft_sweeps.report.write import write
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
-from sft_sweeps.tracking import trackers
+from sft_sweeps.tracking import problems, trackers
 from sft_sweeps.tracking.layout import NONE
 
 
@@ -50,6 +50,7 @@ def show_at_tracker(sweep: Sweep, root: Path, out: Console) -> None:
     if tracking is None or tracking.name == NONE:
         return
     runs = tracked.Shown(evidence.read(sweep, root), sweep.folder, tracking, now=False).evaluated()
+    problems.forget(sweep.folder)
     outcomes = list(trackers.publish(runs))
     for line in trackers.summary(tracking.name, outcomes):
         say(out, escape(line))

@@ -159,7 +159,8 @@ class Shown:
 
     def _scored(self, run: Run) -> Attempt:
         pairs = [pair for pair in self._pairs if run.id in pair.ours.runs]
-        done = [score for subject in (run.model, *run.stages) for score in self._done(subject)]
+        subjects: tuple[Subject, ...] = (run.model, *run.stages)
+        done = [score for subject in subjects for score in self._done(subject)]
         return replace(
             self._attempt("score", run.id, run.label, [run], run.stages),
             config={"command": run.points[0] if run.points else ""},

@@ -70,15 +70,17 @@ def run(way: Way) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # Slurm signals every process of a job; the end of the input counts
     heard = mmap.mmap(-1, LONGEST_ENDING)
-    failures, total, changed = 0, 0, False
+    failures, total, changed, why = 0, 0, False, ""
     for told in revive(list[Attempt], json.loads(_first_line(heard))):
         if failures == FAILURES:
             outcome = Outcome(told.identity, "failed", f"not tried after {failures} failures")
         else:
             outcome, changed = _outcome(way, way.again(told) if changed else told, heard, changed)
             failures = failures + 1 if outcome.how == "failed" else 0
-        total += outcome.how == "failed"
+        total, why = total + (outcome.how == "failed"), outcome.why or why
         print(json.dumps(asdict(outcome)), flush=True)
+    if total and why:
+        noted.note(told.folder, told.tracking.name, why)  # what succeeded after it has taken its note away
     return 1 if total else 0
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import cast
 
 from sft_sweeps.errors import Interrupted, Superseded, SweepError
+from sft_sweeps.execution import Tracking
 from sft_sweeps.registry import Registry, attributes
 from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror, Outcome, Tracker
@@ -59,6 +60,11 @@ def _close(mirror: Mirror, attempt: Attempt, ending: Ending) -> None:
     except Exception as error:  # as above
         log.warning("the mirror at %s failed at its end: %s: %s", attempt.tracking.name, type(error).__name__, error)
         problems.note(attempt.folder, attempt.tracking.name, f"{type(error).__name__}: {error}")
+
+
+def live(tracking: Tracking) -> bool:
+    """Whether somebody can look at what is shown while a sweep runs."""
+    return tracking.name in TRACKERS.names and TRACKERS.get(tracking.name).live(tracking)
 
 
 def publish(attempts: Sequence[Attempt]) -> Iterator[Outcome]:
