@@ -181,7 +181,6 @@ class Shown:
             config={"question": results.question, "headline": headline, "missing": list(results.missing)},
             summary={"runs": len(plan.runs), "stages": len(stages), "scores": len(done), **self._hours(stages)},
             tables=dict(self._tables()),
-            uses=tuple(lineage.scores(one, self._store) for one in done),
             alerts=(finished,) if done and len(done) == len(plan.scores) else (),
         )
 

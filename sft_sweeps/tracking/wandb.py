@@ -65,8 +65,9 @@ def publish(attempts: Sequence[Attempt]) -> Iterator[Outcome]:
     """
     if any(attempt.now for attempt in attempts) and not has_key():
         raise RequestError("no key of Weights & Biases is found; type wandb login, or set WANDB_API_KEY")
-    left = [attempt for attempt in attempts if not _known(attempt)]
-    yield from (Outcome(attempt.identity, "there") for attempt in attempts if attempt not in left)
+    known = {attempt.identity for attempt in attempts if _known(attempt)}
+    yield from (Outcome(identity, "there") for identity in known)
+    left = [attempt for attempt in attempts if attempt.identity not in known]
     yield from process.publish(left, MODULE, {}, PUBLISH_SECONDS)
 
 

@@ -43,7 +43,7 @@ def test_twice_uploads_once(store: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert trained.steps() == list(range(1, 31))
         assert {run.project for run in server.runs.values()} == {"table1"}
         used = set().union(*(run.used for run in server.runs.values()))
-        assert {name.partition("-")[0] for name in used} == {"source", "model", "answers", "scores"}
+        assert {name.partition("-")[0] for name in used} == {"source", "model", "answers"}
         lines, asked = server.lines, server.asked.total()
         assert main(["sync", "--output-dir", str(store)]) == 0
         assert "wandb: 5 there already" in capsys.readouterr().out

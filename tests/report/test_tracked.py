@@ -86,7 +86,10 @@ def test_every_thing_that_is_used_was_made_by_a_run_or_is_a_source(runs: list[At
         assert used <= so_far, run.label
         so_far |= {one.name for one in run.makes}
     kinds = [{one.kind for one in run.uses} for run in runs]
-    assert {"data", "model", "answers", "scores"} <= set().union(*kinds)
+    assert {"data", "model", "answers"} == set().union(*kinds)
+    assert len([one for run in of_type(runs, "score") for one in run.makes]) == 8, (
+        "a score on the way belongs to its run"
+    )
 
 
 def test_the_report_run_has_the_tables_and_says_that_all_is_done(runs: list[Attempt]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from common import ROOT
 from wandb_files import inspect, steps_of
 
 from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.process import ProcessMirror, log_file
@@ -43,31 +45,70 @@ def line(step: int) -> dict[str, Any]:
     return {"step": step, "steps": STEPS, "loss": 1 / step, "examples_by_source": {"gsm8k": 3, "code": 13}}
 
 
-def track(folder: Path, tracking: Tracking, pause: float = 0.0) -> tuple[Mirror, float]:
+def track(
+    folder: Path, tracking: Tracking, pause: float = 0.0, upto: int = STEPS, **changes: Any
+) -> tuple[Mirror, float]:
     """A stage that takes its steps; its mirror, and the seconds that it took with starting one."""
     folder.mkdir(exist_ok=True)
     started = time.monotonic()
-    attempt = Attempt(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3})
+    attempt = replace(Attempt(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3}), **changes)
     mirror, metrics = TRACKERS.get(tracking.name).open(attempt), Metrics(folder)
-    for step in range(1, STEPS + 1):
+    for step in range(1, upto + 1):
         metrics.write(line(step))
         time.sleep(pause)
     metrics.close()
-    assert read(folder) == [line(step) for step in range(1, STEPS + 1)]
-    return mirror, time.monotonic() - started - pause * STEPS
+    assert read(folder) == [line(step) for step in range(1, upto + 1)]
+    return mirror, time.monotonic() - started - pause * upto
 
 
-def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:
-    folder = tmp_path / "stage"
-    mirror, seconds = track(folder, OFFLINE)
+def test_every_step_is_read_back_by_wandb_itself_once(tmp_path: Path) -> None:
+    """Of a stage that was interrupted, with a name and a recipe that are too long."""
+    folder, long = tmp_path / "stage", {"label": "m" * 300, "config": {f"key {n}": n for n in range(10_000)}}
+    interrupted, seconds = track(folder, OFFLINE, upto=STEPS // 2, **long)
+    interrupted.close(120, Ending("interrupted"))
+    assert steps_of(inspect(folder)) == list(range(1, STEPS // 2 + 1)), log_file(folder, "wandb").read_text()
+    mirror, _ = track(folder, OFFLINE, **long)
     mirror.close(120, DONE)
     records = inspect(folder)
     assert steps_of(records) == list(range(1, STEPS + 1)), log_file(folder, "wandb").read_text()
     text = json.dumps(records)
-    for part in ("0123456789ab", "mini--math", "sweep-1", "table1", "train/examples_by_source/gsm8k", "epochs"):
+    for part in ("0123456789ab", "sweep-1", "table1", "train/examples_by_source/gsm8k", "key 9999", "m" * 100):
         assert part in text, part
+    assert "m" * 129 not in text
     assert seconds < 2
     assert {path.name for path in folder.iterdir()} == {METRICS, "wandb", "logs"}
+
+
+@pytest.mark.parametrize(("mode", "said"), [("onlin", "onlin"), ("offline", "")])
+def test_a_mode_that_wandb_does_not_know_is_told(
+    mode: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    mirror, _ = track(tmp_path / "stage", replace(OFFLINE, mode="auto"))
+    mirror.close(120, DONE)
+    problem = problems.problem_of(tmp_path / "stage")
+    assert said in problem
+    assert bool(said) == bool(problem)
+    assert steps_of(inspect(tmp_path / "stage")) == list(range(1, STEPS + 1))
+
+
+def test_a_full_disk_in_wandbs_folder_costs_nothing_but_a_line(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))  # the mirror's process has it from here
+    try:
+        attempt = Attempt(folder, OFFLINE, "0123456789ab", "mini--math", {})
+        folder.mkdir()
+        mirror = TRACKERS.get("wandb").open(attempt)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    metrics = Metrics(folder)
+    for step in range(1, STEPS + 1):
+        metrics.write(line(step))
+    metrics.close()
+    mirror.close(60, DONE)
+    assert problems.problem_of(folder), log_file(folder, "wandb").read_text()
+    assert len(read(folder)) == STEPS
 
 
 def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
