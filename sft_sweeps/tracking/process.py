@@ -22,6 +22,7 @@ from sft_sweeps.identity import revive
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Attempt, Ending, Outcome
+from sft_sweeps.tracking.family import end_all_below
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +63,23 @@ class ProcessMirror:
         except subprocess.TimeoutExpired:
             log.warning("the mirror at %s is not done after %.0f s and is killed", self.name, seconds)
             noted.note(self.folder, self.name, f"it was not done {seconds:.0f} s after the last step and was ended")
-            with suppress(OSError, subprocess.TimeoutExpired):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                _end(self._process)
                 self._process.wait(1)
+        if self._process.returncode and not noted.problem_of(self.folder):
+            text = f"its process ended with status {self._process.returncode}; see {log_file(Path(), self.name)}"
+            noted.note(self.folder, self.name, text)
 
     def _send(self, text: str) -> None:
         if self._process and self._process.stdin:
             self._process.stdin.write(text.encode())
             self._process.stdin.flush()
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.poll() is None:
+        end_all_below(process.pid)
+        process.kill()
 
 
 def log_file(folder: Path, name: str) -> Path:
@@ -136,8 +146,7 @@ def publish(
             waiting.remove(outcome.id)
             yield outcome
     finally:
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _end(process)
         process.wait()
         if process.stdout:
             process.stdout.close()

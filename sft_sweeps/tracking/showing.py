@@ -22,6 +22,7 @@ from sft_sweeps.identity import revive
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Attempt, Ending, Outcome
+from sft_sweeps.tracking.family import adopt_orphans, end_all_below
 from sft_sweeps.tracking.process import log_file
 
 LONGEST_END_SECONDS = 900.0  # that a mirror goes on alone
@@ -69,6 +70,7 @@ def run(way: Way) -> int:
     """Show every attempt that the input names until it ends; whatever goes wrong stands in this process's log."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # Slurm signals every process of a job; the end of the input counts
+    adopt_orphans()
     heard = mmap.mmap(-1, LONGEST_ENDING)
     failures, total, changed, why = 0, 0, False, ""
     for told in revive(list[Attempt], json.loads(_first_line(heard))):
@@ -103,6 +105,7 @@ def _outcome(way: Way, told: Attempt, heard: mmap.mmap, changed: bool) -> tuple[
         if child == 0:
             os._exit(_attempt(way, told, heard))
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        end_all_below(os.getpid())  # a service that still waits for its server
         if how := STATUSES.get(status):
             if told.now:
                 noted.forget(told.folder)

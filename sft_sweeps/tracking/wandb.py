@@ -47,8 +47,9 @@ LIBRARY_SETTINGS: dict[str, Any] = {
     "silent": True,
     "disable_git": True,
     "save_code": False,
-    "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT") or 25),
 }
+INIT_TIMEOUT = "WANDB_INIT_TIMEOUT"  # W&B's own variable
+INIT_SECONDS = 25
 # Whatever W&B writes lies in the stage's folder: home directories have quotas.
 FOLDERS = ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_ARTIFACT_DIR", "TMPDIR")
 
@@ -158,6 +159,7 @@ def _begun(attempt: Attempt, ended: Ended, mode: str) -> Any:
     import wandb
 
     tracking = attempt.tracking
+    patience = {} if os.environ.get(INIT_TIMEOUT) else {"init_timeout": INIT_SECONDS}
     for number in range(1, IDS + 1):
         try:
             run = wandb.init(
@@ -172,7 +174,7 @@ def _begun(attempt: Attempt, ended: Ended, mode: str) -> Any:
                 dir=str(attempt.folder),
                 mode=cast(Any, mode),
                 resume="allow",
-                settings=wandb.Settings(**LIBRARY_SETTINGS),
+                settings=wandb.Settings(**LIBRARY_SETTINGS, **patience),
             )
         except wandb.errors.CommError as error:
             if number == IDS or not DELETED.search(str(error)):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from common import ROOT
-from wandb_files import inspect, steps_of
+from wandb_files import inspect, services, steps_of
 
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import problems
@@ -118,17 +118,10 @@ def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
     def kill() -> None:
         deadline = time.monotonic() + 60
         while not killed and time.monotonic() < deadline:
-            for place in Path("/proc").glob("[0-9]*"):
-                try:
-                    command = (place / "cmdline").read_bytes()
-                    of_ours = str(folder).encode() in (place / "environ").read_bytes()
-                except OSError:
-                    continue
-                if of_ours and b"wandb-core" in command:
-                    killed.append(int(place.name))
-                    time.sleep(0.5)
-                    os.kill(killed[-1], signal.SIGKILL)
-                    break
+            for pid in services(folder):
+                killed.append(pid)
+                time.sleep(0.5)
+                os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
     killer = threading.Thread(target=kill)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wandb_files import inspect, steps_of
+from wandb_files import inspect, services, steps_of
 from wandb_server import WandbServer
 
 from sft_sweeps.execution import Tracking
@@ -141,6 +141,7 @@ def test_training_is_unharmed_by_a_server_that_is_ill_and_sync_makes_up_for_it(
         with ThreadPoolExecutor(len(ILL)) as pool:
             list(pool.map(lambda mirror: mirror.close(CLOSED, Ending()), mirrors.values()))
         assert time.monotonic() - started < CLOSED + 2
+        assert services(tmp_path) == [], "something of W&B's outlives the mirrors"
         for how, server in servers.items():
             folder = tmp_path / how
             told = log_file(folder, "wandb").read_text() + problems.problem_of(folder)
