@@ -40,6 +40,7 @@ CONTENT = "content"  # in a run's summary, written last: what it is to show
 CONTENT_LENGTH = 16
 PUBLISH_SECONDS = 90.0  # for each of several finished runs
 CHECK_SECONDS = 15
+ROOM = 1 << 16  # bytes; W&B writes its files by half as many
 IDS = 3  # of a run: a server takes none again that somebody deleted there
 DELETED = re.compile("previously created and deleted")
 LIBRARY_SETTINGS: dict[str, Any] = {
@@ -116,7 +117,18 @@ def _show(attempt: Attempt, ended: Ended) -> str:
 
     with locked(place / f".{attempt.identity}.lock", waiting):
         _forget_files(place, attempt.identity)
-        return _shown(attempt, ended, _mode(attempt.tracking))
+        mode = _mode(attempt.tracking)
+        os.environ.pop("WANDB_MODE", None)  # W&B refuses to begin with one that it does not know, whatever it is told
+        how = _shown(attempt, ended, mode)
+    _check_room(place)
+    return how
+
+
+def _check_room(place: Path) -> None:
+    """OSError where nothing more can be written: W&B itself says nothing of files that it could not write."""
+    with tempfile.TemporaryFile(dir=place) as file:
+        file.write(bytes(ROOM))
+        file.flush()
 
 
 def _forget_files(place: Path, identity: str) -> None:
