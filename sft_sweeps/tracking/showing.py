@@ -77,7 +77,7 @@ def run(way: Way) -> int:
         if failures == FAILURES:
             outcome = Outcome(told.identity, "failed", f"not tried after {failures} failures")
         else:
-            outcome, changed = _outcome(way, way.again(told) if changed else told, heard, changed)
+            outcome, changed = _outcome(way, way.again(told) if changed and not told.now else told, heard, changed)
             failures = failures + 1 if outcome.how == "failed" else 0
         total, why = total + (outcome.how == "failed"), outcome.why or why
         print(json.dumps(asdict(outcome)), flush=True)

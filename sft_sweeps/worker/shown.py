@@ -3,10 +3,7 @@
 import logging
 
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.report import tracked
-from sft_sweeps.report.page import evidence
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.tracking import layout, trackers
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +15,14 @@ def after(job: Job, sweep: Sweep) -> None:
 
     Whatever goes wrong costs the job nothing.
     """
+    if job.kind not in SCORING:
+        return
+    from sft_sweeps.report import tracked  # a second that other jobs do not wait for
+    from sft_sweeps.report.page import evidence
+    from sft_sweeps.tracking import layout, trackers
+
     tracking = tracked.remembered(sweep.folder)
-    if job.kind not in SCORING or tracking is None or tracking.name == layout.NONE:
+    if tracking is None or tracking.name == layout.NONE:
         return
     try:
         found = evidence.read(sweep, job.root)
