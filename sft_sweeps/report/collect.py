@@ -9,6 +9,7 @@ from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
+from sft_sweeps.report import portable
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
@@ -154,7 +155,8 @@ def _scored(known: Scores, score: Score) -> tuple[Scored | None, str]:
         return Scored.from_record(record, score.id), ""
     except ValueError as error:
         folder = known.store.read_folder(score)
-        return None, f" (its record cannot be trusted: {error}; remove {folder} and launch again)"
+        why = f"its record cannot be trusted: {error}; remove {folder} of the store and launch again"
+        return None, f" ({portable.message(why, known.store)})"
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -182,7 +184,7 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
         "strategy": run.strategy,
         "seed": seed_of(run),
         "k": None if run.k is None else str(run.k),
-        "points": list(run.points),
+        "points": list(map(portable.point, run.points)),
         "scores": _scores_json(row.scores),
         "stages": [{"id": a.id, "label": a.label, "scores": _scores_json(a.scores)} for a in row.after],
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.analysis.representations import Separation, on_a_plane, separations
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.report import portable
 from sft_sweeps.spec import Representations
 from sft_sweeps.store.answers import ITEMS, read_rows
 from sft_sweeps.store.store import VECTORS, RecordError, Store
@@ -80,7 +81,8 @@ def _compared(
         try:
             read[wanted[0].subject.id] = _read(wanted, store)
         except _MissingError as error:
-            missing.append(f"representations of {plan.labels[wanted[0].subject.id]}: {error}")
+            why = portable.message(str(error), store)
+            missing.append(f"representations of {plan.labels[wanted[0].subject.id]}: {why}")
     if not read:
         return None, missing
     first, (_, queries, sources) = subjects[0][0], next(iter(read.values()))
@@ -147,4 +149,4 @@ def _read(wanted: Sequence[Representations], store: Store) -> "tuple[Vectors, li
 
 
 def _untrusted(folder: Path, why: object) -> str:
-    return f"what is in {folder} cannot be trusted ({why}); remove that folder and launch again"
+    return f"what is in {folder} of the store cannot be trusted ({why}); remove that folder and launch again"

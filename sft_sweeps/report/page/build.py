@@ -14,6 +14,7 @@ from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
+from sft_sweeps.report import portable
 from sft_sweeps.report import tables as score_tables
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
@@ -188,7 +189,7 @@ def _sweep(sweep: Evidence) -> dict[str, Any]:
         "sharing": costs.sharing(sweep),
         "scores": len(plan.scores),
         "done": len(plan.scores) - len(sweep.results.missing),
-        "notes": plan.notes,
+        "notes": [portable.message(note, sweep.survey.store) for note in plan.notes],
     }
 
 

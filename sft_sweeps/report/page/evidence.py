@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.report import portable
 from sft_sweeps.report.collect import Results, collect
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
@@ -14,7 +15,6 @@ from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.store.sweeps import Sweep
 
 OVERRIDES = "overrides.txt"
-NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,7 @@ def points(folder: Path) -> tuple[str, ...]:
         lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return ()
-    return tuple(portable(line) for line in lines)
-
-
-def portable(point: str) -> str:
-    """A point's overrides without what is only of the machine that ran it."""
-    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
+    return tuple(map(portable.point, lines))
 
 
 def short_name(name: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run
+from sft_sweeps.report import portable
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.answers import Sample, sample
 from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
-from sft_sweeps.report.page.evidence import Evidence, portable
+from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.spec import Score, Stage
 from sft_sweeps.terminal import LAUNCH, duration
@@ -78,7 +79,7 @@ def views(sweep: Evidence, others: int = 0) -> list[RunView]:
             id=run.id,
             label=run.label,
             sweep=sweep.name,
-            command=f"{LAUNCH} {portable(run.points[0])}" if run.points else "",
+            command=f"{LAUNCH} {portable.point(run.points[0])}" if run.points else "",
             scores=tuple((text.title(name), scored.text()) for name, scored in values[run.id].items()),
             configuration=tuple(settings[run.id].items()),
             stages=tuple(_stage(sweep, stage, losses[stage.id]) for stage in run.stages),
@@ -159,7 +160,7 @@ def _stage(sweep: Evidence, stage: Stage, losses: Sequence[tuple[int, float]]) -
         mixture=", ".join(f"{c.source.name} {c.fraction} ({c.examples:,})" for c in stage.mixture.components),
         steps=stage.steps,
         state=state.state,
-        why=state.why,
+        why=portable.message(state.why, sweep.survey.store),
         loss=f"{losses[-1][1]:.3f}" if losses else "",
         planned=f"{hours:,.1f} GPU-hours" if hours else "no GPU",
         took=took(sweep.survey.records.get(stage.id, {})),
