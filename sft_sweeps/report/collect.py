@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sft_sweeps.analysis.cells import finals
@@ -11,6 +12,7 @@ from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report import portable
 from sft_sweeps.report.differences import Comparison, comparisons
+from sft_sweeps.report.figures.write import Found
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
@@ -57,6 +59,11 @@ class Results:
     unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
     # What figures are drawn from; not read again for a report that is there.
     observed: tuple[Observation, ...] = field(default=(), compare=False, repr=False)
+
+    @cached_property
+    def found(self) -> Found:
+        """What its figures, its tables and its page show."""
+        return Found.beside_the_paper(self.observed)
 
 
 def collect(

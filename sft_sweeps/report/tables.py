@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.analysis import paper
 from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
@@ -204,12 +203,11 @@ def _markdown(header: list[str], rows: Cells) -> str:
 def write(results: Results, folder: Path) -> list[Path]:
     """results.json, results.md and results.csv (one score a line) in a folder, whose paths are given; with figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = prints.Found.of([*results.observed, *paper.observations()] if results.observed else ())
-    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(found)})
+    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(results.found)})
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(map(safe, line) for line in lines(results))
-    prints.write(found, folder)
+    prints.write(results.found, folder)
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps import __version__
-from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
@@ -18,8 +17,7 @@ from sft_sweeps.report import portable
 from sft_sweeps.report import tables as score_tables
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
-from sft_sweeps.report.figures import write as print_
-from sft_sweeps.report.figures.predicted import predicted
+from sft_sweeps.report.figures.write import BEYOND, Found
 from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.page.long import MANY, Table, of_sheet
@@ -67,8 +65,9 @@ def html(sweeps: Sequence[Evidence], folder: Path | None = None) -> str:
 def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     """Everything that the templates show."""
     seen = observations(sweeps)
-    ours = finals(seen)
-    theirs = paper.cells(ours)
+    shown = sweeps[0].results.found if len(sweeps) == 1 else Found.beside_the_paper(seen)
+    ours = [cell for cell in shown.every if cell.first.origin == "ours"]
+    theirs = [cell for cell in shown.every if cell.first.origin == "paper"]
     beside = paper.beside(ours, theirs)
     found = findings.findings(sweeps)
     compared = [*found.exploratory, *(pair for claim in found.claims for pair in claim.pairs)]
@@ -90,8 +89,8 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "many": MANY,
         "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
-        "beyond": [*_beyond(seen), *_represented(sweeps)],
-        "curve_charts": list(sections.curves([*ours, *theirs], predicted(seen, ours))),
+        "beyond": [*_beyond(shown), *_represented(sweeps)],
+        "curve_charts": list(sections.curves(shown.every, shown.predicted)),
         "exploratory_charts": list(sections.exploratory(found)),
         "missing": [(sweep.name, text_) for sweep in sweeps for text_ in sweep.results.missing],
         "runs": views,
@@ -139,9 +138,9 @@ def _drawn(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _beyond(seen: Sequence[Observation]) -> list[Table]:
+def _beyond(shown: Found) -> list[Table]:
     """Forgetting, transfer, fronts and crossings, where there are some."""
-    return [of_sheet(sheet) for sheet in print_.tables_of(print_.Found.of(seen)) if sheet.name in print_.BEYOND]
+    return [of_sheet(sheet) for sheet in shown.tables if sheet.name in BEYOND]
 
 
 def _represented(sweeps: Sequence[Evidence]) -> list[Table]:

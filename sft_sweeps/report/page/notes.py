@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import grouped, mixed_protocols
 from sft_sweeps.identity import differences
 from sft_sweeps.report import portable
@@ -63,7 +62,7 @@ def _seeds(sweep: Evidence) -> Iterator[str]:
 
 def _other_items(sweep: Evidence) -> Iterator[str]:
     """Replicates of one protocol that are of different items, which are no cell."""
-    alike = grouped(finals(sweep.observations), lambda cell: (cell.setting, cell.first.benchmark, cell.first.protocol))
+    alike = grouped(sweep.cells, lambda cell: (cell.setting, cell.first.benchmark, cell.first.protocol))
     for of in alike.values():
         if len(of) > 1:
             named = " and ".join(cell.label for cell in of)
