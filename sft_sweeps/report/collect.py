@@ -13,6 +13,7 @@ from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report import portable
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.figures.write import Found
+from sft_sweeps.report.judges import OtherJudge, other_judges
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
@@ -57,6 +58,7 @@ class Results:
     fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
     represented: tuple[Represented, ...] = ()
     unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
+    other_judges: tuple[OtherJudge, ...] = ()  # scores by another judge than the sweep's, which are none of its rows
     # What figures are drawn from; not read again for a report that is there.
     observed: tuple[Observation, ...] = field(default=(), compare=False, repr=False)
 
@@ -97,7 +99,14 @@ def collect(
     ends = finals(seen)
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, ends)), tuple(replicated(plan, ends)))
     looked, unseen = _representations(plan, known.store, made)
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, seen)
+    judged = (
+        revive(tuple[OtherJudge, ...], made["other_judges"])
+        if made and "other_judges" in made
+        else tuple(other_judges(plan, known))
+    )
+    return Results(
+        sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, judged, seen
+    )
 
 
 def _representations(
@@ -179,6 +188,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "replicated": [asdict(one) for one in results.replicated],
         "representations": [asdict(one) for one in results.represented],
         "unrepresented": list(results.unrepresented),
+        "other_judges": [asdict(one) for one in results.other_judges],
     }
 
 

@@ -53,6 +53,11 @@ class Represented:
     perplexity: float = 0.0
     seed: int = 0
 
+    @property
+    def drawn(self) -> bool:
+        """Whether there is a map of them."""
+        return all(panel.points for panel in self.panels)
+
 
 def represented(plan: Plan, store: Store) -> tuple[tuple[Represented, ...], tuple[str, ...]]:
     """Every comparison that a plan's representations allow, and what is missing or wrong, in words."""

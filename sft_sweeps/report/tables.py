@@ -12,6 +12,7 @@ from rich.table import Table
 from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.report import judges
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
@@ -146,6 +147,9 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
+    for one in results.other_judges:
+        _show(f"{_title(one.benchmark)} by another judge", *judges.rows(one), out)
+        say(out, escape(judges.said(one)))
     _show_representations(results, out)
     say(out, f"[dim]{FOOTNOTE}[/]")
     for text in results.fewer:
@@ -189,6 +193,8 @@ def markdown(results: Results) -> str:
     if results.represented:
         parts += ["## How far models keep the sources' queries apart", _markdown(*representations(results))]
         parts += [caption(found) for found in results.represented]
+    for one in results.other_judges:
+        parts += [f"## {_title(one.benchmark)} by another judge", judges.said(one), _markdown(*judges.rows(one))]
     parts += [*results.unrepresented, *results.fewer]
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))

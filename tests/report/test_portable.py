@@ -13,7 +13,6 @@ from sft_sweeps.plan.build import build
 from sft_sweeps.report import portable
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.write import write
-from sft_sweeps.spec import Score
 from sft_sweeps.store.store import RECORD, Store
 
 
@@ -43,10 +42,7 @@ def test_no_file_of_a_report_names_where_the_store_lies(tmp_path: Path) -> None:
     asked = request((component("math"),), benchmarks=(benchmark(ability="math"), benchmark("other", ability="math")))
     plan = build([(f"data=math output_dir={root} data.path={root}/rows.jsonl", asked)])
 
-    def right(score: Score) -> list[bool]:
-        return [True, False] * 10
-
-    sweep = made(root, plan, right)
+    sweep = made(root, plan, lambda _: [True, False] * 10)
     record = Store(root).score(plan.scores[-1]) / RECORD
     record.write_text(json.dumps(json.loads(record.read_text()) | {"score": {"metric": "accuracy"}}))
     written = write([evidence.read(sweep, root)], tmp_path / "out")

@@ -9,8 +9,9 @@ from sft_sweeps.analysis.forgetting import Change
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.pareto import Candidate, Front
 from sft_sweeps.analysis.series import Panel
+from sft_sweeps.report import places
 from sft_sweeps.report.figures import style
-from sft_sweeps.report.figures.charts import legend, tick
+from sft_sweeps.report.figures.charts import legend
 
 ROW = 0.17  # inches
 MOST_ROWS = 50  # of one page; the table has all
@@ -107,7 +108,7 @@ def _short(one: Candidate) -> str:
 
 def _axis(front: Front, index: int) -> str:
     first = front.candidates[0].cells[index].first
-    return f"{first.benchmark} (%)" if first.share else first.benchmark
+    return f"{first.benchmark} ({first.metric}{', %' if first.share else ''})"
 
 
 def crossing(crossings: Sequence[Crossing]) -> Any:
@@ -119,7 +120,7 @@ def crossing(crossings: Sequence[Crossing]) -> Any:
     every = sorted({fraction for one in crossings for fraction in one.fractions})
     for row, one in enumerate(crossings):
         _crossing(axis, row, one, every)
-    axis.set_xticks([math.log2(at) for at in every], [tick(at) for at in every])
+    axis.set_xticks([math.log2(at) for at in every], map(places.fraction, every))
     axis.set_yticks(range(len(crossings)), [_row_name(one) for one in crossings])
     axis.set_ylim(len(crossings) - 0.5, -0.5)
     axis.set_xlim(math.log2(every[0]) - 1.2, math.log2(every[-1]) + 1.2)

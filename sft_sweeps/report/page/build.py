@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
-from sft_sweeps.report import portable
-from sft_sweeps.report import tables as score_tables
+from sft_sweeps.report import judges, portable
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
 from sft_sweeps.report.figures.write import BEYOND, Found
-from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
+from sft_sweeps.report.page import charts, costs, findings, maps, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.page.long import MANY, Table, of_sheet
 from sft_sweeps.report.page.long import table as table_of
@@ -71,7 +70,8 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     beside = paper.beside(ours, theirs)
     found = findings.findings(sweeps)
     compared = [*found.exploratory, *(pair for claim in found.claims for pair in claim.pairs)]
-    views = _views(sweeps)
+    curves = {key: curve for sweep in sweeps for key, curve in runs.curves(sweep).items()}
+    views = _views(sweeps, curves)
     table = tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside)
     return {
         "version": __version__,
@@ -89,12 +89,20 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "many": MANY,
         "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
-        "beyond": [*_beyond(shown), *_represented(sweeps)],
+        "judges": [
+            (judges.said(one), table_of(f"{text.title(one.benchmark)} by another judge", *judges.rows(one)))
+            for sweep in sweeps
+            for one in sweep.results.other_judges
+        ],
+        "beyond": _beyond(shown),
+        "maps": list(maps.maps([one for sweep in sweeps for one in sweep.results.represented])),
+        "unmapped": _unmapped(sweeps),
         "curve_charts": list(sections.curves(shown.every, shown.predicted)),
         "exploratory_charts": list(sections.exploratory(found)),
         "missing": [(sweep.name, text_) for sweep in sweeps for text_ in sweep.results.missing],
         "runs": views,
         "loss_spec": charts.loss(),
+        "curves": {key: asdict(curve) for key, curve in curves.items()},
         "losses": {view.id: view.losses for view in views if view.losses},
         "cost_header": costs.HEADER,
         "results_json": [to_json(sweep.results) for sweep in sweeps],
@@ -143,18 +151,18 @@ def _beyond(shown: Found) -> list[Table]:
     return [of_sheet(sheet) for sheet in shown.tables if sheet.name in BEYOND]
 
 
-def _represented(sweeps: Sequence[Evidence]) -> list[Table]:
-    """How far apart the abilities' queries lie inside the models."""
-    found = [score_tables.representations(sweep.results) for sweep in sweeps if sweep.results.represented]
-    return [table_of("Representations of the abilities' queries, in the original space", *of) for of in found]
+def _unmapped(sweeps: Sequence[Evidence]) -> list[Table]:
+    """How far models keep the sources' queries apart, where no map of them was drawn."""
+    found = [one for sweep in sweeps for one in sweep.results.represented if not one.drawn]
+    return [table_of(f"{one.model}, layer {one.layer}: in the original space", *maps.numbers(one)) for one in found]
 
 
-def _views(sweeps: Sequence[Evidence]) -> list[runs.RunView]:
+def _views(sweeps: Sequence[Evidence], curves: Mapping[str, runs.Curve]) -> list[runs.RunView]:
     """The runs of all sweeps, each once."""
     total = sum(len(sweep.plan.runs) for sweep in sweeps)
     found: dict[str, runs.RunView] = {}
     for sweep in sweeps:
-        for view in runs.views(sweep, total - len(sweep.plan.runs)):
+        for view in runs.views(sweep, curves, total - len(sweep.plan.runs)):
             found.setdefault(view.id, view)
     return list(found.values())
 

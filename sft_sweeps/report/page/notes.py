@@ -29,6 +29,7 @@ def _of_sweep(sweep: Evidence) -> Iterator[str]:
     yield from _unread(sweep)
     yield from _states(sweep)
     yield from sweep.results.fewer
+    yield from sweep.results.unrepresented
     yield from _other_items(sweep)
 
 
