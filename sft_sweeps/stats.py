@@ -172,7 +172,9 @@ def _open_by_ties(apart: "npt.NDArray[np.float64]", values: "npt.NDArray[np.floa
     if np.isin(values, (0.0, 1.0)).all():
         size = 1.0
     else:
-        size = math.sqrt(2) * float(values.std()) or float(np.abs(values).max())
+        largest = float(np.abs(values).max())
+        alike = np.ptp(values) <= ROUNDING * largest  # the deviation of equal numbers may be a rounding error
+        size = largest if alike else math.sqrt(2) * float(values.std())
     return float(agree) * size * unseen
 
 

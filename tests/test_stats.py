@@ -74,8 +74,8 @@ def drawn(n: int, seed: int = 0) -> tuple[list[float], list[int]]:
 
 def test_units_without_weight_leave_an_interval() -> None:
     """Where a resample draws them alone it has no mean, and counts as 0."""
-    found = weighted_mean([0.0, 0.0, 3.0], [0.0, 0.0, 1.0])
-    assert (found.value, found.low, found.high) == (3.0, 0.0, 3.0)
+    found = weighted_mean([0.0, 0.0, 3.0, 4.0], [0.0, 0.0, 1.0, 1.0])
+    assert (found.value, found.low, found.high) == (3.5, 0.0, 4.0)
 
 
 def test_a_difference_at_two_levels_holds_the_seeds_of_both() -> None:

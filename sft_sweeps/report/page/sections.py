@@ -42,7 +42,7 @@ KINDS = (
         "ratio",
         series.ratios,
         "mixtures over the ratio of {odd} data to the others",
-        Across("{odd} : others, ratio of fractions (log scale)", places.fraction),
+        Across("ratio of fractions, {odd} : others", places.fraction),
     ),
     Kind(
         "ablation",
