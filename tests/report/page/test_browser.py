@@ -116,7 +116,7 @@ def test_charts_are_drawn_within_the_width(opened: Any) -> None:
 
 
 def test_models_stand_side_by_side_where_there_is_room(opened: Any) -> None:
-    panels = opened.locator("#chart-map-0 svg .mark-group.role-scope path.background")
+    panels = opened.locator("#chart-map-0 svg g.mark-group.role-scope.cell > g > path.background")
     boxes = [panels.nth(number).bounding_box() for number in range(panels.count())]
     tops, wide = {round(box["y"]) for box in boxes}, opened.viewport_size["width"] > 600
     assert len(boxes) == 2

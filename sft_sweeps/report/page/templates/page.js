@@ -41,7 +41,7 @@
   // One stage after the other along a run's steps; a stage's curve is kept once, however many runs share it.
   function drawLoss(place) {
     if (place.dataset.drawn) return;
-    const spec = parsed("loss-spec"), curves = parsed("curves"), values = [];
+    const spec = parsed("loss-spec"), curves = parsed("loss-curves"), values = [];
     let before = 0;
     parsed("losses")[place.dataset.run].forEach(([id, steps], number) => {
       const { label, steps: at, losses } = curves[id] || { steps: [] };
