@@ -7,12 +7,13 @@
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
+# make docs         the docs as pages, in build/docs: every link and anchor leads somewhere
 # make lock         the newest versions that fit together into requirements.lock, which install and CI use
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
-EXTRAS := cleaning,gguf,representations$(if $(GPU),$(shell echo ,)gpu)
+EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
 # The quick tests wait for other processes most of the time: three of them fill two cores.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -32,7 +33,7 @@ PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
 GOLDENS := tests/fixtures tests/launch/slurm/golden
 
-.PHONY: quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
+.PHONY: docs quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -61,7 +62,7 @@ torch:
 lock: install
 	@$(TRY) $(PIP) uv
 	@$(BIN)/uv pip compile -q --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		--all-extras --group dev --group bench pyproject.toml -o requirements.all
+		--all-extras --group dev pyproject.toml -o requirements.all
 	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
 
 test: install
@@ -97,8 +98,10 @@ format: install
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: install
+	@$(BIN)/python docs/build_site.py
+
 bench: install
-	@$(TRY) $(PIP) -c requirements.lock --group bench
 	@$(BIN)/python -m bench
 
 clean:

@@ -124,7 +124,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if found["unasked"]["stages"]:
         taken = found["unasked"]
-        lines.append(f"no sweep's plan asks for {taken['stages']} stages and base models: {size(taken['bytes'])}")
+        text = f"stages and base models in no sweep's plan: {taken['stages']:,}, {size(taken['bytes'])}"
+        lines.append(f"{text}; what can go: sft-sweeps gc")
     unreadable = [sweep["sweep"] for sweep in found["sweeps"] if not sweep["readable"]]
     if unreadable:
         lines.append(f"plans that cannot be read, so that nobody knows what is theirs: {', '.join(unreadable)}")
@@ -135,4 +136,18 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"{size(found['bytes'])} in {files}; {free} free on its file system"]
 
 
-COMMAND = Command("du", "where a store's disk went: by what it is, and by sweep", _run, _add_arguments)
+ABOUT = """\
+Each file is counted once, as the system's du counts. Of a sweep, `all of it` is its folder with every stage that its
+plan names; `only its` is what no other sweep's plan names."""
+COMMAND = Command(
+    "du",
+    "where a store's disk went: by what it is, and by sweep",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps du",
+        "sft-sweeps du --json",
+    ),
+    topic="keep",
+)

@@ -18,6 +18,7 @@ from sft_sweeps.launch.download import download_all
 from sft_sweeps.launch.hints import sweep_command
 from sft_sweeps.launch.launchers import fallback, launcher_of
 from sft_sweeps.launch.missing import MissingWork, missing_work
+from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.points import planned
 from sft_sweeps.launch.results import show_results
 from sft_sweeps.launch.settings import with_tracking
@@ -25,19 +26,22 @@ from sft_sweeps.launch.show import say_notes, write_plan
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Stage
-from sft_sweeps.store import sharing
+from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, say
 
 
-def launch(plan: Plan, points: Sequence[Point]) -> int:
-    """Run what is missing of a sweep and show its table, or hand it to the cluster and return; the exit status."""
+def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
+    """Run what is missing of a sweep and show its table, or hand it to the cluster and return."""
     config, out = points[0].config, console()
+    freed = freeing.last_mark(Path(config.output_dir))
     work = _checked_work(plan, points, out)
     _show_notes(work, out)
-    write_plan(work.survey, work.bill, config)
+    planned_as = write_plan(work.survey, work.bill, config)
     sweep = _freeze(work, points)
+    if freeing.last_mark(work.store.root) != freed:
+        work = _looked_again(work, points)
     if sweep.hypotheses != work.plan.hypotheses:
         say_notes(["the study's hypotheses are not those of the first launch, which are frozen and stay"], out)
     work = replace(work, jobs=[with_tracking(job, work.plan, config, sweep.name) for job in work.jobs])
@@ -54,7 +58,7 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     if why := work.bill.left_open:
         command = sweep_command("judge", sweep.name, config)
         say(out, escape(f"judging is left open ({why}); afterwards, wherever there is a key and a network: {command}"))
-    return status
+    return Outcome(status, sweep.name, planned_as)
 
 
 def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingWork:
@@ -70,6 +74,13 @@ def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingW
         # The content of a file is part of the ids of its stages, so everything is planned again.
         work = missing_work(planned(points), config)
         _check(work, failures, entries)
+    return work
+
+
+def _looked_again(work: MissingWork, points: Sequence[Point]) -> MissingWork:
+    """What is missing now that the plan is frozen: something that was there may have been freed before it was."""
+    work = missing_work(work.plan, work.config)
+    _check(work, {}, sources.entries([point.config for point in points]))
     return work
 
 

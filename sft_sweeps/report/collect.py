@@ -10,10 +10,10 @@ from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
-from sft_sweeps.report import portable
 from sft_sweeps.report.differences import Comparison, comparisons
 from sft_sweeps.report.figures.write import Found
 from sft_sweeps.report.judges import OtherJudge, other_judges
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
@@ -21,6 +21,9 @@ from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import portable
+
+SCHEMA = 1  # of results.json
 
 
 @dataclass(frozen=True)
@@ -172,12 +175,13 @@ def _scored(known: Scores, score: Score) -> tuple[Scored | None, str]:
     except ValueError as error:
         folder = known.store.read_folder(score)
         why = f"its record cannot be trusted: {error}; remove {folder} of the store and launch again"
-        return None, f" ({portable.message(why, known.store)})"
+        return None, f" ({without_folders(why, known.store)})"
 
 
 def to_json(results: Results) -> dict[str, Any]:
     """results.json: every number of the tables, for scripts."""
     return {
+        "schema": SCHEMA,
         "sweep": results.sweep,
         "question": results.question,
         "confidence": CONFIDENCE,
@@ -201,7 +205,7 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
         "strategy": run.strategy,
         "seed": seed_of(run),
         "k": None if run.k is None else str(run.k),
-        "points": list(map(portable.point, run.points)),
+        "points": list(map(portable, run.points)),
         "scores": _scores_json(row.scores),
         "stages": [{"id": a.id, "label": a.label, "scores": _scores_json(a.scores)} for a in row.after],
     }

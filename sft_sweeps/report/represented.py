@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.analysis.representations import Separation, on_a_plane, separations
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.report import portable
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.spec import Representations
 from sft_sweeps.store.answers import ITEMS, read_rows
 from sft_sweeps.store.store import VECTORS, RecordError, Store
@@ -86,7 +86,7 @@ def _compared(
         try:
             read[wanted[0].subject.id] = _read(wanted, store)
         except _MissingError as error:
-            why = portable.message(str(error), store)
+            why = without_folders(str(error), store)
             missing.append(f"representations of {plan.labels[wanted[0].subject.id]}: {why}")
     if not read:
         return None, missing

@@ -10,10 +10,10 @@ from made_sweeps import made
 from values import benchmark, component, request
 
 from sft_sweeps.plan.build import build
-from sft_sweeps.report import portable
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.write import write
 from sft_sweeps.store.store import RECORD, Store
+from sft_sweeps.store.sweeps import portable
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ from sft_sweeps.store.store import RECORD, Store
     ],
 )
 def test_a_point_is_said_without_folders_of_the_machine(typed: str, shown: str) -> None:
-    assert portable.point(typed) == shown
+    assert portable(typed) == shown
 
 
 @given(st.lists(st.sampled_from(["study=paper", "strategy.k=1/4,1/16", "data.fraction=1", "+a.b=c/d"])))
 def test_what_names_no_folder_is_said_as_it_was_typed(words: list[str]) -> None:
-    assert portable.point(" ".join(words)) == " ".join(words)
+    assert portable(" ".join(words)) == " ".join(words)
 
 
 def test_no_file_of_a_report_names_where_the_store_lies(tmp_path: Path) -> None:

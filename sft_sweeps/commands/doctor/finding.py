@@ -20,6 +20,7 @@ class Finding:
     change: str = ""
 
 
+SCHEMA = 1
 COLORS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
@@ -37,7 +38,7 @@ def show(findings: Iterable[Finding], out: Console) -> list[Finding]:
 
 def to_json(findings: list[Finding], topic: str = "slurm") -> dict[str, Any]:
     """The findings as JSON can hold them."""
-    return {"topic": topic, "findings": [asdict(one) for one in findings], "ok": healthy(findings)}
+    return {"schema": SCHEMA, "topic": topic, "findings": [asdict(one) for one in findings], "ok": healthy(findings)}
 
 
 def healthy(findings: list[Finding]) -> bool:

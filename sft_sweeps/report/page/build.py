@@ -13,10 +13,11 @@ from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
-from sft_sweeps.report import judges, portable
+from sft_sweeps.report import judges
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
 from sft_sweeps.report.figures.write import BEYOND, Found
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.page import charts, costs, findings, maps, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.page.long import MANY, Table, of_sheet
@@ -196,7 +197,7 @@ def _sweep(sweep: Evidence) -> dict[str, Any]:
         "sharing": costs.sharing(sweep),
         "scores": len(plan.scores),
         "done": len(plan.scores) - len(sweep.results.missing),
-        "notes": [portable.message(note, sweep.survey.store) for note in plan.notes],
+        "notes": [without_folders(note, sweep.survey.store) for note in plan.notes],
     }
 
 

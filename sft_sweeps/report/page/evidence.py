@@ -8,14 +8,11 @@ from pathlib import Path
 from sft_sweeps.analysis.cells import Cell, finals
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.report import portable
 from sft_sweeps.report.collect import Results, collect
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.store.survey import Survey, survey
-from sft_sweeps.store.sweeps import Sweep
-
-OVERRIDES = "overrides.txt"
+from sft_sweeps.store.sweeps import OVERRIDES, Sweep, portable
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def points(folder: Path) -> tuple[str, ...]:
         lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return ()
-    return tuple(map(portable.point, lines))
+    return tuple(portable(line) for line in lines)
 
 
 def short_name(name: str) -> str:

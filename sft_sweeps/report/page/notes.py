@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from sft_sweeps.analysis.observations import grouped, mixed_protocols
 from sft_sweeps.identity import differences
-from sft_sweeps.report import portable
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.observe import asked_of, protocol_of
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
@@ -86,7 +86,7 @@ def _states(sweep: Evidence) -> Iterator[str]:
     for state in BROKEN:
         labels = [(s.id, sweep.plan.labels[s.id]) for s in sweep.plan.subjects if _state(sweep, s.id) == state]
         if labels and state != "weights gone":
-            why = portable.message(sweep.survey.states[labels[0][0]].why, sweep.survey.store)
+            why = without_folders(sweep.survey.states[labels[0][0]].why, sweep.survey.store)
             yield f"{text.count(len(labels), 'stage')} {state}: {labels[0][1]} ({why})"
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run
-from sft_sweeps.report import portable
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.answers import Sample, sample
 from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.spec import Score, Stage
+from sft_sweeps.store.sweeps import portable
 from sft_sweeps.terminal import LAUNCH, duration
 from sft_sweeps.tracking import metrics
 
@@ -89,7 +90,7 @@ def views(sweep: Evidence, drawn: Mapping[str, Curve], others: int = 0) -> list[
             id=run.id,
             label=run.label,
             sweep=sweep.name,
-            command=f"{LAUNCH} {portable.point(run.points[0])}" if run.points else "",
+            command=f"{LAUNCH} {portable(run.points[0])}" if run.points else "",
             scores=tuple((text.title(name), scored.text()) for name, scored in values[run.id].items()),
             configuration=tuple(settings[run.id].items()),
             stages=tuple(_stage(sweep, stage, drawn.get(stage.id)) for stage in run.stages),
@@ -169,8 +170,8 @@ def _stage(sweep: Evidence, stage: Stage, curve: Curve | None) -> StageView:
         label=sweep.plan.labels[stage.id],
         mixture=", ".join(f"{c.source.name} {c.fraction} ({c.examples:,})" for c in stage.mixture.components),
         steps=stage.steps,
-        state=state.state,
-        why=portable.message(state.why, sweep.survey.store),
+        state="done" if state.trained else state.state,  # where its weights are now is nothing that came out
+        why="" if state.trained else without_folders(state.why, sweep.survey.store),
         loss=f"{curve.losses[-1]:.3f}" if curve else "",
         planned=f"{hours:,.1f} GPU-hours" if hours else "no GPU",
         took=took(sweep.survey.records.get(stage.id, {})),
