@@ -132,6 +132,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
     assert found.pop("findings").keys() == {"forgetting", "backward_transfer"}
     assert found == to_json(results)
     assert {key: type(value) for key, value in found.items()} == {
+        "schema": int,
         "sweep": str,
         "question": str,
         "confidence": float,
