@@ -149,7 +149,7 @@ def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
         least = [pair.detectable for pair in found if pair.detectable]
         small = f" The smallest that these items would show is {_least(found)}." if least else ""
         return f"No difference between these runs and their reference is larger than noise.{small}", exploratory
-    best = max(sure, key=lambda pair: (_on_its_own_ability(pair), abs(pair.difference.value) / _width(pair)))
+    best = max(sure, key=lambda pair: (on_its_own_ability(pair), abs(pair.difference.value) / _width(pair)))
     like = best.ours.first
     than = "better" if best.gain > 0 else "worse"
     shown = text.difference(like, best.difference)
@@ -157,7 +157,7 @@ def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
     return f"{best.ours.label} is {than} than {best.theirs.label} {where}: {shown} ({basis(best)}).", exploratory
 
 
-def _on_its_own_ability(pair: Compared) -> bool:
+def on_its_own_ability(pair: Compared) -> bool:
     """Whether both were trained on what is asked: that the others are worse at it is no finding."""
     return all(cell.first.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
 
