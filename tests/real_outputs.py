@@ -25,6 +25,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
     "cancel": ("cancel made",),
     "completion": ("completion bash",),
+    "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
@@ -44,9 +45,9 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "tokenizer": ("tokenizer rows.jsonl --vocab-size 300 --rows 5 --out words",),
 }
 ELSEWHERE = {
-    "dashboard": "needs wandb-workspaces, an extra",
     "gguf": "says what it wrote as `tokenizer` does",
     "publish": "needs real weights: tests/commands/test_publish.py",
+    "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",
 }
 GRID = ("model=mini", "train=mini", "cluster=local", "tracking=none")
