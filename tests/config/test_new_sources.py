@@ -53,6 +53,21 @@ def test_with_all_that_can_be_said_of_it(file: Path, tmp_path: Path) -> None:
     assert set(mixture(plan)) == {"house", "mini_general"}, "the sources of the general role are the last stage's"
 
 
+def test_a_line_of_a_study_may_name_it(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    grid = f"model=mini train=mini data=mini_math,mini_code +data.sources.law.path={file}"
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    study = f"# @package _global_\nstudy:\n  name: law\n  grid:\n    - {grid}\n"
+    (tmp_path / "conf" / "study" / "law.yaml").write_text(study)
+    given = answer(["study=law", "--json"], tmp_path / "out")
+    assert given.status == 0, given.error
+    stages = json.loads(given.out)["plan"]["stages"]
+    assert [{one["source"] for one in stage["mixture"]} for stage in stages] == [
+        {"mini_math", "law"},
+        {"mini_code", "law"},
+    ]
+
+
 def test_it_joins_every_row_of_a_study(file: Path, tmp_path: Path) -> None:
     given = answer(["study=quickstart", f"+data.sources.law.path={file}", "--json"], tmp_path / "out")
     plan = json.loads(given.out)["plan"]
