@@ -45,6 +45,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
 ELSEWHERE = {
     "gguf": "says what it wrote as `tokenizer` does",
     "publish": "needs real weights: tests/commands/test_publish.py",
+    "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",
 }
 GRID = ("model=mini", "train=mini", "cluster=local", "tracking=none")
