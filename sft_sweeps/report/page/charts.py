@@ -231,7 +231,7 @@ def _difference_row(pair: Compared, row: str, part: str) -> Row:
 def difference_names(pairs: Sequence[Compared]) -> list[str]:
     """A name for each, without the model where all are of one, with the benchmark where there are several."""
     models = {cell.setting.model for pair in pairs for cell in (pair.ours, pair.theirs)}
-    several = len({_axis(pair.ours) for pair in pairs}) > 1
+    several = len({pair.ours.scoring for pair in pairs}) > 1
     prefix = f"{models.pop()} " if len(models) == 1 else ""
     names = []
     for pair in pairs:
@@ -259,8 +259,4 @@ def difference_table(pairs: Sequence[Compared]) -> Numbers:
 
 def by_benchmark(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
     """Pairs of one axis: a chart has one benchmark under one protocol."""
-    return {text.title(key[0]): of for key, of in grouped(pairs, lambda one: _axis(one.ours)).items()}
-
-
-def _axis(cell: Cell) -> tuple[str, str]:
-    return cell.first.benchmark, cell.first.protocol
+    return {text.title(key[0]): of for key, of in grouped(pairs, lambda one: one.ours.scoring).items()}

@@ -1,8 +1,9 @@
 """Many runs, claims and lines: the telling rows first, nothing cut, nothing alike, nothing lost."""
 
 import io
+import re
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,23 @@ def test_no_two_lines_look_alike(models: int, names: int) -> None:
     color, shape, dash = (dict(zip(scale["domain"], map(str, scale["range"]), strict=True)) for scale in scales)
     seen = {(color.get(r["model"]) or color[r["arm"]], shape[r["arm"]], dash[r["line"]]) for r in rows}
     assert len(seen) == len(rows)
+
+
+def test_models_are_told_apart_in_grey() -> None:
+    """By luminance (ITU-R BT.709), on paper and on a dark screen; each stands out of its ground too."""
+
+    def luminance(colour: str) -> float:
+        red, green, blue = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+        return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+
+    css = (page.TEMPLATES / "page.css").read_text(encoding="utf-8")
+    schemes = [re.findall(rf"--size-{n}: (#[0-9a-f]{{6}})", css) for n in range(3)]
+    assert [len(of) for of in schemes] == [2, 2, 2]
+    for ground, sizes in zip((1.0, luminance("#14161a")), zip(*schemes, strict=True), strict=True):
+        found = [luminance(colour) for colour in sizes]
+        contrasts = [(max(a, b) + 0.05) / (min(a, b) + 0.05) for a, b in pairwise(found)]
+        assert min(contrasts) > 1.45, contrasts
+        assert all((max(ground, one) + 0.05) / (min(ground, one) + 0.05) > 2.9 for one in found)
 
 
 @given(st.lists(st.text(st.sampled_from("abcdefgh -=/()"), min_size=1, max_size=90), min_size=1, max_size=5))
