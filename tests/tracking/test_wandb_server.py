@@ -194,6 +194,7 @@ def goes_up_once(folder: Path, server: WandbServer, steps: list[int], monkeypatc
     assert server.lines == lines
 
 
+@pytest.mark.slow
 def test_two_ranks_that_take_themselves_for_the_first_show_one_run_once(tmp_path: Path, server: WandbServer) -> None:
     folder = tmp_path / "stage"
     folder.mkdir()
@@ -209,6 +210,7 @@ def test_two_ranks_that_take_themselves_for_the_first_show_one_run_once(tmp_path
     assert "another process shows this run too" in problems.problem_of(folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_somebody_deleted_goes_on_under_another_id(
     tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
