@@ -115,9 +115,8 @@ def dies(server: WandbServer) -> Trouble:
     return at_first_lines
 
 
-NO_ANSWER = (
-    "had not answered when training ended|[Tt]imed out|giving up|deadline"  # W&B's own words, where it had the time
-)
+# The last ones are W&B's own words, where it had the time to give up.
+NO_ANSWER = "had not answered when training ended|[Tt]imed out|giving up|deadline"
 ILL: dict[str, tuple[Callable[[WandbServer], Trouble], str]] = {
     "hangs": (lambda _: lambda _: -1, NO_ANSWER),
     "401": (lambda _: lambda _: 401, "401"),
