@@ -2,10 +2,11 @@
 
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sft_sweeps.report import places
+from sft_sweeps.report.page.long import MANY
 
 Row = dict[str, Any]
 
@@ -48,6 +49,11 @@ def _labels(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _lines(labels: Mapping[str, Sequence[str]]) -> int:
     return max(map(len, labels.values()), default=1)
+
+
+def begins(rows: Collection[str]) -> str:
+    """Where the axis stands that all rows share: of many at the top, where a reader begins."""
+    return "top" if len(rows) > MANY else "bottom"
 
 
 def places_axis(title: str, where: Mapping[float, float], written: Callable[[float], str]) -> Any:
