@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
@@ -18,11 +19,13 @@ from sft_sweeps.config.grid import Axes, axes, expand
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import build
 from sft_sweeps.report import tables
+from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.findings_sheets import _sheet
 from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import costs, evidence, looks
 from sft_sweeps.report.page.long import MANY, of_sheet
 from sft_sweeps.report.page.sections import apart
+from sft_sweeps.report.write import write
 from sft_sweeps.spec import Score
 
 VALUES = st.lists(st.sampled_from(["1", "1/4", "x", "y"]), min_size=1, max_size=3, unique=True)
@@ -127,6 +130,17 @@ def test_the_best_stand_first_and_all_behind_a_summary(large: evidence.Evidence)
     assert "All 45 rows" in text
     assert "All 45 runs" in text
     assert all(f'id="run-{run.id}"' in text for run in large.plan.runs)
+
+
+def test_predictions_are_fitted_once_for_figures_and_page(
+    large: evidence.Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr(prints, "predicted", lambda *_: fitted.append(1) or {})
+    monkeypatch.setattr(prints, "FIGURES", {name: lambda found: str(found.predicted) for name in prints.FIGURES})
+    fresh = replace(large, results=replace(large.results))  # nothing of it is computed yet
+    write([fresh], tmp_path)
+    assert len(fitted) == 1
 
 
 @pytest.mark.parametrize(("terminal", "shown"), [(True, 8), (False, 45)])
