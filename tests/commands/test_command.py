@@ -68,7 +68,8 @@ def test_no_command_loads_what_takes_long_before_it_is_run() -> None:
         "tokenizers",
         "matplotlib",
     }
-    code = "import sys; from sft_sweeps.commands import command; [command.find(n) for n in command.summaries()]; print(*sys.modules)"
+    code = "import sys; from sft_sweeps.commands.command import find, summaries\n"
+    code += "list(map(find, summaries()))\nprint(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert slow & set(done.stdout.split()) == set()
