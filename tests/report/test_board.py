@@ -23,7 +23,7 @@ from sft_sweeps.tracking.dashboard.board import Board
 
 CLAIM = claim("Mixing keeps more", "strategy=multi_task", "strategy=sequential")
 ABSENT = claim("Replay keeps more", "strategy=dmt", "strategy=sequential")
-BENCHMARKS = (benchmark(ability="math"), benchmark("mt_bench", ability="general"))
+BENCHMARKS = (benchmark(ability="math"), benchmark("mini_general", ability="general"))
 
 
 def plan(*claims: Any) -> Plan:
@@ -71,9 +71,9 @@ def test_its_words_are_the_pages(sweep: evidence.Evidence, board: Board) -> None
 def test_benchmarks_know_their_ability_and_what_they_are_weighed_against(board: Board) -> None:
     assert [(one.name, one.ability, one.unit, one.specialized) for one in board.asked] == [
         ("mini_math", "math", "%", True),
-        ("mt_bench", "general", "%", False),
+        ("mini_general", "general", "%", False),
     ]
-    assert [(x.name, y.name) for x, y in board.pairs] == [("mini_math", "mt_bench")]
+    assert [(x.name, y.name) for x, y in board.pairs] == [("mini_math", "mini_general")]
 
 
 def test_the_baseline_is_the_score_run_of_a_multi_task_run(sweep: evidence.Evidence, board: Board) -> None:
