@@ -16,7 +16,7 @@ from sft_sweeps.config import choices, hydra_errors, new_sources
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
-from sft_sweeps.errors import RequestError, nearest, say_error
+from sft_sweeps.errors import Interrupted, RequestError, nearest, say_error
 
 # Options that are ours and not Hydra's, and the keys that they are short for.
 FLAGS = {"--until-done": "cluster.until_done=true", "--json": "plan.json=true"}
@@ -64,7 +64,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(composed)()
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
-        return 1
+        return Interrupted.exit_status
     except hydra_errors.REFUSALS as error:
         if own_traceback or begun:
             raise
