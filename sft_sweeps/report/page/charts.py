@@ -48,7 +48,7 @@ def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Nam
     axis = alt.X(
         "value:Q",
         title=x_title,
-        scale=alt.Scale(zero=True, padding=8),
+        scale=alt.Scale(zero=True, nice=False, padding=8),
         axis=alt.Axis(tickCount=6, orient=looks.begins({row for row, _ in named})),
     )
     base = alt.Chart(alt.Data(values=rows)).encode(y=looks.rows_axis("row", (row for row, _ in named)))

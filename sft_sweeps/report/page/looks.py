@@ -74,7 +74,8 @@ def sure(parts: Sequence[str]) -> tuple[Any, Any]:
     import altair as alt
 
     legend = alt.Legend(title="beyond noise", orient="top")
-    color, shape = scale("beyond", ["yes", "no"], [1, FAINT])
+    color, _ = scale("beyond", ["yes", "no"], [1, FAINT])
+    _, shape = scale("beyond", ["yes", "no"], [1, 0])
     if len(parts) < 2:
         return color.legend(legend), shape.legend(legend)
     _, shape = scale("part", parts)
