@@ -17,12 +17,12 @@ from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.needs import Needs, held, subject_folders, unplanned
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.freeing import ASIDE, MARK
+from sft_sweeps.store.imports import IMPORTING
 from sft_sweeps.store.resume_states import FOLDER as RESUME
 from sft_sweeps.store.store import FREED, FREEING, RECORD
 from sft_sweeps.store.usage import ANSWERS
 
 BY = "freed by sft-sweeps gc"  # what freed.json says of a model that this command freed
-IMPORTING = ".import-"  # begins the name of what an import is unpacking
 MINUTES, DAY = 600.0, 86_400.0  # after which what is half written is of a process that died; encoding takes long
 KINDS = {
     "unfinished": "what was being written, or removed, when its process died",

@@ -17,6 +17,7 @@ from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import portable
 
 SCHEMA = 1  # of results.json
 
@@ -185,7 +186,7 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
         "strategy": run.strategy,
         "seed": seed_of(run),
         "k": None if run.k is None else str(run.k),
-        "points": list(run.points),
+        "points": [portable(point) for point in run.points],
         "scores": _scores_json(row.scores),
         "stages": [{"id": a.id, "label": a.label, "scores": _scores_json(a.scores)} for a in row.after],
     }
