@@ -24,6 +24,7 @@ from sft_sweeps.store.store import Store
 LINES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
     "cancel": ("cancel made",),
+    "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),

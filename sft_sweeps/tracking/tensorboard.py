@@ -35,8 +35,9 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
         summary = {name: value for name, value in attempt.summary.items() if not isinstance(value, str)}
         rows = process.history(attempt.folder / METRICS, ended) if attempt.follows else [summary]
         for row in rows:
+            step = int(row.pop(layout.STEP, 0))
             for name, number in row.items():
-                writer.add_scalar(name, number, int(row.get(layout.STEP, 0)))
+                writer.add_scalar(name, number, step)
 
 
 def problems(_: Tracking) -> Iterator[str]:

@@ -57,7 +57,7 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
 def _rows(attempt: Attempt, ended: Ended) -> Iterator[Row]:
     """A training run's lines as they come; of any other run what its summary and its tables have."""
     if attempt.follows:
-        yield from ((int(row[layout.STEP]), row) for row in process.history(attempt.folder / METRICS, ended))
+        yield from ((int(row.pop(layout.STEP)), row) for row in process.history(attempt.folder / METRICS, ended))
     else:
         yield 0, dict(attempt.summary) | {name: _table(table) for name, table in attempt.tables.items()}
 
@@ -123,7 +123,7 @@ def _user() -> str:
 def problems(_: Tracking) -> Iterator[str]:
     """Whether it is there at all."""
     if importlib.util.find_spec("trackio") is None:
-        yield "tracking=trackio needs trackio, which is not installed; type: pip install 'sft-sweeps[trackio]'"
+        yield "tracking=trackio needs trackio, which is not here; type: pip install 'sft-sweeps[trackio]'"
 
 
 TRACKER = Tracker(NAME, open_mirror, problems)
