@@ -43,6 +43,7 @@ NAMES = {
     "tokenizer=FOLDER": "tokenizer=tokenizer",
     "folder=FOLDER": "folder=model",
     "ROWS.jsonl": "rows.jsonl",
+    "FILE.tar.zst": "sweep.tar.zst",
     "TABLE.csv [--json]": "table.csv --json",
     "TABLE.csv": "table.csv",
     "REFERENCE.csv": "table.csv",

@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _show(found: dict[str, Any]) -> None:
     done = "imported" if found["written"] else "would be imported"
     say(out, escape(f"{done} into {found['store']}: {name}: {new or 'its plan'} ({size(found['bytes'])}){kept}"))
     if found["written"]:
-        say(out, escape(f"its page: sft-sweeps report {name}"))
+        say(out, escape(f"its page: sft-sweeps report {name} --output-dir {shlex.quote(found['store'])}"))
 
 
 ABOUT = """\
