@@ -24,6 +24,7 @@ from sft_sweeps.store.store import Store
 LINES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
     "cancel": ("cancel made",),
+    "completion": ("completion bash",),
     "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
@@ -41,12 +42,14 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "report": ("report made --out there", "report made small --out both"),
     "score": ("score gsm8k answers.jsonl --out out.json --partial",),
     "show": ("show {stage}",),
+    "source": ("source add rows.jsonl --dry-run",),
     "status": ("status small", "status made"),
     "tokenizer": ("tokenizer rows.jsonl --vocab-size 300 --rows 5 --out words",),
 }
 ELSEWHERE = {
     "gguf": "says what it wrote as `tokenizer` does",
     "publish": "needs real weights: tests/commands/test_publish.py",
+    "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",
 }
 GRID = ("model=mini", "train=mini", "cluster=local", "tracking=none")

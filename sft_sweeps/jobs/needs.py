@@ -9,7 +9,7 @@ from pathlib import Path
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
-from sft_sweeps.jobs import encoding, submissions
+from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.retention import whole
 from sft_sweeps.jobs.submissions import claimed_folders
 from sft_sweeps.plan.build import Plan
@@ -51,6 +51,8 @@ class Needs:
     @cached_property
     def encodings(self) -> frozenset[str] | None:
         """The keys of the encoded sources that plans need; None where a tokenizer that says so is not here."""
+        from sft_sweeps.jobs import encoding  # tokenizers and NumPy, which `gc --help` does without
+
         keys: set[str] = set()
         for sweep, plan in ((one.sweep, one.plan) for one in self.sweeps):
             items: list[Item] = [*plan.stages, *plan.generations, *plan.analyses]
