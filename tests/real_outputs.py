@@ -24,10 +24,14 @@ from sft_sweeps.store.store import Store
 LINES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
     "cancel": ("cancel made",),
+    "completion": ("completion bash",),
+    "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
+    "export": ("export made --out made.tar.zst",),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
     "help": ("help", "help du"),
+    "import": ("import made.tar.zst --output-dir there", "import made.tar.zst --dry-run"),
     "init": ("init mine",),
     "judge": ("judge made --dry-run",),
     "launch": ("launch action=plan plan.measure=false model=mini data=mini_math train=mini cluster=local",),
@@ -38,12 +42,14 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "report": ("report made --out there", "report made small --out both"),
     "score": ("score gsm8k answers.jsonl --out out.json --partial",),
     "show": ("show {stage}",),
+    "source": ("source add rows.jsonl --dry-run",),
     "status": ("status small", "status made"),
     "tokenizer": ("tokenizer rows.jsonl --vocab-size 300 --rows 5 --out words",),
 }
 ELSEWHERE = {
     "gguf": "says what it wrote as `tokenizer` does",
     "publish": "needs real weights: tests/commands/test_publish.py",
+    "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",
 }
 GRID = ("model=mini", "train=mini", "cluster=local", "tracking=none")

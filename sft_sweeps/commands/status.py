@@ -72,6 +72,7 @@ def status(plan: Plan, store: Store, sweep: str) -> dict[str, Any]:
         "runs": runs,
         "stages": stages,
         "jobs": list(_other_jobs(plan, sweep_status)),
+        "mirror": mirrors.problem_of(store.root / "sweeps" / sweep),
         "scores": {"done": sum(done for done, _ in scores.values()), "total": len(plan.scores)},
         "analyses": {
             "done": sum(sweep_status.states[one.id].state == "done" for one in plan.analyses),

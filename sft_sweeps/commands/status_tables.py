@@ -151,6 +151,9 @@ def summary(status: Mapping[str, Any]) -> list[str]:
             f"{totals['gpu_hours']:,.1f} GPU-hours spent on its stages, {totals['gpu_hours_lost']:,.1f} of them lost "
             f"to requeues; the plan estimates {totals['gpu_hours_estimated']:,.1f} for everything"
         )
+    if status.get("mirror"):
+        again = f"when that is mended: sft-sweeps sync {status['sweep']}"
+        lines.append(f"not all scores are shown at {status['mirror']}; {again}")
     return lines + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in stages})
 
 

@@ -156,6 +156,7 @@ def _packed(examples: list[Tensor]) -> Bin:
         keep=keep,
         targets=targets,
         weights=torch.ones(len(targets)),
+        losses=torch.zeros(len(targets)),
         lengths=tuple(lengths),
         boundaries=ends.to(torch.int32),
     )

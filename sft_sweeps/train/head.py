@@ -36,12 +36,15 @@ def logits_of(config: Any) -> Logits:
 
 
 class LossHead(torch.nn.Linear):
-    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out."""
+    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out.
+
+    Each one's own, without its weight, is written into `losses`.
+    """
 
     logits = Logits()
 
-    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
-        return _Loss.apply(hidden, self.weight, self.bias, targets, weights, self.logits)  # type: ignore[no-any-return, no-untyped-call]
+    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor, losses: Tensor) -> Tensor:  # type: ignore[override]
+        return _Loss.apply(hidden, self.weight, self.bias, targets, weights, losses, self.logits)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Trained:
@@ -71,7 +74,8 @@ class Trained:
             lengths=packed.lengths,
             boundaries=packed.boundaries,
         )
-        return self.loss_head(output.last_hidden_state[0, packed.keep], packed.targets, packed.weights)  # type: ignore[no-any-return]
+        kept = output.last_hidden_state[0, packed.keep]
+        return self.loss_head(kept, packed.targets, packed.weights, packed.losses)  # type: ignore[no-any-return]
 
 
 def trained_class(config: Any) -> Any:
@@ -84,9 +88,8 @@ class _Loss(torch.autograd.Function):
     """sum of weights * cross_entropy(logits(hidden @ weight.T), targets), with its gradients made on the way."""
 
     @staticmethod
-    def forward(  # noqa: PLR0917
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, weights: Tensor, logits: Logits
-    ) -> Tensor:
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        hidden, weight, bias, targets, weights, losses, logits = given
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden)
         to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
@@ -94,10 +97,11 @@ class _Loss(torch.autograd.Function):
         # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
         weighted = hidden * weights[:, None].to(hidden.dtype)
         size = max(1, CHUNK[hidden.device.type] // len(weight))
-        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden))
-        for states, shares, target, share, gradient in zip(*pieces, strict=True):
+        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden, losses))
+        for states, shares, target, share, gradient, own in zip(*pieces, strict=True):
             products = torch.mm(states, weight.t()) if bias is None else torch.addmm(bias, states, weight.t())
             loss, to_logits = _chunk(products, target, logits)
+            own.copy_(loss)
             total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
             torch.mm(to_logits, weight, out=gradient)
@@ -116,7 +120,7 @@ class _Loss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         scaled = [None if one is None else one * scale.to(one.dtype) for one in ctx.saved_tensors]
-        return (*scaled, None, None, None)
+        return (*scaled, None, None, None, None)
 
 
 def _chunk(products: Tensor, targets: Tensor, logits: Logits) -> tuple[Tensor, Tensor]:
