@@ -15,6 +15,8 @@ from common import ROOT, Points
 
 from sft_sweeps.benchmarks import registry as benchmarks
 from sft_sweeps.config.checks import problems
+from sft_sweeps.models.init import materialise
+from sft_sweeps.spec import Shape
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
@@ -144,10 +146,12 @@ def lines() -> Iterator[list[str]]:
     yield from ([choice for choice in row if choice] for row in zip_longest(*columns))
 
 
-def test_every_choice_is_composed(points: Points) -> None:
+def test_every_choice_is_composed(points: Points, tmp_path: Path) -> None:
+    materialise(Shape(16, 16, 16, 1, 1, 9, 4096), 0, [], tmp_path / "model")
+    folder = [f"model.folder={tmp_path / 'model'}"]  # of which `hf` takes the shape
     composed = 0
     for line in lines():
-        for point in points(*line):
+        for point in points(*line, *(folder if "model=hf" in line else ())):
             assert problems(point.config) == [], line
         composed += sum("@" in choice or choice.split("=")[0] in GROUPS for choice in line)
     assert composed == sum(GROUPS.values()) - GROUPS["study"] + len(["data=math"])

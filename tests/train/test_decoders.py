@@ -13,6 +13,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.launch.examined import examine
+from sft_sweeps.models.architectures import read_shape
+from sft_sweeps.models.folder import problems
 from sft_sweeps.train import decoder
 from sft_sweeps.train.engine import learning_rate
 
@@ -96,9 +98,18 @@ def test_it_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert examined.problem == ""
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert examined.parameters == {name: tuple(p.shape) for name, p in model.named_parameters()}
-    config = json.loads((folder / "config.json").read_text()) | {"num_attention_heads": 7}
-    (folder / "config.json").write_text(json.dumps(config))
-    assert "transformers cannot make a model of config.json" in examine(folder).problem or examine(folder).problem
+    shape = read_shape(model.config.to_dict(), sum(p.numel() for p in model.parameters()))
+    own = list(problems(folder, shape, "", examine))
+    assert own == []
+    for lie, message in (
+        ({"intermediate_size": 65}, "which is to be ("),
+        ({"hidden_act": "nothing"}, "transformers cannot make a model of config.json (KeyError"),
+        ({"model_type": "qwen99"}, "describes a qwen99 model"),
+    ):
+        config = model.config.to_dict() | lie
+        (folder / "config.json").write_text(json.dumps(config))
+        wide = replace(shape, intermediate_size=config["intermediate_size"])
+        assert any(message in text for text in problems(folder, wide, "", examine)), lie
 
 
 STEPS = 4
