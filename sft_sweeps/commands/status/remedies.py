@@ -32,11 +32,9 @@ def of(job: JobStatus, kind: str, subject: Subject, found: SweepStatus, sweep: s
     store = found.survey.store
     folder = store.folder(subject)
     log = log_of(kind, folder, store.root / "sweeps" / sweep, job.job)
-    return {
-        "log": str(log or ""),
-        "log_tail": tail(log) if log else [],
-        "hint": _hint(job, subject, folder, store.root),
-    }
+    looking = [_look(subject, store.root)] if log else []
+    hint = "; then ".join([*looking, _again(job, subject, folder)])
+    return {"log": str(log or ""), "log_tail": tail(log) if log else [], "hint": hint}
 
 
 def tail(log: Path) -> list[str]:
@@ -45,12 +43,15 @@ def tail(log: Path) -> list[str]:
     return [line for line in lines if line.strip()][:LINES][::-1]
 
 
-def _hint(job: JobStatus, subject: Subject, folder: Path, root: Path) -> str:
+def _look(subject: Subject, root: Path) -> str:
+    """The command that shows more of the log."""
+    return shlex.join(["sft-sweeps", "logs", subject.id, "--lines", str(SHOWN), *site.store_option(root)])
+
+
+def _again(job: JobStatus, subject: Subject, folder: Path) -> str:
+    """How to go on, and with what changed."""
     step = resume_step(folder) if subject.chain else 0
     again = f"launch the sweep again: it continues from step {step:,}" if step else "launch the sweep again"
-    if job.state == "corrupted":
-        return again  # the reason says what to delete first
-    look = shlex.join(["sft-sweeps", "logs", subject.id, "--lines", str(SHOWN), *site.store_option(root)])
     help_ = next((words for pattern, words in HELP if re.search(pattern, job.why, re.IGNORECASE)), "")
-    said = any(key in job.why for key in KEY.findall(help_))
-    return f"{look}; then {again}{f' {help_}' if help_ and not said else ''}"
+    said = job.state == "corrupted" or any(key in job.why for key in KEY.findall(help_))
+    return again if said or not help_ else f"{again} {help_}"
