@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
-EXTRAS := cleaning,gguf,representations$(if $(GPU),$(shell echo ,)gpu)
+EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
 # The quick tests wait for other processes most of the time: three of them fill two cores.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -61,7 +61,7 @@ torch:
 lock: install
 	@$(TRY) $(PIP) uv
 	@$(BIN)/uv pip compile -q --universal --upgrade --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-		--all-extras --group dev --group bench pyproject.toml -o requirements.all
+		--all-extras --group dev pyproject.toml -o requirements.all
 	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
 
 test: install
@@ -98,7 +98,6 @@ format: install
 	@$(BIN)/ruff format .
 
 bench: install
-	@$(TRY) $(PIP) -c requirements.lock --group bench
 	@$(BIN)/python -m bench
 
 clean:

@@ -72,7 +72,7 @@ class Executions:
 class Tracking:
     """Where a stage's metrics are mirrored; `name` is a tracker's, `mode` is `auto`, `online` or `offline`.
 
-    `axes` are what people filter by, flat: model, fractions, strategy, k, seeds.
+    A `project` is a study's, a `group` a sweep's; `axes` are what people filter by, flat (tracking/layout.py).
     """
 
     name: str = field(default="none", metadata=EXECUTION)
@@ -81,4 +81,4 @@ class Tracking:
     mode: str = field(default="auto", metadata=EXECUTION)
     group: str = field(default="", metadata=EXECUTION)
     tags: tuple[str, ...] = field(default=(), metadata=EXECUTION)
-    axes: tuple[tuple[str, str], ...] = field(default=(), metadata=EXECUTION)
+    axes: tuple[tuple[str, str | int], ...] = field(default=(), metadata=EXECUTION)

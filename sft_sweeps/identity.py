@@ -30,6 +30,9 @@ VERSIONS: dict[str, int] = {
     "fields": 2,
     "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
+    # Of chat templates. 1: every text as it is, between what the template writes around marks
+    # 2: as the template writes it; what `{% generation %}` marks; what it does not ask with but writes is learnt
+    "chat_template": 2,
     "subset": 1,  # 1: floor(fraction * pool) first examples of the source's seeded order of groups
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start
     "loss": 2,  # 1: token_mean; 2: device_mean and example_mean beside it, taken over those that have supervised tokens

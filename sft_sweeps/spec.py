@@ -95,6 +95,8 @@ class Source:
     # The rule and version of data/groups.py where its groups are others than those of version 0.1.0, which took ids for
     # those of chunks; "" where they are the same.
     groups: str = field(default="", metadata=WHERE_CHANGED)
+    licence: str = field(default="", metadata=EXECUTION | WHERE_CHANGED)  # "": unknown
+    origin: str = field(default="", metadata=EXECUTION | WHERE_CHANGED)  # where its file comes from, in words
 
     @property
     def provisional(self) -> bool:
@@ -199,6 +201,8 @@ class Model:
     path: str = field(default="", metadata=EXECUTION)
     tokenizer_path: str = field(default="", metadata=EXECUTION)
     gpus: int = field(default=0, metadata=EXECUTION)
+    licence: str = field(default="", metadata=EXECUTION | WHERE_CHANGED)  # "": unknown
+    origin: str = field(default="", metadata=EXECUTION | WHERE_CHANGED)  # its repository of the hub
 
     @cached_property
     def payload(self) -> dict[str, Any]:

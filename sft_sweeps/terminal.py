@@ -1,30 +1,60 @@
 """What is printed on a terminal, a file or a pipe."""
 
 import contextlib
+import copy
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
 from rich.text import Text
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.errors import RequestError, visible
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
 LAUNCH = "python launch.py" if (PACKAGE.parent / "launch.py").is_file() else "sft-sweeps launch"  # to type here
 LONG = 300  # rows of a table, beyond which it is printed as plain lines
 FIRST = 20  # of such a table's rows, on a terminal
+LINE_WIDTH = 10_000  # of a row of a table there
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
 BARS = "▁▂▃▄▅▆▇█"  # of a chart of one line
 
 
 class _Console(Console):
-    """Rich passes escape sequences on that stand in a text."""
+    """Rich passes escape sequences on that stand in a text. And in a file or a pipe it draws the lines of tables."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        if self.is_terminal:
+            return super().render(renderable, options)
+        from rich.rule import Rule
+        from rich.table import Table
+
+        options = options or self.options
+        if isinstance(renderable, Rule):
+            renderable = Text.assemble("-- ", renderable.title, "\n")
+        elif isinstance(renderable, Table):
+            wide = options.update(max_width=LINE_WIDTH)
+            return [*super().render(_without_lines(renderable), wide), Segment.line()]
+        return super().render(renderable, options)
+
+
+def _without_lines(table: "Table") -> "Table":
+    """The same for programs that read lines: columns side by side, each row one line, nothing cut."""
+    made = copy.copy(table)
+    made.box, made.show_edge, made.pad_edge, made.padding = None, False, False, (0, 2, 0, 0)
+    made.columns = [copy.copy(column) for column in table.columns]
+    for column in made.columns:
+        column.no_wrap, column.overflow = True, "ignore"
+    return made
 
 
 def console(stderr: bool = False) -> Console:

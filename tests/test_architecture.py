@@ -30,7 +30,7 @@ GROUPS = {
     "source": 12,
     "strategy": 5,
     "study": 20,
-    "tracking": 2,
+    "tracking": 4,
     "train": 4,
 }
 ONCE = (

@@ -89,8 +89,9 @@ def rows(file: Path, folder: Path, *arguments: str) -> Answer:
 
 def examples(given: Answer) -> int:
     """The examples in an inspection's table."""
-    cells = next(line for line in given.out.splitlines() if line.startswith("│")).split("│")
-    return int(cells[2].replace(",", ""))
+    lines = given.out.splitlines()
+    header = next(number for number, line in enumerate(lines) if line.split()[:2] == ["rows", "examples"])
+    return int(lines[header + 1].split()[1].replace(",", ""))
 
 
 def test_no_file_of_rows_is_forgotten() -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pytest
 from common import ROOT, Points
 
+from sft_sweeps.commands import init
 from sft_sweeps.config.checks import problems
 from sft_sweeps.data.mini import TOKENIZER
 from sft_sweeps.models import train_tokenizer
@@ -27,6 +28,7 @@ NAMES = {
     "[SWEEP ...]": "quickstart",
     "[SWEEP]": "quickstart",
     "SWEEP": "quickstart",
+    "STAGE --out DIR": "mini--math --out handed_on",
     "STAGE": "mini--math",
     "BENCHMARK FILE.jsonl --out OUT": "gsm8k answers.jsonl --out out.json --partial",
     "[--watch | --json]": "--json",
@@ -123,6 +125,8 @@ def files(folder: Path) -> None:
     samples = [{"task_id": "HumanEval/0", "completion": "    return False\n"}]
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
     train_tokenizer.copy(TOKENIZER, folder / "tokenizer")
+    (folder / "elsewhere" / "study").mkdir(parents=True)
+    (folder / "elsewhere" / "study" / "mine.yaml").write_text(init.STUDY)
     mt_bench_files(folder)
 
 

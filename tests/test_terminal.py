@@ -71,3 +71,19 @@ def test_a_sparkline_has_its_width_and_shows_the_lowest_and_the_highest(values: 
         assert drawn[values.index(min(values))] == BARS[0]
         assert max(values) == min(values) or drawn[values.index(max(values))] == BARS[-1]
     assert sparkline([], width) == ""
+
+
+CELLS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters="[]\\ "), min_size=1)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=5))
+def test_a_row_of_a_table_is_a_line_for_programs(rows: list[tuple[str, str]]) -> None:
+    """However wide it is, and without frames."""
+    out = terminal.console()
+    out.file = io.StringIO()
+    table = Table("one", "other")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
+    lines = [tuple(line.split()) for line in out.file.getvalue().splitlines()]
+    assert lines == [("one", "other"), *rows, ()]

@@ -57,6 +57,19 @@ class FileScoring:
         return bool(self.options.partial)
 
 
+@dataclass(frozen=True)
+class OnHub:
+    """The data set of the Hugging Face hub that has a benchmark's published items.
+
+    `task` is what the hub calls it among the tasks of that data set.
+    """
+
+    dataset: str
+    config: str
+    split: str
+    task: str
+
+
 def no_items(benchmark: Benchmark) -> Sequence[Item]:  # noqa: ARG001
     """Of a benchmark that asks nothing."""
     return ()
@@ -118,6 +131,7 @@ class BenchmarkDefinition:
     export: Callable[[Generation, Sequence[Row]], Mapping[str, Iterable[Row]]] = no_export  # rows by file name
     from_file: Callable[[FileScoring], Row | None] | None = None  # None: it was asked for nothing but an estimate
     command_options: Callable[[argparse.ArgumentParser], None] = no_options
+    on_hub: OnHub | None = None  # for the cards of published models
 
     @property
     def judged(self) -> bool:

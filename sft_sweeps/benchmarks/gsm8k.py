@@ -20,7 +20,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from sft_sweeps.benchmarks import published
-from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
+from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, OnHub, ScoringContext
 from sft_sweeps.benchmarks.from_file import require_complete
 from sft_sweeps.benchmarks.gsm8k_file import answers, questions
 from sft_sweeps.benchmarks.item import Item, Verdict
@@ -178,5 +178,6 @@ DEFINITIONS = (
         score=score,
         from_file=from_file,
         command_options=command_options,
+        on_hub=OnHub("openai/gsm8k", "main", "test", "gsm8k"),
     ),
 )

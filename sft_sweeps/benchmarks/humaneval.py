@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sft_sweeps.benchmarks import published
-from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, ScoringContext
+from sft_sweeps.benchmarks.base import BenchmarkDefinition, FileScoring, OnHub, ScoringContext
 from sft_sweeps.benchmarks.from_file import read, require_complete
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.programs import Problem, extract, gives_function
@@ -284,5 +284,6 @@ DEFINITIONS = (
         export=export,
         from_file=from_file,
         command_options=command_options,
+        on_hub=OnHub("openai/openai_humaneval", "openai_humaneval", "test", "openai_humaneval"),
     ),
 )

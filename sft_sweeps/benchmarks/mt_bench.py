@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from sft_sweeps.benchmarks import judging, published
-from sft_sweeps.benchmarks.base import BenchmarkDefinition, ScoringContext, mean_by_item
+from sft_sweeps.benchmarks.base import BenchmarkDefinition, OnHub, ScoringContext, mean_by_item
 from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.benchmarks.judging import Grading, JudgeConfig
 from sft_sweeps.benchmarks.mt_bench_file import command_options, from_file
@@ -157,5 +157,6 @@ DEFINITIONS = (
         export=export,
         from_file=from_file,
         command_options=command_options,
+        on_hub=OnHub("HuggingFaceH4/mt_bench_prompts", "default", "train", "default"),
     ),
 )

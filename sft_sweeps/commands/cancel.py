@@ -11,7 +11,6 @@ new launch must not start in a folder that is still written to.
 
 import argparse
 import contextlib
-import json
 import sys
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import maker
@@ -39,6 +38,7 @@ from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 from sft_sweeps.terminal import console, say
 
+SCHEMA = 1
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
 MAKING = tuple(f"{kind.name}-" for kind in KINDS.values() if kind.makes_model)  # how ids of jobs that make models begin
 POLL_SECONDS = 0.5
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     store = Store(options.output_dir)
     sweep = find(store, options.sweep)
     result = cancel(sweep, store, (lambda _: True) if options.yes or not sys.stdin.isatty() else _confirmed)
-    print(json.dumps(result, indent=1)) if options.json else show(result, console())
+    print_json(SCHEMA, result) if options.json else show(result, console())
     return 0
 
 
@@ -98,6 +98,7 @@ def cancel(sweep: Sweep, store: Store, confirmed: Callable[[str], bool]) -> dict
             submissions.note_waits(sweep.folder, ())  # it asks for nothing more of other sweeps
     return {
         "sweep": sweep.name,
+        "finished": False,
         "cancelled": [{"id": s.job, "job": s.number} for s in wanted],
         "left": [{"id": s.job, "job": s.number, "owner": s.owner, "why": why} for s, why in choice.left],
         "still_ending": [s.number for s in ending],
@@ -269,4 +270,15 @@ def find(store: Store, name: str) -> Sweep:
     raise RequestError(f"no sweep '{name}' in {store.root}; there are: {named}")
 
 
-COMMAND = Command("cancel", "end a sweep's jobs in Slurm, but none that another sweep needs", _run, _add_arguments)
+ABOUT = """\
+A job that another sweep needs is left, and so is what it waits for. Stopped jobs save their resume states first, and
+their claims are given back when they have left the queue. A sweep that runs on this machine is ended where it runs."""
+COMMAND = Command(
+    "cancel",
+    "end a sweep's jobs in Slurm, but none that another sweep needs",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps cancel SWEEP --yes  # needs a cluster",),
+    topic="watch",
+)

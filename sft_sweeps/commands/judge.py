@@ -198,6 +198,18 @@ def _models(count: int) -> str:
     return f"{count:,} model{'' if count == 1 else 's'}"
 
 
+ABOUT = """\
+A launch without a judge's key answers the benchmarks and leaves their judging open. What is asked here is priced first;
+every reply is kept, so the same command goes on where it was interrupted. The key is read from the environment."""
 COMMAND = Command(
-    "judge", "ask the judge about answers that a launch left unjudged, priced first", _run, _add_arguments
+    "judge",
+    "ask the judge about answers that a launch left unjudged, priced first",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps judge SWEEP --dry-run  # what it would ask, and what that costs",
+        "sft-sweeps judge SWEEP --yes --max-usd 20 --prices 30,60  # needs a network",
+    ),
+    topic="results",
 )

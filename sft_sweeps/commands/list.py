@@ -136,4 +136,14 @@ def _style(row: Mapping[str, Any]) -> str:
     return "cyan" if states.get("running") else "green" if _states(row) == "done" else "yellow"
 
 
-COMMAND = Command("list", "the sweeps of a store, the newest last: how far each is", _run, _add_arguments)
+COMMAND = Command(
+    "list",
+    "the sweeps of a store, the newest last: how far each is",
+    _run,
+    _add_arguments,
+    examples=(
+        "sft-sweeps list",
+        "sft-sweeps list --size  # with what each takes of the disk",
+    ),
+    topic="watch",
+)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sft_sweeps.commands.command import Command, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.errors import RequestError, RunError, visible
 from sft_sweeps.files.json_files import parse_line, read_json
 from sft_sweeps.identity import ID_LENGTH
@@ -31,6 +32,7 @@ from sft_sweeps.store.sweeps import PLAN
 from sft_sweeps.terminal import LAUNCH
 
 WHICH = ", ".join(f"{kind.name} {kind.does}" for kind in KINDS.values())
+SCHEMA = 1
 POLL_SECONDS = 0.5
 QUEUE_SECONDS = 5.0  # between two questions to Slurm
 BLOCK = 1 << 16
@@ -39,10 +41,15 @@ SHOWN = 12  # candidates in a message
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stage", help="the beginning of its id, or part of its label")
-    parser.add_argument("--follow", action="store_true", help="go on until the job has ended")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--follow", action="store_true", help="go on until the job has ended")
+    add_json(output)
     parser.add_argument("--rank", type=int, default=0, metavar="N", help="of its processes (default: %(default)s)")
     parser.add_argument(
-        "--kind", choices=KINDS, help=f"{WHICH}; default: all that wrote something, with --lines the last"
+        "--kind",
+        choices=KINDS,
+        metavar="KIND",
+        help=f"{WHICH}; default: all that wrote something, with --lines the last",
     )
     parser.add_argument("--lines", type=int, default=0, metavar="N", help="only the last ones (default: all)")
     add_output_dir(parser)
@@ -54,11 +61,33 @@ def _run(options: argparse.Namespace) -> int:
             raise RequestError(f"--{name} {getattr(options, name)} is negative; give 0 or more")
     root = Path(options.output_dir)
     subject = find(root, options.stage)
+    if options.json:
+        print_json(SCHEMA, as_json(Log(root, subject, options.kind or "", options.rank), options.lines))
+        return 0
     for kind in [] if options.kind or options.lines else written(subject, options.rank)[:-1]:
         with closing(Printer(Log(root, subject, kind, options.rank), 0)) as printer:
             printer.print_news()
     show(Log(root, subject, options.kind or "", options.rank), options.lines, options.follow)
     return 0
+
+
+def as_json(log: "Log", lines: int) -> dict[str, Any]:
+    """The log of one kind of job: its last lines (0: all), by file. RunError where there is none."""
+    if not log.files():
+        raise log.absent(log.coming())
+    texts = {}
+    for path in log.files():
+        with closing(Tail(path, lines)) as tail:
+            texts[path] = tail.news().decode("utf-8", "replace")
+    return {
+        "id": log.subject.id,
+        "label": log.subject.label,
+        "kind": log.kind,
+        "rank": log.rank,
+        "files": [{"file": str(path), "lines": text.splitlines()} for path, text in texts.items()],
+        "coming": log.coming(),
+        "failed": log.failed(),
+    }
 
 
 def written(subject: "Subject", rank: int) -> list[str]:
@@ -289,4 +318,18 @@ def _known(root: Path) -> Iterator[Subject]:
                 yield Subject(stage["id"], stage["label"], folders.get(stage["id"], root / "stages" / name))
 
 
-COMMAND = Command("logs", "what a stage's job prints", _run, _add_arguments)
+ABOUT = """\
+A worker writes into its stage's folder; until it comes to that there is Slurm's own log of the job."""
+COMMAND = Command(
+    "logs",
+    "what a stage's job prints",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps logs STAGE",
+        "sft-sweeps logs STAGE --kind train --lines 5",
+        "sft-sweeps logs STAGE --follow  # until its job has ended",
+    ),
+    topic="watch",
+)

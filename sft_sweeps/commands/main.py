@@ -6,8 +6,11 @@ import sys
 from collections.abc import Sequence
 
 from sft_sweeps import __version__
-from sft_sweeps.commands.command import Command, asked_for
-from sft_sweeps.errors import Interrupted, SweepError, say_error
+from sft_sweeps.commands import manual
+from sft_sweeps.commands.command import find
+from sft_sweeps.errors import Interrupted, RequestError, SweepError, say_error
+
+HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,27 +36,19 @@ def _run(arguments: Sequence[str]) -> int:
     if list(arguments) == ["--version"]:  # without importing any command
         print(__version__)
         return 0
-    commands = asked_for(arguments)
-    named = next((command for command in commands if command.name in arguments[:1]), None)
-    if named and named.add_arguments is None:
-        return named.run(argparse.Namespace(arguments=list(arguments[1:])))
-    options = _parser(commands, named).parse_args(arguments)
-    command: Command = options.command
-    return command.run(options)
-
-
-def _parser(commands: Sequence[Command], named: Command | None) -> argparse.ArgumentParser:
-    """Of all commands their lines of help; the options of the one that was named."""
-    text = "Launch sweeps of fine-tuning data, and see what came of them: their state and their scores."
-    parser = argparse.ArgumentParser(prog="sft-sweeps", description=text)
-    parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in commands:
-        subparser = subparsers.add_parser(command.name, help=command.help, description=command.help)
-        subparser.set_defaults(command=command)
-        if command is named and command.add_arguments:
-            command.add_arguments(subparser)
-    return parser
+    if not arguments or arguments[0] in HELP:
+        print(manual.overview(), end="")
+        return 0 if arguments else RequestError.exit_status
+    name, *rest = arguments
+    if name.startswith("-"):
+        raise RequestError(f"{name} stands before a command, where there are --help and --version alone")
+    command = find(name)
+    if command.reads_itself:
+        if set(HELP) & set(rest):
+            print(manual.page(command), end="")
+            return 0
+        return command.run(argparse.Namespace(arguments=rest))
+    return command.run(manual.parser_of(command).parse_args(rest))
 
 
 if __name__ == "__main__":

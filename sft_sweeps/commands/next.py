@@ -146,4 +146,18 @@ def _conclusions_json(board: "Board") -> list[dict[str, Any]]:
     ]
 
 
-COMMAND = Command("next", "which missing runs would change a conclusion, for the hours they cost", _run, _add_arguments)
+ABOUT = """\
+Missing runs are those of the sweep's plan without a score. docs/prediction.md says how the chance is computed that one
+of them changes which arm is best."""
+COMMAND = Command(
+    "next",
+    "which missing runs would change a conclusion, for the hours they cost",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps next SWEEP",
+        "sft-sweeps next SWEEP --budget 10 --json",
+    ),
+    topic="results",
+)

@@ -145,6 +145,19 @@ def _backtest_json(one: "Backtest") -> dict[str, Any]:
     }
 
 
+ABOUT = """\
+What is predicted are the runs of the sweep without a score, and the whole of each source; always with a backtest.
+docs/prediction.md has the law, its interval, and when nothing is predicted."""
 COMMAND = Command(
-    "predict", "the scores of the large fractions from the small ones, with a backtest", _run, _add_arguments
+    "predict",
+    "the scores of the large fractions from the small ones, with a backtest",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps predict SWEEP",
+        "sft-sweeps predict SWEEP --at 1,1/2",
+        "sft-sweeps predict --paper  # the paper's own tables",
+    ),
+    topic="results",
 )

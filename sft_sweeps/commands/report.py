@@ -4,13 +4,15 @@ import argparse
 import json
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find
 from sft_sweeps.terminal import console, writing
+
+SCHEMA = 1  # of several; of one it is results.json
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
         written = write(found, folder)
     if options.json:
         results = [read_json(path) for path in written if path.name == "results.json"]
-        print(json.dumps(results[0] if len(results) == 1 else results, indent=1))
+        print(json.dumps(results[0], indent=1)) if len(results) == 1 else print_json(SCHEMA, {"reports": results})
     else:
         for one in found:
             tables.show(one.results, console())
@@ -57,4 +59,18 @@ def _folder(sweeps: list[Sweep], options: argparse.Namespace) -> Path:
     return sweeps[0].folder / "report"
 
 
-COMMAND = Command("report", "the tables of scores and a page of them, written as files", _run, _add_arguments)
+ABOUT = """\
+Written are index.html (the page, one file that fetches nothing), results.json, tables/ and figures/ for print:
+docs/report.md. Several sweeps share a page."""
+COMMAND = Command(
+    "report",
+    "the tables of scores and a page of them, written as files",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps report",
+        "sft-sweeps report SWEEP --out report",
+    ),
+    topic="results",
+)

@@ -5,7 +5,9 @@ the file's order, and `scores`. An incomplete set is refused unless `--partial` 
 """
 
 import argparse
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from rich.progress import Progress
@@ -14,11 +16,13 @@ from sft_sweeps.benchmarks.base import FileScoring
 from sft_sweeps.benchmarks.judging import Grader
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.scored import Row
-from sft_sweeps.commands.command import Command
+from sft_sweeps.commands.command import Command, add_json, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.spec import Judge
 from sft_sweeps.terminal import console
+
+SCHEMA = 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +37,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--out", type=Path, required=True, metavar="OUT.json", help="items and scores, as JSON"
             )
             command.add_argument("--partial", action="store_true", help="score an incomplete set, and name it so")
+            add_json(command)
             definition.command_options(command)
 
 
@@ -42,15 +47,21 @@ def run(options: argparse.Namespace) -> int:
         raise RequestError(f"--out {options.out}: there is no folder {options.out.parent}")
     from_file = definitions()[options.benchmark].from_file
     assert from_file is not None  # else the benchmark had no command
-    result = from_file(FileScoring(options.file, options, _grader, _ProgressBar))
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # what a benchmark says on the way
+        result = from_file(FileScoring(options.file, options, _grader, _ProgressBar))
     if result is None:
+        if options.json:
+            print_json(SCHEMA, {"benchmark": options.benchmark, "dry_run": True})
         return 0
     try:
         write_json(options.out, result)
     except OSError as error:
         raise RequestError(f"--out {options.out} cannot be written ({error.strerror})") from error
-    _show(result)
-    print(f"written: {options.out}")
+    if options.json:
+        print_json(SCHEMA, result)
+    else:
+        _show(result)
+        print(f"written: {options.out}")
     return 0
 
 
@@ -87,4 +98,18 @@ def _show(result: Row) -> None:
             print(f"{name:24} {'none: too many judgments are missing' if value is None and name == 'score' else value}")
 
 
-COMMAND = Command("score", "score existing generations, without a model", run, _add_arguments)
+ABOUT = """\
+The answers may come from anywhere. An incomplete set is refused unless --partial is given. OUT has items, in the file's
+order, and scores: docs/evaluation.md."""
+COMMAND = Command(
+    "score",
+    "score existing generations, without a model",
+    run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps score gsm8k answers.jsonl --out out.json --partial",
+        "sft-sweeps score humaneval --help  # a benchmark's own options",
+    ),
+    topic="results",
+)

@@ -1,9 +1,10 @@
 """`sft-sweeps tag`: InsTagger's tags of conversations, which `clean.tags_file` selects by."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command
+from sft_sweeps.commands.command import Command, add_json, say_written
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.engines import ENGINES
 
@@ -17,6 +18,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16", help="default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
     parser.add_argument("--max-new-tokens", type=int, default=512, help="of an answer (default: %(default)s)")
+    add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -31,9 +33,20 @@ def _run(options: argparse.Namespace) -> int:
     installed = ENGINES.get(options.engine).version(options.engine_python)
     engine = Engine(options.engine, installed.partition(".")[0], options.dtype)
     asking = Asking(engine, options.batch_size, options.max_new_tokens, options.engine_python)
-    tag(options.file, options.model, options.out, asking, lambda text: print(text, flush=True))
-    print(f"written: {options.out}; use it with data.sources.SLOT.clean.tags_file={options.out}")
+    out = sys.stderr if options.json else sys.stdout
+    tag(options.file, options.model, options.out, asking, lambda text: print(text, file=out, flush=True))
+    say_written(options, f"data.sources.SLOT.clean.tags_file={options.out}")
     return 0
 
 
-COMMAND = Command("tag", "tag the conversations of a file with InsTagger, for clean.tags_file", _run, _add_arguments)
+ABOUT = """\
+Tags of OFA-Sys/InsTagger, which `clean.drop_tags` of a source selects by. Stopped, the same command goes on."""
+COMMAND = Command(
+    "tag",
+    "tag the conversations of a file with InsTagger, for clean.tags_file",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps tag sharegpt.jsonl --model FOLDER --out tags.jsonl  # needs a GPU",),
+    topic="tools",
+)

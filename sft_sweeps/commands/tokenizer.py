@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command
+from sft_sweeps.commands.command import Command, add_json, say_written
 from sft_sweeps.errors import RequestError
 from sft_sweeps.terminal import writing
 
@@ -15,6 +15,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vocab-size", type=int, default=2048, help="number of tokens (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=2000, help="rows read of each file (default: %(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    add_json(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -27,7 +28,7 @@ def _run(options: argparse.Namespace) -> int:
     texts = list(_texts(options.files, options.rows))
     with writing(options.out):
         train_tokenizer.save(train_tokenizer.train(texts, options.vocab_size), options.out)
-    print(f"written: {options.out}; use it with model.tokenizer={options.out}")
+    say_written(options, f"model.tokenizer={options.out}")
     return 0
 
 
@@ -43,4 +44,14 @@ def _texts(files: Sequence[Path], rows: int) -> Iterator[str]:
             yield from (text for sides in example.rounds for text in sides)
 
 
-COMMAND = Command("tokenizer", "train a small tokenizer from data files, for model=mini", _run, _add_arguments)
+ABOUT = """\
+The miniature's own tokenizer spells any text, in many tokens; this one fits the data that it is trained on."""
+COMMAND = Command(
+    "tokenizer",
+    "train a small tokenizer from data files, for model=mini",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=("sft-sweeps tokenizer code_alpaca.jsonl.gz --vocab-size 600 --out words  # for model.tokenizer=words",),
+    topic="tools",
+)

@@ -267,7 +267,7 @@ def _token_budget(c: Config) -> Iterator[str]:
 
 def _tracking(c: Config) -> Iterator[str]:
     """The tracker takes the settings that all trackers share."""
-    name, project, entity, mode = c.tracking.name, c.tracking.project, c.tracking.entity or "", c.tracking.mode
+    name, project, entity, mode = c.tracking.name, c.tracking.project or "", c.tracking.entity or "", c.tracking.mode
     if name in TRACKERS.names:
         yield from TRACKERS.get(name).problems(Tracking(name, project, entity, mode))
 

@@ -6,19 +6,21 @@ a user adds a study, or has a conf/local/default.yaml, without touching what is 
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 
-from sft_sweeps.config import hydra_errors, keys
+from sft_sweeps.config import choices, hydra_errors
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
 from sft_sweeps.errors import RequestError, nearest, say_error
 
-UNTIL_DONE, UNTIL_DONE_KEY = "--until-done", "cluster.until_done=true"  # the one option that is ours and not Hydra's
+# Options that are ours and not Hydra's, and the keys that they are short for.
+FLAGS = {"--until-done": "cluster.until_done=true", "--json": "plan.json=true"}
+OUTPUT_DIR = "--output-dir"
 # What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
 user_folders: list[Path] = []
 FULL_ERROR = "HYDRA_FULL_ERROR"  # in whose environment it is set sees tracebacks
@@ -34,9 +36,9 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
         return error.exit_status
-    arguments = [UNTIL_DONE_KEY if text == UNTIL_DONE else text for text in arguments]
+    arguments = list(_own_options(arguments))
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
-    user_folders[:] = _user_folders(arguments, conf)
+    user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
     if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
         say_error(problem)
@@ -73,6 +75,18 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     return statuses[0] if statuses else 0
 
 
+def _own_options(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments with keys in place of the options that are ours."""
+    words = iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == OUTPUT_DIR and (folder := value if equals else next(words, "")):
+            quoted = folder.replace("\\", "\\\\").replace("'", "\\'")
+            yield f"output_dir='{quoted}'"
+        else:
+            yield FLAGS.get(word, word)
+
+
 def _overrides(arguments: Sequence[str]) -> list[str]:
     """The arguments that are no options."""
     options, _ = get_args_parser().parse_known_args(arguments)
@@ -83,27 +97,19 @@ def _unknown_option(arguments: Sequence[str]) -> str:
     """What is wrong with an option that Hydra does not have; empty where there is none."""
     parser = get_args_parser()
     _, others = parser.parse_known_args(arguments)
-    options = [UNTIL_DONE, *(option for action in parser._actions for option in action.option_strings)]
+    options = [*FLAGS, OUTPUT_DIR, *(option for action in parser._actions for option in action.option_strings)]
     return next((f"there is no option {one}{nearest(one, options)}" for one in others if one.startswith("-")), "")
 
 
 def _typed_twice(arguments: Sequence[str], folders: Sequence[Path]) -> str:
     """What to type in place of two choices of one group, of which Hydra takes the last; empty where none is twice."""
-    known, choices = keys.groups(folders), dict[str, list[str]]()
+    known, typed = choices.groups(folders), dict[str, list[str]]()
     for override in _overrides(arguments):
         key, _, value = override.lstrip("+").partition("=")
-        if key in known and value not in choices.setdefault(key, []):
-            choices[key].append(value)
-    for key, values in choices.items():
+        if key in known and value not in typed.setdefault(key, []):
+            typed[key].append(value)
+    for key, values in typed.items():
         if len(values) > 1:
             both = f"{key}={','.join(values)}"
             return f"{key} is typed twice ({', '.join(values)}); type one of them, or sweep both: {both}"
     return ""
-
-
-def _user_folders(arguments: Sequence[str], conf: Path) -> list[Path]:
-    """The folders that are searched before `conf`, first to last; one that is absent is Hydra's to complain about."""
-    options, _ = get_args_parser().parse_known_args(arguments)
-    folders = [Path(options.config_dir)] if options.config_dir else []
-    folders.append(Path("conf"))
-    return [folder.resolve() for folder in folders if folder.is_dir() and not folder.samefile(conf)]

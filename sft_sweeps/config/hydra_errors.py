@@ -8,7 +8,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from sft_sweeps.config.keys import groups, nearest_key, valid_keys
+from sft_sweeps.config.choices import groups
+from sft_sweeps.config.keys import nearest_key, valid_keys
 from sft_sweeps.errors import nearest
 
 # ValueError: Hydra's own words for `model=1`. A file of conf/ may be no YAML.

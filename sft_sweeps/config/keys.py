@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from sft_sweeps.config.choices import groups
 from sft_sweeps.config.schema import Config, evaluate_config
 
 SLOT = re.compile(r"@(?:data\.)?sources\.(\w+)")
@@ -17,15 +18,6 @@ SAME_NAME, MISSPELT, ABBREVIATED, NEAR = 5.0, 2.0, 1.0, 0.6  # how near a key is
 SLIP = 0.85  # of the letters of a name that are the same: a slip of the fingers
 ALIKE = 0.5  # of them, below which another name was meant
 USUAL = {"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size"}  # their initials are others' too
-
-
-def groups(folders: Iterable[Path]) -> dict[str, list[str]]:
-    """Each group of some conf/ folders with its choices."""
-    found: dict[str, set[str]] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*/*.yaml")):
-            found.setdefault(path.parent.name, set()).add(path.stem)
-    return {group: sorted(choices) for group, choices in found.items()}
 
 
 def valid_keys(folders: Sequence[Path]) -> list[str]:

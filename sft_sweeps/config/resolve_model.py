@@ -32,6 +32,8 @@ def model(entry: ModelConfig) -> Model:
         path=entry.folder or "",
         tokenizer_path=tokenizer_path,
         gpus=entry.gpus,
+        licence=entry.licence,
+        origin=entry.weights if "/" in entry.weights else "",
     )
 
 

@@ -104,6 +104,8 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         group_by=entry.group_by or "",
         pre_split=entry.pre_split,
         groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
+        licence=entry.licence,
+        origin=f"data set {entry.hub} of the hub" if entry.hub else entry.origin,
     )
     declared = _ruled(declared, entry, row_scan.ALL if pin and pin not in row_keys.WITHOUT else row_scan.NONE)
     if entry.generated:
@@ -141,7 +143,8 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
     pinned = f"the pinned {declared.name} ({declared.rows:,} rows)"
-    return replace(counted, name=name), f"{path.name} with {rows:,} rows is used in place of {pinned}"
+    other = replace(counted, name=name, licence="", origin="")  # what is said of the pinned file is not said of it
+    return other, f"{path.name} with {rows:,} rows is used in place of {pinned}"
 
 
 def _ruled(source: Source, entry: SourceConfig, found: row_scan.Traits) -> Source:

@@ -24,7 +24,8 @@ class TrackingConfig:
     """Where metrics are shown besides metrics.jsonl."""
 
     name: str = one_known(lambda: TRACKERS.names, default="none")
-    project: str = "sft-sweeps"
+    project: str | None = None
+    """null: the study's name."""
     entity: str | None = None
     """A user or team of W&B's; null: the key's own."""
     mode: str = one_of("auto", "online", "offline", default="auto")
@@ -107,6 +108,8 @@ class PlanConfig:
     """A file that the plan is written to as JSON."""
     measure: bool = True
     """With action=plan, for stages that this machine's cores would train: try a step, and say how long they take."""
+    json: bool = False
+    """What comes of it as JSON on standard output, as `--json` asks, and all text on standard error."""
 
 
 @dataclass

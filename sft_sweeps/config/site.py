@@ -1,13 +1,16 @@
 """What a site's `conf/local/default.yaml` says to the commands that compose no sweep: its store, its cluster.
 
-OmegaConf is loaded only where there is such a file.
+OmegaConf is loaded only where there is such a file, the schema only where a cluster is asked for: every command of
+`sft-sweeps` waits for this module.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sft_sweeps import PACKAGE
-from sft_sweeps.config.cluster_schema import ClusterConfig
+
+if TYPE_CHECKING:
+    from sft_sweeps.config.cluster_schema import ClusterConfig
 
 # In a wheel conf/ lies in the package (setup.py), in a checkout beside it.
 CONF = next((folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir()), PACKAGE / "conf")
@@ -31,8 +34,10 @@ def store_option(root: Path | str) -> list[str]:
     return [] if same else ["--output-dir", str(root)]
 
 
-def cluster() -> ClusterConfig:
+def cluster() -> "ClusterConfig":
     """What a launch from this folder uses of a Slurm cluster where nothing is typed."""
+    from sft_sweeps.config.cluster_schema import ClusterConfig
+
     settings = _value("cluster")
     if not settings:
         return ClusterConfig(name="slurm")

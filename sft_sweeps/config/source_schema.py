@@ -50,6 +50,8 @@ class SourceConfig:
     """The pin: `git-blob:...` or `sha256:...` of the file."""
     origin: str = ""
     """Where the file comes from, in words."""
+    licence: str = ""
+    """Of the file, as a published model's card says it: mit, cc-by-4.0 ...; empty: unknown."""
     file: str = ""
     """The pinned file, below data.folder."""
     path: str | None = None

@@ -37,6 +37,8 @@ class ModelConfig:
     an initialisation, trained on the graded miniature's generated text."""
     revision: str = ""
     """The commit of the repository."""
+    licence: str = ""
+    """Of the weights, as a published model's card says it: apache-2.0, llama2 ...; empty: unknown."""
     seed: int = between(0, LARGEST_SEED, default=0)
     init_std: float = above(0, default=0.02, example="0.02")
     folder: str | None = None

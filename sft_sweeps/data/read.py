@@ -29,6 +29,12 @@ BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 SHOWN = 160  # characters of a dropped row in a message
 
 Split = Callable[[Example], Iterable[Example]]
+Refusal = Callable[[Example], str]  # why an example cannot be written as a template has it, or ""
+
+
+def never(_: Example) -> str:
+    """The refusal of a template that writes every text as it is."""
+    return ""
 
 
 def unsplit(example: Example) -> Iterable[Example]:
@@ -88,12 +94,12 @@ class Reader:
     def _drop_reason(self) -> Callable[[Example], str] | None:
         return tags.drop_reason(self.cleaning) if self.cleaning and self.cleaning.drop_tags else None
 
-    def result(self, row: FileRow, index: int, split: Split) -> RowResult:
+    def result(self, row: FileRow, index: int, split: Split, refusal: Refusal = never) -> RowResult:
         """What a row becomes."""
         cleaned = self.cleaned(row, index)
         if isinstance(cleaned, Dropped):
             return RowResult(dropped=(cleaned,))
-        return self.parts(cleaned, row, split)
+        return self.parts(cleaned, row, split, refusal)
 
     def cleaned(self, row: FileRow, index: int) -> Example | Dropped:
         """A row's example before it is split, or why there is none."""
@@ -114,8 +120,8 @@ class Reader:
             else ()
         )
 
-    def parts(self, example: Example, row: FileRow, split: Split) -> RowResult:
-        """What the cleaned example of a row becomes when it is split."""
+    def parts(self, example: Example, row: FileRow, split: Split, refusal: Refusal = never) -> RowResult:
+        """What the cleaned example of a row becomes when it is split; `refusal` is the template's."""
         keys = None
         if self.cleaning and self.cleaning.drop_duplicates:
             history = "history" in self._read_keys(row.value) and row.value.get(
@@ -131,6 +137,9 @@ class Reader:
             wrong = [part for part in parts if clean.has_wrong_list(part)]
             dropped += [Dropped("wrong_list", f"{row.location}: {_shown(row)}", part.turns) for part in wrong]
             parts = tuple(part for part in parts if part not in wrong)
+        if refused := [(part, reason) for part in parts if (reason := refusal(part))]:
+            dropped += [Dropped(reason, f"{row.location}: {_shown(row)}", part.turns) for part, reason in refused]
+            parts = tuple(part for part in parts if all(part is not one for one, _ in refused))
         return RowResult(parts, tuple(dropped), keys, example.left_out, self.ignored(row))
 
     def _content(self, row: FileRow) -> Pair | Conversation:

@@ -30,6 +30,8 @@ REMEDIES: Mapping[str, str] = {
     "where the rows are in lists.",
     "unknown_fields": "name the keys as one format does, e.g. jq -c '{{question: .A, answer: .B}}' FILE > NEW.",
     "two_systems": "several keys hold system texts that differ. Keep one of them.",
+    "changed_by_template": "the chat template writes these texts otherwise than they are, e.g. without what was "
+    "thought in earlier turns, or fails on them. Take a template that keeps them, or another train.template.",
     "history": "write it as [[prompt, answer], ...] beside a pair, or as turns of the conversation.",
     "answer_in_prompt": "a prompt that holds answers leaves open whether they are learnt. Write it as messages.",
 }

@@ -127,7 +127,7 @@ def _inspect_rows(path: Path, inspection: Inspection) -> None:
     for index, row in enumerate(rows):
         own = row.value.get("id") if isinstance(row.value, dict) else None
         row_id = index if own is None else own
-        encoded, reason = _encode_row(reader.result(row, index, unsplit), encoder)
+        encoded, reason = _encode_row(reader.result(row, index, unsplit, encoder.refusal), encoder)
         if encoded is None:
             counts["dropped"] += 1
             inspection.write({"source": name, "id": row_id, "dropped": reason})

@@ -18,6 +18,7 @@ from sft_sweeps.launch.download import download_all
 from sft_sweeps.launch.hints import sweep_command
 from sft_sweeps.launch.launchers import fallback, launcher_of
 from sft_sweeps.launch.missing import MissingWork, missing_work
+from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.points import planned
 from sft_sweeps.launch.results import show_results
 from sft_sweeps.launch.settings import with_tracking
@@ -31,12 +32,12 @@ from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, say
 
 
-def launch(plan: Plan, points: Sequence[Point]) -> int:
-    """Run what is missing of a sweep and show its table, or hand it to the cluster and return; the exit status."""
+def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
+    """Run what is missing of a sweep and show its table, or hand it to the cluster and return."""
     config, out = points[0].config, console()
     work = _checked_work(plan, points, out)
     _show_notes(work, out)
-    write_plan(work.survey, work.bill, config)
+    planned_as = write_plan(work.survey, work.bill, config)
     sweep = _freeze(work, points)
     if sweep.hypotheses != work.plan.hypotheses:
         say_notes(["the study's hypotheses are not those of the first launch, which are frozen and stay"], out)
@@ -54,7 +55,7 @@ def launch(plan: Plan, points: Sequence[Point]) -> int:
     if why := work.bill.left_open:
         command = sweep_command("judge", sweep.name, config)
         say(out, escape(f"judging is left open ({why}); afterwards, wherever there is a key and a network: {command}"))
-    return status
+    return Outcome(status, sweep.name, planned_as)
 
 
 def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingWork:

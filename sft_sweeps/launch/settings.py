@@ -1,6 +1,6 @@
 """How the jobs of a launch run: what conf/cluster, conf/deepspeed and conf/tracking say of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,9 +8,10 @@ from sft_sweeps.config.cluster_schema import least_threads
 from sft_sweeps.config.schema import Config
 from sft_sweeps.execution import AnswerExecution, Executions, Isolation, Tracking, TrainExecution
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.plan import memory
+from sft_sweeps.plan import cost, memory
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.spec import Stage
+from sft_sweeps.tracking import layout
 
 
 def with_recompute(job: Job, config: Config) -> Job:
@@ -23,31 +24,34 @@ def with_recompute(job: Job, config: Config) -> Job:
 
 def with_tracking(job: Job, plan: Plan, config: Config, group: str) -> Job:
     """The job; a training job with where its metrics are mirrored, and the axes by which people find it there."""
-    stage, tracking = job.stage, config.tracking
+    stage = job.stage
     if stage is None:
         return job
     runs = plan.runs_through(stage)
-    tags = tuple(dict.fromkeys(filter(None, (config.study.name, *(run.label for run in runs)))))
-    axes = tuple(_axes(stage, runs).items())
-    mirror = Tracking(tracking.name, tracking.project, tracking.entity or "", tracking.mode, group, tags, axes)
+    mirror = replace(
+        tracking_of(config, group),
+        tags=layout.tags(config.study.name, [run.label for run in runs]),
+        axes=tuple(_axes(stage, runs, plan).items()),
+    )
     return replace(job, tracking=mirror)
 
 
-def _axes(stage: Stage, runs: Sequence[Run]) -> dict[str, str]:
-    """What a stage is within its sweep, as text; a stage that runs of several strategies share has all of them."""
-    components = stage.mixture.components
-    return {
-        "model": stage.model.name,
-        "strategy": _joined(run.strategy for run in runs),
-        "k": _joined(str(run.k) for run in runs if run.k is not None),
-        "train_seed": str(stage.recipe.seed),
-        "data_seed": _joined(str(component.seed) for component in components),
-        **{f"fraction_{component.source.ability}": str(component.fraction) for component in components},
-    }
+def tracking_of(config: Config, group: str) -> Tracking:
+    """Where a sweep is shown, before what is said of a single run."""
+    tracking = config.tracking
+    project = layout.project(tracking.project or "", config.study.name)
+    tags = layout.tags(config.study.name, ())
+    return Tracking(tracking.name, project, tracking.entity or "", tracking.mode, group, tags)
 
 
-def _joined(texts: Iterable[str]) -> str:
-    return ",".join(dict.fromkeys(texts))
+def _axes(stage: Stage, runs: Sequence[Run], plan: Plan) -> dict[str, str | int]:
+    """What a stage is within its sweep; one that runs of several strategies share has all of them."""
+    abilities = sorted({c.source.ability for stage in plan.stages for c in stage.mixture.components})
+    weights, strategies = cost.parameters(stage.model.shape), [run.strategy for run in runs]
+    shares = [run.k for run in runs]
+    return layout.study_axes(
+        stage.model, weights, strategies=strategies, shares=shares, stages=[stage], abilities=abilities
+    )
 
 
 def _interpreter(python: str) -> str:

@@ -12,6 +12,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch import benchmark_files, cpu_time, preflight, sources
 from sft_sweeps.launch.missing import missing_jobs
+from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
@@ -24,8 +25,8 @@ from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.terminal import console, say
 
 
-def show(plan: Plan, configs: Sequence[Config]) -> int:
-    """Print the plan and what it would take; writes nothing but `plan.output`. The exit status."""
+def show(plan: Plan, configs: Sequence[Config]) -> Outcome:
+    """Print the plan and what it would take; writes nothing but `plan.output`."""
     config = configs[0]
     surveyed, out = survey(plan, Store(config.output_dir, config.store.read_from)), console()
     bill, jobs = estimate(surveyed), missing_jobs(surveyed, config)
@@ -42,8 +43,7 @@ def show(plan: Plan, configs: Sequence[Config]) -> int:
         say(out, escape(line))
     for problem in (*_refusals(surveyed, jobs, configs), *filter(None, [bill.problem()])):
         say(out, f"[yellow]a launch would be refused[/] {escape(problem)}")
-    write_plan(surveyed, bill, config)
-    return 0
+    return Outcome(0, plan=write_plan(surveyed, bill, config))
 
 
 def _refusals(surveyed: Survey, jobs: Sequence[Job], configs: Sequence[Config]) -> list[str]:
@@ -52,19 +52,20 @@ def _refusals(surveyed: Survey, jobs: Sequence[Job], configs: Sequence[Config]) 
     return preflight.inputs(surveyed, jobs, to_come, sources.entries(configs))
 
 
-def write_plan(surveyed: Survey, bill: Bill, config: Config) -> None:
-    """The plan as JSON in the file that `plan.output` names, whatever the action; nothing where it names none."""
-    if not config.plan.output:
-        return
+def write_plan(surveyed: Survey, bill: Bill, config: Config) -> str:
+    """The plan as JSON, also in the file that `plan.output` names, whatever the action."""
     judging = (
         {"judging": {"judge": bill.judge.model, **asdict(bill.total), "left_open": bill.left_open}}
         if bill.judge
         else {}
     )
-    try:
-        Path(config.plan.output).write_text(dumps(surveyed.plan, surveyed.states, **judging), encoding="utf-8")
-    except OSError as error:
-        raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
+    text = dumps(surveyed.plan, surveyed.states, **judging) if config.plan.output or config.plan.json else ""
+    if config.plan.output:
+        try:
+            Path(config.plan.output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"plan.output={config.plan.output} cannot be written: {error.strerror}") from error
+    return text
 
 
 def say_notes(texts: Iterable[str], out: Console) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import foreign
+from sft_sweeps.identity import VERSIONS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -98,7 +99,8 @@ def chat_template(folder: Path) -> str:
 
 def chat_template_pin(text: str) -> str:
     """The name under which a chat template enters an identity."""
-    return f"{CHAT}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    versioned = f"{VERSIONS['chat_template']}\n{text}"
+    return f"{CHAT}:{hashlib.sha256(versioned.encode()).hexdigest()[:16]}"
 
 
 def complete(folder: Path) -> None:

@@ -18,6 +18,8 @@ from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.store.store import Store
 
+SCHEMA = 1  # of results.json
+
 
 @dataclass(frozen=True)
 class StageScores:
@@ -160,6 +162,7 @@ def _scored(known: Scores, score: Score) -> tuple[Scored | None, str]:
 def to_json(results: Results) -> dict[str, Any]:
     """results.json: every number of the tables, for scripts."""
     return {
+        "schema": SCHEMA,
         "sweep": results.sweep,
         "question": results.question,
         "confidence": CONFIDENCE,

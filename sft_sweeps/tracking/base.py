@@ -1,26 +1,61 @@
-"""What a tracker is: it shows the metrics of a stage somewhere else while metrics.jsonl, the truth, is written.
+"""What a tracker is: it shows elsewhere what the store holds, the metrics of a stage while metrics.jsonl is written.
 
-A tracker is one module of this package with a `TRACKER`, and one file of conf/tracking that names it. Another
-distribution announces its own as an entry point:
+A tracker is one module of this package with a `TRACKER`, and one file of conf/tracking that names it. What everything
+is called there, layout.py says. Another distribution announces its own as an entry point:
 
     [project.entry-points."sft_sweeps.trackers"]
     mlflow = "their_package.mlflow:TRACKER"
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking.layout import JobType
+
+Cell = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a run that people look at."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a run reads or makes, by reference: nothing of it is uploaded.
+
+    `name` holds its identity, so that what one run makes is what the next one uses. `files` are where it lies by the
+    names of its parts: paths or addresses. `facts` are digests, counts and sizes.
+    """
+
+    name: str
+    kind: Literal["data", "model", "answers", "scores"]
+    files: Mapping[str, str]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What somebody should hear of who does not look."""
+
+    title: str
+    text: str
+    bad: bool = False
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One attempt at training a stage, as a tracker shows it.
+    """One run as a tracker shows it: an attempt at training a stage, or what the store holds of something finished.
 
-    `folder` is the stage's, where metrics.jsonl grows; `identity` is the stage's id, the same in every attempt; `label`
-    is what people read; `config` is the recipe.
+    `identity` is the run's id, the same in every attempt (`layout.run_id`); `label` is what people read; `config` has
+    the blocks that layout.py names. A training run (`follows`) grows with metrics.jsonl in `folder`; of any other run
+    everything is said here. Whatever a tracker writes itself lies in `folder`.
     """
 
     folder: Path
@@ -28,12 +63,31 @@ class Attempt:
     identity: str
     label: str
     config: Mapping[str, Any]
+    job_type: JobType = "train"
+    summary: Mapping[str, float | int | str] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    uses: tuple[Artifact, ...] = ()
+    makes: tuple[Artifact, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+
+    @property
+    def follows(self) -> bool:
+        """Whether its lines are those of metrics.jsonl."""
+        return self.job_type == "train"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended, and why it failed."""
+
+    how: Literal["done", "interrupted", "failed"] = "done"
+    why: str = ""
 
 
 class Mirror(Protocol):
     """What a tracker has opened for one attempt."""
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float, ending: Ending) -> None:
         """No more lines will come; wait until all are shown, but no longer than `seconds`."""
 
 

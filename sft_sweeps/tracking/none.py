@@ -1,12 +1,12 @@
 """No tracker: metrics.jsonl in each stage's folder is all there is."""
 
-from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
+from sft_sweeps.tracking.base import Attempt, Ending, Mirror, Tracker
 
 
 class NoMirror:
     """Shows nothing."""
 
-    def close(self, seconds: float) -> None:
+    def close(self, seconds: float, ending: Ending) -> None:
         """Nothing is open."""
 
 

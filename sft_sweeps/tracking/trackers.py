@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
 
+from sft_sweeps.errors import Interrupted, Superseded
 from sft_sweeps.registry import Registry, attributes
 from sft_sweeps.tracking import problems
-from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
+from sft_sweeps.tracking.base import Attempt, Ending, Mirror, Tracker
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +28,18 @@ TRACKERS = Registry("tracker", "sft_sweeps.trackers", _own)
 def mirrored(attempt: Attempt) -> Iterator[None]:
     """Mirror the attempt while the block runs, and wait for the mirror a bounded time."""
     problems.forget(attempt.folder)
-    mirror, seconds = _opened(attempt), INTERRUPTED_SECONDS
+    mirror, ending = _opened(attempt), Ending("interrupted")
     try:
         yield
-        seconds = FINISH_SECONDS
+        ending = Ending()
+    except (Interrupted, Superseded):
+        raise
+    except Exception as error:
+        ending = Ending("failed", f"{type(error).__name__}: {error}")
+        raise
     finally:
         if mirror:
-            _close(mirror, attempt, seconds)
+            _close(mirror, attempt, ending)
 
 
 def _opened(attempt: Attempt) -> Mirror | None:
@@ -45,9 +51,9 @@ def _opened(attempt: Attempt) -> Mirror | None:
         return None
 
 
-def _close(mirror: Mirror, attempt: Attempt, seconds: float) -> None:
+def _close(mirror: Mirror, attempt: Attempt, ending: Ending) -> None:
     try:
-        mirror.close(seconds)
+        mirror.close(FINISH_SECONDS if ending.how == "done" else INTERRUPTED_SECONDS, ending)
     except Exception as error:  # as above
         log.warning("the mirror at %s failed at its end: %s: %s", attempt.tracking.name, type(error).__name__, error)
         problems.note(attempt.folder, attempt.tracking.name, f"{type(error).__name__}: {error}")

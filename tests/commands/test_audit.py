@@ -16,7 +16,7 @@ def test_the_papers_tables_are_audited_by_name_or_path(capsys: pytest.CaptureFix
     assert "humaneval: 1 of 9 orderings could be significant" in shown
     assert main(["audit", str(TABLES), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["version"] == 1
+    assert found["schema"] == 1
     assert found["cells"] == 259
     assert len(found["off_grid"]) == 16
     assert found["reference"]["matches"][0]["reference"]["row"] == "RFT-U33B"

@@ -110,26 +110,36 @@ def test_a_place_that_cannot_be_written(sweep: Sweep, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "says"),
     [
-        [],
-        ["stat"],
-        ["status", "--all"],
-        ["status", "--json", "--watch"],
-        ["logs"],
-        ["cancel"],
-        ["tokenizer"],
-        ["tokenizer", "a.jsonl"],
+        (["statsu"], "there is no command statsu; did you mean status? (all of them: sft-sweeps --help)"),
+        (["--json", "status"], "--json stands before a command, where there are --help and --version alone"),
+        (["status", "--jsno"], "there is no option --jsno; did you mean --json? (see: sft-sweeps status --help)"),
+        (["status", "--output-di=x"], "there is no option --output-di; did you mean --output-dir?"),
+        (["status", "a", "b"], "b is one word too many"),
+        (["status", "--json", "--watch"], "--watch: not allowed with argument --json"),
+        (["doctor", "slrum"], "did you mean slurm?"),
+        (["score", "gsmk8"], "gsmk8 is unknown; valid: gsm8k, humaneval, mt_bench; did you mean gsm8k?"),
+        (["score", "gsm8k", "a.jsonl", "--out", "o", "--partail"], "did you mean --partial?"),
+        (["logs"], "the following arguments are required: STAGE"),
+        (["tokenizer", "a.jsonl"], "the following arguments are required: --out"),
     ],
 )
 def test_words_that_are_not_known(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as left:
-        main.main(arguments)
-    assert left.value.code == 2
-    assert "usage: sft-sweeps" in capsys.readouterr().err
+    assert main.main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error ")
+    assert says in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_no_word_at_all_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main([]) == 2
+    assert "sft-sweeps COMMAND" in capsys.readouterr().out
 
 
 def test_a_store_elsewhere(sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sft_sweeps.config.checks import problems
+from sft_sweeps.config.choices import groups
 from sft_sweeps.config.compose import Composer
-from sft_sweeps.config.keys import groups
 from sft_sweeps.errors import RequestError
 
 CONF = ROOT / "conf"

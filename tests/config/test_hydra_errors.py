@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from hydra_plugins.sft_sweeps_sweeper.sweeper import Line
 from sft_sweeps.config import command_line
+from sft_sweeps.config.choices import groups
 from sft_sweeps.config.hydra_errors import explain
-from sft_sweeps.config.keys import groups, nearest_key, valid_keys
+from sft_sweeps.config.keys import nearest_key, valid_keys
 from sft_sweeps.config.schema import Config
 
 CONF = [ROOT / "conf"]

@@ -51,7 +51,7 @@ def test_a_plan_with_unscored_runs_says_so_first_and_in_red(
     half = ("evaluate=heldout_loss", "data.fraction=1,1/2", f"plan.output={output}")
     for more, unscored in ((half, True), (("evaluate=none",), False), ((), False)):
         asked = points(*line, *more)
-        assert show(planned(asked), [point.config for point in asked]) == 0
+        assert show(planned(asked), [point.config for point in asked]).status == 0
         first = capsys.readouterr().out.splitlines()[0]
         assert ("\x1b[31m1 of 2 runs get no score at all, e.g. mini multi_task" in first) == unscored, first
     assert len(json.loads(output.read_text())["unscored"]) == 1
@@ -69,7 +69,7 @@ def test_the_plan_tells_what_a_launch_would_be_refused_for(
     missing = (f"data.sources.math.path={tmp_path}/no.jsonl", "data.sources.math.generated=false")
     for more, said in (((f"model.folder={folder}",), "model=mini: "), (missing, "data.sources.math.path=")):
         asked = points(*line, *more)
-        assert show(planned(asked), [point.config for point in asked]) == 0
+        assert show(planned(asked), [point.config for point in asked]).status == 0
         told = " ".join(capsys.readouterr().out.split())
         assert "1 row, 1 distinct run" in told
         assert f"a launch would be refused {said}" in told, told

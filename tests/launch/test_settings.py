@@ -9,7 +9,7 @@ from sft_sweeps.config.resolve import request
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.missing import missing_work
-from sft_sweeps.launch.settings import with_tracking
+from sft_sweeps.launch.settings import tracking_of, with_tracking
 from sft_sweeps.plan.build import build
 
 
@@ -24,8 +24,12 @@ def test_a_tracked_job_says_what_people_filter_by(points: Points, tmp_path: Path
     assert revive(Job, plain(dmt)) == dmt
     axes = dict(dmt.tracking.axes)
     assert axes["model"] == "mini"
-    assert (axes["strategy"], axes["k"], axes["train_seed"]) == ("dmt", "1/4", "0")
+    assert (axes["strategy"], axes["k"], axes["seed"]) == ("dmt", "1/4", "0")
     assert {Fraction(axes[f"fraction_{name}"]) for name in ("math", "code")} == {Fraction(1, 4)}
+    assert len({tuple(dict(job.tracking.axes)) for job in jobs if job.kind == "train"}) == 1, "runs lack axes"
+    assert tracking_of(swept[0].config, "s").project == "p"
+    (unnamed, *_) = points(*(word for word in line if "project" not in word))
+    assert tracking_of(unnamed.config, "s").project == "quickstart"
     assert (dmt.tracking.group, dmt.tracking.project) == ("sweep-1", "p")
     assert "quickstart" in dmt.tracking.tags
     assert not list(tmp_path.iterdir())

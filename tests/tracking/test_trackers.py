@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import Interrupted, RequestError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import trackers
 from sft_sweeps.tracking.base import Attempt
@@ -19,12 +19,12 @@ class Lines:
         self.path = attempt.folder / "theirs.txt"
         self.path.write_text(f"{attempt.identity} {attempt.label} {attempt.config['epochs']}\\n")
 
-    def close(self, seconds):
+    def close(self, seconds, ending):
         with self.path.open("a") as file:
-            file.write(f"closed within {seconds:.0f} s\\n")
+            file.write(f"closed within {seconds:.0f} s: {ending.how}{ending.why}\\n")
 
 class Fails:
-    def close(self, seconds):
+    def close(self, seconds, ending):
         raise KeyError("what it had in mind")
 
 def refuses(attempt):
@@ -57,9 +57,11 @@ def attempt(folder: Path, name: str) -> Attempt:
     return Attempt(folder, Tracking(name), "0123456789ab", "mini--math", {"epochs": 3})
 
 
-def test_the_package_has_two_and_an_unknown_name_is_answered_with_them() -> None:
-    assert set(TRACKERS.names) >= {"none", "wandb"}
-    with pytest.raises(RequestError, match=r"tracker wandbee is unknown; valid: none, wandb.*did you mean wandb\?"):
+def test_an_unknown_name_is_answered_with_them() -> None:
+    assert set(TRACKERS.names) >= {"none", "tensorboard", "trackio", "wandb"}
+    with pytest.raises(
+        RequestError, match=r"wandbee is unknown; valid: none, tensorboard, trackio, wandb; did you mean wandb\?"
+    ):
         TRACKERS.get("wandbee")
 
 
@@ -77,7 +79,7 @@ def test_what_a_tracker_refuses_is_its_own_business() -> None:
 def test_another_distribution_adds_a_tracker(tmp_path: Path) -> None:
     with mirrored(attempt(tmp_path, "lines")):
         assert (tmp_path / "theirs.txt").read_text() == "0123456789ab mini--math 3\n"
-    assert (tmp_path / "theirs.txt").read_text().endswith(f"closed within {FINISH_SECONDS:.0f} s\n")
+    assert (tmp_path / "theirs.txt").read_text().endswith(f"closed within {FINISH_SECONDS:.0f} s: done\n")
     assert list(trackers.TRACKERS.get("lines").problems(Tracking("lines"))) == [
         "tracking.project= is empty; name a file"
     ]
@@ -86,8 +88,12 @@ def test_another_distribution_adds_a_tracker(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("theirs")
 def test_a_stage_that_is_stopped_waits_less_and_its_error_is_its_own(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), mirrored(attempt(tmp_path, "lines")):
-        raise ZeroDivisionError
-    assert (tmp_path / "theirs.txt").read_text().endswith(f"closed within {INTERRUPTED_SECONDS:.0f} s\n")
+        raise ZeroDivisionError("by nothing")
+    told = f"closed within {INTERRUPTED_SECONDS:.0f} s: failedZeroDivisionError: by nothing\n"
+    assert (tmp_path / "theirs.txt").read_text().endswith(told)
+    with pytest.raises(Interrupted), mirrored(attempt(tmp_path, "lines")):
+        raise Interrupted("by a signal")
+    assert (tmp_path / "theirs.txt").read_text().endswith(f"closed within {INTERRUPTED_SECONDS:.0f} s: interrupted\n")
 
 
 @pytest.mark.usefixtures("theirs")

@@ -18,15 +18,16 @@ import pytest
 from common import ROOT
 
 from sft_sweeps.execution import Tracking
-from sft_sweeps.tracking import wandb
-from sft_sweeps.tracking.base import Attempt, Mirror
+from sft_sweeps.tracking.base import Attempt, Ending, Mirror
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
+from sft_sweeps.tracking.process import ProcessMirror, lines, log_file
 from sft_sweeps.tracking.trackers import TRACKERS
-from sft_sweeps.tracking.wandb import WandbMirror, has_key, lines
+from sft_sweeps.tracking.wandb import has_key
 
 OFFLINE = Tracking("wandb", "tests", "", "offline", "sweep-1", ("table1", "x" * 90), (("model", "mini"), ("k", "1/4")))
 KEY = "0123456789abcdef0123456789abcdef01234567"
 STEPS = 40
+DONE = Ending()
 
 
 @pytest.fixture(autouse=True)
@@ -71,9 +72,9 @@ def steps_of(records: list[dict[str, Any]]) -> list[int]:
 def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:
     folder = tmp_path / "stage"
     mirror, seconds = track(folder, OFFLINE)
-    mirror.close(120)
+    mirror.close(120, DONE)
     records = inspect(folder)
-    assert steps_of(records) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
+    assert steps_of(records) == list(range(1, STEPS + 1)), log_file(folder, "wandb").read_text()
     text = json.dumps(records)
     for part in ("0123456789ab", "mini--math", "sweep-1", "table1", "train/examples_by_source/gsm8k", "epochs"):
         assert part in text, part
@@ -105,11 +106,11 @@ def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
     killer.start()
     mirror, seconds = track(folder, OFFLINE, pause=0.2)
     killer.join()
-    mirror.close(120)
+    mirror.close(120, DONE)
     assert killed, "no wandb-core was seen: the test shows nothing"
     assert seconds < 2
     # A second attempt of the mirror brought all steps to W&B as well.
-    assert steps_of(inspect(folder)) == list(range(1, STEPS + 1)), (folder / wandb.LOG).read_text()
+    assert steps_of(inspect(folder)) == list(range(1, STEPS + 1)), log_file(folder, "wandb").read_text()
 
 
 @pytest.fixture
@@ -127,10 +128,10 @@ def test_a_server_that_hangs_delays_nothing_and_hears_no_key_in_a_log(
     folder = tmp_path / "stage"
     mirror, seconds = track(folder, replace(OFFLINE, mode="auto"))
     started = time.monotonic()
-    mirror.close(3)
+    mirror.close(3, DONE)
     assert time.monotonic() - started < 10
     assert seconds < 2
-    assert isinstance(mirror, WandbMirror)
+    assert isinstance(mirror, ProcessMirror)
     assert mirror._process
     assert mirror._process.wait(20) == -signal.SIGKILL
     for path in folder.rglob("*"):
@@ -138,10 +139,10 @@ def test_a_server_that_hangs_delays_nothing_and_hears_no_key_in_a_log(
 
 
 def test_no_wandb_no_folder_no_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    track(tmp_path / "none", Tracking())[0].close(1)
+    track(tmp_path / "none", Tracking())[0].close(1, DONE)
     assert [path.name for path in (tmp_path / "none").iterdir()] == [METRICS]
     monkeypatch.setattr(sys, "executable", str(tmp_path / "absent"))
-    track(tmp_path / "absent", OFFLINE)[0].close(1)
+    track(tmp_path / "absent", OFFLINE)[0].close(1, DONE)
 
 
 def test_a_file_that_is_cut_and_grows_again_gives_every_step_once(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from sft_sweeps.analysis.audit_counts import Fit
 from sft_sweeps.analysis.audit_table import Entry
 from sft_sweeps.commands.audit.text import findings
 
-VERSION = 1
+SCHEMA = 1
 
 
 def document(audit: Audit, name: str) -> dict[str, Any]:
     return {
-        "version": VERSION,
+        "schema": SCHEMA,
         "table": name,
         "cells": len(audit.table.entries),
         "findings": findings(audit),

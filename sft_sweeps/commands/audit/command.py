@@ -102,4 +102,18 @@ def _discordant(share: float) -> float:
     return share
 
 
-COMMAND = Command("audit", "whether a table's scores can be what they say", _run, _add_arguments)
+ABOUT = """\
+It asks of each value whether it can be k of n, and of which n; of equal values whether chance makes them; and which
+orderings could be significant at best. docs/audit.md says how."""
+COMMAND = Command(
+    "audit",
+    "whether a table's scores can be what they say",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps audit --paper  # Tables 1 to 6 of Dong et al. 2024",
+        "sft-sweeps audit table.csv --json",
+    ),
+    topic="results",
+)

@@ -134,4 +134,18 @@ def _fields(count: int) -> str:
     return f"{count} field{'s' * (count != 1)}" if count else "none that is known"
 
 
-COMMAND = Command("show", "what a stage or run is, what it differs in, what to type with it", _run, _add_arguments)
+ABOUT = """\
+A stage, base model or run is named by the beginning of its id, its label, or a part of one. Differences are over the
+whole chain, to OTHER or to its nearest neighbours."""
+COMMAND = Command(
+    "show",
+    "what a stage or run is, what it differs in, what to type with it",
+    _run,
+    _add_arguments,
+    about=ABOUT,
+    examples=(
+        "sft-sweeps show STAGE",
+        "sft-sweeps show STAGE --json",
+    ),
+    topic="watch",
+)

@@ -13,7 +13,7 @@ from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts
-from sft_sweeps.plan.build import Plan, State, Subject
+from sft_sweeps.plan.build import Plan, Run, State, Subject
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, survey
@@ -43,10 +43,10 @@ def facts(catalogue: Catalogue, one: Known, other: Known | None, root: Path | st
         "state": state.state,
         "why": state.why,
         "folder": str(folder),
-        "mixture": list(_mixture(one, subject, folder)),
+        "mixture": list(mixture(one.payload, subject, folder)),
         "recipe": dict(one.payload.get("recipe", {})),
         "identity": dict(one.payload),
-        "record": _record(folder),
+        "record": recorded(folder),
         "scores": list(_scores(one, surveyed)) if surveyed else [],
         "analyses": list(_analyses(one, surveyed)) if surveyed else [],
         "differences": [_difference(catalogue, *pair) for pair in compared],
@@ -85,13 +85,13 @@ def _folder(catalogue: Catalogue, one: Known, surveyed: Survey | None, subject: 
     return next(_folders(catalogue.store, one), catalogue.store.root)
 
 
-def _mixture(one: Known, subject: Subject | None, folder: Path) -> Iterator[dict[str, Any]]:
+def mixture(payload: Mapping[str, Any], subject: Subject | None, folder: Path) -> Iterator[dict[str, Any]]:
     """Each source with its fraction and number of examples: what was trained on, else what is planned."""
     taken: Mapping[str, Any] = {}
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         taken = read_json(folder / "data.json")["sources"]
     planned = {c.source.name: c for c in subject.mixture.components} if isinstance(subject, Stage) else {}
-    for part in one.payload.get("mixture", []):
+    for part in payload.get("mixture", []):
         name = part["source"]["name"]
         component, account = planned.get(name), taken.get(name, {})
         yield {
@@ -104,7 +104,7 @@ def _mixture(one: Known, subject: Subject | None, folder: Path) -> Iterator[dict
         }
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def recorded(folder: Path) -> dict[str, Any]:
     """What the record says beyond the identity, and what it took; empty without one."""
     record: Mapping[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
@@ -154,18 +154,34 @@ def _commands(
     weights = surveyed.store.weights(subject) if surveyed and subject else folder / "model"
     typed["logs"] = shlex.join(["sft-sweeps", "logs", one.id, *site.store_option(root)])
     if (weights / "config.json").is_file():
-        path, messages = str(weights.absolute()), [{"role": "user", "content": "Hello"}]
-        script = f"from transformers import pipeline; print(pipeline('text-generation', {path!r})({messages}))"
-        typed["serve"] = f"vllm serve {shlex.quote(path)} --served-model-name {one.id}"
-        typed["ask"] = f"python -c {shlex.quote(script) if UNSAFE & set(script) else chr(34) + script + chr(34)}"
+        path = str(weights.absolute())
+        typed |= {"serve": serve(path, one.id), "ask": ask(path)}
     return {key: value for key, value in typed.items() if value}
+
+
+def serve(model: str, name: str) -> str:
+    """What serves a model, a folder or a repository of the hub, under a name."""
+    return f"vllm serve {shlex.quote(model)} --served-model-name {shlex.quote(name)}"
+
+
+def ask(model: str) -> str:
+    """What loads a model and asks it."""
+    messages = [{"role": "user", "content": "Hello"}]
+    script = f"from transformers import pipeline; print(pipeline('text-generation', {model!r})({messages}))"
+    return f"python -c {shlex.quote(script) if UNSAFE & set(script) else chr(34) + script + chr(34)}"
 
 
 def _reproduce(plan: Plan, one: Known, root: Path | str) -> str:
     """The line of the shortest run that has it; what is finished is not made again."""
-    runs = [run for run in plan.runs if run.points and one.id in (run.model.id, *(stage.id for stage in run.stages))]
-    if not runs:
+    run = shortest(plan, one.id)
+    if run is None:
         return ""
-    point = min(runs, key=lambda run: (run.id != one.id, len(run.stages))).points[0]
+    point = run.points[0]
     here = "" if "output_dir=" in point or not site.store_option(root) else f" output_dir={shlex.quote(str(root))}"
     return f"{LAUNCH} {point}{here}"
+
+
+def shortest(plan: Plan, key: str) -> Run | None:
+    """The run that ends in a subject, else the shortest that goes through it, of those whose command line is known."""
+    runs = [run for run in plan.runs if run.points and key in (run.model.id, *(stage.id for stage in run.stages))]
+    return min(runs, key=lambda run: (run.id != key, len(run.stages)), default=None)

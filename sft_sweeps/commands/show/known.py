@@ -76,6 +76,10 @@ class Catalogue:
         parent = self.known.get(str(one.payload.get("parent", "")))
         return [*(self.chain(parent) if parent else []), one]
 
+    def exactly(self, text: str) -> bool:
+        """Whether stages have an id that begins so, or a label that reads so."""
+        return any(one.trained for how in EXACT for one in self._matching(text, how))
+
     def find(self, text: str) -> Known:
         """By the beginning of an id, a label of a stage or run, or a part of one; RequestError says what there is."""
         matching = next(filter(None, (self._matching(text, how) for how in WAYS)), [])
@@ -113,7 +117,8 @@ def _by_part(text: str, one: Known, name: str) -> bool:
     return any(text in label for label in (name, *one.runs))
 
 
-WAYS = (_by_id, _by_name, _by_part)  # the first that fits anything decides
+EXACT = (_by_id, _by_name)
+WAYS = (*EXACT, _by_part)  # the first that fits anything decides
 
 
 def others(catalogue: Catalogue, one: Known) -> Iterator[Known]:

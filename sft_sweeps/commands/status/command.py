@@ -46,5 +46,18 @@ def _run(options: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    "status", "how far a sweep is: every run and stage, losses, time left, what failed", _run, _add_arguments
+    "status",
+    "how far a sweep is: runs, stages, losses, time left, what failed",
+    _run,
+    _add_arguments,
+    about=(
+        "Every run and every stage, what is at work with its loss as a chart, and of what failed the end of its log "
+        "and what to type. --watch is a view to leave open, asking little of the store. docs/monitoring.md shows it."
+    ),
+    examples=(
+        "sft-sweeps status  # the newest sweeps, and how the last one is",
+        "sft-sweeps status table1 --watch",
+        "sft-sweeps status --json  # for programs: docs/json.md",
+    ),
+    topic="watch",
 )

@@ -95,7 +95,7 @@ class Worker:
             elif isinstance(row, Example):
                 yield RowResult((row,))
             else:
-                yield self._reader.parts(one, row, split)
+                yield self._reader.parts(one, row, split, self._encoder.refusal)
 
     def _counts(self, examples: Sequence[Example]) -> dict[str, int]:
         """The tokens of each message, where conversations are split by them."""

@@ -70,6 +70,7 @@ class TemplateIds(Protocol):
     eos_id: int
     start: Ids  # before the first round
     anchor: Ids  # what stands before every response, to decode behind
+    separator: str  # what the model writes before its response
 
     @property
     def takes_system(self) -> bool:
@@ -84,8 +85,11 @@ class TemplateIds(Protocol):
         behind `cut` ids, where that is given, may be left out.
         """
 
-    def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
-        """What follows the `rounds` for the model to answer `prompt`."""
+    def prompt(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
+        """What the model is given to answer `prompt` after the `rounds`, behind `start`."""
+
+    def refusal(self, rounds: Sequence[tuple[str, str]], system: str = "") -> str:
+        """Why a conversation cannot be trained on as it is written here, or ""."""
 
 
 class Encoder:
@@ -110,6 +114,10 @@ class Encoder:
         self.takes_system = self._template_ids.takes_system
         self._fastchat = special.encoder(self._text_encoder) if bug_compatible else None
         _check(tokenizer_folder, self._tokenizer, template)
+
+    def refusal(self, example: Example) -> str:
+        """Why the template cannot write an example as it is, or ""."""
+        return "" if self.bug_compatible else self._template_ids.refusal(example.rounds, example.system)
 
     def encode(self, example: Example) -> Encoded | None:
         """The example, or None when no supervised token stands before the cut."""
@@ -141,8 +149,7 @@ class Encoder:
 
     def prompt_ids(self, rounds: Sequence[tuple[str, str]], prompt: str) -> list[int]:
         """What the model is given to answer `prompt` after `rounds`: exactly what training gives it."""
-        before = [ids for ids, _ in self._template_ids.rounds([rounds])[0]]
-        ids = np.concatenate([self._template_ids.start, *before, self._template_ids.opening(rounds, prompt)])
+        ids = np.concatenate([self._template_ids.start, self._template_ids.prompt(rounds, prompt)])
         return [int(token) for token in ids]
 
     def text_ids(self, text: str) -> list[int]:
@@ -151,9 +158,8 @@ class Encoder:
 
     def opening_ids(self, text: str) -> list[int]:
         """The ids that make an answer begin with `text`, after a prompt's."""
-        own = self.template.startswith(CHAT)
-        given, separator = ("\n", "") if own else (find(self.template).after, find(self.template).separator)
-        ids, first = self._text_encoder.rounds([(given, separator + text)])[0]
+        given = "\n" if self.template.startswith(CHAT) else find(self.template).after
+        ids, first = self._text_encoder.rounds([(given, self._template_ids.separator + text)])[0]
         return ids[first:].tolist() if text else []
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -164,7 +170,7 @@ class Encoder:
         # Decoded behind what stands before every response: some decoders eat the first space of a text, some do not.
         anchor = self._template_ids.anchor.tolist()
         text = self._decode(anchor + answer)[len(self._decode(anchor)) :]
-        return text if self.template.startswith(CHAT) else text.removeprefix(find(self.template).separator)
+        return text.removeprefix(self._template_ids.separator)
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text alone, a begin token included, as FastChat counts a message."""
@@ -211,6 +217,7 @@ class TextTemplateIds:
         self.start = np.array([special.bos_id], dtype=np.int32)
         self._end = np.array([special.eos_id], dtype=np.int32)
         self.anchor = encoder.ids(find(template).after.strip())
+        self.separator = find(template).separator
 
     def rounds(
         self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = (), cut: int = 0
@@ -233,8 +240,12 @@ class TextTemplateIds:
             more *= 2
         return done
 
-    def opening(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
-        return self._text_encoder.ids(generation_prompt(self._template, rounds, prompt))
+    def prompt(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
+        before = [ids for ids, _ in self.rounds([rounds])[0]]
+        return np.concatenate([*before, self._text_encoder.ids(generation_prompt(self._template, rounds, prompt))])
+
+    def refusal(self, rounds: Sequence[tuple[str, str]], system: str = "") -> str:  # noqa: ARG002
+        return ""
 
     def _with_end(self, ids: Ids, first: int) -> tuple[Ids, int]:
         return np.concatenate([ids, self._end]), first

@@ -10,12 +10,11 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from sft_sweeps.data.encode.template_renderer import renderer
+from sft_sweeps.data.encode.template_renderer import MOST_CHARACTERS, Renderer, TooLongError
 from sft_sweeps.errors import RequestError
 
 SECONDS = 10  # of CPU; the longest published templates need a hundredth
 MEMORY_BYTES = 2 << 30  # of address space, most of it Python's own
-TEXT_LIMIT = 1 << 20  # characters of a template, and of what it writes around a few short messages
 ROUNDS = (1, 2, 8)
 
 
@@ -31,8 +30,8 @@ def check(text: str, settings: dict[str, Any], folder: str) -> None:
 
 @lru_cache(maxsize=64)
 def _problem(text: str, settings: str) -> str:
-    if len(text) > TEXT_LIMIT:
-        return f"has {len(text):,} characters; {TEXT_LIMIT:,} are the most that is read"
+    if len(text) > MOST_CHARACTERS:
+        return f"has {len(text):,} characters; {MOST_CHARACTERS:,} are the most that is read"
     order = json.dumps({"text": text, "settings": json.loads(settings), "seconds": SECONDS})
     try:
         trial = subprocess.run(
@@ -48,7 +47,7 @@ def _problem(text: str, settings: str) -> str:
     if trial.returncode == 0:
         return ""
     if trial.returncode == 3:
-        return f"writes more than {TEXT_LIMIT:,} characters around a few short messages"
+        return f"writes more than {MOST_CHARACTERS:,} characters around a few short messages"
     return f"does not end within {SECONDS} seconds, or needs more than {MEMORY_BYTES >> 30} GB"
 
 
@@ -59,14 +58,14 @@ def _main() -> int:
     resource.setrlimit(resource.RLIMIT_CPU, (order["seconds"], order["seconds"]))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     try:
-        render = renderer(order["text"], order["settings"])
+        render = Renderer(order["text"], order["settings"])
         for rounds in ROUNDS:
             turns = ("user", "assistant") * rounds
             messages = [{"role": role, "content": f"text {index}"} for index, role in enumerate(turns)]
             for asks in (False, True):
-                text = str(render(messages=messages[:-1] if asks else messages, add_generation_prompt=asks))
-                if len(text) > TEXT_LIMIT:
-                    return 3
+                render(messages[:-1] if asks else messages, ask=asks)
+    except TooLongError:
+        return 3
     except MemoryError:
         return 4
     except Exception:

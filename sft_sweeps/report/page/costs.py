@@ -23,7 +23,7 @@ def rows(sweep: Evidence) -> list[tuple[str, ...]]:
         records = [sweep.survey.records.get(stage.id, {}) for stage in done]
         seconds = sum(_number(record, "seconds") for record in records)
         planned, of_done = sum(map(cost.gpu_hours, stages)), sum(map(cost.gpu_hours, done))
-        taken = sum(map(_gpu_hours, done, records))
+        taken = sum(map(gpu_hours, done, records))
         hours = (f"{planned:,.1f}", f"{of_done:,.1f}", f"{taken:,.1f}") if planned else ("no GPU", "-", "-")
         found.append((model.name, f"{len(done)} of {len(stages)}", *hours, duration(seconds) if done else "-"))
     return found
@@ -40,7 +40,7 @@ def sharing(sweep: Evidence) -> str:
     return f"{text.count(len(plan.runs), 'run')} need {len(plan.stages)} stages; each alone would train {alone}{saved}."
 
 
-def _gpu_hours(stage: Stage, record: Mapping[str, Any]) -> float:
+def gpu_hours(stage: Stage, record: Mapping[str, Any]) -> float:
     """What a finished stage took of GPUs; 0 where its model needs none."""
     if not stage.model.gpus:
         return 0.0

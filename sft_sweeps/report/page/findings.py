@@ -100,14 +100,16 @@ def _of_claims(claims: Sequence[Claim]) -> tuple[str, str] | None:
     if not settled:
         return None
     first = next((claim for claim in settled if claim.outcome == "confirmed"), settled[0])
-    said = _shown(first)
+    said = sentence(first)
     counts = [(outcome, sum(claim.outcome == outcome for claim in claims)) for outcome in ORDER]
     counted = ", ".join(f"{n} {outcome}" for outcome, n in counts if n)
     return said, f"{text.count(len(claims), 'claim')} named in advance: {counted}."
 
 
-def _shown(claim: Claim) -> str:
-    """A claim with what it rests on: its least favourable pair."""
+def sentence(claim: Claim) -> str:
+    """A claim with what it rests on, its least favourable pair; where it was not tested, why."""
+    if not claim.pairs:
+        return f"Not tested: “{claim.hypothesis.claim.rstrip('. ')}”; {claim.why}."
     worst = min(claim.pairs, key=lambda pair: pair.gain)
     statement, like = claim.hypothesis.claim.rstrip(". "), worst.ours.first
     found = text.difference(like, worst.difference)

@@ -367,7 +367,7 @@ def transformers_tokenizer(folder: Path) -> Any:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (CHATML.replace("message['content']", "message['content'] | trim"), "changes the messages"),
+        (CHATML.replace("message['content']", "message['content'] | upper"), "changes the messages"),
         (CHATML.replace("+ '<|im_end|>' + '\\n' }}", "+ '\\n' }}"), "does not end a response with a special token"),
         (CHATML.replace("'<|im_start|>assistant\\n'", "'Answer:'"), "asks for an answer in another way"),
         ("{{ raise_exception('no') }}", "fails: no"),

@@ -1,0 +1,101 @@
+"""The report at W&B: the page's findings in its words, with charts that stay live."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sft_sweeps.tracking import layout
+from sft_sweeps.tracking.dashboard import panels
+from sft_sweeps.tracking.dashboard.board import Board
+
+Spec = dict[str, Any]
+LONGEST_TITLE = 128
+WIDE, HALF, HEIGHT = 24, 12, 9  # of the grid's 24 columns
+
+
+def article(board: Board, known: bool = False) -> Any:
+    """The report. With `known`, its runs are asked for at the server, which must have the project."""
+    import wandb_workspaces.reports.v2 as wr
+
+    title = layout.cut(f"{board.title}: what came out", LONGEST_TITLE)
+    blocks = [*_text(board), *_charts(board, known), *_rest(board)]
+    return wr.Report(
+        project=board.project,
+        entity=board.entity,
+        title=title,
+        description=board.question,
+        blocks=blocks,
+        width="fixed",
+    )
+
+
+def _text(board: Board) -> Iterator[Any]:
+    """What was found, first of all."""
+    import wandb_workspaces.reports.v2 as wr
+
+    words = board.words
+    yield wr.H2(words.headline)
+    yield wr.P(words.basis)
+    if board.question:
+        yield wr.BlockQuote(board.question)
+    if words.claims:
+        yield wr.H3("What was claimed in advance")
+        yield wr.UnorderedList([f"{outcome}: {said}" for outcome, said in words.claims])
+    if words.notes:
+        yield wr.H3("Not claimed in advance")
+        yield wr.UnorderedList(list(words.notes))
+
+
+def _charts(board: Board, known: bool) -> Iterator[Any]:
+    """A section of panels for each question that one asks of the numbers."""
+    import wandb_workspaces.reports.v2 as wr
+
+    sections = {
+        "Scores over the fraction of data": ("report", [panels.verdict(board, one) for one in board.asked]),
+        "One ability against another": ("report", [panels.trade_off(board, x, y) for x, y in board.pairs]),
+        "Scores over examples": ("score", [panels.scaling(board, one) for one in board.asked]),
+        "What later stages took": ("score", [panels.forgetting(one)[0] for one in board.asked]),
+    }
+    for title, (job_type, of) in sections.items():
+        if of:
+            for number, panel in enumerate(of):
+                panel._id = board.mark("report", title, number)
+                panel.layout = wr.Layout(x=number % 2 * HALF, y=number // 2 * HEIGHT, w=HALF, h=HEIGHT)
+            yield wr.H3(title)
+            yield wr.PanelGrid(runsets=[_runs(board, job_type, title, known)], panels=of)
+
+
+def _runs(board: Board, job_type: str, title: str, known: bool) -> Any:
+    """The sweep's runs of a type. Without a project a set of runs is the report's own project's."""
+    import wandb_workspaces.reports.v2 as wr
+
+    where = {"entity": board.entity, "project": board.project} if known else {}
+    group = "" if job_type == "report" else " and State = 'finished'"
+    found = wr.Runset(
+        name=f"{job_type} runs of {board.sweep}",
+        filters=f"Group = '{board.sweep}' and JobType = '{job_type}'{group}",
+        **where,
+    )
+    found._id = board.mark("report", title, "runs")
+    return found
+
+
+def _rest(board: Board) -> Iterator[Any]:
+    """What it cost, what is missing, how to make it again."""
+    import wandb_workspaces.reports.v2 as wr
+
+    words = board.words
+    if words.costs:
+        yield wr.H3("Cost, planned and taken")
+        yield wr.MarkdownBlock(panels.markdown(words.costs))
+    if words.missing:
+        yield wr.H3("Missing")
+        yield wr.UnorderedList(list(words.missing))
+    if words.commands:
+        yield wr.H3("To make it again")
+        yield wr.MarkdownBlock("\n".join(["```bash", *words.commands, "```"]))
+
+
+def spec(report: Any) -> Spec:
+    """As JSON holds it: what says when and by whom is the server's."""
+    found: Spec = report._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {key: value for key, value in found.items() if key in ("displayName", "description", "project", "spec")}

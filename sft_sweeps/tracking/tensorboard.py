@@ -1,0 +1,52 @@
+"""TensorBoard's event files, written by a process (process.py): OUTPUT_DIR/tensorboard/PROJECT/RUN.
+
+tensorboardX writes them: torch's own writer wants all of TensorBoard, which is needed to look at them only.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking import layout, process
+from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
+from sft_sweeps.tracking.metrics import METRICS
+from sft_sweeps.tracking.process import Ended, ProcessMirror
+
+NAME = "tensorboard"
+FOLDER = "TENSORBOARD_DIR"
+
+
+def open_mirror(attempt: Attempt) -> Mirror:
+    """A process that mirrors the attempt."""
+    environment = {FOLDER: str(process.place(attempt.folder, NAME, FOLDER))}
+    return ProcessMirror(attempt, "sft_sweeps.tracking.tensorboard", environment)
+
+
+def _mirror(attempt: Attempt, ended: Ended) -> None:
+    from tensorboardX import SummaryWriter
+
+    place = Path(os.environ[FOLDER], layout.slug(attempt.tracking.project), process.run_name(attempt).replace("/", "_"))
+    for before in place.glob("events.*"):
+        before.unlink()  # of the attempt before: all its lines that count come again
+    with SummaryWriter(str(place)) as writer:
+        summary = {name: value for name, value in attempt.summary.items() if not isinstance(value, str)}
+        rows = process.history(attempt.folder / METRICS, ended) if attempt.follows else [summary]
+        for row in rows:
+            for name, number in row.items():
+                writer.add_scalar(name, number, int(row.get(layout.STEP, 0)))
+
+
+def problems(_: Tracking) -> Iterator[str]:
+    """Whether it is there at all."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        yield "tracking=tensorboard needs tensorboardX, which is not here; type: pip install 'sft-sweeps[tensorboard]'"
+
+
+TRACKER = Tracker(NAME, open_mirror, problems)
+
+
+if __name__ == "__main__":
+    sys.exit(process.run(_mirror))
