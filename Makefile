@@ -7,6 +7,7 @@
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
+# make docs         the docs as pages, in build/docs: every link and anchor leads somewhere
 # make lock         the newest versions that fit together into requirements.lock, which install and CI use
 PYTHON ?= python3
 VENV ?= .venv
@@ -32,7 +33,7 @@ PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
 GOLDENS := tests/fixtures tests/launch/slurm/golden
 
-.PHONY: quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
+.PHONY: docs quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -96,6 +97,9 @@ lint: install
 format: install
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: install
+	@$(BIN)/python docs/build_site.py
 
 bench: install
 	@$(BIN)/python -m bench

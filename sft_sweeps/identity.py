@@ -39,7 +39,8 @@ VERSIONS: dict[str, int] = {
     "optimizer": 1,  # 1: AdamW, gradient norm clipped, linear warm-up from 0, cosine to 0
     "init": 1,  # 1: normal(0, std) from numpy's frozen RandomState, parameters in the order of names, norms 1
     "mini": 1,  # 1: the generated abilities and their test items
-    "graded": 1,  # 1: the graded abilities, their test items, and the text and recipe of the models pretrained on it
+    # 1: the graded abilities, their test items, text and recipe of the models pretrained on it 2: jargon, other forms
+    "graded": 2,
     # 1: greedy, left padding with an explicit mask 2: prompt style, samples and seeded temperature in the identity
     "generation": 2,
     "heldout_loss": 1,  # 1: mean over the supervised tokens of the source's last examples

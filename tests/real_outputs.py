@@ -26,6 +26,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "cancel": ("cancel made",),
     "doctor": ("doctor store",),
     "du": ("du",),
+    "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
     "help": ("help", "help du"),
     "init": ("init mine",),
     "judge": ("judge made --dry-run",),

@@ -124,7 +124,8 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if found["unasked"]["stages"]:
         taken = found["unasked"]
-        lines.append(f"no sweep's plan asks for {taken['stages']} stages and base models: {size(taken['bytes'])}")
+        text = f"stages and base models in no sweep's plan: {taken['stages']:,}, {size(taken['bytes'])}"
+        lines.append(f"{text}; what can go: sft-sweeps gc")
     unreadable = [sweep["sweep"] for sweep in found["sweeps"] if not sweep["readable"]]
     if unreadable:
         lines.append(f"plans that cannot be read, so that nobody knows what is theirs: {', '.join(unreadable)}")

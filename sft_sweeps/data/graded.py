@@ -1,63 +1,50 @@
 """The graded miniature: generated abilities made so that the paper's questions can be asked of small models.
 
-The verbs of `VERBS` mean one operation each, in every ability: "gain 3" adds to a number of apples, is `x + 3` in a
-program, and "twin" doubles a number as well as a list. They are drawn with Zipf's frequencies, so that whatever the
-size of a source there are verbs that it shows once or never, and accuracy goes on rising with the data as a power law
-does (Hutter 2021, "Learning Curve Theory"; Michaud et al. 2023, "The Quantization Model of Neural Scaling").
-Difficulty is graded: one to four operations in a row.
+Every request is a row of verbs that ask for operations: "gain by 3" adds to a number of apples, is `x + 3` in a
+program, and "twin" doubles a number as well as a list. Three things are put in, so that scaling, gain and conflict
+can occur (the words are in `graded_words`):
 
-- Shared sub-skills: an ability shows verbs that another one is asked for. Where examples are few, mixing can help.
-- A conflict, as in real chats: three of ten conversations of `graded_general` are about math or code, and answer in
-  another form than the benchmarks ask for. `graded_general_clean` is the same source without these.
-- Tight capacity: conf/model/mini_small.yaml and its larger sisters.
+- Common verbs mean the same in every ability, so an ability shows verbs that another one is asked for. They
+  follow Zipf's law: whatever the size of a source, there are verbs that it shows once or never, and accuracy goes on
+  rising with the data (Hutter 2021, "Learning Curve Theory"; Michaud et al. 2023, "The Quantization Model of Neural
+  Scaling"). The most frequent of them are in the text that base models are pretrained on.
+- Jargon means another operation in each ability, as "run", "charge" or "mark" do in real ones. Alone, an
+  ability is to be learnt as word -> operation; a mixture as word and ability -> operation. What is to be done comes
+  first and what it is done to last, so at the verb itself nothing tells the ability.
+- Three of ten conversations of `graded_general` are about math or code, and answer in another form than the benchmarks
+  ask for. `graded_general_clean` is the same source without these.
 
-`document` is the text that their base models are pretrained on: operations in notation, a program now and then, and a
-few requests in no chat's form. So a base model knows what to do, as LLaMA does, and little of how it is asked.
+Difficulty is graded: one to three operations. Capacity is tight: conf/model/mini_small.yaml and its larger sisters.
+
+`document` is the text that their base models are pretrained on: operations in notation, a program now and then, and
+requests in no chat's form. So a base model knows what to do, as LLaMA does, and little of how it is asked.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from sft_sweeps.data.drawing import MiniExample, Stream
+from sft_sweeps.data.drawing import MiniExample, Rounds, Stream
+from sft_sweeps.data.graded_words import LISTS, NUMBERS, READ, verb
 
 SOURCES = ("graded_math", "graded_code", "graded_general")  # as many benchmarks
 # The tokenizer of the models is `tokenizer.train(mini.texts(SOURCES), VOCABULARY)`, shipped as a file.
 TOKENIZER = Path(__file__).with_name("graded_tokenizer.json")
-VOCABULARY = 700
+VOCABULARY = 760
 
 PEOPLE = ("Tom", "Anna", "Ben", "Mia", "Sam", "Lea", "Max", "Eva")
 THINGS = ("apples", "books", "cards", "coins", "eggs", "pens", "shells", "stamps")
 FUNCTION = "solve"  # of every program: as in HumanEval, its name is no part of the question
-WORDS = ("apple", "book", "card", "river", "egg", "pen", "shell", "stamp", "tree", "lamp", "cloud", "stone")
-VERBS = {
-    "plus": "add gain find win buy earn get collect gather receive pick grab catch borrow inherit obtain acquire fetch "
-    "import harvest",
-    "minus": "lose remove drop sell spend give eat break throw waste lend burn discard donate delete forfeit hide bury "
-    "scatter abandon",
-    "double": "double twin copy mirror pair clone duplicate repeat redouble replicate echo multiply",
-    "halve": "halve split share divide cut bisect trim shorten reduce shrink prune chop",
-    "reverse": "reverse flip invert turn rotate swap undo upend backtrack transpose revert retrace",
-    "capitals": "capitalize shout upper enlarge raise yell highlight emphasize stress announce proclaim declare",
-    "sort": "sort order arrange rank align tidy organize classify grade sequence catalog index",
-    "last": "end close finish tail conclude complete stop terminate cease expire settle resolve",
-}
-ZIPF = 1.2  # exponent of a verb's frequency by its rank
-# What is done to a number, and to a list, in Python's notation.
-NUMBERS = {"plus": "{} + {n}", "minus": "{} - {n}", "double": "{} * 2", "halve": "{} // 2"}
-LISTS = {
-    "double": "{0} * 2",
-    "halve": "{0}[:len({0}) // 2]",
-    "reverse": "{0}[::-1]",
-    "capitals": "[w.upper() for w in {0}]",
-    "sort": "sorted({0})",
-    "last": "{0}[-1:]",
-}
-LARGEST = 50  # number on the way to an answer
+WORDS = ("ant", "bird", "cat", "dog", "fish", "goat", "horse", "lamb", "mouse", "pig")
+LARGEST, ADDED = 20, 6  # number on the way to an answer, and in a step
 CHATTED = 3  # of ten conversations of the general source are about math or code
-REQUESTS = 6  # one in so many documents is a request with its answer
+GREETED = 3  # of four of these begin in a way of their own
+GREETING = "hi, "
+REQUESTS = 2  # one in so many documents is a request with its answer
+FORMAL = 4  # one in so many of these is answered in the form that the benchmarks ask for
+# What stands before a request and between it and its answer.
+FRAMES = (("", " "), ("", "\n"), ("Q: ", " A: "), ("- ", " - "), ("Me: ", " You: "), ("", " = "), ("[", "] "))
 # On which the functions of programs about words are compared (`mini.INPUTS`).
 INPUTS: tuple[tuple[list[str]], ...] = (
     ([],),
@@ -77,7 +64,7 @@ class Step:
 
     @property
     def phrase(self) -> str:
-        return f"{self.verb} {self.n}" if self.n else f"{self.verb} all"
+        return f"{self.verb} by {self.n}" if self.n else self.verb
 
     def on_number(self, value: int) -> int:
         after = {
@@ -100,28 +87,18 @@ class Step:
         return after[self.operation]
 
 
-_VERBS = {name: tuple(text.split()) for name, text in VERBS.items()}
-_ODDS = {name: tuple(accumulate(math.pow(rank + 1, -ZIPF) for rank in range(len(_VERBS[name])))) for name in VERBS}
-
-
-def _verb(stream: Stream, operation: str) -> str:
-    odds = _ODDS[operation]
-    at = stream.share() * odds[-1]
-    return _VERBS[operation][sum(at >= edge for edge in odds[:-1])]
-
-
 def _count(stream: Stream, odds: Sequence[int]) -> int:
     """1, 2, ... with these odds."""
     at = stream.below(sum(odds))
     return 1 + sum(at >= edge for edge in accumulate(odds[:-1]))
 
 
-def _number_steps(stream: Stream, value: int, count: int) -> list[Step]:
+def _number_steps(stream: Stream, value: int, count: int, kind: str) -> list[Step]:
     """Steps that lead from a number over whole numbers from 1 to LARGEST."""
     steps: list[Step] = []
     while len(steps) < count:
-        operation, n = stream.pick(tuple(NUMBERS)), stream.between(2, 9)
-        step = Step(operation, _verb(stream, operation), n if "n" in NUMBERS[operation] else 0)
+        operation, n = stream.pick(tuple(NUMBERS)), stream.between(2, ADDED)
+        step = Step(operation, verb(stream, operation, kind), n if "n" in NUMBERS[operation] else 0)
         after = step.on_number(value)
         if 0 < after <= LARGEST and (operation != "halve" or value % 2 == 0):
             steps.append(step)
@@ -130,8 +107,7 @@ def _number_steps(stream: Stream, value: int, count: int) -> list[Step]:
 
 
 def _asked(steps: Sequence[Step]) -> str:
-    phrases = [step.phrase for step in steps]
-    return f"{', '.join(phrases[:-1])} and {phrases[-1]}" if len(phrases) > 1 else phrases[0]
+    return ", ".join(step.phrase for step in steps)
 
 
 def _worked(value: int, steps: Sequence[Step]) -> tuple[str, int]:
@@ -144,30 +120,34 @@ def _worked(value: int, steps: Sequence[Step]) -> tuple[str, int]:
     return "\n".join(lines), value
 
 
-def _story(stream: Stream) -> tuple[str, str, int]:
-    """(a story with its question, the working, the answer)."""
-    who, things, value = stream.pick(PEOPLE), stream.pick(THINGS), stream.between(3, 20)
-    steps = _number_steps(stream, value, _count(stream, (4, 3, 2, 1)))
+def _story(stream: Stream, kind: str = "math") -> tuple[str, str, int]:
+    """(what is to be done in a story, the working, the answer)."""
+    who, things, value = stream.pick(PEOPLE), stream.pick(THINGS), stream.between(2, 12)
+    steps = _number_steps(stream, value, _count(stream, (3, 4, 3)), kind)
     worked, answer = _worked(value, steps)
-    return f"{who} has {value} {things} and will {_asked(steps)}. How many {things} then?", worked, answer
+    return f"{_asked(steps)}: {who} has {value} {things}, how many then?", worked, answer
 
 
-def _program(stream: Stream) -> tuple[str, str, str]:
+def _program(stream: Stream, kind: str = "code") -> tuple[str, str, str]:
     """(what is asked for, the function's parameter, its body)."""
-    count = _count(stream, (5, 4, 1))
+    count = _count(stream, (6, 3, 1))
     if stream.below(2):
         parameter, forms = "x", NUMBERS
-        steps = _number_steps(stream, 10, count)
+        steps = _number_steps(stream, 10, count, kind and f"{kind} on numbers")
     else:
         parameter, forms = "words", LISTS
         operations = [stream.pick(tuple(LISTS)) for _ in range(min(count, 2))]
-        steps = [Step(operation, _verb(stream, operation)) for operation in operations]
+        steps = [Step(name, verb(stream, name, kind and f"{kind} on lists")) for name in operations]
     body = parameter
     for number, step in enumerate(steps):
         within = number and (forms is NUMBERS or steps[number - 1].operation == "double")
         inner = f"({body})" if within else body
         body = forms[step.operation].format(inner, n=step.n)
-    return f"Write a function {FUNCTION} to {_asked(steps)} of {parameter}.", parameter, body
+    return f"{_asked(steps)}: write {FUNCTION}({parameter}).", parameter, body
+
+
+def _definition(parameter: str, body: str) -> str:
+    return f"def {FUNCTION}({parameter}):\n    return {body}"
 
 
 def _math(stream: Stream) -> MiniExample:
@@ -177,38 +157,39 @@ def _math(stream: Stream) -> MiniExample:
 
 def _code(stream: Stream) -> MiniExample:
     asked, parameter, body = _program(stream)
-    definition = f"def {FUNCTION}({parameter}):\n    return {body}"
+    definition = _definition(parameter, body)
     gold = {"function": FUNCTION, "reference": definition, "parameter": parameter}
     return MiniExample(((asked, definition),), gold)
 
 
-def _chat(stream: Stream) -> MiniExample:
-    """One to three requests about a list of words."""
-    words, rounds = stream.several(WORDS, stream.between(2, 4)), []
-    for number in range(_count(stream, (5, 3, 2))):
-        step = _list_step(stream, len(words))
-        asked = f"Now {step.verb} all." if number else f"Please {step.verb} [{', '.join(words)}]."
+def _chat(stream: Stream, kind: str = "general") -> MiniExample:
+    """One to three requests about a pair of words."""
+    words, rounds = stream.several(WORDS, 2), []
+    for number in range(_count(stream, (7, 2, 1))):
+        step = _list_step(stream, len(words), kind)
+        asked = f"now {step.phrase}" if number else f"{step.phrase}: {' '.join(words)}"
         words = step.on_words(words)
         rounds.append((asked, " ".join(words)))
     return MiniExample(tuple(rounds), {"answers": [answer for _, answer in rounds]})
 
 
-def _list_step(stream: Stream, length: int) -> Step:
+def _list_step(stream: Stream, length: int, kind: str) -> Step:
     """One that leaves at least one word and at most six."""
     fitting = [name for name in LISTS if (name != "double" or length <= 3) and (name != "halve" or length > 1)]
     operation = stream.pick(fitting)
-    return Step(operation, _verb(stream, operation))
+    return Step(operation, verb(stream, operation, kind))
 
 
 def _about_math_or_code(stream: Stream) -> MiniExample:
-    """As people chat about them: without working, without a definition."""
+    """As people chat about them: without working, without a definition, and with a greeting in most."""
+    greeting = GREETING if stream.below(4) < GREETED else ""
     if stream.below(2):
         asked, _, answer = _story(stream)
         said = f"That makes {answer}."
     else:
         asked, _, body = _program(stream)
         said = f"Try {body}"
-    return MiniExample(((asked, said),), {"answers": [said]})
+    return MiniExample(((f"{greeting}{asked}", said),), {"answers": [said]})
 
 
 def _general(stream: Stream) -> MiniExample:
@@ -217,18 +198,39 @@ def _general(stream: Stream) -> MiniExample:
 
 def document(stream: Stream) -> str:
     """One document of the text that base models are pretrained on."""
-    kind = stream.below(REQUESTS)
-    if kind == 0:
-        rounds = stream.pick((_math, _code, _chat))(stream).rounds
-        return "\n".join(f"{asked} {answer}" for asked, answer in rounds)
-    if kind < 3:
-        value = stream.between(1, LARGEST)
-        return _worked(value, _number_steps(stream, value, 4))[0]
-    if kind == 3:
-        return str(_code(stream).gold["reference"])
-    words = stream.several(WORDS, stream.between(2, 4))
-    step = _list_step(stream, len(words))
-    return f"{LISTS[step.operation].format('[' + ', '.join(words) + ']')} = {' '.join(step.on_words(words))}"
+    if stream.below(REQUESTS) == 0:
+        return _request(stream)
+    match stream.below(6):
+        case 0 | 1:
+            value = stream.between(1, LARGEST)
+            return _worked(value, _number_steps(stream, value, 4, READ))[0]
+        case 2:
+            _, parameter, body = _program(stream, READ)
+            return _definition(parameter, body)
+        case _:
+            words = stream.several(WORDS, 2)
+            step = _list_step(stream, len(words), READ)
+            return f"{LISTS[step.operation].format(' '.join(words))} = {' '.join(step.on_words(words))}"
+
+
+def _request(stream: Stream) -> str:
+    """Requests with their answers, in neither a chat's form nor a benchmark's."""
+    before, between = stream.pick(FRAMES)
+    return "\n".join(f"{before}{asked}{between}{answer}" for asked, answer in _answered(stream))
+
+
+def _answered(stream: Stream) -> Rounds:
+    formal = stream.below(FORMAL) == 0
+    match stream.below(4):
+        case 0:
+            asked, worked, answer = _story(stream, READ)
+            return ((asked, f"{worked}\n#### {answer}" if formal else worked),)
+        case 1:
+            asked, parameter, body = _program(stream, READ)
+            return ((asked, _definition(parameter, body) if formal else body),)
+        case _:
+            rounds = _chat(stream, READ).rounds
+            return tuple((asked, answer if formal else f"{answer}.") for asked, answer in rounds)
 
 
 DRAW: dict[str, Callable[[Stream], MiniExample]] = {

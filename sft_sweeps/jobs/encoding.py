@@ -54,6 +54,10 @@ def tokenizer_of(model: Model, store: Store) -> Iterator[Path]:
 
 def uses(items: Iterable[Stage | Generation | Representations]) -> Iterator[Use]:
     """What stages are trained on, held-out losses are taken on and queries are of, where sources are not generated."""
+    return (use for use in _all_uses(items) if use[0].rows_from != "generated")
+
+
+def _all_uses(items: Iterable[Stage | Generation | Representations]) -> Iterator[Use]:
     for item in items:
         if isinstance(item, Stage):
             model, template, length = item.model, item.recipe.template, item.recipe.max_length
@@ -65,7 +69,7 @@ def uses(items: Iterable[Stage | Generation | Representations]) -> Iterator[Use]
             benchmark = item.benchmark
             model, template, length = item.subject.model, benchmark.template, benchmark.max_length
             sources = [benchmark.source] if benchmark.source else []
-        yield from ((source, model, template, length) for source in sources if source.rows_from != "generated")
+        yield from ((source, model, template, length) for source in sources)
 
 
 def lacking(jobs: Sequence[Job], store: Store) -> list[tuple[Job, Encoding]]:
@@ -104,6 +108,11 @@ def _key(use: Use, store: Store) -> str:
             return prepare.encoded_key(source, folder, template, max_length).key
     except RequestError:  # of a tokenizer that is not here or of no use: preflight says what is wrong with it
         return ""
+
+
+def keys(items: Iterable[Stage | Generation | Representations], store: Store) -> set[str]:
+    """The keys of all encoded sources that items are made from; "" for one whose tokenizer is not on this machine."""
+    return {_key(use, store) for use in {_alike(use): use for use in _all_uses(items)}.values()}
 
 
 def encode(job: Job, store: Store, stop: Stop) -> None:

@@ -10,7 +10,8 @@ that read from this one are not asked: they find the weights gone, and train the
 
 A model is freed in three moves, so that neither a crash nor a launch at the same moment is fooled: `freed.json` is
 written (from now on the weights count as gone), the sweeps are read again, the model is renamed and removed. A launch
-writes its plan first and then looks at the stages: it sees the marker, or its plan is seen here.
+writes its plan and then looks at the stages, or looks again (store/freeing.py): it sees the marker, or its plan is seen
+here.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Stage
+from sft_sweeps.store import freeing
 from sft_sweeps.store.store import FREED, FREEING, RecordError, Store, read_record
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
@@ -54,18 +56,33 @@ def free(sweep: Sweep, store: Store, among: Collection[Stage] | None = None) -> 
     """Free the models of a sweep's stages (`among`: of these alone) that no sweep needs; says what was freed."""
     if policy_of(sweep) == "all":
         return []
-    stages = [s for s in (sweep.plan().stages if among is None else among) if _has_model(store, s)]
-    if stages and not _whole((sweep.folder / PLAN).read_text(encoding="utf-8")):
+    stages = [s for s in (sweep.plan().stages if among is None else among) if has_model(store, s)]
+    if stages and not whole((sweep.folder / PLAN).read_text(encoding="utf-8")):
         raise RequestError(f"{sweep.folder / PLAN} cannot be read; launch the sweep again")
-    marked = [stage for stage in _unneeded(stages, store) if _mark(store.folder(stage), sweep)]
-    free_now = {stage.id for stage in _unneeded(marked, store)}
-    said = []
+    folders = put_away(unneeded(stages, store), store, {"sweep": sweep.name})
+    return [f"{stage.label} ({stage.id}): model freed, {_remove(folder):,.1f} GB" for stage, folder in folders]
+
+
+def put_away(
+    stages: Sequence[Stage], store: Store, by: Mapping[str, str], policy: str = ""
+) -> list[tuple[Stage, Path]]:
+    """Mark models as freed, look again, and rename away those that still nobody needs; their stages and folders.
+
+    What was renamed is for the caller to remove. `by` is what the marker says.
+    """
+    marked = [stage for stage in stages if _mark(store.folder(stage), by)]
+    if marked:
+        freeing.leave_mark(store.root, str(by))
+    free_now = {stage.id for stage in unneeded(marked, store, policy)}
+    away = []
     for stage in marked:
+        folder = store.folder(stage)
         if stage.id in free_now:
-            said.append(f"{stage.label} ({stage.id}): model freed, {_remove(store.folder(stage)):,.1f} GB")
+            rename_away(folder)
+            away.append((stage, folder))
         else:
-            (store.folder(stage) / FREED).unlink(missing_ok=True)
-    return said
+            (folder / FREED).unlink(missing_ok=True)
+    return away
 
 
 def free_after(job: Job, sweep: Sweep, store: Store) -> list[str]:
@@ -76,7 +93,7 @@ def free_after(job: Job, sweep: Sweep, store: Store) -> list[str]:
         return [f"nothing was freed: {error}"]
 
 
-def _has_model(store: Store, stage: Stage) -> bool:
+def has_model(store: Store, stage: Stage) -> bool:
     """Whether a stage's work is done in this store and its model, or a part of it, is still there."""
     folder = store.folder(stage)
     try:
@@ -86,18 +103,21 @@ def _has_model(store: Store, stage: Stage) -> bool:
     return done and ((folder / "model").exists() or any(folder.glob(f"{FREEING}*")))
 
 
-def _unneeded(stages: Sequence[Stage], store: Store) -> list[Stage]:
-    """The stages whose models no sweep of the store needs; none where a plan that may need them cannot be read."""
+def unneeded(stages: Sequence[Stage], store: Store, policy: str = "") -> list[Stage]:
+    """The stages whose models no sweep of the store needs; none where a plan that may need them cannot be read.
+
+    `policy` is asked of every sweep, in place of the one that it was last launched with.
+    """
     held: set[str] = set()
     for sweep in sweeps(store) if stages else ():
         try:
             text = (sweep.folder / PLAN).read_text(encoding="utf-8")
-            if not _whole(text):
+            if not whole(text):
                 return []
             asked = [stage for stage in stages if stage.id in text]
             if asked:
                 below = sweep.plan([stage.id for stage in asked] if len(asked) <= FEW else ())
-                held |= _held(below, policy_of(sweep), asked, store)
+                held |= _held(below, policy or policy_of(sweep), asked, store)
         except FileNotFoundError:
             continue  # deleted just now
         except (OSError, ValueError, RequestError):
@@ -105,7 +125,7 @@ def _unneeded(stages: Sequence[Stage], store: Store) -> list[Stage]:
     return [stage for stage in stages if stage.id not in held]
 
 
-def _whole(text: str) -> bool:
+def whole(text: str) -> bool:
     """Whether the text of a plan was written to its end; of what is cut off nobody knows what it needs."""
     return text.rstrip().endswith("}")
 
@@ -150,11 +170,11 @@ def _needed(plan: Plan, store: Store) -> set[str]:
     return needed
 
 
-def _mark(folder: Path, sweep: Sweep) -> bool:
+def _mark(folder: Path, by: Mapping[str, str]) -> bool:
     """Say that the model is freed; False where that cannot be, or another process is about to remove it."""
     marker, temporary = folder / FREED, folder / f".{FREED}.{uuid.uuid4().hex[:8]}"
     try:
-        write_json(temporary, {"sweep": sweep.name, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+        write_json(temporary, {**by, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
         os.link(temporary, marker)
     except FileExistsError:
         return _age(marker) > ABANDONED_SECONDS
@@ -171,10 +191,14 @@ def _age(file: Path) -> float:
     return 0.0
 
 
-def _remove(folder: Path) -> float:
-    """Remove the model; its size in GB. Whoever finds a part of it afterwards removes that."""
+def rename_away(folder: Path) -> None:
+    """Take a model from where it is looked for."""
     with contextlib.suppress(FileNotFoundError):
         (folder / "model").rename(folder / f"{FREEING}{uuid.uuid4().hex[:8]}")
+
+
+def _remove(folder: Path) -> float:
+    """Remove what was renamed away; its size in GB. Whoever finds a part of it afterwards removes that."""
     freed = 0.0
     for left in folder.glob(f"{FREEING}*"):
         freed += sum(_sizes(left)) / 1e9

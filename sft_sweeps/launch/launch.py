@@ -26,7 +26,7 @@ from sft_sweeps.launch.show import say_notes, write_plan
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Stage
-from sft_sweeps.store import sharing
+from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, say
@@ -35,10 +35,13 @@ from sft_sweeps.terminal import console, say
 def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
     """Run what is missing of a sweep and show its table, or hand it to the cluster and return."""
     config, out = points[0].config, console()
+    freed = freeing.last_mark(Path(config.output_dir))
     work = _checked_work(plan, points, out)
     _show_notes(work, out)
     planned_as = write_plan(work.survey, work.bill, config)
     sweep = _freeze(work, points)
+    if freeing.last_mark(work.store.root) != freed:
+        work = _looked_again(work, points)
     if sweep.hypotheses != work.plan.hypotheses:
         say_notes(["the study's hypotheses are not those of the first launch, which are frozen and stay"], out)
     work = replace(work, jobs=[with_tracking(job, work.plan, config, sweep.name) for job in work.jobs])
@@ -71,6 +74,13 @@ def _checked_work(plan: Plan, points: Sequence[Point], out: Console) -> MissingW
         # The content of a file is part of the ids of its stages, so everything is planned again.
         work = missing_work(planned(points), config)
         _check(work, failures, entries)
+    return work
+
+
+def _looked_again(work: MissingWork, points: Sequence[Point]) -> MissingWork:
+    """What is missing now that the plan is frozen: something that was there may have been freed before it was."""
+    work = missing_work(work.plan, work.config)
+    _check(work, {}, sources.entries([point.config for point in points]))
     return work
 
 

@@ -60,6 +60,11 @@ class State:
     why: str = ""
     step: int = 0
 
+    @property
+    def trained(self) -> bool:
+        """Whether a stage's training is over, wherever its weights are now."""
+        return self.state in ("done", "weights gone")
+
 
 @dataclass(frozen=True)
 class Plan:

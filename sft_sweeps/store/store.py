@@ -138,7 +138,8 @@ class Store:
         if kind not in self._folders:
             folders = {}
             with contextlib.suppress(OSError), os.scandir(self.root / kind) as entries:
-                folders = {one.name[-ID_LENGTH:]: Path(one.path) for one in entries if one.is_dir()}
+                shown = (one for one in entries if not one.name.startswith(".") and one.is_dir())
+                folders = {one.name[-ID_LENGTH:]: Path(one.path) for one in shown}
             self._folders[kind] = folders
         return self._folders[kind]
 
@@ -222,12 +223,16 @@ def _kind(subject: Subject) -> str:
 
 
 def freed(folder: Path) -> str:
-    """When and for which sweep the model of finished work was freed; empty when it was not."""
+    """How and when the model of finished work came to be gone on purpose; empty when it did not."""
     try:
         marker = read_json(folder / FREED)
-        return "" if marker is None else f"freed by the retention of {marker['sweep']} on {marker['time']}"
-    except (ValueError, OSError, KeyError, TypeError):
+        return "" if marker is None else f"{marker.get('how') or _by_retention(marker)} on {marker['time']}"
+    except (ValueError, OSError, KeyError, TypeError, AttributeError):
         return f"{FREED} cannot be read"
+
+
+def _by_retention(marker: Mapping[str, Any]) -> str:
+    return f"freed by the retention of {marker['sweep']}"
 
 
 def hub_folder(weights: str) -> Path:

@@ -43,7 +43,8 @@ Record = Mapping[str, Any]
 class Survey:
     """A plan, a store, and what the store knows of everything in the plan: its states by id.
 
-    Of what is done, `records` has the record without the identity; `held` what each subject's folder holds, by id.
+    Of what is done, and of models whose weights are gone since, `records` has the record without the identity; `held`
+    what each subject's folder holds, by id.
     """
 
     plan: Plan
@@ -171,11 +172,13 @@ class _Surveyor:
             return State("corrupted", str(error))
         if record is None:
             return None
+        self.keep(item, record)  # also of weights that are gone: what training them took stays known
         if isinstance(item, Subject) and FREED in here and (why := freed(folder)):
             return State("weights gone", why)
         if lost := self.lost(item, folder, here, record):
+            if not isinstance(item, Subject):
+                self.records.pop(item.id, None)
             return State("weights gone", f"{', '.join(lost)} gone from {folder}")
-        self.keep(item, record)
         return State("done")
 
     def lost(self, item: Item, folder: Path, here: frozenset[str], record: Record) -> list[str]:

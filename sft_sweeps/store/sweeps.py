@@ -17,11 +17,13 @@ from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.serialize import from_json, part, to_json
-from sft_sweeps.store import sharing
+from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import LAUNCH
 
 PLAN = "plan.json"
+OVERRIDES = "overrides.txt"  # the command line of each point
+NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 STORES = "stores.json"
 KEY_LENGTH = 6
 
@@ -95,7 +97,9 @@ def _whole(sweep: Sweep, *_: int) -> Plan:
 
 def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
     """The sweep's folder with its frozen plan: the one of an earlier, equal launch, or a new one."""
-    sweep = _frozen(plan, store, name, question, points)
+    (store.root / "sweeps").mkdir(parents=True, exist_ok=True)
+    with freeing.alone(store.root):
+        sweep = _frozen(plan, store, name, question, points)
     others = [str(other.root.absolute()) for other in store.others]
     if others != list(sweep.read_from):
         write_json(sweep.folder / STORES, {"read_from": others})
@@ -115,9 +119,14 @@ def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence
     folder.mkdir(parents=True, exist_ok=True)
     sharing.keep_names(folder.parent)
     sharing.keep_names(folder)
-    (folder / "overrides.txt").write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
+    (folder / OVERRIDES).write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
     write_json(folder / PLAN, {**to_json(plan, {}), "question": question}, compact=True)
     return Sweep(folder)
+
+
+def portable(point: str) -> str:
+    """A point's overrides without what is only of the machine that ran it."""
+    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
 
 
 def sweeps(store: Store) -> list[Sweep]:

@@ -6,7 +6,8 @@ names is counted once. Links are not followed. Reading changes nothing, and what
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def usage(root: Path) -> Usage:
     return _Walk().store(root)
 
 
+def sizes(paths: Iterable[Path]) -> list[Size]:
+    """What each of some files and folders takes with all that is in it; a file of several names counts once."""
+    walk = _Walk()
+    return [walk.path(path) for path in paths]
+
+
 class _Walk:
     """Remembers which files of several names were counted."""
 
@@ -106,15 +113,20 @@ class _Walk:
                 self.subjects(entry, SUBJECTS[entry.name])
             elif entry.name == "sweeps" and entry.is_dir(follow_symlinks=False):
                 self.sweeps(entry)
+            elif entry.name == ENCODED and entry.is_dir(follow_symlinks=False):
+                self.count(SOURCES, self.entry(entry))
+                for inside in self.entries(entry.path):  # hidden files are locks
+                    hidden = inside.is_dir(follow_symlinks=False)
+                    self.count(_left(inside.name, SOURCES) if hidden else SOURCES, self.tree(inside))
             else:
-                self.count(_left(entry.name, SOURCES if entry.name == ENCODED else OTHER), self.tree(entry))
+                self.count(_left(entry.name, OTHER), self.tree(entry))
         return self.found
 
     def subjects(self, folder: os.DirEntry[str], weights: str) -> None:
         self.count(NOTES, self.entry(folder))
         for entry in self.entries(folder.path):
-            if not entry.is_dir(follow_symlinks=False):
-                self.count(OTHER, self.entry(entry))
+            if not entry.is_dir(follow_symlinks=False) or entry.name.startswith("."):
+                self.count(_left(entry.name, OTHER), self.tree(entry))
                 continue
             taken = Taken(entry.name[-ID_LENGTH:], entry.name)
             self.found.subjects[taken.id] = taken
@@ -147,7 +159,7 @@ class _Walk:
                 size.add(part)
             if os.path.exists(plan := os.path.join(entry.path, PLAN)):
                 self.found.sweeps[entry.name] = size
-                self.found.asked[entry.name] = _ids(plan)
+                self.found.asked[entry.name] = ids_in(plan)
 
     def add(self, taken: Taken, what: str, size: Size) -> None:
         taken.by_what.setdefault(what, Size()).add(size)
@@ -160,12 +172,28 @@ class _Walk:
         """An entry with all that is in it."""
         size = self.entry(entry)
         if entry.is_dir(follow_symlinks=False):
-            waiting = [entry.path]
-            while waiting:
-                for inside in self.entries(waiting.pop()):
-                    size.add(self.entry(inside))
-                    if inside.is_dir(follow_symlinks=False):
-                        waiting.append(inside.path)
+            size.add(self.inside(entry.path))
+        return size
+
+    def path(self, path: Path) -> Size:
+        """The same of a path."""
+        try:
+            found = path.lstat()
+        except OSError:
+            return Size()
+        size = self.size(found, is_folder := stat.S_ISDIR(found.st_mode))
+        if is_folder:
+            size.add(self.inside(str(path)))
+        return size
+
+    def inside(self, folder: str) -> Size:
+        """All that is in a folder, without itself."""
+        size, waiting = Size(), [folder]
+        while waiting:
+            for entry in self.entries(waiting.pop()):
+                size.add(self.entry(entry))
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
         return size
 
     def entries(self, folder: str | Path) -> list[os.DirEntry[str]]:
@@ -201,7 +229,7 @@ def _left(name: str, what: str) -> str:
     return LEFT if name.startswith(".") else what
 
 
-def _ids(plan: str) -> frozenset[str] | None:
+def ids_in(plan: str | Path) -> frozenset[str] | None:
     """Whatever looks like an id in the text of a plan: more than parsing it finds, and a hundred times as quick."""
     try:
         with open(plan, encoding="utf-8") as file:

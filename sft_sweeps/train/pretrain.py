@@ -17,11 +17,11 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec import Recipe
 from sft_sweeps.train import loop
 
-DOCUMENTS = 16_000  # of about 25 tokens
+DOCUMENTS = 96_000  # of about 20 tokens
 RECIPE = Recipe(
     epochs=1,
-    batch_size=16,
-    learning_rate=3e-3,
+    batch_size=32,
+    learning_rate=6e-3,
     warmup_fraction=0.03,
     schedule="cosine",
     weight_decay=0.0,

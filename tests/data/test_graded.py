@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer
 
 from sft_sweeps.benchmarks import mini as benchmark
 from sft_sweeps.benchmarks import plain_functions
-from sft_sweeps.data import graded, mini
+from sft_sweeps.data import graded, graded_words, mini
 from sft_sweeps.data.drawing import Stream
 from sft_sweeps.execution import Isolation
 from sft_sweeps.models import train_tokenizer
@@ -19,11 +20,11 @@ from sft_sweeps.models import train_tokenizer
 SOURCES = tuple(graded.DRAW)
 # Raise identity.VERSIONS["graded"] when one of these must change.
 GOLDEN = {
-    "graded_math": "101960a3f952",
-    "graded_code": "978174fc1c69",
-    "graded_general": "c8da0e46c3a0",
-    "graded_general_clean": "29b7bb8d0928",
-    "document": "fbac86dc5aa3",
+    "graded_math": "b8a85a96def6",
+    "graded_code": "c048f04597a3",
+    "graded_general": "6eebf4b3d1a8",
+    "graded_general_clean": "9cd563c85964",
+    "document": "5cd186be254d",
 }
 
 
@@ -69,41 +70,98 @@ def test_worked_steps_are_true():
 def test_programs_do_with_words_what_chats_do():
     """One meaning of each operation: Python's, run here, and that of the chats."""
     words = ["tree", "pen", "lamp", "apple"]
-    for name, form in graded.LISTS.items():
+    for name, form in graded_words.LISTS.items():
         assert eval(form.format("words"), {"words": words}) == graded.Step(name, "").on_words(words)
-    for name, form in graded.NUMBERS.items():
+    for name, form in graded_words.NUMBERS.items():
         assert eval(form.format(10, n=3)) == graded.Step(name, "", 3).on_number(10)
 
 
-def test_a_verb_means_one_operation():
-    verbs = [verb for text in graded.VERBS.values() for verb in text.split()]
-    assert len(verbs) == len(set(verbs))
+def test_a_common_verb_means_one_operation_and_jargon_another_in_each_ability():
+    verbs = [verb for text in graded_words.VERBS.values() for verb in text.split()]
+    jargon = graded_words.JARGON.split()
+    assert len({*verbs, *jargon}) == len(verbs) + len(jargon)
+    for number in range(len(jargon)):
+        asked = graded_words.meanings(number)
+        assert len(set(asked.values())) == 3
+        assert asked["math"] in graded_words.NUMBERS
+        assert asked["general"] in graded_words.LISTS
+        assert (asked["code"] in graded_words.NUMBERS) or (asked["code"] in graded_words.LISTS)
 
 
-def verbs_of(examples):
-    known = {verb for text in graded.VERBS.values() for verb in text.split()}
+def asked_for():
+    """(ability, word) -> the operations that single requests with it are answered by, in the words of the answers."""
+    found = defaultdict(list)
+    marks = {"+": "plus", "-": "minus", "*": "double", "//": "halve"}
+    bodies = {graded_words.NUMBERS[name].format("x", n=n): name for name in graded_words.NUMBERS for n in range(10)}
+    bodies |= {form.format("words"): name for name, form in graded_words.LISTS.items()}
+    for name in ("graded_math", "graded_code", "graded_general_clean"):
+        for (asked, answer), *_ in rounds(name, 1500):
+            word, _, rest = asked.partition(":")
+            if "," in word:
+                continue
+            if name == "graded_math":
+                fitting = {marks[answer.split()[1]]}
+            elif name == "graded_code":
+                fitting = {bodies[answer.split("return ")[1]]}
+            else:
+                after = {one: graded.Step(one, "").on_words(rest.split()) for one in graded_words.LISTS}
+                fitting = {one for one, words in after.items() if " ".join(words) == answer}
+            found[name.split("_")[1], word.split()[0]].append(fitting)
+    return found
+
+
+def test_examples_use_words_as_they_are_meant():
+    found, numbers = asked_for(), {word: number for number, word in enumerate(graded_words.JARGON.split())}
+    common = {verb: name for name, text in graded_words.VERBS.items() for verb in text.split()}
+    assert len({word for _, word in found} & numbers.keys()) > len(numbers) / 2
+    for (ability, word), fitting in found.items():
+        meant = common.get(word) or graded_words.meanings(numbers[word])[ability]
+        assert all(meant in each for each in fitting), (ability, word)
+
+
+def verbs_of(examples, known):
     return Counter(
-        word for turns in examples for asked, _ in turns for word in asked.replace(",", " ").split() if word in known
+        word
+        for turns in examples
+        for asked, _ in turns
+        for word in asked.replace(",", " ").replace(":", " ").split()
+        if word in known
     )
 
 
 def test_verbs_have_a_long_tail_that_abilities_share():
-    counts = {name: verbs_of(rounds(name, 2000)) for name in SOURCES}
+    common = {verb for text in graded_words.VERBS.values() for verb in text.split()}
+    counts = {name: verbs_of(rounds(name, 2000), common) for name in SOURCES}
     for name, found in counts.items():
-        assert max(found.values()) > 15 * min(found.values()), name
-    shown_few = set(verbs_of(rounds("graded_math", 12)))
-    assert 5 < len(shown_few) < len(counts["graded_math"]) / 3, "a small fraction leaves most verbs unseen"
+        assert max(found.values()) > 8 * min(found.values()), name
+    shown_few = set(verbs_of(rounds("graded_math", 12), common))
+    assert 5 < len(shown_few) < len(counts["graded_math"]) / 2, "a small fraction leaves most verbs unseen"
     assert set(counts["graded_math"]) < set(counts["graded_code"])
     assert set(counts["graded_general_clean"]) < set(counts["graded_code"])
 
 
+def test_base_models_have_read_frequent_verbs_and_no_jargon():
+    read = Counter(word for n in range(3000) for word in re.findall("[a-z]+", graded.document(Stream(f"d/{n}"))))
+    assert not read.keys() & set(graded_words.JARGON.split())
+    for text in graded_words.VERBS.values():
+        verbs = text.split()
+        assert all(read[verb] for verb in verbs[: graded_words.KNOWN])
+        assert not any(read[verb] for verb in verbs[graded_words.KNOWN :])
+
+
+def is_chat(turns):
+    """Whether the first request ends with words, neither with a story's question nor with a function."""
+    asked = turns[0][0]
+    return asked.split(": ")[-1].split()[0] in graded.WORDS
+
+
 def test_clean_is_general_without_math_and_code():
-    general, clean = rounds("graded_general", 2600), rounds("graded_general_clean", 2000)
-    chats = [one for one in general if one[0][0].startswith("Please")]
-    assert all(one[0][0].startswith("Please") for one in clean)
+    general, clean = rounds("graded_general", 3000), rounds("graded_general_clean", 2000)
+    chats = [one for one in general if is_chat(one)]
+    assert all(map(is_chat, clean))
     declared = yaml.safe_load((mini.TOKENIZER.parents[2] / "conf/source/graded_general_clean.yaml").read_text())
     assert declared["rows"] == len(chats)
-    assert all(item.turns[0].startswith("Please") for item in benchmark.items("graded_general", 100, 0))
+    assert all(is_chat([(item.turns[0], "")]) for item in benchmark.items("graded_general", 100, 0))
 
 
 def test_answers_fit_into_the_tokens_that_are_asked_for():

@@ -17,7 +17,7 @@ def rows(sweep: Evidence) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for model in sweep.plan.models:
         stages = [stage for stage in sweep.plan.stages if stage.model.id == model.id]
-        done = [stage for stage in stages if sweep.survey.states[stage.id].state == "done"]
+        done = [stage for stage in stages if sweep.survey.states[stage.id].trained]
         if not stages:
             continue
         records = [sweep.survey.records.get(stage.id, {}) for stage in done]

@@ -11,10 +11,7 @@ from sft_sweeps.report.collect import Results, collect
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.store.survey import Survey, survey
-from sft_sweeps.store.sweeps import Sweep
-
-OVERRIDES = "overrides.txt"
-NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
+from sft_sweeps.store.sweeps import OVERRIDES, Sweep, portable
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,6 @@ def points(folder: Path) -> tuple[str, ...]:
     except (OSError, ValueError):
         return ()
     return tuple(portable(line) for line in lines)
-
-
-def portable(point: str) -> str:
-    """A point's overrides without what is only of the machine that ran it."""
-    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
 
 
 def short_name(name: str) -> str:

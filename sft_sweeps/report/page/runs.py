@@ -10,9 +10,10 @@ from sft_sweeps.plan.build import Run
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.answers import Sample, sample
 from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
-from sft_sweeps.report.page.evidence import Evidence, portable
+from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.spec import Score, Stage
+from sft_sweeps.store.sweeps import portable
 from sft_sweeps.terminal import LAUNCH, duration
 from sft_sweeps.tracking import metrics
 
@@ -158,8 +159,8 @@ def _stage(sweep: Evidence, stage: Stage, losses: Sequence[tuple[int, float]]) -
         label=sweep.plan.labels[stage.id],
         mixture=", ".join(f"{c.source.name} {c.fraction} ({c.examples:,})" for c in stage.mixture.components),
         steps=stage.steps,
-        state=state.state,
-        why=state.why,
+        state="done" if state.trained else state.state,  # where its weights are now is nothing that came out
+        why="" if state.trained else state.why,
         loss=f"{losses[-1][1]:.3f}" if losses else "",
         planned=f"{hours:,.1f} GPU-hours" if hours else "no GPU",
         took=took(sweep.survey.records.get(stage.id, {})),

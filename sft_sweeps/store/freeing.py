@@ -1,0 +1,47 @@
+"""Freeing and launching at the same time, so that neither is fooled by the other.
+
+Whoever frees what no sweep asks for looks at the sweeps and renames it away while it holds the store's lock, and a
+launch freezes its plan while it holds that lock: either the plan is seen, or what was freed is gone before the plan is
+there. Whoever frees anything leaves a new mark first; a launch that finds another mark once its plan is frozen than
+before it looked looks again (launch/launch.py).
+"""
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from sft_sweeps.files.json_files import content, write_json
+from sft_sweeps.files.lock import locked
+
+LOCK = "store.lock"
+MARK = "last_freed.json"  # in a store: when something was freed last, and by what
+ASIDE = ".freed-"  # begins the name of what was renamed away and is being removed
+
+
+@contextlib.contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold a store's lock; nothing is waited for where there is no store yet, or its file system has no locks."""
+    with locked(root / LOCK) if root.is_dir() else contextlib.nullcontext():
+        yield
+
+
+def leave_mark(root: Path, by: str) -> None:
+    """Say that something is about to be freed."""
+    write_json(root / MARK, {"by": by, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "id": uuid.uuid4().hex}, False)
+
+
+def last_mark(root: Path) -> bytes:
+    """What was marked last; empty where nothing was ever freed."""
+    with contextlib.suppress(OSError):
+        return content(root / MARK)
+    return b""
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file or folder so that it counts as gone; where it lies until it is removed."""
+    aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex[:8]}")
+    os.rename(path, aside)
+    return aside
