@@ -24,6 +24,7 @@ from sft_sweeps.store.store import Store
 LINES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
     "cancel": ("cancel made",),
+    "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
@@ -44,6 +45,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
 ELSEWHERE = {
     "gguf": "says what it wrote as `tokenizer` does",
     "publish": "needs real weights: tests/commands/test_publish.py",
+    "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",
 }
 GRID = ("model=mini", "train=mini", "cluster=local", "tracking=none")

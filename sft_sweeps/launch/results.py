@@ -1,13 +1,14 @@
 """The end of a sweep that has nothing left to run: its table on the terminal and in the sweep's folder."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps.jobs import retention
 from sft_sweeps.launch.missing import MissingWork
-from sft_sweeps.report import current, tables
+from sft_sweeps.report import current, tables, tracked
 from sft_sweeps.report.collect import collect
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.page.build import PAGE
@@ -16,6 +17,8 @@ from sft_sweeps.report.write import write
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
+from sft_sweeps.tracking import problems, trackers
+from sft_sweeps.tracking.layout import NONE
 
 
 def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
@@ -39,3 +42,17 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
     paths = ", ".join(str(folder / name) for name in tables.FILES)
     say(out, f"written: {paths}" if made is None else f"the report of these scores is there already: {paths}")
     say(out, f"the page: {folder / PAGE}")
+
+
+def show_at_tracker(sweep: Sweep, root: Path, out: Console) -> None:
+    """The sweep's answers, scores and tables at the tracker that shows its metrics, as far as they are made."""
+    tracking = tracked.remembered(sweep.folder)
+    if tracking is None or tracking.name == NONE:
+        return
+    runs = tracked.Shown(evidence.read(sweep, root), sweep.folder, tracking, now=False).evaluated()
+    problems.forget(sweep.folder)
+    outcomes = list(trackers.publish(runs))
+    for line in trackers.summary(tracking.name, outcomes):
+        say(out, escape(line))
+    if any(outcome.how in ("kept", "failed") for outcome in outcomes):
+        say(out, f"to upload what is not there, where there is a network: sft-sweeps sync {sweep.name}")

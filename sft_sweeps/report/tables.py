@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.analysis import paper
 from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.report import judges
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
@@ -147,6 +147,9 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
+    for one in results.other_judges:
+        _show(f"{_title(one.benchmark)} by another judge", *judges.rows(one), out)
+        say(out, escape(judges.said(one)))
     _show_representations(results, out)
     say(out, f"[dim]{FOOTNOTE}[/]")
     for text in results.fewer:
@@ -190,6 +193,8 @@ def markdown(results: Results) -> str:
     if results.represented:
         parts += ["## How far models keep the sources' queries apart", _markdown(*representations(results))]
         parts += [caption(found) for found in results.represented]
+    for one in results.other_judges:
+        parts += [f"## {_title(one.benchmark)} by another judge", judges.said(one), _markdown(*judges.rows(one))]
     parts += [*results.unrepresented, *results.fewer]
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))
@@ -204,12 +209,11 @@ def _markdown(header: list[str], rows: Cells) -> str:
 def write(results: Results, folder: Path) -> list[Path]:
     """results.json, results.md and results.csv (one score a line) in a folder, whose paths are given; with figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = prints.Found.of([*results.observed, *paper.observations()] if results.observed else ())
-    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(found)})
+    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(results.found)})
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(map(safe, line) for line in lines(results))
-    prints.write(found, folder)
+    prints.write(results.found, folder)
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
 

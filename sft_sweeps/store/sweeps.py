@@ -4,6 +4,7 @@ A sweep is known by what it asks for, its runs and scores: launching the same ag
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sft_sweeps.terminal import LAUNCH
 
 PLAN = "plan.json"
 OVERRIDES = "overrides.txt"  # the command line of each point
+ABSOLUTE = re.compile(r"(^|=|,|\[)(?:~|/)[^\s,\]]*/")  # the folder of a file that a point names
 NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 STORES = "stores.json"
 KEY_LENGTH = 6
@@ -125,8 +127,12 @@ def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence
 
 
 def portable(point: str) -> str:
-    """A point's overrides without what is only of the machine that ran it."""
-    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
+    """A point's overrides without what is only of the machine that ran it: the store, folders of the user's files.
+
+    Of these the names are kept: `.../rows.jsonl`.
+    """
+    words = (word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
+    return " ".join(ABSOLUTE.sub(r"\1.../", word) for word in words)
 
 
 def sweeps(store: Store) -> list[Sweep]:

@@ -18,10 +18,13 @@ CHUNK = {"cpu": 1 << 24, "cuda": 1 << 26}  # logits at a time; every chunk passe
 
 
 class LossHead(torch.nn.Linear):
-    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out."""
+    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out.
 
-    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
-        return _Loss.apply(hidden, self.weight, targets, weights)  # type: ignore[no-any-return, no-untyped-call]
+    Each one's own, without its weight, is written into `losses`.
+    """
+
+    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor, losses: Tensor) -> Tensor:  # type: ignore[override]
+        return _Loss.apply(hidden, self.weight, targets, weights, losses)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class Trained(LlamaForCausalLM):  # type: ignore[misc]
@@ -42,23 +45,26 @@ class Trained(LlamaForCausalLM):  # type: ignore[misc]
             lengths=packed.lengths,
             boundaries=packed.boundaries,
         )
-        return self.lm_head(output.last_hidden_state[0, packed.keep], packed.targets, packed.weights)  # type: ignore[no-any-return]
+        kept = output.last_hidden_state[0, packed.keep]
+        return self.lm_head(kept, packed.targets, packed.weights, packed.losses)  # type: ignore[no-any-return]
 
 
 class _Loss(torch.autograd.Function):
     """sum of weights * cross_entropy(hidden @ weight.T, targets), with its gradients made on the way forward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        hidden, weight, targets, weights, losses = given
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden)
         to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
         # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
         weighted = hidden * weights[:, None].to(hidden.dtype)
         size = max(1, CHUNK[hidden.device.type] // len(weight))
-        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden))
-        for states, shares, target, share, gradient in zip(*pieces, strict=True):
+        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden, losses))
+        for states, shares, target, share, gradient, own in zip(*pieces, strict=True):
             loss, to_logits = _chunk(torch.mm(states, weight.t()), target)
+            own.copy_(loss)
             total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
             torch.mm(to_logits, weight, out=gradient)
@@ -71,9 +77,9 @@ class _Loss(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         to_hidden, to_weight = ctx.saved_tensors
-        return to_hidden * scale.to(to_hidden.dtype), to_weight * scale.to(to_weight.dtype), None, None
+        return to_hidden * scale.to(to_hidden.dtype), to_weight * scale.to(to_weight.dtype), None, None, None
 
 
 def _chunk(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ class StepMetrics:
     """What one optimizer step did, over all ranks: `step` counts from 1, tokens are real ones (there is no padding).
 
     `mfu` is the share of the devices' peak that the model's own operations took (plan/cost.py);
-    None where no peak is known.
+    None where no peak is known. `loss_by_source` is the mean over a source's supervised tokens, whatever their weights
+    in the loss, of the sources that the step has some of.
     """
 
     step: int
@@ -38,6 +40,7 @@ class StepMetrics:
     token_budget: int
     examples_by_source: dict[str, int]
     supervised_by_source: dict[str, int]
+    loss_by_source: dict[str, float]
 
 
 class Meter:
@@ -66,8 +69,8 @@ class Meter:
     def mean(self) -> float:
         return sum(self._last) / max(1, len(self._last))
 
-    def metrics(self, batch: Batch, seconds: float, **measured: Any) -> StepMetrics:
-        """Of a step that took so long."""
+    def metrics(self, batch: Batch, seconds: float, losses: Mapping[str, float], **measured: Any) -> StepMetrics:
+        """Of a step that took so long; `losses` are the sums of each source's."""
         lengths = [len(example.input_ids) for example in batch.examples]
         supervised: Counter[str] = Counter()
         for example in batch.examples:
@@ -83,6 +86,7 @@ class Meter:
             token_budget=self._budget,
             examples_by_source=dict(Counter(example.source for example in batch.examples)),
             supervised_by_source=dict(supervised),
+            loss_by_source={source: losses[source] / tokens for source, tokens in supervised.items() if tokens},
         )
 
 

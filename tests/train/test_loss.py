@@ -246,7 +246,8 @@ def test_the_chunked_loss_equals_torchs_whatever_the_chunk(monkeypatch: pytest.M
         layer = head.LossHead(8, 97, bias=False, dtype=dtype)
         targets, weights = torch.randint(97, (kept,)), torch.rand(kept)
         layer.weight.data *= 10
-        found = layer(hidden, targets, weights) * 3
+        own = torch.full((kept,), torch.nan)
+        found = layer(hidden, targets, weights, own) * 3
         found.backward()
         ours = (hidden.grad, layer.weight.grad)
         hidden.grad = layer.weight.grad = None
@@ -254,6 +255,7 @@ def test_the_chunked_loss_equals_torchs_whatever_the_chunk(monkeypatch: pytest.M
         expected = (losses * weights).sum() * 3
         expected.backward()
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(own, losses, rtol=1e-5, atol=1e-5)
         for mine, theirs in zip(ours, (hidden.grad, layer.weight.grad), strict=True):
             largest = float(theirs.abs().max()) if theirs.numel() else 0.0
             torch.testing.assert_close(mine, theirs, rtol=exact, atol=exact * largest)

@@ -55,7 +55,9 @@ def notes(status: Row) -> list[str]:
     """What else to know: trouble with trackers, scores that wait for a judge."""
     waits = status["totals"].get("scores_to_judge")
     judge = [f"{waits} wait for a judge alone: sft-sweeps judge {status['sweep']}"] if waits else []
-    return judge + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in status["stages"]})
+    again = f"when that is mended: sft-sweeps sync {status['sweep']}"
+    scores = [f"not all scores are shown at {status['mirror']}; {again}"] if status.get("mirror") else []
+    return judge + scores + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in status["stages"]})
 
 
 def hours(totals: Row) -> str:

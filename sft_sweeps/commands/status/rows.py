@@ -48,6 +48,7 @@ def rows(found: SweepStatus, sweep: str, before: Row | None = None, subjects: Co
         "runs": (runs := list(_runs(found, stages, scores, _by_id(before, "runs"), subjects))),
         "stages": stages,
         "jobs": list(_other_jobs(found, sweep, _by_id(before, "jobs"), subjects)),
+        "mirror": mirrors.problem_of(found.survey.store.root / "sweeps" / sweep),
         "scores": {"done": sum(done for done, _ in scores.values()), "total": len(plan.scores)},
         "analyses": {"done": sum(states[one.id].state == "done" for one in plan.analyses), "total": len(plan.analyses)},
         "totals": _totals(found, stages, runs),

@@ -12,6 +12,10 @@ HISTORY = (
     ("learning_rate", "Learning rate", False),
     ("tokens_per_second", "Tokens a second", False),
 )
+BY_SOURCE = (
+    ("loss_by_source", "Loss of each source, nats per supervised token"),
+    ("supervised_by_source", "Supervised tokens of each source, a step"),
+)
 
 
 def axis(name: str) -> Any:
@@ -107,20 +111,17 @@ def curves() -> list[Any]:
         wr.LinePlot(title=title, x=layout.STEP, y=[layout.TRAIN + name], log_y=log or None, title_x="step")
         for name, title, log in HISTORY
     ]
-    by_source = wr.LinePlot(
-        title="Supervised tokens of each source, a step",
-        x=layout.STEP,
-        y=[],
-        metric_regex=f"{layout.TRAIN}supervised_by_source/.*",
-        title_x="step",
-    )
+    by_source = [
+        wr.LinePlot(title=title, x=layout.STEP, y=[], metric_regex=f"{layout.TRAIN}{name}/.*", title_x="step")
+        for name, title in BY_SOURCE
+    ]
     mfu = wr.LinePlot(
         title="Model FLOPs utilization",
         x=layout.SUPERVISED_SEEN,
         y=[f"{layout.TRAIN}mfu"],
         title_x="supervised tokens trained on",
     )
-    return [*plots, by_source, mfu]
+    return [plots[0], *by_source, *plots[1:], mfu]
 
 
 def cost(board: Board) -> list[Any]:

@@ -43,10 +43,11 @@ def test_the_command_of_a_restricted_study_spans_its_points_and_no_others(lines:
 
 @pytest.mark.parametrize(("models", "names"), [(1, 56), (3, 3), (8, 56)])
 def test_no_two_lines_look_alike(models: int, names: int) -> None:
-    rows = [{"model": f"m{m}", "arm": f"a{n}"} for m, n in product(range(models), range(names))]
+    pairs = product(range(models), range(names))
+    rows = [{"model": f"m{m}", "arm": f"a{n}", "line": f"m{m} a{n}"} for m, n in pairs]
     scales = [one.to_dict()["scale"] for one in looks.of_lines(rows)]
-    look = [dict(zip(scale["domain"], map(str, scale["range"]), strict=True)) for scale in scales]
-    seen = {(look[0].get(row["model"]) or look[0][row["arm"]], *(of[row["arm"]] for of in look[1:])) for row in rows}
+    color, shape, dash = (dict(zip(scale["domain"], map(str, scale["range"]), strict=True)) for scale in scales)
+    seen = {(color.get(r["model"]) or color[r["arm"]], shape[r["arm"]], dash[r["line"]]) for r in rows}
     assert len(seen) == len(rows)
 
 
