@@ -17,6 +17,7 @@ from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.figures.representations import caption, figure5, interval
+from sft_sweeps.report.page.text import title
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import say, show_long
@@ -50,13 +51,13 @@ Cells = list[list[str]]
 
 def final(results: Results) -> tuple[list[str], Cells]:
     """Header and rows of the runs' scores."""
-    header = ["run", *map(_title, results.benchmarks)]
+    header = ["run", *map(title, results.benchmarks)]
     return header, [[row.run.label, *_cells(row, -1, results.benchmarks)] for row in results.rows]
 
 
 def stages(results: Results) -> tuple[list[str], Cells]:
     """Header and rows of the scores after each stage, for runs with more than one."""
-    header = ["run", "after stage", *map(_title, results.benchmarks)]
+    header = ["run", "after stage", *map(title, results.benchmarks)]
     cells = []
     for row in results.rows:
         if len(row.after) > 1 and any(after.scores for after in row.after[:-1]):
@@ -79,7 +80,7 @@ def differences(results: Results) -> tuple[list[str], Cells]:
         least = least if one.share or one.detectable is None else f"{one.detectable:.2f}"
         readings = [_reading(results, point, one.benchmark) for point in (one.run, one.against)]
         read = "-" if set(readings) == {"-"} else " against ".join(readings)
-        cells.append([one.run, one.against, _title(one.benchmark), text, p, least, read])
+        cells.append([one.run, one.against, title(one.benchmark), text, p, least, read])
     return header, cells
 
 
@@ -96,7 +97,7 @@ def seeds(results: Results) -> tuple[list[str], Cells]:
         )
         read = _reading(results, one.point, one.benchmark)
         sd = f"{scale * one.sd:.{digits}f}"
-        cells.append([one.point, _title(one.benchmark), str(len(one.seeds)), mean, sd, each, read])
+        cells.append([one.point, title(one.benchmark), str(len(one.seeds)), mean, sd, each, read])
     return header, cells
 
 
@@ -124,10 +125,6 @@ def _reading(results: Results, point: str, benchmark: str) -> str:
     return "; ".join(dict.fromkeys(readings)) or "-"
 
 
-def _title(benchmark: str) -> str:
-    return benchmark.replace("heldout_loss:", "held-out loss, ")
-
-
 def _cells(row: ResultRow, index: int, benchmarks: Sequence[str]) -> list[str]:
     scores = row.after[index].scores
     return [scores[name].text() if name in scores else "-" for name in benchmarks]
@@ -148,7 +145,7 @@ def show(results: Results, out: Console) -> None:
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
     for one in results.other_judges:
-        _show(f"{_title(one.benchmark)} by another judge", *judges.rows(one), out)
+        _show(f"{title(one.benchmark)} by another judge", *judges.rows(one), out)
         say(out, escape(judges.said(one)))
     _show_representations(results, out)
     say(out, f"[dim]{FOOTNOTE}[/]")
@@ -194,7 +191,7 @@ def markdown(results: Results) -> str:
         parts += ["## How far models keep the sources' queries apart", _markdown(*representations(results))]
         parts += [caption(found) for found in results.represented]
     for one in results.other_judges:
-        parts += [f"## {_title(one.benchmark)} by another judge", judges.said(one), _markdown(*judges.rows(one))]
+        parts += [f"## {title(one.benchmark)} by another judge", judges.said(one), _markdown(*judges.rows(one))]
     parts += [*results.unrepresented, *results.fewer]
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))

@@ -238,10 +238,11 @@ def _lineage(attempt: Attempt) -> dict[str, list[str]]:
 def _artifact(told: Artifact) -> Any:
     import wandb
 
-    made = wandb.Artifact(layout.cut(told.name), told.kind, metadata=dict(told.facts))
-    for name, file in told.files.items():
+    name = layout.cut(re.sub(r"[^\w.-]", "_", told.name, flags=re.ASCII))  # an artifact's has no other letters
+    made = wandb.Artifact(name, told.kind, metadata=dict(told.facts))
+    for part, file in told.files.items():
         if "://" in file or Path(file).exists():  # of what is gone there is no reference; the facts stay
-            made.add_reference(file if "://" in file else Path(file).absolute().as_uri(), name=name, checksum=False)
+            made.add_reference(file if "://" in file else Path(file).absolute().as_uri(), name=part, checksum=False)
     return made
 
 

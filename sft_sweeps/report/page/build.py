@@ -71,10 +71,10 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     beside = paper.beside(ours, theirs)
     found = findings.findings(sweeps)
     compared = [*found.exploratory, *(pair for claim in found.claims for pair in claim.pairs)]
-    curves = {key: curve for sweep in sweeps for key, curve in runs.curves(sweep).items()}
-    views = _views(sweeps, curves)
     table = tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside)
     return {
+        **_of_runs(sweeps),
+        **_data(sweeps, seen),
         "version": __version__,
         "generator": GENERATOR,
         "title": " and ".join(sweep.name for sweep in sweeps),
@@ -90,26 +90,45 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "many": MANY,
         "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
-        "judges": [
-            (judges.said(one), table_of(f"{text.title(one.benchmark)} by another judge", *judges.rows(one)))
-            for sweep in sweeps
-            for one in sweep.results.other_judges
-        ],
+        "judges": _judges(sweeps),
         "beyond": _beyond(shown),
         "maps": list(maps.maps([one for sweep in sweeps for one in sweep.results.represented])),
         "unmapped": _unmapped(sweeps),
         "curve_charts": list(sections.curves(shown.every, shown.predicted)),
         "exploratory_charts": list(sections.exploratory(found)),
         "missing": [(sweep.name, text_) for sweep in sweeps for text_ in sweep.results.missing],
+        "cost_header": costs.HEADER,
+    }
+
+
+def _of_runs(sweeps: Sequence[Evidence]) -> dict[str, Any]:
+    """What stands behind each run; a stage's curve is there once, however many runs share it."""
+    curves = {key: curve for sweep in sweeps for key, curve in runs.curves(sweep).items()}
+    views = _views(sweeps, curves)
+    return {
         "runs": views,
         "loss_spec": charts.loss(),
         "curves": {key: asdict(curve) for key, curve in curves.items()},
         "losses": {view.id: view.losses for view in views if view.losses},
-        "cost_header": costs.HEADER,
+    }
+
+
+def _data(sweeps: Sequence[Evidence], seen: Sequence[Observation]) -> dict[str, Any]:
+    """What can be downloaded, and what draws."""
+    return {
         "results_json": [to_json(sweep.results) for sweep in sweeps],
         "results_csv": as_csv([row(one) for one in seen]),
         "script": _script(),
     }
+
+
+def _judges(sweeps: Sequence[Evidence]) -> list[tuple[str, Table]]:
+    """Scores by other judges than the sweeps', and what is said of them."""
+    found = [one for sweep in sweeps for one in sweep.results.other_judges]
+    return [
+        (judges.said(one), table_of(f"{text.title(one.benchmark)} by another judge", *judges.rows(one)))
+        for one in found
+    ]
 
 
 def observations(sweeps: Sequence[Evidence]) -> list[Observation]:

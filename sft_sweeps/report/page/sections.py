@@ -12,7 +12,7 @@ from sft_sweeps.report.figures.charts import Line, Predicted
 from sft_sweeps.report.page import charts, looks, text
 from sft_sweeps.report.page.chart import Chart, Heading
 from sft_sweeps.report.page.charts import Across
-from sft_sweeps.report.page.findings import Claim, Findings
+from sft_sweeps.report.page.findings import Claim, Findings, on_its_own_ability
 from sft_sweeps.report.page.long import MANY, Table
 
 FEW = 12  # rows of the finding's chart, where no claim chooses them
@@ -128,12 +128,8 @@ def _telling(pairs: Sequence[Compared]) -> list[Compared]:
 
 def _largest(pairs: Sequence[Compared]) -> list[Compared]:
     """Of each benchmark some, the surest first."""
-    on_their_own = [pair for pair in pairs if _asked_of_both(pair)] or list(pairs)
+    on_their_own = [pair for pair in pairs if on_its_own_ability(pair)] or list(pairs)
     return sorted(on_their_own, key=lambda pair: (not pair.sure, -abs(pair.difference.value)))[:FEW]
-
-
-def _asked_of_both(pair: Compared) -> bool:
-    return all(cell.first.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
 
 
 def _by_unit(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
