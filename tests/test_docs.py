@@ -44,6 +44,7 @@ NAMES = {
     "folder=FOLDER": "folder=model",
     "add FILE.jsonl": "add chats.jsonl --dry-run",
     "ROWS.jsonl": "rows.jsonl",
+    "FILE.tar.zst": "sweep.tar.zst",
     "TABLE.csv [--json]": "table.csv --json",
     "TABLE.csv": "table.csv",
     "REFERENCE.csv": "table.csv",
