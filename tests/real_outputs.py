@@ -24,11 +24,14 @@ from sft_sweeps.store.store import Store
 LINES: Mapping[str, tuple[str, ...]] = {
     "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
     "cancel": ("cancel made",),
+    "completion": ("completion bash",),
     "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
+    "export": ("export made --out made.tar.zst",),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
     "help": ("help", "help du"),
+    "import": ("import made.tar.zst --output-dir there", "import made.tar.zst --dry-run"),
     "init": ("init mine",),
     "judge": ("judge made --dry-run",),
     "launch": ("launch action=plan plan.measure=false model=mini data=mini_math train=mini cluster=local",),
@@ -39,6 +42,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "report": ("report made --out there", "report made small --out both"),
     "score": ("score gsm8k answers.jsonl --out out.json --partial",),
     "show": ("show {stage}",),
+    "source": ("source add rows.jsonl --dry-run",),
     "status": ("status small", "status made"),
     "tokenizer": ("tokenizer rows.jsonl --vocab-size 300 --rows 5 --out words",),
 }

@@ -27,7 +27,7 @@ GROUPS = {
     "evaluate": 5,
     "grid": 2,
     "model": 8,
-    "source": 12,
+    "source": 13,
     "strategy": 5,
     "study": 20,
     "tracking": 4,
@@ -136,7 +136,8 @@ def choices(group: str) -> list[str]:
 def lines() -> Iterator[list[str]]:
     """Command lines that choose every file once; a composition costs a quarter of a second, so many are in one line."""
     first, *others = choices("source")
-    yield ["data=math", f"source@data.sources.math={first}", *(f"+source@data.sources.{s}={s}" for s in others)]
+    added = [f"+source@data.sources.{name}={name}" for name in others]
+    yield ["data=math", f"source@data.sources.math={first}", *added, "data.sources.file.path=mine.jsonl"]
     yield from ([f"strategy={name}"] for name in choices("strategy"))
     yield [f"benchmark@evaluate.{name}={name}" for name in choices("benchmark")]
     columns = [[f"{group}={name}" for name in choices(group)] for group in GROUPS if group not in ONCE]

@@ -5,14 +5,12 @@ As JSON (`--json`, `"schema": 1`): `sweep`, `tracker`, `project`, `runs` (`id`, 
 """
 
 import argparse
-from dataclasses import replace
 from typing import Any
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
-from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.execution import Tracking
+from sft_sweeps.errors import RunError
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import Sweep, find
+from sft_sweeps.store.sweeps import find
 from sft_sweeps.terminal import console, say
 
 SCHEMA = 1
@@ -33,7 +31,7 @@ def _run(options: argparse.Namespace) -> int:
     from sft_sweeps.tracking import trackers
 
     sweep = find(Store(options.output_dir), options.sweep)
-    tracking = _tracking(sweep, tracked.remembered(sweep.folder) or Tracking(), options)
+    tracking = tracked.named(sweep, options.tracker or "", options.project or "", options.entity or "")
     found = evidence.read(sweep, options.output_dir)
     runs = tracked.Shown(found, sweep.folder, tracking).all()
     outcomes = list(trackers.publish(runs))
@@ -53,21 +51,6 @@ def _run(options: argparse.Namespace) -> int:
 def _told(identity: str, label: str, job_type: str, outcomes: Any) -> dict[str, str]:
     outcome = outcomes[identity]
     return {"id": identity, "label": label, "job_type": job_type, "how": outcome.how, "why": outcome.why}
-
-
-def _tracking(sweep: Sweep, launched: Tracking, options: argparse.Namespace) -> Tracking:
-    """Where it is shown: as launched, but for what is named here; RequestError where that is nowhere."""
-    from sft_sweeps.report.page.evidence import short_name
-    from sft_sweeps.tracking import layout, trackers
-
-    name = options.tracker or launched.name
-    if name == layout.NONE:
-        raise RequestError(f"sweep {sweep.name} was launched with tracking=none; name a tracker: --tracker wandb")
-    project = layout.project(options.project or launched.project, short_name(sweep.name))
-    made = replace(launched, name=name, project=project, entity=options.entity or launched.entity, mode="online")
-    for problem in trackers.TRACKERS.get(name).problems(made):
-        raise RequestError(problem.replace("tracking.project=", "--project "))
-    return made
 
 
 ABOUT = """\

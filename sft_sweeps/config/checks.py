@@ -78,6 +78,9 @@ def _sources(c: Config) -> Iterator[str]:
 
 
 def _source(key: str, source: SourceConfig) -> Iterator[str]:
+    if not (source.path or source.hub or source.file or source.generated):
+        yield f"{key} has no file; type {key}.path=FILE"
+        return
     yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
     for name, role in source.roles.items():
         yield from OneOf(lambda: VALID)(f"{key}.roles.{name}", role)

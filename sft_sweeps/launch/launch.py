@@ -36,7 +36,7 @@ from sft_sweeps.terminal import console, say
 def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
     """Run what is missing of a sweep and show its table, or hand it to the cluster and return."""
     config, out = points[0].config, console()
-    freed = freeing.last_mark(Path(config.output_dir))
+    freed = freeing.settled_mark(Path(config.output_dir))
     work = _checked_work(plan, points, out)
     _show_notes(work, out)
     planned_as = write_plan(work.survey, work.bill, config)

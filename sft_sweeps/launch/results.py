@@ -1,12 +1,12 @@
 """The end of a sweep that has nothing left to run: its table on the terminal and in the sweep's folder."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps.jobs import retention
+from sft_sweeps.launch.hints import sweep_command
 from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.report import current, tables, tracked
 from sft_sweeps.report.collect import collect
@@ -44,15 +44,16 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
     say(out, f"the page: {folder / PAGE}")
 
 
-def show_at_tracker(sweep: Sweep, root: Path, out: Console) -> None:
+def show_at_tracker(work: MissingWork, sweep: Sweep, out: Console) -> None:
     """The sweep's answers, scores and tables at the tracker that shows its metrics, as far as they are made."""
     tracking = tracked.remembered(sweep.folder)
     if tracking is None or tracking.name == NONE:
         return
-    runs = tracked.Shown(evidence.read(sweep, root), sweep.folder, tracking, now=False).evaluated()
+    runs = tracked.Shown(evidence.read(sweep, work.store.root), sweep.folder, tracking, now=False).evaluated()
     problems.forget(sweep.folder)
     outcomes = list(trackers.publish(runs))
     for line in trackers.summary(tracking.name, outcomes):
         say(out, escape(line))
     if any(outcome.how in ("kept", "failed") for outcome in outcomes):
-        say(out, f"to upload what is not there, where there is a network: sft-sweeps sync {sweep.name}")
+        command = sweep_command("sync", sweep.name, work.config)
+        say(out, escape(f"to upload them, wherever there is a network and a key: {command}"))

@@ -18,7 +18,6 @@ from sft_sweeps.tracking.dashboard.board import Asked, Board, Words
 from sft_sweeps.tracking.dashboard.charts import COLUMNS
 
 Value = str | int | float | None
-
 FEW = 12  # differences that no claim names, of which a report tells those beyond noise
 REFERENCE, BEYOND, WITHIN, APART = "the reference", "beyond noise", "within noise", "not compared"
 
@@ -57,8 +56,8 @@ def _asked(sweep: Evidence) -> Iterator[Asked]:
 
 
 def _baseline(plan: Plan, sweep: str) -> str:
-    """The score run of the multi-task run of most sources, parameters and examples; none where nothing is mixed so."""
-    wide = [run for run in plan.runs if run.strategy == "multi_task" and run.stages]
+    """The score run of the multi-task run of most sources, parameters and examples; "" where nothing is mixed so."""
+    wide = [run for run in plan.runs if setting_of(run).arm == "multi_task"]
     found = max(wide, key=_width, default=None)
     return layout.run_id("score", found.id, sweep) if found else ""
 
@@ -104,9 +103,7 @@ def verdict(sweep: Evidence) -> Table:
     return Table(COLUMNS, tuple(_row(cell, trained, pairs.get(id(cell)), id(cell) in references) for cell in ends))
 
 
-def _row(
-    cell: Cell, trained: AbstractSet[str], pair: Compared | None, reference: bool
-) -> tuple[str | int | float | None, ...]:
+def _row(cell: Cell, trained: AbstractSet[str], pair: Compared | None, reference: bool) -> tuple[Value, ...]:
     setting, like = cell.setting, cell.first
     k = layout.NONE if setting.k is None else str(setting.k)
     of = pair.difference if pair else None

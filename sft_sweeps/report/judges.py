@@ -2,7 +2,8 @@
 
 Two judges are two protocols: no axis, table column or comparison of runs has both. They graded the same answers, so
 that their grades are compared question by question: their mean difference with Student's interval, and Kendall's tau-b
-(Kendall 1945), how often two answers are put in the same order, with a bootstrap's interval over questions.
+(Kendall 1945), how often two answers are put in the same order, with a normal interval whose standard error is a
+bootstrap's over questions (Efron 1979).
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec import Judge, Score
-from sft_sweeps.stats import CONFIDENCE, Interval, paired_means
+from sft_sweeps.stats import CRITICAL, Interval, paired_means
 from sft_sweeps.store.store import RECORD
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Grades = npt.NDArray[np.float64]
 
 RESAMPLES, SEED = 500, 0
+FEW = 2  # models, whose order says nothing
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class OtherScore:
 class OtherJudge:
     """All that another judge graded of one benchmark.
 
-    `apart` is over all models that both graded; `tau` too, None where a judge gave all answers one grade.
+    `apart` is over all models that both graded. `tau` is of their answers, `tau_of_runs` of the models' mean grades:
+    None where a judge gave all one grade, or there are fewer than three models.
     """
 
     benchmark: str
@@ -55,6 +58,7 @@ class OtherJudge:
     models: tuple[OtherScore, ...]
     apart: Interval | None = None
     tau: Interval | None = None
+    tau_of_runs: Interval | None = None
 
 
 Graded = tuple[OtherScore, Sequence[float], Sequence[float]]  # with the questions' grades by the first, by the other
@@ -111,26 +115,28 @@ def _scored(score: Score, known: Scores) -> Scored | None:
     return None
 
 
-def _agreeing(found: Sequence[Graded]) -> tuple[Interval | None, Interval | None]:
-    """Over the models whose questions both graded, as many as most have: the mean difference, and tau."""
+def _agreeing(found: Sequence[Graded]) -> tuple[Interval | None, Interval | None, Interval | None]:
+    """Over the models whose questions both graded, as many as most have: the mean difference, and both taus."""
     import numpy as np
 
     most = max((len(ours) for _, ours, _ in found), default=0)
     if not most:
-        return None, None
+        return None, None, None
     both = [(ours, theirs) for _, ours, theirs in found if len(ours) == most]
     first, other = (np.asarray(of, dtype=np.float64) for of in zip(*both, strict=True))
     apart = paired_means(other.mean(axis=0).tolist(), first.mean(axis=0).tolist()).interval
-    return apart, agreement(first, other)
+    of_runs = agreement(first, other, of_runs=True) if len(both) > FEW else None
+    return apart, agreement(first, other), of_runs
 
 
-def agreement(first: "Grades", other: "Grades") -> Interval | None:
-    """Kendall's tau-b of two judges' grades, models by questions; whole questions are drawn for its interval."""
+def agreement(first: "Grades", other: "Grades", of_runs: bool = False) -> Interval | None:
+    """Kendall's tau-b of two judges' grades, models by questions, or of the models' means; questions are drawn."""
     import numpy as np
     from scipy.stats import kendalltau
 
     def tau(picked: Any) -> float:
-        return float(kendalltau(first[:, picked].ravel(), other[:, picked].ravel()).statistic)
+        pair = (grades[:, picked].mean(axis=1) if of_runs else grades[:, picked].ravel() for grades in (first, other))
+        return float(kendalltau(*pair).statistic)
 
     questions = first.shape[1]
     value = tau(np.arange(questions))
@@ -138,18 +144,20 @@ def agreement(first: "Grades", other: "Grades") -> Interval | None:
         return None
     drawn = np.random.default_rng(SEED).integers(0, questions, size=(RESAMPLES, questions))
     taus = np.asarray([tau(picked) for picked in drawn])
-    low, high = np.nanquantile(taus, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(value, float(low), float(high))
+    # Percentiles lie below the value: a resample's grades have the noise of questions twice, which lowers agreement.
+    ordered = taus[np.isfinite(taus)]
+    half = CRITICAL * float(ordered.std(ddof=1)) if len(ordered) > 1 else 2.0
+    return Interval(value, max(value - half, -1.0), min(value + half, 1.0))
 
 
 def said(one: OtherJudge) -> str:
     """How far the two agree."""
     parts = [f"{one.judge} graded these answers, the sweep's own judge {one.first} none of them."]
     if one.apart:
-        parts = [f"{one.judge} graded the same answers as {one.first}: by question {_signed(one.apart)} on average."]
+        parts = [f"The grades of {one.judge} minus those of {one.first} for the same answers: {_signed(one.apart)}."]
     if one.tau:
-        ends = f"[{one.tau.low:.2f}, {one.tau.high:.2f}]"
-        parts.append(f"Kendall's tau of their orders of answers is {one.tau.value:.2f} {ends}.")
+        runs = f", of runs {_tau(one.tau_of_runs)}" if one.tau_of_runs else ""
+        parts.append(f"Kendall's tau of their orders of answers is {_tau(one.tau)}{runs}.")
     elif one.apart:
         parts.append("One of them gave all answers one grade, which orders nothing.")
     return " ".join([*parts, "Scores of two judges share no axis, and are side by side here alone."])
@@ -162,6 +170,10 @@ def rows(one: OtherJudge) -> tuple[list[str], list[list[str]]]:
         [m.label, m.other.text(), m.first.text() if m.first else "-", _signed(m.apart) if m.apart else "-"]
         for m in one.models
     ]
+
+
+def _tau(interval: Interval) -> str:
+    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _signed(interval: Interval) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.analysis.cells import Compared, finals
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import plain, revive
@@ -18,11 +19,12 @@ from sft_sweeps.report import board
 from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.measures import differences_table, measures, samples, scores_table
 from sft_sweeps.report.page import costs, findings
-from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.report.page.evidence import Evidence, short_name
 from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
-from sft_sweeps.tracking import layout
+from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.tracking import layout, trackers
 from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts
 
@@ -43,6 +45,19 @@ def remembered(folder: Path) -> Tracking | None:
         return revive(Tracking, found) if found else None
     except (OSError, ValueError):
         return None
+
+
+def named(sweep: Sweep, tracker: str = "", project: str = "", entity: str = "") -> Tracking:
+    """Where a sweep is shown: as launched, but for what is named; RequestError where that is nowhere."""
+    launched = remembered(sweep.folder) or Tracking()
+    name = tracker or launched.name
+    if name == layout.NONE:
+        raise RequestError(f"sweep {sweep.name} was launched with tracking=none; name a tracker: --tracker wandb")
+    project = layout.project(project or launched.project, short_name(sweep.name))
+    made = replace(launched, name=name, project=project, entity=entity or launched.entity, mode="online")
+    for problem in trackers.TRACKERS.get(name).problems(made):
+        raise RequestError(problem.replace("tracking.project=", "--project "))
+    return made
 
 
 @dataclass(frozen=True)

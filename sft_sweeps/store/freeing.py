@@ -3,7 +3,8 @@
 Whoever frees what no sweep asks for looks at the sweeps and renames it away while it holds the store's lock, and a
 launch freezes its plan while it holds that lock: either the plan is seen, or what was freed is gone before the plan is
 there. Whoever frees anything leaves a new mark first; a launch that finds another mark once its plan is frozen than
-before it looked looks again (launch/launch.py).
+before it looked looks again (launch/launch.py). The mark before is that of a moment at which nobody was freeing: who is
+in the midst of it has left his mark already, and removes later what the launch finds.
 """
 
 import contextlib
@@ -38,6 +39,15 @@ def last_mark(root: Path) -> bytes:
     with contextlib.suppress(OSError):
         return content(root / MARK)
     return b""
+
+
+def settled_mark(root: Path) -> bytes:
+    """The same, once whoever is freeing now has ended: what is freed from then on has another mark."""
+    found = last_mark(root)
+    if (root / LOCK).exists():  # there was none before the first mark
+        with contextlib.suppress(OSError), alone(root):
+            found = last_mark(root)
+    return found
 
 
 def put_aside(path: Path) -> Path:

@@ -162,7 +162,7 @@ class _Walk:
                 size.add(part)
             if os.path.exists(plan := os.path.join(entry.path, PLAN)):
                 self.found.sweeps[entry.name] = size
-                self.found.asked[entry.name] = ids_in(plan)
+                self.found.asked[entry.name] = _ids(plan)
 
     def add(self, taken: Taken, what: str, size: Size) -> None:
         taken.by_what.setdefault(what, Size()).add(size)
@@ -232,7 +232,7 @@ def _left(name: str, what: str) -> str:
     return LEFT if name.startswith(".") else what
 
 
-def ids_in(plan: str | Path) -> frozenset[str] | None:
+def _ids(plan: str) -> frozenset[str] | None:
     """Whatever looks like an id in the text of a plan: more than parsing it finds, and a hundred times as quick."""
     try:
         with open(plan, encoding="utf-8") as file:

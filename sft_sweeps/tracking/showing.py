@@ -75,11 +75,12 @@ def run(way: Way) -> int:
     failures, total, changed, why = 0, 0, False, ""
     for told in revive(list[Attempt], json.loads(_first_line(heard))):
         if failures == FAILURES:
-            outcome = Outcome(told.identity, "failed", f"not tried after {failures} failures")
+            outcome = Outcome(told.identity, "failed", f"not tried after {failures} failures: {why}")
         else:
             outcome, changed = _outcome(way, way.again(told) if changed and not told.now else told, heard, changed)
             failures = failures + 1 if outcome.how == "failed" else 0
-        total, why = total + (outcome.how == "failed"), outcome.why or why
+            why = outcome.why or why
+        total += outcome.how == "failed"
         print(json.dumps(asdict(outcome)), flush=True)
     if total and why:
         noted.note(told.folder, told.tracking.name, why)  # what succeeded after it has taken its note away

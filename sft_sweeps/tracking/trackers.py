@@ -99,7 +99,9 @@ def summary(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     """What became of finished runs, in a line; a second one says why some are not shown."""
     counts: Counter[str] = Counter(outcome.how for outcome in outcomes)
     parts = [f"{counts[how]:,} {said}" for how, said in SAID.items() if counts[how]]
-    lines = [f"{name}: {', '.join(parts) or 'no run is finished yet'}"]
+    runs = f"{len(outcomes):,} run{'' if len(outcomes) == 1 else 's'}"
+    told = f"{runs}: {', '.join(parts)}" if len(parts) > 1 else f"{runs} {SAID[outcomes[0].how]}" if parts else ""
+    lines = [f"{name}: {told or 'no run is finished yet'}"]
     if failed := [outcome for outcome in outcomes if outcome.how == "failed"]:
         lines.append(f"not shown at {name}: {failed[0].id}{', ...' if len(failed) > 1 else ''}: {failed[0].why}")
     return lines

@@ -84,14 +84,24 @@ def _mode(tracking: Tracking) -> str:
     return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
 
 
+def server() -> str:
+    """The address of W&B's server."""
+    return (os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").rstrip("/")
+
+
 def has_key() -> bool:
     """Whether W&B would find a key of this user without asking."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    return bool(find_key()[0])
+
+
+def find_key() -> tuple[str, str]:
+    """The key that W&B would find without asking, and where; both empty where there is none."""
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key, "WANDB_API_KEY"
     with suppress(OSError, netrc.NetrcParseError):
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    return False
+        if found := netrc.netrc(path := os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or ""):
+            return found[2], path or "~/.netrc"
+    return "", ""
 
 
 def main() -> int:
@@ -228,10 +238,11 @@ def _lineage(attempt: Attempt) -> dict[str, list[str]]:
 def _artifact(told: Artifact) -> Any:
     import wandb
 
-    made = wandb.Artifact(layout.cut(told.name), told.kind, metadata=dict(told.facts))
-    for name, file in told.files.items():
+    name = layout.cut(re.sub(r"[^\w.-]", "_", told.name, flags=re.ASCII))  # an artifact's has no other letters
+    made = wandb.Artifact(name, told.kind, metadata=dict(told.facts))
+    for part, file in told.files.items():
         if "://" in file or Path(file).exists():  # of what is gone there is no reference; the facts stay
-            made.add_reference(file if "://" in file else Path(file).absolute().as_uri(), name=name, checksum=False)
+            made.add_reference(file if "://" in file else Path(file).absolute().as_uri(), name=part, checksum=False)
     return made
 
 

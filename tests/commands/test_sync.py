@@ -46,7 +46,7 @@ def test_twice_uploads_once(store: Path, monkeypatch: pytest.MonkeyPatch, capsys
         assert {name.partition("-")[0] for name in used} == {"source", "model", "answers"}
         lines, asked = server.lines, server.asked.total()
         assert main(["sync", "--output-dir", str(store)]) == 0
-        assert "wandb: 5 there already" in capsys.readouterr().out
+        assert "wandb: 5 runs there already" in capsys.readouterr().out
         assert (server.lines, server.asked.total()) == (lines, asked)
 
 
@@ -75,6 +75,6 @@ def test_a_server_that_refuses_is_one_line_and_the_exit_status(
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         assert main(["sync", "--output-dir", str(store)]) == 1
     out = capsys.readouterr().out
-    assert "wandb: 5 not shown" in out
+    assert "wandb: 5 runs not shown" in out
     assert "401" in out
     assert KEY not in out

@@ -346,7 +346,7 @@ def test_a_launch_while_another_process_frees(store: Store) -> None:
     while frees.poll() is None:
         looks += 1
         for name in ("long", "law"):
-            mark, sought = freeing.last_mark(store.root), PLANS[name]
+            mark, sought = freeing.settled_mark(store.root), PLANS[name]
             seen = survey(sought, Store(store.root)).states
             sweep = freeze(sought, Store(store.root), name, "", ["x"])
             if freeing.last_mark(store.root) != mark:
@@ -364,3 +364,23 @@ def test_a_launch_while_another_process_frees(store: Store) -> None:
     assert said["freed"]
     assert work(next(iter([Sweep(path) for path in store.root.glob("sweeps/*two*")])), store) == []
     assert looks > 3
+
+
+def test_the_mark_before_a_look_is_of_no_moment_of_freeing(store: Store) -> None:
+    """One that was read in the midst of it would be the same afterwards, and what was found gone."""
+    launched(store, "two")
+    shutil.rmtree(launched(store, "law").folder)
+    hold = (
+        "import sys, time; from pathlib import Path; from sft_sweeps.store import freeing as f; r = Path(sys.argv[1])\n"
+    )
+    hold += (
+        "with f.alone(r):\n f.leave_mark(r, 'x'); print('in', flush=True); time.sleep(0.5); f.leave_mark(r, 'end')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", hold, str(store.root)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "in\n"
+        assert b'"x"' in freeing.last_mark(store.root)
+        assert b'"end"' in freeing.settled_mark(store.root)
+    assert freeing.settled_mark(store.root.with_name("none")) == b""

@@ -90,6 +90,8 @@ def test_scores_stand_beside_the_first_judges_and_nowhere_else(plan: Plan, tmp_p
     assert all(m.apart and m.apart.value == pytest.approx(-1) and m.apart.low < -1 < m.apart.high for m in found.models)
     assert found.tau is not None
     assert (found.tau.value, found.tau.low, found.tau.high) == pytest.approx((1, 1, 1)), "one order of all answers"
+    assert found.tau_of_runs is not None
+    assert (found.tau_of_runs.value, found.tau_of_runs.low) == pytest.approx((1, 1)), "and of all runs"
     kept = ("rows", "missing", "comparisons", "replicated", "observed")
     assert all(getattr(results, name) == getattr(alone, name) for name in kept), "the second judge moves no score"
     assert len(results.observed) == len(plan.scores)
@@ -99,7 +101,7 @@ def test_of_answers_that_only_another_judge_graded_there_is_no_agreement(plan: P
     results = collect(plan, judged(plan, tmp_path, None, one_point_less), "s")
     (found,) = results.other_judges
     assert [(m.first, m.apart) for m in found.models] == [(None, None)] * 3
-    assert (found.apart, found.tau) == (None, None)
+    assert (found.apart, found.tau, found.tau_of_runs) == (None, None, None)
     assert len(results.missing) == len(plan.scores), "they are missing as scores of the sweep"
     assert "gpt-4 none of them" in judges.said(found)
 

@@ -79,16 +79,11 @@ def test_every_step_is_read_back_by_wandb_itself_once(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {METRICS, "wandb", "logs"}
 
 
-@pytest.mark.parametrize(("mode", "said"), [("onlin", "onlin"), ("offline", "")])
-def test_a_mode_that_wandb_does_not_know_is_told(
-    mode: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WANDB_MODE", mode)
+def test_a_mode_that_wandb_does_not_know_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "onlin")
     mirror, _ = track(tmp_path / "stage", replace(OFFLINE, mode="auto"))
     mirror.close(120, DONE)
-    problem = problems.problem_of(tmp_path / "stage")
-    assert said in problem
-    assert bool(said) == bool(problem)
+    assert "onlin" in problems.problem_of(tmp_path / "stage")
     monkeypatch.delenv("WANDB_MODE")  # which wandb's own reader would refuse too
     assert steps_of(inspect(tmp_path / "stage")) == list(range(1, STEPS + 1))
 

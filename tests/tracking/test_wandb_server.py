@@ -1,5 +1,6 @@
 """Real wandb before a server of this machine: what it has afterwards, and what becomes of training when it is ill."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +17,12 @@ from sft_sweeps.tracking import problems, wandb
 from sft_sweeps.tracking.base import Alert, Artifact, Attempt, Ending, Mirror, Table
 from sft_sweeps.tracking.metrics import Metrics
 from sft_sweeps.tracking.process import log_file
-from sft_sweeps.tracking.trackers import TRACKERS, publish
+from sft_sweeps.tracking.trackers import FINISH_SECONDS, TRACKERS, publish
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 ID = "0123456789ab"
 ONLINE = Tracking("wandb", "table1", "", "auto", "sweep-1", ("table1",), (("model", "mini"), ("k", "none")))
 Trouble = Callable[[str], int]
-CLOSED = 20.0  # seconds within which a mirror must have closed, whatever its server does
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def take(folder: Path, first: int, last: int, pause: float = 0.0) -> tuple[Mirro
 def scores(folder: Path, value: float = 41.5) -> Attempt:
     table = Table(("item", "correct", "answer"), (("a/1", False, "7"), ("a/2", True, "8")))
     model = Artifact("model-" + ID, "model", {"model": "/store/model"}, {"digest": "sha256:1"})
-    answers = Artifact("answers-1", "answers", {"items.jsonl": str(folder / "items.jsonl")})
+    answers = Artifact("answers-1 of/us", "answers", {"items.jsonl": str(folder / "items.jsonl")})
     return Attempt(
         folder,
         ONLINE,
@@ -93,7 +93,7 @@ def test_scores_are_uploaded_once_with_their_samples_and_lineage(tmp_path: Path,
     table = server.table(run.name, "samples/gsm8k")
     assert (table["columns"], table["data"][0]) == (["item", "correct", "answer"], ["a/1", False, "7"])
     assert set(run.used) == {"model-" + ID}
-    assert "answers-1" in run.made
+    assert "answers-1_of_us" in run.made, "a name that no artifact can have"
     assert [alert["title"] for alert in run.alerts] == ["sweep finished"]
     asked = server.asked.total()
     assert [one.how for one in publish([scores(tmp_path)])] == ["there"]
@@ -115,7 +115,8 @@ def dies(server: WandbServer) -> Trouble:
     return at_first_lines
 
 
-NO_ANSWER = "had not answered when training ended"
+# The last ones are W&B's own words, where it had the time to give up.
+NO_ANSWER = "had not answered when training ended|[Tt]imed out|giving up|deadline"
 ILL: dict[str, tuple[Callable[[WandbServer], Trouble], str]] = {
     "hangs": (lambda _: lambda _: -1, NO_ANSWER),
     "401": (lambda _: lambda _: 401, "401"),
@@ -139,13 +140,13 @@ def test_training_is_unharmed_by_a_server_that_is_ill_and_sync_makes_up_for_it(
         steps = train_until_asked(tmp_path, servers)
         started = time.monotonic()
         with ThreadPoolExecutor(len(ILL)) as pool:
-            list(pool.map(lambda mirror: mirror.close(CLOSED, Ending()), mirrors.values()))
-        assert time.monotonic() - started < CLOSED + 2
+            list(pool.map(lambda mirror: mirror.close(FINISH_SECONDS, Ending()), mirrors.values()))
+        assert time.monotonic() - started < FINISH_SECONDS + 2
         assert services(tmp_path) == [], "something of W&B's outlives the mirrors"
         for how, server in servers.items():
             folder = tmp_path / how
             told = log_file(folder, "wandb").read_text() + problems.problem_of(folder)
-            assert ILL[how][1] in problems.problem_of(folder), (how, told)
+            assert re.search(ILL[how][1], problems.problem_of(folder)), (how, told)
             assert len(problems.problem_of(folder)) > 10, (how, told)
             assert KEY not in told
             if how == "dies":
@@ -194,6 +195,7 @@ def goes_up_once(folder: Path, server: WandbServer, steps: list[int], monkeypatc
     assert server.lines == lines
 
 
+@pytest.mark.slow
 def test_two_ranks_that_take_themselves_for_the_first_show_one_run_once(tmp_path: Path, server: WandbServer) -> None:
     folder = tmp_path / "stage"
     folder.mkdir()
@@ -209,6 +211,7 @@ def test_two_ranks_that_take_themselves_for_the_first_show_one_run_once(tmp_path
     assert "another process shows this run too" in problems.problem_of(folder)
 
 
+@pytest.mark.slow
 def test_a_run_that_somebody_deleted_goes_on_under_another_id(
     tmp_path: Path, server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

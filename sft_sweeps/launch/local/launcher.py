@@ -40,5 +40,5 @@ class LocalLauncher:
         ):
             say(out, f"[yellow]note[/] {escape(line)}")
         show_results(work, sweep, out)
-        show_at_tracker(sweep, work.store.root, out)
+        show_at_tracker(work, sweep, out)
         return RunError.exit_status if failures else 0

@@ -16,7 +16,6 @@ from sft_sweeps.report.figures.charts import Line, Predicted
 from sft_sweeps.report.page import looks, text
 from sft_sweeps.report.page.chart import Chart, Heading, Numbers, Spec, chart, spec
 from sft_sweeps.report.page.findings import basis
-from sft_sweeps.report.page.long import MANY
 from sft_sweeps.report.page.looks import Row
 
 Named = tuple[str, str]
@@ -42,10 +41,16 @@ def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Nam
 
     named = names or [(name, "") for name in difference_names(pairs)]
     rows = [_difference_row(pair, *name) for pair, name in zip(pairs, named, strict=True)]
-    parts = list(dict.fromkeys(row["part"] for row in rows))
+    by_size = sorted(zip(pairs, rows, strict=True), key=lambda one: one[0].ours.setting.parameters)
+    parts = list(dict.fromkeys(row["part"] for _, row in by_size))
     color, shape = looks.sure(parts)
     x_title = [_difference_unit(pairs[0]), *filter(None, [across])]
-    axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True, padding=8), axis=alt.Axis(tickCount=6))
+    axis = alt.X(
+        "value:Q",
+        title=x_title,
+        scale=alt.Scale(zero=True, nice=False, padding=8),
+        axis=alt.Axis(tickCount=6, orient=looks.begins({row for row, _ in named})),
+    )
     base = alt.Chart(alt.Data(values=rows)).encode(y=looks.rows_axis("row", (row for row, _ in named)))
     if len(parts) > 1:
         base = base.encode(yOffset=alt.YOffset("part:N", sort=parts))
@@ -67,7 +72,7 @@ def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: 
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     x_title = _axis_title(cells[0])
     color, shape = looks.arms(row["arm"] for row in rows)
-    above = alt.Axis(orient="top" if len(cells) > MANY else "bottom")  # where a reader begins
+    above = alt.Axis(orient=looks.begins(labels))
     ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title, axis=above), x2="high:Q", color=color)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("value:Q", scale=alt.Scale(zero=False)),

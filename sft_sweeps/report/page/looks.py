@@ -2,10 +2,11 @@
 
 import json
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sft_sweeps.report import places
+from sft_sweeps.report.page.long import MANY
 
 Row = dict[str, Any]
 
@@ -50,6 +51,11 @@ def _lines(labels: Mapping[str, Sequence[str]]) -> int:
     return max(map(len, labels.values()), default=1)
 
 
+def begins(rows: Collection[str]) -> str:
+    """Where the axis stands that all rows share: of many at the top, where a reader begins."""
+    return "top" if len(rows) > MANY else "bottom"
+
+
 def places_axis(title: str, where: Mapping[float, float], written: Callable[[float], str]) -> Any:
     """An axis on which each place of the grid is named where it stands (`report/places.py`)."""
     import altair as alt
@@ -68,7 +74,8 @@ def sure(parts: Sequence[str]) -> tuple[Any, Any]:
     import altair as alt
 
     legend = alt.Legend(title="beyond noise", orient="top")
-    color, shape = scale("beyond", ["yes", "no"], [1, FAINT])
+    color, _ = scale("beyond", ["yes", "no"], [1, FAINT])
+    _, shape = scale("beyond", ["yes", "no"], [1, 0])
     if len(parts) < 2:
         return color.legend(legend), shape.legend(legend)
     _, shape = scale("part", parts)
