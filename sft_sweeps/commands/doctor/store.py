@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.commands.doctor import folder
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import checksum, encoded
 from sft_sweeps.files.json_files import read_json
@@ -18,6 +20,15 @@ from sft_sweeps.store import resume_states
 from sft_sweeps.store.store import RECORD, damaged_files, freed, lost_files
 
 SHOWN = 3  # files in a line
+
+
+def asked(request: DoctorRequest) -> Iterator[Finding]:
+    """What the folder does, then what is in it; a store that nobody named may be yet to be made."""
+    yield from folder.findings(request.output_dir)
+    if request.output_dir.is_dir() or request.store_named:
+        yield from findings(request.output_dir, request.deep)
+    else:
+        yield Finding("ok", "store", f"{request.output_dir} is not there yet: the first launch makes it")
 
 
 def findings(root: Path, deep: bool) -> Iterator[Finding]:
@@ -67,7 +78,7 @@ def _old(folder: Path, record: dict[str, Any], change: str) -> Iterator[Finding]
     if "checksums" in record:
         return
     if not record.get("digest"):
-        yield Finding("note", "no checksums", f"{folder} was written before there were any")
+        yield Finding("warning", "no checksums", f"{folder} was written before there were any")
         return
     try:
         same = weights.digest(folder / "model") == record["digest"]

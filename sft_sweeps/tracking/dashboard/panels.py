@@ -16,6 +16,20 @@ BY_SOURCE = (
     ("loss_by_source", "Loss of each source, nats per supervised token"),
     ("supervised_by_source", "Supervised tokens of each source, a step"),
 )
+# The runs of one sweep, in a filter's text. The library changes some names in such a text (`=`, quotes), so that the
+# sweep's own is put in afterwards.
+GROUP = "Group = 'SWEEP'"
+
+
+def of_sweep(filters: Any, board: Board) -> Any:
+    """Filters with the sweep's name in the place of GROUP's."""
+    if isinstance(filters, list):
+        return [of_sweep(one, board) for one in filters]
+    if not isinstance(filters, dict):
+        return filters
+    if filters.get("key", {}).get("name") == "group":
+        return filters | {"value": board.sweep}
+    return {key: of_sweep(value, board) for key, value in filters.items()}
 
 
 def axis(name: str) -> Any:
