@@ -1,12 +1,14 @@
 """The status of every job of a sweep: by its record, else by Slurm's queue, else by its own failure or the accounting.
 
 The queue is asked before the records are read, so that a job which ends meanwhile is found done and not lost. Slurm is
-asked once for each owner of jobs, its accounting once, and only about jobs that left no reason.
+asked once for each owner of jobs, its accounting once, and only about jobs that left no reason. Who looks again and
+again (`status_again`) names the subjects that are worth it: the file system is asked about those alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from sft_sweeps.files.encoded import encoded_folder
 from sft_sweeps.files.json_files import read_json
@@ -23,7 +25,7 @@ from sft_sweeps.store.claims import holder
 from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.paths import slurm_log
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import Survey, resume_step, survey
+from sft_sweeps.store.survey import Survey, resume_step, survey, survey_again
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 ACTIVE = ("running", "pending", "requeued", "unknown")
@@ -47,6 +49,9 @@ class JobStatus:
     def active(self) -> bool:
         """It may still change by itself."""
         return self.state in ACTIVE
+
+
+NOTHING_KNOWN: Mapping[str, JobStatus] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -92,30 +97,45 @@ class Evidence:
 
 def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
     """The status of the sweep in `folder` now; asks Slurm, through a `slurm` that was not asked before."""
-    evidence = _gather(plan, store, folder, slurm or Queue())
-    statuses: dict[str, JobStatus] = {}
-    planned = list(_planned(evidence))
+    evidence = _gather(folder, slurm or Queue(), lambda queue: survey(plan, store, queue, thorough=False))
+    planned = list(_planned(evidence, _encoding(evidence)))
+    return SweepStatus(evidence.survey.states, _statuses(planned, evidence), evidence.survey)
+
+
+def status_again(before: SweepStatus, folder: Path, slurm: Queue, subjects: Collection[str]) -> SweepStatus:
+    """The status once more, where only the jobs of some subjects, by their ids, are looked at; `slurm` as above."""
+    evidence = _gather(folder, slurm, lambda queue: survey_again(before.survey, queue, subjects))
+    planned = list(_planned(evidence, _encoding_again(before, evidence, subjects)))
+    kept = {job.id: before.jobs[job.id] for job in planned if job.subject.id not in subjects and job.id in before.jobs}
+    return SweepStatus(evidence.survey.states, _statuses(planned, evidence, kept), evidence.survey)
+
+
+def _statuses(
+    planned: Sequence[PlannedJob], evidence: Evidence, known: Mapping[str, JobStatus] = NOTHING_KNOWN
+) -> dict[str, JobStatus]:
+    """The status of each job, in the order of the plan; of those that are not `known`."""
+    statuses = dict(known)
     for job in planned:
-        if status := _present(job, evidence, statuses):
+        if job.id not in known and (status := _present(job, evidence, statuses)):
             statuses[job.id] = status
     ended = [job for job in planned if job.id not in statuses]
     past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
     for job in ended:
         statuses[job.id] = _ended(job, evidence, statuses, past)
-    return SweepStatus(evidence.survey.states, statuses, evidence.survey)
+    return {job.id: statuses[job.id] for job in planned}
 
 
-def _gather(plan: Plan, store: Store, folder: Path, slurm: Queue) -> Evidence:
+def _gather(folder: Path, slurm: Queue, look: Callable[[Queue], Survey]) -> Evidence:
     submitted = submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
-    return Evidence(folder, slurm, survey(plan, store, slurm, thorough=False), submitted, submissions.cancelled(folder))
+    return Evidence(folder, slurm, look(slurm), submitted, submissions.cancelled(folder))
 
 
-def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
+def _planned(evidence: Evidence, encoding: PlannedJob | None) -> Iterator[PlannedJob]:
     """Parents first; of the jobs that answer and score, those that were submitted."""
     plan, states = evidence.survey.plan, evidence.survey.states
-    encoding, unfinished = _encoding(evidence), _unfinished(evidence.survey)
+    unfinished = _unfinished(evidence.survey)
     encodes = encoding.id if encoding else ""
     if encoding:
         yield encoding
@@ -161,6 +181,15 @@ def _encoding(evidence: Evidence) -> PlannedJob | None:
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))
     failure = _failure(job, evidence)
     return replace(job, state=State("failed", failure)) if failure else job
+
+
+def _encoding_again(before: SweepStatus, evidence: Evidence, subjects: Collection[str]) -> PlannedJob | None:
+    """The job that encodes, as it was found before where its subject is not looked at."""
+    for subject in before.survey.plan.subjects:
+        status = before.jobs.get(f"encode-{subject.id}")
+        if status and subject.id not in subjects:
+            return PlannedJob("encode", subject, State(status.state, status.why), "")
+    return _encoding(evidence)
 
 
 def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus]) -> JobStatus | None:
@@ -212,7 +241,7 @@ def _queued(job: PlannedJob, evidence: Evidence, entry: Entry, other: str = "") 
         where = f"on {entry.nodes}" if entry.nodes else "starting"
         return JobStatus("running", f"{whose}{where}{ending}", entry.job, entry.reason)
     folder, waits = evidence.subject_folder(job), reasons.waiting(entry.reason)
-    if not KINDS[job.kind].makes_model or not (folder / attempts.ATTEMPTS).is_file():
+    if not KINDS[job.kind].makes_model or attempts.ATTEMPTS not in evidence.survey.held[job.subject.id]:
         return JobStatus("pending", f"{whose}{waits}", entry.job, entry.reason)
     step = resume_step(folder)
     saved = f"resume state at step {step:,}" if step else "nothing saved yet"
@@ -282,11 +311,15 @@ def _saved(job: PlannedJob, evidence: Evidence) -> str:
 
 
 def _log(job: PlannedJob, evidence: Evidence) -> str:
-    """Where the worker's log is, or Slurm's of the job where the worker did not get as far as writing one."""
-    number = evidence.submitted[job.id].number
-    slurms = [slurm_log(evidence.folder, number, stream=stream) for stream in ("err", "out")]
-    logs = [KINDS[job.kind].log(evidence.subject_folder(job)), *slurms]
-    return next((f"log: {log}" for log in logs if log.is_file() and log.stat().st_size), "it left no log")
+    log = log_of(job.kind, evidence.subject_folder(job), evidence.folder, evidence.submitted[job.id].number)
+    return f"log: {log}" if log else "it left no log"
+
+
+def log_of(kind: str, folder: Path, sweep: Path, number: str) -> Path | None:
+    """The log of the worker of a job in its subject's folder, or Slurm's where it did not get as far as writing one."""
+    slurms = [slurm_log(sweep, number, stream=stream) for stream in ("err", "out")] if number else []
+    logs = [KINDS[kind].log(folder), *slurms]
+    return next((log for log in logs if log.is_file() and log.stat().st_size), None)
 
 
 def _after(job: str, status: JobStatus) -> str:
