@@ -28,7 +28,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
-    "export": ("export made --out made.tar.zst",),
+    "export": ("export made --out made.tar.zst", "export small --out small.tar.zst"),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
     "help": ("help", "help du"),
     "import": ("import made.tar.zst --output-dir there", "import made.tar.zst --dry-run"),
