@@ -21,9 +21,9 @@ ALL = "all"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    overrides = "KEY=VALUE: the launch that data, model, wandb and judge look at, e.g. study=table1"
+    overrides = "overrides name the launch that data, model, wandb and judge look at: study=table1"
     words = f"{', '.join(TOPICS)} (default: all of them); {overrides}"
-    parser.add_argument("words", nargs="*", metavar="TOPIC|KEY=VALUE", help=words)
+    parser.add_argument("words", nargs="*", metavar="TOPIC|OVERRIDE", help=words)
     parser.add_argument("--on-node", action="store_true", help="ask a compute node too, with a job of a minute")
     parser.add_argument("--deep", action="store_true", help="of a store: read every file and compare its checksum")
     where = "of conf/local/default.yaml, or else"

@@ -37,7 +37,7 @@ def findings(root: Path, deep: bool) -> Iterator[Finding]:
         yield Finding("problem", "store", f"there is no folder {root}", "output_dir=FOLDER of a launch: --output-dir")
         return
     whole: Counter[str] = Counter()
-    for record in sorted(path for kind in ("stages", "models") for path in (root / kind).glob(f"**/{RECORD}")):
+    for record in sorted(path for kind in ("stages", "models") for path in (root / kind).glob(f"[!.]*/**/{RECORD}")):
         yield from _counted(whole, "record", _record(record.parent, deep))
     for state in sorted(root.glob(f"stages/*/{resume_states.FOLDER}/step-*")):
         yield from _counted(whole, "resume state", _state(state, deep))
