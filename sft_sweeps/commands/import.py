@@ -18,7 +18,7 @@ from sft_sweeps.store import imports, sharing
 from sft_sweeps.store.exports import kind_of
 from sft_sweeps.store.imports import Imported, Unit
 from sft_sweeps.store.store import Store
-from sft_sweeps.terminal import console, say, size, writing
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
 KINDS = ("base model", "stage", "generation", "score", "representations")
@@ -40,10 +40,13 @@ def _run(options: argparse.Namespace) -> int:
             taken = imports.arrivals(contents, store)
         else:
             sharing.join(store.root)
-            with writing(store.root), progress("unpacking", contents.bytes) as step:
+            with progress("unpacking", contents.bytes) as step:
                 taken = imports.take(path, contents, store, step)
     except FileNotFoundError:
         raise RequestError(f"there is no file {path}") from None
+    except OSError as error:
+        why = f"{store.root} cannot be written ({error.strerror})"
+        raise RequestError(f"{why}; make room, or choose another: --output-dir FOLDER") from error
     found = _found(store, path, taken, written=not options.dry_run)
     print(json.dumps(found, indent=1)) if options.json else _show(found)
     return 0
