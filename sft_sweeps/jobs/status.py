@@ -11,44 +11,21 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sft_sweeps.files.encoded import encoded_folder
-from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts, frozen, submissions
+from sft_sweeps.jobs.ended import after, ended, left_reason
+from sft_sweeps.jobs.evidence import BROKEN, Evidence, JobStatus, PlannedJob
 from sft_sweeps.jobs.job import maker
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.jobs.submissions import Submitted
-from sft_sweeps.plan.build import Plan, State, Subject
+from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.slurm import queue, reasons
-from sft_sweeps.slurm.queue import Entry, Past, Queue
+from sft_sweeps.slurm.queue import Entry, Queue
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.failures import FAILURE
-from sft_sweeps.store.paths import slurm_log
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, resume_step, survey, survey_again
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
-ACTIVE = ("running", "pending", "requeued", "unknown")
-BROKEN = ("failed", "cancelled", "interrupted", "missing", "corrupted")  # a child of it cannot start
-
-
-@dataclass(frozen=True)
-class JobStatus:
-    """A job's state and why, in words; its number in Slurm and Slurm's own reason, as far as it has them.
-
-    done, running, pending, requeued (pending, but it has run before), unknown (Slurm does not answer), failed,
-    cancelled, interrupted, weights gone, corrupted, missing.
-    """
-
-    state: str
-    why: str = ""
-    job: str = ""
-    reason: str = ""
-
-    @property
-    def active(self) -> bool:
-        """It may still change by itself."""
-        return self.state in ACTIVE
 
 
 NOTHING_KNOWN: Mapping[str, JobStatus] = MappingProxyType({})
@@ -61,38 +38,6 @@ class SweepStatus:
     states: Mapping[str, State]
     jobs: Mapping[str, JobStatus]
     survey: Survey
-
-
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job that a plan may need, whether it was submitted or not; `parent` is a job's id."""
-
-    kind: str
-    subject: Subject
-    state: State
-    parent: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.kind}-{self.subject.id}"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the status of jobs is judged by: the queue, the records, and what the sweep in `folder` submitted."""
-
-    folder: Path
-    queue: Queue
-    survey: Survey
-    submitted: Mapping[str, Submitted]  # by the job's id
-    cancelled: Mapping[str, str]  # who cancelled a job and when, by its number
-
-    def subject_folder(self, job: PlannedJob) -> Path:
-        return self.survey.store.folder(job.subject)
-
-    def listed(self, job: PlannedJob) -> Entry | None:
-        """The entry of a submitted job in the queue, ended or not."""
-        return submissions.listed(self.submitted[job.id], self.queue)
 
 
 def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
@@ -118,10 +63,10 @@ def _statuses(
     for job in planned:
         if job.id not in known and (status := _present(job, evidence, statuses)):
             statuses[job.id] = status
-    ended = [job for job in planned if job.id not in statuses]
-    past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
-    for job in ended:
-        statuses[job.id] = _ended(job, evidence, statuses, past)
+    gone = [job for job in planned if job.id not in statuses]
+    past = queue.history(evidence.submitted[job.id].number for job in gone if not evidence.listed(job))
+    for job in gone:
+        statuses[job.id] = ended(job, evidence, statuses, past)
     return {job.id: statuses[job.id] for job in planned}
 
 
@@ -179,7 +124,7 @@ def _encoding(evidence: Evidence) -> PlannedJob | None:
         return replace(job, state=State("done"))
     if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))
-    failure = _failure(job, evidence)
+    failure = left_reason(job, evidence)
     return replace(job, state=State("failed", failure)) if failure else job
 
 
@@ -205,7 +150,7 @@ def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStat
     if submitted and not evidence.queue.reachable(submitted.owner):
         return JobStatus("unknown", "Slurm does not answer here", submitted.number)
     if state in ("failed", "weights gone"):
-        failure = _failure(job, evidence) if state == "failed" else ""
+        failure = left_reason(job, evidence) if state == "failed" else ""
         if submitted and failure.startswith(failures.PEERS):
             return None  # Slurm knows more
         why = failure or why
@@ -229,7 +174,7 @@ def _unencoded(job: PlannedJob, statuses: Mapping[str, JobStatus]) -> str:
     if parent is None or parent.state not in BROKEN:
         return ""
     if job.parent.startswith("encode-"):
-        return _after(job.parent, parent)
+        return after(job.parent, parent)
     return parent.why if parent.why.startswith("its parent encode-") else ""
 
 
@@ -258,71 +203,3 @@ def _claimed(job: PlannedJob, evidence: Evidence) -> JobStatus:
         return _queued(job, evidence, entry, "" if claim.sweep == evidence.folder.name else claim.sweep)
     why = "Slurm does not answer here" if claim.job else "being submitted"
     return JobStatus("unknown" if claim.job else "pending", why, claim.job)
-
-
-def _ended(
-    job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus], past: Mapping[str, Past] | None
-) -> JobStatus:
-    """The status of a job that is neither done nor in the queue; `past`: what the accounting knows, if there is one."""
-    number, entry = evidence.submitted[job.id].number, evidence.listed(job)
-    known = (past or {}).get(number)
-    state = entry.state if entry else known.state if known else ""
-    if state in ("", "CANCELLED"):
-        if cancelled := evidence.cancelled.get(number):
-            return JobStatus("cancelled", f"{cancelled}{_saved(job, evidence)}", number)
-        parent = statuses.get(job.parent)
-        if parent and parent.state in BROKEN:
-            return JobStatus("cancelled", _after(job.parent, parent), number)
-    failure = _failure(job, evidence)
-    if failure and not failure.startswith(failures.PEERS):  # whoever is ended for another's sake may lose them first
-        return JobStatus("failed", failure, number)
-    if state in ("", "FAILED", "OUT_OF_MEMORY") and (why := _killed(job, evidence, state) or failure):
-        return JobStatus("failed", why, number, state)
-    rest = f"{_saved(job, evidence)}; {_log(job, evidence)}"
-    if state:
-        how = reasons.ended(state, known.exit_code if known and not entry else "")
-        return JobStatus("cancelled" if state == "CANCELLED" else "failed", f"{how}{rest}", number, state)
-    accounting = "this cluster keeps no accounts" if past is None else "its accounts do not know it"
-    how = f"its job {number} is no longer in the queue, and {accounting}: killed, cancelled or out of time"
-    return JobStatus("failed", f"{how}{rest}", number)
-
-
-def _failure(job: PlannedJob, evidence: Evidence) -> str:
-    """The reason that a job of this sweep left when it failed; empty where it left none."""
-    folder = evidence.subject_folder(job)
-    for path in (folder / FAILURE, *folder.glob(f"*/{FAILURE}")):
-        try:
-            failure = read_json(path) or {}
-        except (ValueError, OSError):
-            continue
-        if failure.get("job") == job.id:
-            return str(failure.get("reason", ""))
-    return ""
-
-
-def _killed(job: PlannedJob, evidence: Evidence, state: str) -> str:
-    """Which rank a signal ended first, by Slurm's log of the job; empty where none is known."""
-    return submissions.killed(evidence.folder, evidence.submitted[job.id], state == "OUT_OF_MEMORY")
-
-
-def _saved(job: PlannedJob, evidence: Evidence) -> str:
-    step = resume_step(evidence.subject_folder(job)) if job.kind == "train" else 0
-    return f"; resume state at step {step:,}" if step else ""
-
-
-def _log(job: PlannedJob, evidence: Evidence) -> str:
-    log = log_of(job.kind, evidence.subject_folder(job), evidence.folder, evidence.submitted[job.id].number)
-    return f"log: {log}" if log else "it left no log"
-
-
-def log_of(kind: str, folder: Path, sweep: Path, number: str) -> Path | None:
-    """The log of the worker of a job in its subject's folder, or Slurm's where it did not get as far as writing one."""
-    slurms = [slurm_log(sweep, number, stream=stream) for stream in ("err", "out")] if number else []
-    logs = [KINDS[kind].log(folder), *slurms]
-    return next((log for log in logs if log.is_file() and log.stat().st_size), None)
-
-
-def _after(job: str, status: JobStatus) -> str:
-    """Why a job cannot start whose parent has that status."""
-    how = {"failed": "failed", "cancelled": "was cancelled"}.get(status.state, "is not done")
-    return f"its parent {job} {how}"

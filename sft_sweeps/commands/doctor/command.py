@@ -114,5 +114,5 @@ COMMAND = Command(
         "sft-sweeps doctor slurm --on-node",
         "sft-sweeps doctor store --deep  # read every file and compare its checksum",
     ),
-    topic="tools",
+    topic="start",
 )

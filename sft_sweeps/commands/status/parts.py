@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sft_sweeps.commands.fit import Column, fit, shortened
-from sft_sweeps.jobs.status import ACTIVE
+from sft_sweeps.jobs.evidence import ACTIVE
 from sft_sweeps.terminal import COLORS, duration, sparkline
 from sft_sweeps.tracking import problems as mirrors
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from sft_sweeps.config import site
 from sft_sweeps.files.json_files import last_lines
-from sft_sweeps.jobs.status import JobStatus, SweepStatus, log_of
+from sft_sweeps.jobs.ended import log_of
+from sft_sweeps.jobs.evidence import JobStatus
+from sft_sweeps.jobs.status import SweepStatus
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.store.survey import resume_step
 

@@ -14,9 +14,10 @@ from sft_sweeps.commands.status import remedies
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.attempts import Usage
+from sft_sweeps.jobs.evidence import JobStatus
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.jobs.status import JobStatus, SweepStatus, status_of
+from sft_sweeps.jobs.status import SweepStatus, status_of
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.plan.show import mixture_text
