@@ -75,6 +75,10 @@ def _completer(action: argparse.Action, names: Iterable[str]) -> Completer | Non
         ]
     if "SWEEP" in meant:
         return lambda parsed_args, **_: sweeps(_store(parsed_args))
+    if "TOPIC" in meant:
+        from sft_sweeps.commands.doctor.topics import TOPICS
+
+        return lambda prefix, **_: [*TOPICS, *overrides(prefix)]
     if "OVERRIDE" in meant:
         return lambda prefix, **_: overrides(prefix)
     if "COMMAND" in meant:

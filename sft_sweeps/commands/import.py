@@ -5,6 +5,7 @@ import argparse
 import json
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from sft_sweeps.commands.export import progress
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store import imports, sharing
 from sft_sweeps.store.exports import kind_of
-from sft_sweeps.store.imports import Imported
+from sft_sweeps.store.imports import Imported, Unit
 from sft_sweeps.store.store import Store
-from sft_sweeps.terminal import console, say, size, writing
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
+KINDS = ("base model", "stage", "generation", "score", "representations")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +40,13 @@ def _run(options: argparse.Namespace) -> int:
             taken = imports.arrivals(contents, store)
         else:
             sharing.join(store.root)
-            with writing(store.root), progress("unpacking", contents.bytes) as step:
+            with progress("unpacking", contents.bytes) as step:
                 taken = imports.take(path, contents, store, step)
     except FileNotFoundError:
         raise RequestError(f"there is no file {path}") from None
+    except OSError as error:
+        why = f"{store.root} cannot be written ({error.strerror})"
+        raise RequestError(f"{why}; make room, or choose another: --output-dir FOLDER") from error
     found = _found(store, path, taken, written=not options.dry_run)
     print(json.dumps(found, indent=1)) if options.json else _show(found)
     return 0
@@ -55,10 +60,15 @@ def _found(store: Store, path: Path, taken: Imported, *, written: bool) -> dict[
         "sweep": taken.sweep,
         "written": written,
         "sweep_is_new": taken.sweep_is_new,
-        "new": dict(Counter(kind_of(unit.item) for unit in taken.new)),
-        "kept": dict(Counter(kind_of(unit.item) for unit in taken.kept)),
+        "new": _counts(taken.new),
+        "kept": _counts(taken.kept),
         "bytes": sum(member.size for unit in taken.new for member in unit.members),
     }
+
+
+def _counts(units: Iterable[Unit]) -> dict[str, int]:
+    found = Counter(kind_of(unit.item) for unit in units)
+    return {kind: found[kind] for kind in KINDS if found[kind]}
 
 
 def _show(found: dict[str, Any]) -> None:

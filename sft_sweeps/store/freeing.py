@@ -30,8 +30,12 @@ def alone(root: Path) -> Iterator[None]:
 
 
 def leave_mark(root: Path, by: str) -> None:
-    """Say that something is about to be freed."""
-    write_json(root / MARK, {"by": by, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "id": uuid.uuid4().hex}, False)
+    """Say that something is about to be freed. On a full disk the last mark is removed, which is a change too."""
+    mark = {"by": by, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "id": uuid.uuid4().hex}
+    try:
+        write_json(root / MARK, mark, durable=False)
+    except OSError:
+        (root / MARK).unlink(missing_ok=True)
 
 
 def last_mark(root: Path) -> bytes:

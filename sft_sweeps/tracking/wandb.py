@@ -84,14 +84,24 @@ def _mode(tracking: Tracking) -> str:
     return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
 
 
+def server() -> str:
+    """The address of W&B's server."""
+    return (os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").rstrip("/")
+
+
 def has_key() -> bool:
     """Whether W&B would find a key of this user without asking."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").hostname or ""
+    return bool(find_key()[0])
+
+
+def find_key() -> tuple[str, str]:
+    """The key that W&B would find without asking, and where; both empty where there is none."""
+    if key := os.environ.get("WANDB_API_KEY"):
+        return key, "WANDB_API_KEY"
     with suppress(OSError, netrc.NetrcParseError):
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    return False
+        if found := netrc.netrc(path := os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or ""):
+            return found[2], path or "~/.netrc"
+    return "", ""
 
 
 def main() -> int:

@@ -67,6 +67,7 @@ def tab(line: str, text: str) -> set[str]:
         ("sft-sweeps launch -m action=plan model=mini,llama7", {"mini,llama7b"}, {"llama7b"}),
         ("sft-sweeps launch data.sources.math.system_turns=", {"render", "refuse", "drop"}, set()),
         ("sft-sweeps source add m", {"mine.jsonl"}, set()),
+        ("sft-sweeps doctor data mo", {"model", "model="}, {"gpu"}),
     ],
 )
 def test_what_bash_offers(

@@ -162,8 +162,11 @@ def test_a_launch_trains_on_both_kinds_of_new_sources(capsys: pytest.CaptureFixt
     law = made(33, "law.jsonl", json.dumps({"prompt": "Is clause 3 void?", "completion": "It is."}))
     line = ["model=mini", "train=mini", "train.epochs=1", "data=mini_math", "data.fraction=1/64", "evaluate=none"]
     line += ["+data.fractions.sums=1", "+data.fractions.law=1/3", "+source@data.sources.sums=sums"]
-    given = answer([*line, f"+data.sources.law.path={law}", "action=launch"], here / "out")
+    given = answer([*line, f"+data.sources.law.path={law}", "action=launch", "--json"], here / "out")
     assert given.status == 0, given.error
+    told = json.loads(given.out)  # and nothing else is on standard output
+    assert (told["action"], told["status"], told["store"]) == ("launch", 0, str(here / "out"))
+    assert (here / "out" / "sweeps" / told["sweep"]).is_dir()
     (data,) = (here / "out" / "stages").glob("*/data.json")
-    trained = {one["name"]: len(one["ids"]) for one in json.loads(data.read_text())["sources"]}
-    assert (trained["sums"], trained["law"]) == (found["examples"], 11)
+    trained = {name: one["examples"] for name, one in json.loads(data.read_text())["sources"].items()}
+    assert trained == {"mini_math": 43, "sums": found["examples"], "law": 11}  # 1/64 of 2,800, all of 48, 1/3 of 33

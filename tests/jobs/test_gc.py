@@ -202,6 +202,7 @@ def test_a_plan_that_cannot_be_read_keeps_everything(text: str | bytes | None, s
     """Its stages may be those that nobody else names."""
     sweep = launched(store, "law")
     launched(store, "long", "scores")
+    before = can_go(store)
     (sweep.folder / "jobs").mkdir()
     (sweep.folder / PLAN).unlink()
     if text is not None:
@@ -209,7 +210,8 @@ def test_a_plan_that_cannot_be_read_keeps_everything(text: str | bytes | None, s
     with pytest.raises(RequestError, match=r"nothing can go.*delete .*law"):
         can_go(store)
     with pytest.raises(RequestError, match="nothing can go"):
-        gc.free(Store(store.root), [])
+        gc.free(Store(store.root), before)
+    assert all(item.path.exists() for item in before)
 
 
 def test_a_job_of_a_deleted_sweep_keeps_what_it_is_made_from(store: Store) -> None:
@@ -325,6 +327,28 @@ def test_a_launch_that_asks_again_for_a_model_whose_freeing_was_broken_off(store
     assert [(result.kept, result.problem) for result in results] == [(True, "")]
     assert not (store.folder(stage) / FREED).exists()
     assert f"train-{stage.id}" not in work(longer, store)
+
+
+def test_on_a_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes without a line being written makes the room for the rest."""
+    launched(store, "two", "scores")
+    shutil.rmtree(launched(store, "law").folder)
+    folder(store.folder(PLANS["two"].stages[0]) / "resume" / "step-00000001")
+    freeing.leave_mark(store.root, "x")
+    orphan = next(item.path for item in can_go(store, "orphans"))
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if orphan.exists() and set("wa") & set(mode):
+            raise OSError(28, "No space left on device")
+        return real(path, mode, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    before = freeing.last_mark(store.root)
+    results = collect(store)
+    assert {result.item.kind for result in results} == {"orphans", "models", "resume"}
+    assert [result for result in results if result.problem or result.kept] == []
+    assert freeing.last_mark(store.root) != before
 
 
 GC = "import sys; from sft_sweeps.commands.main import main; sys.exit(main(sys.argv[1:]))"

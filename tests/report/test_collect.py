@@ -19,7 +19,8 @@ from values import benchmark, component, mixed, model, request, source
 from sft_sweeps import identity
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.benchmarks.scored import accuracy as accuracy_of
-from sft_sweeps.commands import status, status_tables
+from sft_sweeps.commands.status import rows as status
+from sft_sweeps.commands.status import tables as status_tables
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build

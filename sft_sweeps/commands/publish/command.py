@@ -71,7 +71,7 @@ a folder that holds anything else is left alone.""",
     examples=(
         'sft-sweeps publish "mini dmt k=1/4" --out published',
         "sft-sweeps publish quickstart --best mini_math --out best",
-        "sft-sweeps publish 4adbe00e --out published --push OWNER/NAME  # a private repository of the hub",
+        "sft-sweeps publish 4adbe00e --out published --push OWNER/NAME  # needs a network: a private repository",
     ),
     topic="keep",
 )
