@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,22 @@ def status() -> Figure:
 
 
 def report() -> Figure:
-    """Figures and tables of the paper's 93 runs on three benchmarks: CPU seconds, whatever else the machine does."""
-    found, what = _told("bench.report_speed"), "figures and tables of study=paper"
-    return {"what": what, "value": found["cpu_seconds"], "target": 60.0, "unit": "s", **found}
+    """The whole report of the paper's 123 rows: CPU seconds, whatever else the machine does."""
+    found = _report()
+    return {"what": "report of study=paper", "value": found["cpu_seconds"], "target": 60.0, "unit": "s", **found}
+
+
+def page() -> Figure | None:
+    """Its page in a browser, until every chart is drawn: wall seconds."""
+    found, what = _report(), "page of study=paper, all charts drawn"
+    if "all_charts_seconds" not in found:
+        return None
+    return {"what": what, "value": found["all_charts_seconds"], "target": 2.0, "unit": "s", **found}
+
+
+@lru_cache(maxsize=1)
+def _report() -> Figure:
+    return _told("bench.report_speed")
 
 
 def predict() -> Figure:
@@ -176,6 +190,7 @@ FIGURES: dict[str, Callable[[], Figure | None]] = {
     "status": status,
     "relaunch": relaunch,
     "report": report,
+    "page": page,
     "predict": predict,
     "zero": zero,
     "sandbox": evaluation_speed.sandbox,

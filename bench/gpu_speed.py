@@ -142,7 +142,7 @@ def varlen() -> str:
     """The name of an attention for transformers: torch's kernel for rows without padding, as ours."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    from sft_sweeps.train.attention import fused
+    from sft_sweeps.train.attention import Scores, fused
 
     kernel = fused()
     assert kernel is not None
@@ -150,7 +150,9 @@ def varlen() -> str:
     def attend(_: Any, query: Any, key: Any, value: Any, __: Any, **row: Any) -> tuple[Any, None]:
         # Under autocast, the rotation leaves queries and keys in fp32.
         query, key, value = (states.squeeze(0).transpose(0, 1).to(value.dtype) for states in (query, key, value))
-        return kernel((query, key, value), row["cu_seq_lens_q"], row["max_length_q"], row["scaling"])[None], None
+        return kernel((query, key, value), row["cu_seq_lens_q"], row["max_length_q"], Scores(row["scaling"]))[
+            None
+        ], None
 
     ALL_ATTENTION_FUNCTIONS.register("bench_varlen", attend)
     return "bench_varlen"

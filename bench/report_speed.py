@@ -1,59 +1,74 @@
-"""How long the figures and tables of the paper's whole study take.
+"""How long the whole report of the paper's 123 rows takes, and how long a browser takes to open its page.
 
-The scores are made up: of each run of the paper's tables as many right items as it prints, at random places, and for
-MT-Bench grades around its mean in eight categories; the paper's own values stand beside.
+The report is all that `sft-sweeps report` writes: tables, every figure in three formats, the page. Headless Chromium,
+where there is one, opens the page: until it can be read, until its first chart is drawn, until every chart is.
 
     python -m bench.report_speed [--json]
 """
 
 import argparse
+import importlib.util
 import json
-import random
+import shutil
+import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from sft_sweeps.analysis import paper
-from sft_sweeps.analysis.observations import Observation
-from sft_sweeps.report.figures.write import write
+from bench.paper_sweep import finished
+from sft_sweeps.report.page import evidence
+from sft_sweeps.report.write import write
 
-
-def scored(one: Observation) -> Observation:
-    """A score of ours as the paper prints it, with items."""
-    stream = random.Random(f"{one.run} {one.benchmark}")
-    names = [f"{one.benchmark}/{number}" for number in range(one.n)]
-    if one.share:
-        right = set(stream.sample(names, round(one.value * one.n)))
-        items = {name: float(name in right) for name in names}
-    else:
-        items = {name: min(10.0, max(1.0, stream.gauss(one.value, 2))) for name in names}
-    kinds = {} if one.share else {name: f"category {number % 8 + 1}" for number, name in enumerate(names)}
-    mean = sum(items.values()) / one.n
-    low, high = mean - (one.value - one.low), mean + (one.high - one.value)
-    ours = replace(one, origin="ours", printed="", flags=(), protocol="ours", value=mean, low=low, high=high)
-    return replace(ours, items=items, categories=kinds, run=f"ours {one.run}", subject=f"ours {one.run}")
+OPENINGS = 5
+CHROMIUM = shutil.which("chromium")
 
 
 def measure() -> dict[str, float]:
-    """Wall and CPU seconds; how many scores and files."""
-    theirs = paper.observations()
-    observations = [*map(scored, theirs), *theirs]
+    """Wall and CPU seconds of the report, its size; medians of the seconds of opening it."""
     with tempfile.TemporaryDirectory() as folder:
+        sweep, out = finished(Path(folder) / "store"), Path(folder) / "report"
         wall, cpu = time.perf_counter(), time.process_time()
-        written = write(observations, Path(folder))
-        seconds, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"seconds": seconds, "cpu_seconds": cpu, "scores": len(theirs), "files": len(written.paths)}
+        *_, page = write([evidence.read(sweep, Path(folder) / "store")], out)
+        found = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+        found |= {"files": sum(path.is_file() for path in out.rglob("*")), "page_mb": page.stat().st_size / 1e6}
+        return found | (opened(page) if CHROMIUM and importlib.util.find_spec("playwright") else {})
+
+
+def opened(page: Path) -> dict[str, float]:
+    """Seconds from asking for the page, each time in a browser that has not seen it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as drives:
+        browser = drives.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        times = [_opened(browser, page) for _ in range(OPENINGS)]
+        browser.close()
+    return {name: statistics.median(one[name] for one in times) for name in times[0]}
+
+
+def _opened(browser: Any, page: Path) -> dict[str, float]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    shown, started, times = context.new_page(), time.perf_counter(), {}
+    shown.goto(page.as_uri(), wait_until="commit")
+    for name, what in (
+        ("read_seconds", "h1"),
+        ("first_chart_seconds", "figure .chart[data-drawn=yes]"),
+        ("all_charts_seconds", "body[data-drawn=yes]"),
+    ):
+        shown.wait_for_selector(what, state="attached", timeout=60_000)
+        times[name] = time.perf_counter() - started
+    context.close()
+    return times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.report_speed", description=__doc__)
     parser.add_argument("--json", action="store_true")
-    found = measure()
-    if parser.parse_args().json:
+    asked, found = parser.parse_args(), measure()
+    if asked.json:
         print(json.dumps(found))
     else:
-        print(", ".join(f"{name} {value:.1f}" for name, value in found.items()))
+        print(", ".join(f"{name} {value:.2f}" for name, value in found.items()))
 
 
 if __name__ == "__main__":

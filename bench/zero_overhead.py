@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoConfig
 from transformers.models.llama.modeling_llama import LlamaAttention
 
 from sft_sweeps.data.encode.encoder import Encoded
@@ -64,7 +65,8 @@ def make_row(tokens: int, seed: int) -> loss.Bin:
 
 def plain_step(folder: Path, implementation: str) -> Callable[[loss.Bin], float]:
     """A training step in plain torch."""
-    model: Any = head.Trained.from_pretrained(folder, dtype=torch.float32, attn_implementation=implementation)
+    trained = head.trained_class(AutoConfig.from_pretrained(folder))
+    model: Any = trained.from_pretrained(folder, dtype=torch.float32, attn_implementation=implementation)
     if implementation != attention.NAME:
         for module in model.modules():
             module.__class__ = LlamaAttention if isinstance(module, layers.Attention) else module.__class__

@@ -189,7 +189,11 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The dimensions of a LLaMA architecture."""
+    """The dimensions of a decoder.
+
+    `model_type` is what its config.json calls the architecture; `head_dim` the width of a head, 0: hidden_size / heads;
+    `parameters` the number of weights where it does not follow from the dimensions (models/architectures.py).
+    """
 
     hidden_size: int
     intermediate_size: int
@@ -201,6 +205,14 @@ class Shape:
     tie_embeddings: bool = False
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10000.0
+    model_type: str = field(default="llama", metadata=WHERE_CHANGED)
+    head_dim: int = field(default=0, metadata=WHERE_CHANGED)
+    parameters: int = field(default=0, metadata=WHERE_CHANGED)
+
+    @property
+    def head_width(self) -> int:
+        """Numbers of one head."""
+        return self.head_dim or self.hidden_size // self.heads
 
 
 def made_from_seed(weights: str) -> bool:

@@ -22,6 +22,7 @@ POWER = 0.8
 RESAMPLES = 2000
 NORMAL = NormalDist()
 CRITICAL = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
+ROUNDING = 1e-12  # of a mean, as a share of it
 SHAPES = 4  # of data whose resamples are kept, 21 MB each for 1,319 items
 # Before anything is measured: the share of items that one of two models alone gets right, and the standard deviation of
 # a question's difference in MT-Bench grade (1.5 to 2.5 was seen).
@@ -66,7 +67,8 @@ def proportion(k: int, n: int) -> Interval:
 def weighted_mean(totals: Sequence[float], weights: Sequence[float], seed: int = 0) -> Interval:
     """sum(totals) / sum(weights) with a percentile bootstrap over the units (Efron 1979).
 
-    A unit may be an item, or a cluster of answers with their summed values and their number.
+    A unit may be an item, or a cluster of answers with their summed values and their number. Where all have one value,
+    the interval is as wide as ties leave open (`_open_by_ties`).
     """
     import numpy as np
 
@@ -76,7 +78,11 @@ def weighted_mean(totals: Sequence[float], weights: Sequence[float], seed: int =
     picks = _picks(total.size, seed)
     means = total[picks].sum(axis=1) / np.maximum(weight[picks].sum(axis=1), np.finfo(np.float64).tiny)
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(total.sum() / weight.sum()), float(low), float(high))
+    value, units = float(total.sum() / weight.sum()), total[weight > 0] / weight[weight > 0]
+    if np.ptp(units) <= ROUNDING * abs(value):
+        half = _open_by_ties(np.zeros(len(units)), units)
+        return Interval(value, value - half, value + half)
+    return Interval(value, float(low), float(high))
 
 
 def clustered_mean(clusters: Sequence[Sequence[float]], seed: int = 0) -> Interval:
@@ -166,7 +172,9 @@ def _open_by_ties(apart: "npt.NDArray[np.float64]", values: "npt.NDArray[np.floa
     if np.isin(values, (0.0, 1.0)).all():
         size = 1.0
     else:
-        size = math.sqrt(2) * float(values.std()) or float(np.abs(values).max())
+        largest = float(np.abs(values).max())
+        alike = np.ptp(values) <= ROUNDING * largest  # the deviation of equal numbers may be a rounding error
+        size = largest if alike else math.sqrt(2) * float(values.std())
     return float(agree) * size * unseen
 
 

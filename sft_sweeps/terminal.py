@@ -23,6 +23,7 @@ LONG = 300  # rows of a table, beyond which it is printed as plain lines
 FIRST = 20  # of such a table's rows, on a terminal
 LINE_WIDTH = 10_000  # of a row of a table there
 PIPE_WIDTH = 160  # of text that goes to a file or a pipe
+BARS = "▁▂▃▄▅▆▇█"  # of a chart of one line
 
 
 class _Console(Console):
@@ -79,6 +80,19 @@ def size(count: int) -> str:
     power = next((n for n in range(1, len(units)) if count < 999.5 * 1000**n), len(units))
     amount = count / 1000**power
     return f"{amount:,.0f} {units[power - 1]}" if amount >= 99.95 else f"{amount:.1f} {units[power - 1]}"
+
+
+def sparkline(points: Sequence[Sequence[float]], width: int) -> str:
+    """Values over where they stand, in order, as a chart of one line: the lowest and the highest fill its height."""
+    if not points or width < 1:
+        return ""
+    first, last = points[0][0], points[-1][0]
+    columns: dict[int, list[float]] = {}
+    for place, value in points:
+        columns.setdefault(min(int((place - first) / ((last - first) or 1) * width), width - 1), []).append(value)
+    means = [sum(columns[n]) / len(columns[n]) for n in sorted(columns)]
+    low, high = min(means), max(means)
+    return "".join(BARS[round((mean - low) / ((high - low) or 1) * (len(BARS) - 1))] for mean in means)
 
 
 def how_ended(code: int) -> str:

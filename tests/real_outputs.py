@@ -22,12 +22,16 @@ from sft_sweeps.store.paths import worker_log
 from sft_sweeps.store.store import Store
 
 LINES: Mapping[str, tuple[str, ...]] = {
-    "audit": ("audit table.csv --reference table.csv --against ours --same method", "audit --paper"),
+    "audit": ("audit --paper",),
     "cancel": ("cancel made",),
+    "completion": ("completion bash",),
+    "dashboard": ("dashboard made --out views",),
     "doctor": ("doctor store",),
     "du": ("du",),
+    "export": ("export made --out made.tar.zst", "export small --out small.tar.zst"),
     "gc": ("gc --older-than 0 --retention scores", "gc --yes"),
     "help": ("help", "help du"),
+    "import": ("import made.tar.zst --output-dir there", "import made.tar.zst --dry-run"),
     "init": ("init mine",),
     "judge": ("judge made --dry-run",),
     "launch": ("launch action=plan plan.measure=false model=mini data=mini_math train=mini cluster=local",),
@@ -35,15 +39,17 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "logs": ("logs {stage} --kind train",),
     "next": ("next small",),
     "predict": ("predict small",),
-    "report": ("report made --out there", "report made small --out both"),
+    "report": ("report made --out there",),
     "score": ("score gsm8k answers.jsonl --out out.json --partial",),
     "show": ("show {stage}",),
+    "source": ("source add mixed.jsonl --dry-run --max-bad-fraction 0.5",),
     "status": ("status small", "status made"),
     "tokenizer": ("tokenizer rows.jsonl --vocab-size 300 --rows 5 --out words",),
 }
 ELSEWHERE = {
     "gguf": "says what it wrote as `tokenizer` does",
     "publish": "needs real weights: tests/commands/test_publish.py",
+    "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",
 }
 GRID = ("model=mini", "train=mini", "cluster=local", "tracking=none")
@@ -61,9 +67,10 @@ def _right(plan: Plan, missing: str) -> Any:
 
 
 def _files(folder: Path, stage: Path) -> None:
-    (folder / "table.csv").write_text("method,7B GSM8K,MBPP\nours,47.53,20.2\ntheirs,41.98,20.2\nours,47.4,\n")
     rows = [{"question": f"How much is {n} + {n}?", "answer": f"{n} + {n} = {2 * n}\n#### {2 * n}"} for n in range(9)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    mixed = [*({**row, "mood": "calm"} for row in rows), {"question": "Why?", "answer": ""}]
+    (folder / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mixed))
     answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]
     (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
     log = worker_log(stage, "train", 0)

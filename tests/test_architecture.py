@@ -15,6 +15,8 @@ from common import ROOT, Points
 
 from sft_sweeps.benchmarks import registry as benchmarks
 from sft_sweeps.config.checks import problems
+from sft_sweeps.models.init import materialise
+from sft_sweeps.spec import Shape
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {
@@ -27,7 +29,7 @@ GROUPS = {
     "evaluate": 5,
     "grid": 2,
     "model": 8,
-    "source": 12,
+    "source": 13,
     "strategy": 5,
     "study": 20,
     "tracking": 4,
@@ -136,17 +138,20 @@ def choices(group: str) -> list[str]:
 def lines() -> Iterator[list[str]]:
     """Command lines that choose every file once; a composition costs a quarter of a second, so many are in one line."""
     first, *others = choices("source")
-    yield ["data=math", f"source@data.sources.math={first}", *(f"+source@data.sources.{s}={s}" for s in others)]
+    added = [f"+source@data.sources.{name}={name}" for name in others]
+    yield ["data=math", f"source@data.sources.math={first}", *added, "data.sources.file.path=mine.jsonl"]
     yield from ([f"strategy={name}"] for name in choices("strategy"))
     yield [f"benchmark@evaluate.{name}={name}" for name in choices("benchmark")]
     columns = [[f"{group}={name}" for name in choices(group)] for group in GROUPS if group not in ONCE]
     yield from ([choice for choice in row if choice] for row in zip_longest(*columns))
 
 
-def test_every_choice_is_composed(points: Points) -> None:
+def test_every_choice_is_composed(points: Points, tmp_path: Path) -> None:
+    materialise(Shape(16, 16, 16, 1, 1, 9, 4096), 0, [], tmp_path / "model")
+    folder = [f"model.folder={tmp_path / 'model'}"]  # of which `hf` takes the shape
     composed = 0
     for line in lines():
-        for point in points(*line):
+        for point in points(*line, *(folder if "model=hf" in line else ())):
             assert problems(point.config) == [], line
         composed += sum("@" in choice or choice.split("=")[0] in GROUPS for choice in line)
     assert composed == sum(GROUPS.values()) - GROUPS["study"] + len(["data=math"])

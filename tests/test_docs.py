@@ -42,7 +42,9 @@ NAMES = {
     "--vocab-size 2048 --out FOLDER": "--vocab-size 600 --out words",
     "tokenizer=FOLDER": "tokenizer=tokenizer",
     "folder=FOLDER": "folder=model",
+    "add FILE.jsonl": "add chats.jsonl --dry-run",
     "ROWS.jsonl": "rows.jsonl",
+    "FILE.tar.zst": "sweep.tar.zst",
     "TABLE.csv [--json]": "table.csv --json",
     "TABLE.csv": "table.csv",
     "REFERENCE.csv": "table.csv",
@@ -117,7 +119,8 @@ def files(folder: Path) -> None:
         {"id": f"c{n}", "conversations": [{**turn, "value": f"{turn['value']} ({n})"} for turn in turns]}
         for n in range(900)
     ]
-    (folder / "sharegpt.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    for name in ("sharegpt", "chats"):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
     (folder / "table.csv").write_text("method,7B GSM8K,MBPP\nours,47.53,20.2\ntheirs,41.98,\n")
     (folder / "rows.jsonl").write_text(json.dumps({"id": "1", "conversations": turns}) + "\n")
     answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]
@@ -150,10 +153,16 @@ def mt_bench_files(folder: Path) -> None:
 def test_every_command_runs(tmp_path: Path) -> None:
     """In one folder, in the order of the pages, as a reader who has a checkout would."""
     files(tmp_path)
-    for name in ("launch.py", "conf", "sft_sweeps", "hydra_plugins"):
+    for name in ("launch.py", "sft_sweeps", "hydra_plugins"):
         (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")  # commands write into it
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HYDRA_", "SLURM_"))}
-    environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
     seen, failed = 0, []
     first = Command("README.md", "python launch.py study=quickstart", "")  # the sweep that others look at

@@ -20,7 +20,7 @@ from values import RECIPE, benchmark, component, mixed, request
 
 from sft_sweeps.benchmarks.judging import Spending
 from sft_sweeps.benchmarks.registry import definition_of
-from sft_sweeps.commands import status
+from sft_sweeps.commands.status import rows as status
 from sft_sweeps.config.schema import Config
 from sft_sweeps.data.encode.batches import batch
 from sft_sweeps.errors import RequestError

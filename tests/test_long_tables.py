@@ -2,16 +2,16 @@
 
 import io
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_status import stage, whole
 from rich.console import Console
 from values import mixed, request
 
 from sft_sweeps import terminal
-from sft_sweeps.commands import status_tables
+from sft_sweeps.commands.status import tables as status_tables
 from sft_sweeps.plan.build import State, build
 from sft_sweeps.plan.show import show_plan
 from sft_sweeps.terminal import FIRST, LONG, show_long
@@ -59,27 +59,9 @@ def test_a_large_plan_and_its_status_are_plain_and_have_their_counts(
     assert "1 done, 14 to run" in " ".join(text(out).split())
     assert (plan.stages[-1].id in text(out)) == (not tty)
     told = printed(tty)
-    status_tables.show(_status(9), told)
+    rows = [stage(n, "missing") for n in range(7)]
+    status_tables.show(whole([stage(7, "done"), *rows, stage(8, "failed", why="it broke")]), told)
     assert not set("┏┃│") & set(text(told))
     assert "1 of 9 stages" in text(told)
     assert "the other stages: 7 missing, 1 failed" in text(told) or "1 failed, 7 missing" in text(told)
     assert "it broke" in text(told), "what failed comes first"
-
-
-def _status(count: int) -> dict[str, Any]:
-    states = ["done", *["missing"] * (count - 2), "failed"]
-    stages = [
-        {"id": f"{n:012x}", "label": "a", "state": state, "step": 0, "steps": 9, "loss": None, "seconds_left": None}
-        | {
-            "runs": [],
-            "job": "",
-            "gpu_hours": 0.0,
-            "gpu_hours_lost": 0.0,
-            "why": "it broke" if state == "failed" else "",
-        }
-        for n, state in enumerate(states)
-    ]
-    counts = {"done": 1, "missing": count - 2, "failed": 1}
-    totals = {"states": counts, "gpu_hours": 0.0, "gpu_hours_lost": 0.0, "gpu_hours_estimated": 0.0}
-    counted = {"scores": {"done": 0, "total": 0}, "analyses": {"done": 0, "total": 0}}
-    return {"sweep": "s", "runs": [], "stages": stages, "jobs": [], "totals": totals, **counted}

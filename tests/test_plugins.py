@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,7 +71,10 @@ def test_a_sweep_runs_with_what_another_distribution_adds(tmp_path: Path) -> Non
     assert (scores["sums"]["metric"], scores["sums"]["n"], scores["sums"]["total"]) == ("accuracy", 2, 3)
     assert scores["mini_math"]["n"] == 2
     (notes,) = (tmp_path / "out").glob("stages/*/notes.txt")
-    assert notes.read_text().startswith("mini--math: ")
+    assert re.match(r"mini--math: \d+ lines, done", notes.read_text())
+    assert (
+        next(tmp_path.glob("out/sweeps/*/notes.txt")).read_text().endswith("what came out: 0 lines, done, 30 s left\n")
+    )
     assert json.loads(notes.with_name("data.json").read_text())["examples"] == 32
 
 

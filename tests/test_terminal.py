@@ -11,6 +11,7 @@ from rich.table import Table
 from sft_sweeps import errors, terminal
 from sft_sweeps.commands.logs import _harmless
 from sft_sweeps.commands.main import main
+from sft_sweeps.terminal import BARS, sparkline
 
 HOSTILE = st.text(st.sampled_from("ab \t\x1b]0;[31m\x07\x08\x9b\x00\u202e\u2066"), max_size=20)
 ORDERS = set("\x1b\x07\x08\x9b\x00\u202e\u2066\r\x7f")
@@ -59,6 +60,17 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert terminal.size(count) == text
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=80), st.integers(1, 40))
+def test_a_sparkline_has_its_width_and_shows_the_lowest_and_the_highest(values: list[float], width: int) -> None:
+    drawn = sparkline([[n, value] for n, value in enumerate(values)], width)
+    assert 1 <= len(drawn) <= width
+    if len(values) <= width:
+        assert len(drawn) == len(values)
+        assert drawn[values.index(min(values))] == BARS[0]
+        assert max(values) == min(values) or drawn[values.index(max(values))] == BARS[-1]
+    assert sparkline([], width) == ""
 
 
 CELLS = st.text(st.characters(codec="ascii", exclude_categories=["Cc"], exclude_characters="[]\\ "), min_size=1)

@@ -5,6 +5,7 @@ Hydra's own sweepers run a job for each point. Here the task function of `launch
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import command_line, environment, grid, hydra_errors, site
+from sft_sweeps.config import command_line, environment, grid, hydra_errors, new_sources, site
 from sft_sweeps.config.compose import Composer
 from sft_sweeps.config.entries import copied
 from sft_sweeps.config.schema import Config, StudyConfig
@@ -131,7 +132,7 @@ class PointsSweeper(Sweeper):
 
     def point(self, line: Line) -> tuple[str, Config | Exception]:
         """One point's name and its configuration, or what is wrong with it."""
-        overrides = line.overrides
+        overrides = new_sources.with_files(line.overrides, _folders())
         name = " ".join(o for o in overrides if not o.startswith(("action=", "plan.")))
         try:
             config = self.composer.config(overrides)
@@ -154,4 +155,9 @@ def _reason(error: Exception, name: str) -> str:
     """What is wrong with a point: our own words for it, or what Hydra's error means."""
     if isinstance(error, RequestError):
         return str(error)
-    return hydra_errors.explain(error, name.split(), [*command_line.user_folders, site.CONF])
+    return hydra_errors.explain(error, name.split(), _folders())
+
+
+def _folders() -> list[Path]:
+    """Those of the user's files, and this project's."""
+    return [*command_line.user_folders, site.CONF]

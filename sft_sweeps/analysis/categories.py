@@ -48,4 +48,4 @@ def arm_name(setting: Setting) -> str:
     """`math alone`, `dmt k=1/256`, `sequential`."""
     if setting.arm == "alone":
         return f"{setting.abilities[0]} alone"
-    return setting.strategy + ("" if setting.k is None else f" k={setting.k}")
+    return setting.strategy_with_k

@@ -46,6 +46,11 @@ class Cell:
         return self.first.setting.cell
 
     @property
+    def scoring(self) -> tuple[str, str]:
+        """The benchmark and its protocol: what shares an axis and a column."""
+        return self.first.benchmark, self.first.protocol
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(one.setting.seed for one in self.observations)
 

@@ -60,6 +60,11 @@ class Setting:
         return "alone" if self.strategy != "base" and len(self.abilities) == 1 else self.strategy
 
     @property
+    def strategy_with_k(self) -> str:
+        """`dmt k=1/256`, `sequential`."""
+        return self.strategy + ("" if self.k is None else f" k={self.k}")
+
+    @property
     def fraction(self) -> Fraction | None:
         """The fraction that all sources share; None where they differ or there are none."""
         fractions = {part.fraction for part in self.parts}

@@ -30,7 +30,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """The strategy, with its k."""
-        return self.setting.strategy + ("" if self.setting.k is None else f" k={self.setting.k}")
+        return self.setting.strategy_with_k
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,14 @@ def _group(cell: Cell) -> tuple[object, ...]:
 
 def _front(cells: Sequence[Cell], least: int) -> Front | None:
     """Of the settings that are scored on all benchmarks; one under two protocols is no axis."""
-    axes = list(dict.fromkeys(_axis(cell) for cell in cells))
+    axes = list(dict.fromkeys(cell.scoring for cell in cells))
     axes = [axis for axis in axes if sum(other[0] == axis[0] for other in axes) == 1]
-    by_setting = {setting: {_axis(cell): cell for cell in of} for setting, of in _settings(cells).items()}
+    by_cell = grouped(cells, lambda cell: cell.setting)
+    by_setting = {setting: {cell.scoring: cell for cell in of} for setting, of in by_cell.items()}
     whole = {setting: of for setting, of in by_setting.items() if all(axis in of for axis in axes)}
     if len(axes) < 2 or len(whole) < least:
         return None
-    left_out = tuple(_named(setting) for setting in by_setting if setting not in whole)
+    left_out = tuple(setting.strategy_with_k for setting in by_setting if setting not in whole)
     table = [[of[axis] for axis in axes] for of in whole.values()]
     on_front, membership = _membership(table)
     candidates = tuple(
@@ -75,18 +76,6 @@ def _front(cells: Sequence[Cell], least: int) -> Front | None:
         for setting, of, on, share in zip(whole, table, on_front, membership, strict=True)
     )
     return Front(cells[0].setting.model, tuple(axis[0] for axis in axes), candidates, left_out)
-
-
-def _axis(cell: Cell) -> tuple[str, str]:
-    return cell.first.benchmark, cell.first.protocol
-
-
-def _settings(cells: Sequence[Cell]) -> dict[Setting, list[Cell]]:
-    return grouped(cells, lambda cell: cell.setting)
-
-
-def _named(setting: Setting) -> str:
-    return f"{setting.strategy} k={setting.k}" if setting.k is not None else setting.strategy
 
 
 def _membership(table: Sequence[Sequence[Cell]]) -> tuple["npt.NDArray[np.bool_]", "npt.NDArray[np.float64]"]:

@@ -126,7 +126,7 @@ def ratios(cells: Sequence[Cell]) -> list[Series]:
     pairs = {cell: pair for cell in mixed if odd and (pair := _odd_and_rest(cell.setting, odd))}
     made: list[Series] = []
     for fixed, label in ((1, f"{odd} varies, others {{}}"), (0, f"{odd} {{}}, others vary")):
-        lengths = {cell: _length(pairs, cell, fixed) for cell in pairs}
+        lengths = _lengths(pairs, fixed)
         least = max(3, min(4, max(lengths.values(), default=0)))  # three make a line only where there is no longer one
         kept = [cell for cell in pairs if lengths[cell] >= least]
         names = {cell: label.format(pairs[cell][fixed]) for cell in kept}
@@ -213,10 +213,10 @@ def _odd_and_rest(setting: Setting, ability: str) -> tuple[Fraction, Fraction] |
     return (own, rest.pop()) if own is not None and len(rest) == 1 else None
 
 
-def _length(pairs: dict[Cell, tuple[Fraction, Fraction]], cell: Cell, fixed: int) -> int:
+def _lengths(pairs: dict[Cell, tuple[Fraction, Fraction]], fixed: int) -> dict[Cell, int]:
     """How many values of the other go with the one that is fixed, of the same model, recipe and sources."""
-    of_line = [other for other in pairs if pairs[other][fixed] == pairs[cell][fixed] and _kin(other) == _kin(cell)]
-    return len({pairs[other] for other in of_line})
+    lines = grouped(pairs.items(), lambda one: (one[1][fixed], _kin(one[0])))
+    return {cell: len({pair for _, pair in of}) for of in lines.values() for cell, _ in of}
 
 
 def _kin(cell: Cell) -> tuple[object, ...]:

@@ -118,8 +118,9 @@ def accuracy(correct: Sequence[bool], total: int = 0) -> Scored:
 
 
 def mean_score(metric: str, interval: Interval, n: int, total: int = 0, k: int | None = None) -> Scored:
-    """A score of n items by its interval."""
-    return Scored(metric, interval.value, interval.low, interval.high, n, k, total)
+    """A score of n items by its interval, of which is kept what the metric can be."""
+    least, most = RANGES.get(metric, (-math.inf, math.inf))
+    return Scored(metric, interval.value, max(interval.low, least), min(interval.high, most), n, k, total)
 
 
 def weighted(metric: str, values: Sequence[float], weights: Sequence[float], total: int = 0) -> Scored:

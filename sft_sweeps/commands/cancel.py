@@ -35,7 +35,8 @@ from sft_sweeps.store import claims
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
-from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
+from sft_sweeps.store.sweeps import PLAN, Sweep, named, sweeps
+from sft_sweeps.store.sweeps import find as newest
 from sft_sweeps.terminal import console, say
 
 SCHEMA = 1
@@ -264,10 +265,9 @@ def find(store: Store, name: str) -> Sweep:
     matching = [s for s in known if s.name == name] or [s for s in known if name in s.name]
     if len(matching) == 1:
         return matching[0]
-    named = ", ".join(sweep.name for sweep in (matching or known)) or "none"
     if matching:
-        raise RequestError(f"'{name}' means {len(matching)} sweeps; name one of: {named}")
-    raise RequestError(f"no sweep '{name}' in {store.root}; there are: {named}")
+        raise RequestError(f"'{name}' means {len(matching)} sweeps; name one of: {named(matching)}")
+    return newest(store, name)  # which says what there is
 
 
 ABOUT = """\

@@ -37,14 +37,15 @@ def _run(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise RequestError(EXTRA) from error
     from sft_sweeps.report import board as boards
+    from sft_sweeps.report import tracked
     from sft_sweeps.report.page import evidence
-    from sft_sweeps.tracking import layout
+    from sft_sweeps.tracking import wandb
     from sft_sweeps.tracking.dashboard import files, push
 
-    _check(options.project or "")
     sweep = find(Store(options.output_dir), options.sweep)
+    where = tracked.named(sweep, wandb.NAME, options.project or "", options.entity or "")
     found = evidence.read(sweep, options.output_dir)
-    board = boards.board(found, options.entity or "", layout.project(options.project or "", found.name))
+    board = boards.board(found, where.entity, where.project)
     folder = Path(options.out) if options.out else sweep.folder / FOLDER
     sharing.join(Path(options.output_dir))
     with writing(folder):
@@ -59,15 +60,6 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _say(written, pushed.addresses, pushed.notes)
     return 0
-
-
-def _check(project: str) -> None:
-    """RequestError for a project that W&B would not take."""
-    from sft_sweeps.execution import Tracking
-    from sft_sweeps.tracking import wandb
-
-    for problem in wandb.problems(Tracking(wandb.NAME, project)):
-        raise RequestError(problem.replace("tracking.project=", "--project "))
 
 
 def _say(written: Sequence[str], addresses: Sequence[str], notes: Sequence[str]) -> None:

@@ -49,7 +49,10 @@ def _run(options: argparse.Namespace) -> int:
     found = _found(store, items, old, notes)
     if options.yes and old:
         sharing.join(root)
-        _note(found, gc.free(store, old, policy))
+        try:
+            _note(found, gc.free(store, old, policy))
+        except OSError as error:
+            raise RequestError(f"{root} cannot be written ({error.strerror}); its owner can free it") from error
     print(json.dumps(found, indent=1)) if options.json else show(found, options.older_than, console())
     return RunError.exit_status if any(item["state"] == "failed" for item in found["items"]) else 0
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
-from sft_sweeps.errors import RequestError, RunError, visible
+from sft_sweeps.errors import RequestError, RunError, nearest, visible
 from sft_sweeps.files.json_files import parse_line, read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import submissions
@@ -291,7 +291,8 @@ def find(root: Path, text: str) -> Subject:
     if not known:
         raise RequestError(f"no stage in {root}; start a sweep with: {LAUNCH} study=quickstart")
     if not matching:
-        raise RequestError(f"no stage '{text}' in {root}; there are:{named}{more}")
+        near = nearest(text, [subject.label for subject in known.values()])
+        raise RequestError(f"no stage '{text}' in {root}{near}; there are:{named}{more}")
     raise RequestError(f"'{text}' means {count} stages; give the beginning of an id:{named}{more}")
 
 

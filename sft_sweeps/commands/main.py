@@ -10,12 +10,17 @@ from sft_sweeps.commands import manual
 from sft_sweeps.commands.command import find
 from sft_sweeps.errors import Interrupted, RequestError, SweepError, say_error
 
+ASKED = "_ARGCOMPLETE"  # set where the shell asks how a line can go on (completing.py)
 HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 something failed, 2 the request was wrong, 75 interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if ASKED in os.environ:  # the shell's Tab key
+        from sft_sweeps.commands import completing
+
+        completing.complete()
     try:
         status = _run(arguments)
         sys.stdout.flush()

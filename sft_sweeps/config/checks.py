@@ -79,6 +79,9 @@ def _sources(c: Config) -> Iterator[str]:
 
 
 def _source(key: str, source: SourceConfig) -> Iterator[str]:
+    if not (source.path or source.hub or source.file or source.generated):
+        yield f"{key} has no file; type {key}.path=FILE"
+        return
     yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
     for name, role in source.roles.items():
         yield from OneOf(lambda: VALID)(f"{key}.roles.{name}", role)
@@ -164,7 +167,10 @@ def _strategy(c: Config) -> Iterator[str]:
 def _model(c: Config) -> Iterator[str]:
     """Heads divide the width, key heads the heads, and published weights are pinned."""
     model, shape = c.model, c.model.shape
-    if shape.heads >= 1 and shape.hidden_size % shape.heads:
+    sizes = ("hidden_size", "intermediate_size", "layers", "heads", "kv_heads", "max_positions")
+    if unset := [name for name in sizes if getattr(shape, name) == 0]:
+        yield f"model.shape.{unset[0]}=0: it is to be at least 1; type model.shape.{unset[0]}=N, or model=hf"
+    if shape.heads >= 1 and not shape.head_dim and shape.hidden_size % shape.heads:
         yield f"model.shape.hidden_size={shape.hidden_size} is not a multiple of model.shape.heads={shape.heads}"
     if shape.kv_heads >= 1 and shape.heads % shape.kv_heads:
         yield f"model.shape.heads={shape.heads} is not a multiple of model.shape.kv_heads={shape.kv_heads}"

@@ -12,11 +12,11 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 
-from sft_sweeps.config import choices, hydra_errors
+from sft_sweeps.config import choices, hydra_errors, new_sources
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
-from sft_sweeps.errors import RequestError, nearest, say_error
+from sft_sweeps.errors import Interrupted, RequestError, nearest, say_error
 
 # Options that are ours and not Hydra's, and the keys that they are short for.
 FLAGS = {"--until-done": "cluster.until_done=true", "--json": "plan.json=true"}
@@ -36,10 +36,11 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
         return error.exit_status
-    arguments = list(_own_options(arguments))
-    sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
+    arguments = _overrides_last(list(_own_options(arguments)))
     user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
+    arguments = new_sources.with_files(arguments, folders)
+    sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
         say_error(problem)
         return RequestError.exit_status
@@ -63,7 +64,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(composed)()
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
-        return 1
+        return Interrupted.exit_status
     except hydra_errors.REFUSALS as error:
         if own_traceback or begun:
             raise
@@ -85,6 +86,18 @@ def _own_options(arguments: Sequence[str]) -> Iterator[str]:
             yield f"output_dir='{quoted}'"
         else:
             yield FLAGS.get(word, word)
+
+
+def _overrides_last(arguments: Sequence[str]) -> list[str]:
+    """Options first, wherever they stand: Hydra takes overrides on both sides of one for a mistake."""
+    actions = get_args_parser()._actions
+    values = {option: action.nargs for action in actions if action.nargs != 0 for option in action.option_strings}
+    options, overrides, before = list[str](), list[str](), ""
+    for word in arguments:
+        is_value = before in values and (values[before] is None or "=" not in word)
+        (options if word.startswith("-") or is_value else overrides).append(word)
+        before = word
+    return [*options, *overrides]
 
 
 def _overrides(arguments: Sequence[str]) -> list[str]:

@@ -2,18 +2,25 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from sft_sweeps.config import new_sources
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.entries import Entries
+from sft_sweeps.config.resolve_model import with_own_shape
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
+
+
+def _with_own_shape(config: Config) -> Config:
+    return replace(config, model=with_own_shape(config.model))
 
 
 class Composer:
@@ -29,12 +36,12 @@ class Composer:
     def config(self, overrides: Sequence[str]) -> Config:
         """The configuration of some overrides; raises what Hydra or OmegaConf says of them, or RequestError."""
         if config := self.quick(overrides):
-            return config
+            return _with_own_shape(new_sources.named(config))
         node = self.whole(overrides)
         added = any(o.startswith("+") for o in overrides)  # only these get past the schema
         if added and (unknown := unknown_keys(node, Config)):
             raise RequestError("\n".join(unknown))
-        return OmegaConf.to_object(node)  # type: ignore[return-value]
+        return _with_own_shape(new_sources.named(cast(Config, OmegaConf.to_object(node))))
 
     def quick(self, overrides: Sequence[str]) -> Config | None:
         """The same entry by entry; None where that may not be exact, or where anything is wrong."""

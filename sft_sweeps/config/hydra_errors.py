@@ -8,6 +8,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from sft_sweeps.config import new_sources
 from sft_sweeps.config.choices import groups
 from sft_sweeps.config.keys import nearest_key, valid_keys
 from sft_sweeps.errors import nearest
@@ -22,6 +23,7 @@ MISSING = re.compile(r"'(?P<group>[\w/]+)/(?P<choice>[^'/]*)'")
 VALUE = re.compile(
     r"Value '(?P<value>.*?)'(?: of type '\w+')? (?:could not be converted to|is not a valid) (?P<kind>\w+)", re.DOTALL
 )
+NO_SOURCE = "is not a subclass of SourceConfig"
 LACKING = re.compile(r"missing mandatory value: \w+")
 FULL_KEY = re.compile(r"full_key: (\S+)")
 
@@ -38,11 +40,15 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     key = _key_of(text)
     if found := VALUE.search(text):
         return f"{key}={found['value']} must be {KINDS.get(found['kind'], found['kind'])}"
+    if NO_SOURCE in text and (source := next(filter(None, map(new_sources.hint, overrides)), "")):
+        return f"there is no such source in these data; {source}"
     if LACKING.search(text):
         return f"{key} has no value; type {key}=VALUE"
     typed = _unknown(text, overrides)
     if typed and (problem := unknown(typed, folders)):
-        return problem
+        override = next((one for one in overrides if one.partition("=")[0] == typed), typed)
+        source = new_sources.hint(override)
+        return f"{problem} ({source})" if source else problem
     first, _, cause = text.partition("\n")
     return f"{first.rstrip('.')}: {cause.partition(chr(10))[0]}" if cause.strip() else first
 

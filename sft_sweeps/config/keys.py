@@ -4,16 +4,15 @@ The keys are those of the schema; under names that users give (data.sources.NAME
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from sft_sweeps.config import new_sources
 from sft_sweeps.config.choices import groups
 from sft_sweeps.config.schema import Config, evaluate_config
 
-SLOT = re.compile(r"@(?:data\.)?sources\.(\w+)")
 SAME_NAME, MISSPELT, ABBREVIATED, NEAR = 5.0, 2.0, 1.0, 0.6  # how near a key is; below NEAR it is not named
 SLIP = 0.85  # of the letters of a name that are the same: a slip of the fingers
 ALIKE = 0.5  # of them, below which another name was meant
@@ -22,12 +21,8 @@ USUAL = {"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size"}  # the
 
 def valid_keys(folders: Sequence[Path]) -> list[str]:
     """Every key of the configuration, and every group."""
-    slots = {slot for folder in folders for path in folder.glob("data/*.yaml") for slot in _slots(path)}
+    slots = new_sources.slots(path for folder in folders for path in folder.glob("data/*.yaml"))
     return list(dict.fromkeys([*_keys(Config(), "", sorted(slots)), *groups(folders)]))
-
-
-def _slots(path: Path) -> list[str]:
-    return SLOT.findall(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _keys(settings: Any, prefix: str, slots: Sequence[str]) -> Iterator[str]:

@@ -1,14 +1,23 @@
 """From `model.*` to the exact base model: weights and tokenizer by their content, whatever they are called."""
 
+import re
 from dataclasses import fields, replace
+from functools import lru_cache
 from pathlib import Path
 
 from sft_sweeps import PACKAGE
-from sft_sweeps.config.train_schema import ModelConfig, TrainConfig
+from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig, TrainConfig
+from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.files import foreign
 from sft_sweeps.identity import VERSIONS
+from sft_sweeps.models import weights
+from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
 from sft_sweeps.spec import Model, Recipe, Shape, made_from_seed
+from sft_sweeps.store.store import hub_folder, revision_of
+
+UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # in a model's name, which is part of folders' names
 
 MADE_TOKENIZERS = {  # by `model.weights`, of those that are made here
     "init": str(PACKAGE / "data" / "mini_tokenizer.json"),
@@ -18,12 +27,12 @@ MADE_TOKENIZERS = {  # by `model.weights`, of those that are made here
 
 def model(entry: ModelConfig) -> Model:
     """The base model; a seed is part of one whose weights are drawn from it."""
-    weights, tokenizer_path = _weights(entry), _tokenizer_path(entry)
-    tokenizer, tokens = tokenizer_pin(tokenizer_path) if tokenizer_path else (weights, 0)
+    pin, tokenizer_path = _weights(entry), _tokenizer_path(entry)
+    tokenizer, tokens = tokenizer_pin(tokenizer_path) if tokenizer_path else (pin, 0)
     shape = Shape(**{f.name: getattr(entry.shape, f.name) for f in fields(entry.shape)})
-    initialised = made_from_seed(weights)
+    initialised = made_from_seed(pin)
     return Model(
-        weights=weights,
+        weights=pin,
         tokenizer=tokenizer,
         shape=shape if shape.vocab_size else replace(shape, vocab_size=tokens),
         seed=entry.seed if initialised else 0,
@@ -37,6 +46,39 @@ def model(entry: ModelConfig) -> Model:
     )
 
 
+def with_own_shape(entry: ModelConfig) -> ModelConfig:
+    """The entry with the dimensions that the config.json of its weights has, and a name, where it gives none itself."""
+    if entry.shape.hidden_size or entry.weights in MADE_TOKENIZERS:
+        return entry
+    folder = Path(entry.folder) if entry.folder else hub_folder(_weights(entry))
+    shape = _shape_of(str(folder), _changed(folder / "config.json"))
+    known = {f.name: getattr(shape, f.name) for f in fields(ShapeConfig)}
+    name = entry.name or UNNAMEABLE.sub("-", Path(entry.folder or entry.weights).resolve().name).strip("-").lower()
+    return replace(entry, name=name, shape=ShapeConfig(**known))
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=32)
+def _shape_of(name: str, changed: int) -> Shape:
+    """The shape of a model folder, by the time at which its config.json was `changed`, 0: there is none."""
+    folder = Path(name)
+    if not changed:
+        raise RequestError(
+            f"there is no config.json in {folder}, from which model=hf takes the model's shape. Name the folder of a "
+            "model, model.folder=FOLDER, or fetch it: hf download OWNER/NAME --revision COMMIT"
+        )
+    try:
+        return read_shape(foreign.read_object(folder / "config.json"), weights.count(folder))
+    except (OSError, ValueError, RunError) as error:
+        raise RequestError(f"{folder / 'config.json'} describes no decoder that can be trained: {error}") from None
+
+
 def _weights(entry: ModelConfig) -> str:
     """The digest of a folder's weights, the version of the initialisation, or the pin of a hub repository."""
     if entry.folder:
@@ -45,7 +87,7 @@ def _weights(entry: ModelConfig) -> str:
         return f"init:version={VERSIONS['init']}"
     if entry.weights == "pretrained":
         return f"pretrained:graded={VERSIONS['graded']}:init={VERSIONS['init']}"
-    return f"hub:{entry.weights}@{entry.revision}"
+    return f"hub:{entry.weights}@{revision_of(entry.weights, entry.revision)}"
 
 
 def _tokenizer_path(entry: ModelConfig) -> str:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from sft_sweeps.config import new_sources
 from sft_sweeps.config.fractions import fraction_of, parse_fraction, parse_weight
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
@@ -41,7 +42,9 @@ def components(config: Config, recipe: Recipe, tokenizer: str) -> tuple[list[Com
 def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tuple[Component, str]:
     """One source with its fraction, and a note or ""; RequestError where the fraction takes no example."""
     key, text = fraction_of(config.data, slot)
-    exact, note = source(config.data.sources[slot], data_folder(config), slot, config.data.bug_compatible)
+    entry = config.data.sources[slot]
+    exact, note = source(entry, data_folder(config), slot, config.data.bug_compatible)
+    note = "; ".join(filter(None, (new_sources.note(entry, slot), note)))
     if account := account_of(exact, recipe, tokenizer, Path(config.output_dir)):
         exact, counted = _as_prepared(exact, account)
         note = "; ".join(filter(None, (note, counted)))
@@ -55,6 +58,11 @@ def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tup
         repeat=data.repeat.get(slot, 1),
         weight=parse_weight(data.weight.get(slot, "1"), f"data.weight.{slot}"),
     )
+    if not exact.rows and exact.provisional:
+        raise RequestError(
+            f"data.sources.{slot}: there is no file {exact.path}; name another, or its number of rows to plan without "
+            f"it: data.sources.{slot}.rows=N"
+        )
     if not component.examples:
         raise RequestError(f"{key}={text} takes no example of {exact.path}, which has {exact.rows:,} rows")
     batch = config.train.batch_size

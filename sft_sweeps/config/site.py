@@ -28,6 +28,12 @@ def output_dir() -> str:
     return str(_value("output_dir") or STORE)
 
 
+def store_option(root: Path | str) -> list[str]:
+    """What is typed behind a command so that it means the store at `root`; nothing where it does by itself."""
+    same = Path(root).absolute() == Path(output_dir()).absolute()
+    return [] if same else ["--output-dir", str(root)]
+
+
 def cluster() -> "ClusterConfig":
     """What a launch from this folder uses of a Slurm cluster where nothing is typed."""
     from sft_sweeps.config.cluster_schema import ClusterConfig

@@ -15,23 +15,32 @@ LARGEST_SEED = 2**32 - 1  # of the generator that draws initial weights
 
 @dataclass
 class ShapeConfig:
-    """Dimensions of the LLaMA architecture."""
+    """Dimensions of a decoder; where hidden_size is 0, they are those of the weights' config.json."""
 
-    hidden_size: int = at_least(1)
-    intermediate_size: int = at_least(1)
-    layers: int = at_least(1)
-    heads: int = at_least(1)
-    kv_heads: int = at_least(1)
-    vocab_size: int = MISSING
+    hidden_size: int = at_least(0, default=0)
+    intermediate_size: int = at_least(0, default=0)
+    layers: int = at_least(0, default=0)
+    heads: int = at_least(0, default=0)
+    kv_heads: int = at_least(0, default=0)
+    vocab_size: int = 0
     """Rows of the embedding; 0: as many as the tokenizer has tokens."""
-    max_positions: int = at_least(1)
+    max_positions: int = at_least(0, default=0)
+    model_type: str = "llama"
+    """What config.json calls the architecture."""
+    head_dim: int = at_least(0, default=0)
+    """Numbers of a head; 0: hidden_size / heads."""
+    parameters: int = at_least(0, default=0)
+    """How many weights there are, where that does not follow from the dimensions."""
+    tie_embeddings: bool = False
+    """Whether the head is the embedding, so that it has no weights of its own."""
 
 
 @dataclass
 class ModelConfig:
     """A base model: published weights, or new ones."""
 
-    name: str = folder_name()
+    name: str = folder_name(default="")
+    """"": that of the folder or repository."""
     weights: str = MISSING
     """A repository of the Hugging Face hub, or `init`: drawn from `seed`, normal with `init_std`; or `pretrained`: such
     an initialisation, trained on the graded miniature's generated text."""

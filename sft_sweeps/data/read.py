@@ -287,6 +287,13 @@ def recognised_format(rows: Iterable[FileRow]) -> str:
 def stream(path: Path, source: Source, row_filter: RowFilter, split: Split = unsplit) -> Iterator[Example]:
     """The examples of a source's file, every row of it counted; `split` cuts long conversations."""
     reader, rows = reader_of(read_rows(path, source.name), source, path)
+    return examples_of(reader, rows, row_filter, split)
+
+
+def examples_of(
+    reader: Reader, rows: Iterable[FileRow], row_filter: RowFilter, split: Split = unsplit
+) -> Iterator[Example]:
+    """The examples of rows, every row counted."""
     for index, row in enumerate(rows):
         result = reader.result(row, index, split)
         if row_filter.keeps(result.count):

@@ -190,12 +190,15 @@ class Archive:
 def opened(path: Path) -> Iterator[Archive]:
     """An archive to read from its start; RequestError where it is none."""
     try:
-        if packing.packing(path) != "zstd":
-            raise RequestError(f"{path} is refused: it is no export of sft-sweeps, which are .tar.zst files")
-        with packing.opened(path) as file:
-            yield Archive(path, file)
+        kind = packing.packing(path)
     except FileNotFoundError:
         raise RequestError(f"there is no file {path}") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read ({error.strerror or 'it is no file'})") from None
+    if kind != "zstd":
+        raise RequestError(f"{path} is refused: it is no export of sft-sweeps, which are .tar.zst files")
+    with packing.opened(path) as file:
+        yield Archive(path, file)
 
 
 def _wrong(path: str) -> str:

@@ -20,8 +20,10 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.generate import spread
 from sft_sweeps.generate.decode import Decoder
 from sft_sweeps.generate.engine import CHECKED, Keep, Progress, Prompts, greedy, no_progress, not_kept, unlike
+from sft_sweeps.models import weights
+from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.plan import engines
-from sft_sweeps.spec import Engine, Shape
+from sft_sweeps.spec import Engine
 from sft_sweeps.store.answers import Answer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -120,15 +122,5 @@ def gpus() -> tuple[list[str], float]:
 def held(folder: Path, engine: Engine) -> engines.Held:
     """What a folder's config.json says of the room that the model needs."""
     config: dict[str, Any] = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    heads = int(config["num_attention_heads"])
-    shape = Shape(
-        hidden_size=int(config["hidden_size"]),
-        intermediate_size=int(config["intermediate_size"]),
-        layers=int(config["num_hidden_layers"]),
-        heads=heads,
-        kv_heads=int(config.get("num_key_value_heads") or heads),
-        vocab_size=int(config["vocab_size"]),
-        max_positions=int(config["max_position_embeddings"]),
-        tie_embeddings=bool(config.get("tie_word_embeddings", False)),
-    )
+    shape = read_shape(config, weights.count(Path(folder)))
     return engines.Held(str(config.get("model_type", "model")), shape, engine.dtype, engine.backend)

@@ -17,12 +17,12 @@ from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.needs import Needs, held, subject_folders, unplanned
 from sft_sweeps.spec import Stage
 from sft_sweeps.store.freeing import ASIDE, MARK
+from sft_sweeps.store.imports import IMPORTING
 from sft_sweeps.store.resume_states import FOLDER as RESUME
 from sft_sweeps.store.store import FREED, FREEING, RECORD
 from sft_sweeps.store.usage import ANSWERS
 
 BY = "freed by sft-sweeps gc"  # what freed.json says of a model that this command freed
-IMPORTING = ".import-"  # begins the name of what an import is unpacking
 MINUTES, DAY = 600.0, 86_400.0  # after which what is half written is of a process that died; encoding takes long
 KINDS = {
     "unfinished": "what was being written, or removed, when its process died",
@@ -153,7 +153,7 @@ def recorded(folder: Path) -> bool:
 
 def _models(needs: Needs, policy: str) -> Iterator[Disposable]:
     """Of the stages that plans name, the models that these let go."""
-    stages = {stage.id: stage for sweep in needs.sweeps for stage in sweep.plan().stages}
+    stages = {stage.id: stage for one in needs.sweeps for stage in one.plan.stages}
     here = [stage for stage in stages.values() if _has_model(needs, stage)]
     broken = {stage.id for stage in here if broken_off(needs.store.folder(stage))}
     free = {stage.id for stage in retention.unneeded(here, needs.store, policy)}
@@ -188,7 +188,7 @@ def _orphans(needs: Needs) -> Iterator[Disposable]:
 
 def _code(needs: Needs) -> Iterator[Disposable]:
     """Of each sweep, the newest snapshot stays: it says what it was trained with. Of one at work, all stay."""
-    for sweep in needs.sweeps:
+    for sweep in (one.sweep for one in needs.sweeps):
         taken = [path for folder in _private(sweep.folder, "code") for path in folder.glob("[!.]*/")]
         taken.sort(key=lambda path: path.stat().st_mtime)
         if taken[1:] and not needs.works(sweep):

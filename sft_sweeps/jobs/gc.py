@@ -21,6 +21,7 @@ from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import FREED, FREEING, Store
 
 NAME = "sft-sweeps gc"  # in claims and marks
+WRITING = ("resume", "models")  # kinds that go under a claim, or behind a marker
 LENIENT = "scores"  # the retention that lets most go
 Progress = Callable[[Disposable], None]
 
@@ -35,7 +36,18 @@ class Freed:
 
 
 def free(store: Store, items: Sequence[Disposable], policy: str = "", done: Progress = lambda _: None) -> list[Freed]:
-    """Free some of what can go, as far as it still can; `done` is told of each."""
+    """Free some of what can go, as far as it still can; `done` is told of each.
+
+    First what goes without a line being written, then what takes a claim or a marker: the disk may be full.
+    """
+    first = [item for item in items if item.kind not in WRITING]
+    parts = [part for part in (first, [item for item in items if item.kind in WRITING]) if part]
+    results = [result for part in parts for result in _free(store, part, policy, done)]
+    order = {kind: number for number, kind in enumerate(KINDS)}
+    return sorted(results, key=lambda one: (order[one.item.kind], one.item.path))
+
+
+def _free(store: Store, items: Sequence[Disposable], policy: str, done: Progress) -> list[Freed]:
     wanted = {item.path for item in items}
     with freeing.alone(store.root):
         freeing.leave_mark(store.root, NAME)
@@ -49,8 +61,7 @@ def free(store: Store, items: Sequence[Disposable], policy: str = "", done: Prog
         problem = problem or _remove(places)
         results.append(Freed(item, problem, kept=not places and not problem))
         done(item)
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(results, key=lambda one: (order[one.item.kind], one.item.path))
+    return results
 
 
 Moved = tuple[Disposable, list[Path], str]  # where it lies now, or why it could not be moved

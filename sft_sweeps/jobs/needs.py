@@ -9,19 +9,29 @@ from pathlib import Path
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
-from sft_sweeps.jobs import encoding, submissions
+from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.retention import whole
 from sft_sweeps.jobs.submissions import claimed_folders
+from sft_sweeps.plan.build import Plan
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec import Generation, Representations, Stage
 from sft_sweeps.store.claims import certain_holder
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
-from sft_sweeps.store.usage import SUBJECTS, ids_in
+from sft_sweeps.store.usage import IDS, SUBJECTS
 
 Item = Stage | Generation | Representations
 HARMLESS = {OVERRIDES}  # all that a launch has written before its plan
+
+
+@dataclass(frozen=True)
+class SweepRead:
+    """A sweep as it was read at that moment: its plan, and every id that the plan's text names."""
+
+    sweep: Sweep
+    plan: Plan
+    asked: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,7 @@ class Needs:
 
     store: Store
     queue: Queue
-    sweeps: Sequence[Sweep]
+    sweeps: Sequence[SweepRead]
     asked: frozenset[str]
     alive: frozenset[str]
     unclear: str = ""
@@ -41,9 +51,10 @@ class Needs:
     @cached_property
     def encodings(self) -> frozenset[str] | None:
         """The keys of the encoded sources that plans need; None where a tokenizer that says so is not here."""
+        from sft_sweeps.jobs import encoding  # tokenizers and NumPy, which `gc --help` does without
+
         keys: set[str] = set()
-        for sweep in self.sweeps:
-            plan = sweep.plan()
+        for sweep, plan in ((one.sweep, one.plan) for one in self.sweeps):
             items: list[Item] = [*plan.stages, *plan.generations, *plan.analyses]
             own = encoding.keys(items, self.store)
             if "" in own:
@@ -66,18 +77,21 @@ class Needs:
 def read_needs(store: Store, queue: Queue | None = None) -> Needs:
     """All of it; RequestError where a sweep cannot be read, for nobody knows what it asks for."""
     queue, found = queue or Queue(), list(_readable_sweeps(store))
-    asked = frozenset().union(*(ids_in(sweep.folder / PLAN) or frozenset() for sweep in found))
+    asked = frozenset().union(*(one.asked for one in found))
     alive, unclear = _alive(store, queue, asked)
     return Needs(store, queue, found, asked, alive, unclear)
 
 
 def unplanned(folder: Path) -> bool:
     """Whether a sweep's folder is one whose launch ended before it had written its plan."""
-    inside = {name for name in os.listdir(folder) if not name.startswith(".")}
+    try:
+        inside = {name for name in os.listdir(folder) if not name.startswith(".")}
+    except FileNotFoundError:  # deleted just now
+        return True
     return inside <= HARMLESS
 
 
-def _readable_sweeps(store: Store) -> Iterator[Sweep]:
+def _readable_sweeps(store: Store) -> Iterator[SweepRead]:
     root = store.root / "sweeps"
     try:
         folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
@@ -87,17 +101,20 @@ def _readable_sweeps(store: Store) -> Iterator[Sweep]:
     for folder in planned:
         sweep, change = Sweep(folder), f"launch that sweep again, or delete {folder} if it is given up"
         try:
-            if not whole((folder / PLAN).read_text(encoding="utf-8")):
+            text = (folder / PLAN).read_text(encoding="utf-8")
+            if not whole(text):
                 raise RequestError(f"{folder / PLAN} is cut off")
-            sweep.plan()
+            read = SweepRead(sweep, sweep.plan(), frozenset(IDS.findall(text)))
         except FileNotFoundError:
+            if unplanned(folder):
+                continue
             raise RequestError(
                 f"nothing can go: {folder} has no {PLAN}, so nobody knows what it needs; {change}"
             ) from None
         except (OSError, ValueError, RequestError) as error:
             said = str(error).partition(";")[0]
             raise RequestError(f"nothing can go, for nobody knows what a sweep needs: {said}; {change}") from error
-        yield sweep
+        yield read
 
 
 def _alive(store: Store, queue: Queue, asked: frozenset[str]) -> tuple[frozenset[str], str]:

@@ -1,52 +1,34 @@
 """The status of every job of a sweep: by its record, else by Slurm's queue, else by its own failure or the accounting.
 
 The queue is asked before the records are read, so that a job which ends meanwhile is found done and not lost. Slurm is
-asked once for each owner of jobs, its accounting once, and only about jobs that left no reason.
+asked once for each owner of jobs, its accounting once, and only about jobs that left no reason. Who looks again and
+again (`status_again`) names the subjects that are worth it: the file system is asked about those alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from sft_sweeps.files.encoded import encoded_folder
-from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts, frozen, submissions
+from sft_sweeps.jobs.ended import after, ended, left_reason
+from sft_sweeps.jobs.evidence import BROKEN, Evidence, JobStatus, PlannedJob
 from sft_sweeps.jobs.job import maker
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.jobs.submissions import Submitted
-from sft_sweeps.plan.build import Plan, State, Subject
+from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.slurm import queue, reasons
-from sft_sweeps.slurm.queue import Entry, Past, Queue
+from sft_sweeps.slurm.queue import Entry, Queue
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.failures import FAILURE
-from sft_sweeps.store.paths import slurm_log
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import Survey, resume_step, survey
+from sft_sweeps.store.survey import Survey, resume_step, survey, survey_again
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
-ACTIVE = ("running", "pending", "requeued", "unknown")
-BROKEN = ("failed", "cancelled", "interrupted", "missing", "corrupted")  # a child of it cannot start
 
 
-@dataclass(frozen=True)
-class JobStatus:
-    """A job's state and why, in words; its number in Slurm and Slurm's own reason, as far as it has them.
-
-    done, running, pending, requeued (pending, but it has run before), unknown (Slurm does not answer), failed,
-    cancelled, interrupted, weights gone, corrupted, missing.
-    """
-
-    state: str
-    why: str = ""
-    job: str = ""
-    reason: str = ""
-
-    @property
-    def active(self) -> bool:
-        """It may still change by itself."""
-        return self.state in ACTIVE
+NOTHING_KNOWN: Mapping[str, JobStatus] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -58,64 +40,47 @@ class SweepStatus:
     survey: Survey
 
 
-@dataclass(frozen=True)
-class PlannedJob:
-    """A job that a plan may need, whether it was submitted or not; `parent` is a job's id."""
-
-    kind: str
-    subject: Subject
-    state: State
-    parent: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.kind}-{self.subject.id}"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the status of jobs is judged by: the queue, the records, and what the sweep in `folder` submitted."""
-
-    folder: Path
-    queue: Queue
-    survey: Survey
-    submitted: Mapping[str, Submitted]  # by the job's id
-    cancelled: Mapping[str, str]  # who cancelled a job and when, by its number
-
-    def subject_folder(self, job: PlannedJob) -> Path:
-        return self.survey.store.folder(job.subject)
-
-    def listed(self, job: PlannedJob) -> Entry | None:
-        """The entry of a submitted job in the queue, ended or not."""
-        return submissions.listed(self.submitted[job.id], self.queue)
-
-
 def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
     """The status of the sweep in `folder` now; asks Slurm, through a `slurm` that was not asked before."""
-    evidence = _gather(plan, store, folder, slurm or Queue())
-    statuses: dict[str, JobStatus] = {}
-    planned = list(_planned(evidence))
+    evidence = _gather(folder, slurm or Queue(), lambda queue: survey(plan, store, queue, thorough=False))
+    planned = list(_planned(evidence, _encoding(evidence)))
+    return SweepStatus(evidence.survey.states, _statuses(planned, evidence), evidence.survey)
+
+
+def status_again(before: SweepStatus, folder: Path, slurm: Queue, subjects: Collection[str]) -> SweepStatus:
+    """The status once more, where only the jobs of some subjects, by their ids, are looked at; `slurm` as above."""
+    evidence = _gather(folder, slurm, lambda queue: survey_again(before.survey, queue, subjects))
+    planned = list(_planned(evidence, _encoding_again(before, evidence, subjects)))
+    kept = {job.id: before.jobs[job.id] for job in planned if job.subject.id not in subjects and job.id in before.jobs}
+    return SweepStatus(evidence.survey.states, _statuses(planned, evidence, kept), evidence.survey)
+
+
+def _statuses(
+    planned: Sequence[PlannedJob], evidence: Evidence, known: Mapping[str, JobStatus] = NOTHING_KNOWN
+) -> dict[str, JobStatus]:
+    """The status of each job, in the order of the plan; of those that are not `known`."""
+    statuses = dict(known)
     for job in planned:
-        if status := _present(job, evidence, statuses):
+        if job.id not in known and (status := _present(job, evidence, statuses)):
             statuses[job.id] = status
-    ended = [job for job in planned if job.id not in statuses]
-    past = queue.history(evidence.submitted[job.id].number for job in ended if not evidence.listed(job))
-    for job in ended:
-        statuses[job.id] = _ended(job, evidence, statuses, past)
-    return SweepStatus(evidence.survey.states, statuses, evidence.survey)
+    gone = [job for job in planned if job.id not in statuses]
+    past = queue.history(evidence.submitted[job.id].number for job in gone if not evidence.listed(job))
+    for job in gone:
+        statuses[job.id] = ended(job, evidence, statuses, past)
+    return {job.id: statuses[job.id] for job in planned}
 
 
-def _gather(plan: Plan, store: Store, folder: Path, slurm: Queue) -> Evidence:
+def _gather(folder: Path, slurm: Queue, look: Callable[[Queue], Survey]) -> Evidence:
     submitted = submissions.latest(folder)
     for owner in {job.owner for job in submitted.values()}:
         slurm.reachable(owner)  # asked now: what ends after this has its record when the store is surveyed
-    return Evidence(folder, slurm, survey(plan, store, slurm, thorough=False), submitted, submissions.cancelled(folder))
+    return Evidence(folder, slurm, look(slurm), submitted, submissions.cancelled(folder))
 
 
-def _planned(evidence: Evidence) -> Iterator[PlannedJob]:
+def _planned(evidence: Evidence, encoding: PlannedJob | None) -> Iterator[PlannedJob]:
     """Parents first; of the jobs that answer and score, those that were submitted."""
     plan, states = evidence.survey.plan, evidence.survey.states
-    encoding, unfinished = _encoding(evidence), _unfinished(evidence.survey)
+    unfinished = _unfinished(evidence.survey)
     encodes = encoding.id if encoding else ""
     if encoding:
         yield encoding
@@ -159,8 +124,17 @@ def _encoding(evidence: Evidence) -> PlannedJob | None:
         return replace(job, state=State("done"))
     if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))
-    failure = _failure(job, evidence)
+    failure = left_reason(job, evidence)
     return replace(job, state=State("failed", failure)) if failure else job
+
+
+def _encoding_again(before: SweepStatus, evidence: Evidence, subjects: Collection[str]) -> PlannedJob | None:
+    """The job that encodes, as it was found before where its subject is not looked at."""
+    for subject in before.survey.plan.subjects:
+        status = before.jobs.get(f"encode-{subject.id}")
+        if status and subject.id not in subjects:
+            return PlannedJob("encode", subject, State(status.state, status.why), "")
+    return _encoding(evidence)
 
 
 def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus]) -> JobStatus | None:
@@ -176,7 +150,7 @@ def _present(job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStat
     if submitted and not evidence.queue.reachable(submitted.owner):
         return JobStatus("unknown", "Slurm does not answer here", submitted.number)
     if state in ("failed", "weights gone"):
-        failure = _failure(job, evidence) if state == "failed" else ""
+        failure = left_reason(job, evidence) if state == "failed" else ""
         if submitted and failure.startswith(failures.PEERS):
             return None  # Slurm knows more
         why = failure or why
@@ -200,7 +174,7 @@ def _unencoded(job: PlannedJob, statuses: Mapping[str, JobStatus]) -> str:
     if parent is None or parent.state not in BROKEN:
         return ""
     if job.parent.startswith("encode-"):
-        return _after(job.parent, parent)
+        return after(job.parent, parent)
     return parent.why if parent.why.startswith("its parent encode-") else ""
 
 
@@ -212,7 +186,7 @@ def _queued(job: PlannedJob, evidence: Evidence, entry: Entry, other: str = "") 
         where = f"on {entry.nodes}" if entry.nodes else "starting"
         return JobStatus("running", f"{whose}{where}{ending}", entry.job, entry.reason)
     folder, waits = evidence.subject_folder(job), reasons.waiting(entry.reason)
-    if not KINDS[job.kind].makes_model or not (folder / attempts.ATTEMPTS).is_file():
+    if not KINDS[job.kind].makes_model or attempts.ATTEMPTS not in evidence.survey.held[job.subject.id]:
         return JobStatus("pending", f"{whose}{waits}", entry.job, entry.reason)
     step = resume_step(folder)
     saved = f"resume state at step {step:,}" if step else "nothing saved yet"
@@ -229,67 +203,3 @@ def _claimed(job: PlannedJob, evidence: Evidence) -> JobStatus:
         return _queued(job, evidence, entry, "" if claim.sweep == evidence.folder.name else claim.sweep)
     why = "Slurm does not answer here" if claim.job else "being submitted"
     return JobStatus("unknown" if claim.job else "pending", why, claim.job)
-
-
-def _ended(
-    job: PlannedJob, evidence: Evidence, statuses: Mapping[str, JobStatus], past: Mapping[str, Past] | None
-) -> JobStatus:
-    """The status of a job that is neither done nor in the queue; `past`: what the accounting knows, if there is one."""
-    number, entry = evidence.submitted[job.id].number, evidence.listed(job)
-    known = (past or {}).get(number)
-    state = entry.state if entry else known.state if known else ""
-    if state in ("", "CANCELLED"):
-        if cancelled := evidence.cancelled.get(number):
-            return JobStatus("cancelled", f"{cancelled}{_saved(job, evidence)}", number)
-        parent = statuses.get(job.parent)
-        if parent and parent.state in BROKEN:
-            return JobStatus("cancelled", _after(job.parent, parent), number)
-    failure = _failure(job, evidence)
-    if failure and not failure.startswith(failures.PEERS):  # whoever is ended for another's sake may lose them first
-        return JobStatus("failed", failure, number)
-    if state in ("", "FAILED", "OUT_OF_MEMORY") and (why := _killed(job, evidence, state) or failure):
-        return JobStatus("failed", why, number, state)
-    rest = f"{_saved(job, evidence)}; {_log(job, evidence)}"
-    if state:
-        how = reasons.ended(state, known.exit_code if known and not entry else "")
-        return JobStatus("cancelled" if state == "CANCELLED" else "failed", f"{how}{rest}", number, state)
-    accounting = "this cluster keeps no accounts" if past is None else "its accounts do not know it"
-    how = f"its job {number} is no longer in the queue, and {accounting}: killed, cancelled or out of time"
-    return JobStatus("failed", f"{how}{rest}", number)
-
-
-def _failure(job: PlannedJob, evidence: Evidence) -> str:
-    """The reason that a job of this sweep left when it failed; empty where it left none."""
-    folder = evidence.subject_folder(job)
-    for path in (folder / FAILURE, *folder.glob(f"*/{FAILURE}")):
-        try:
-            failure = read_json(path) or {}
-        except (ValueError, OSError):
-            continue
-        if failure.get("job") == job.id:
-            return str(failure.get("reason", ""))
-    return ""
-
-
-def _killed(job: PlannedJob, evidence: Evidence, state: str) -> str:
-    """Which rank a signal ended first, by Slurm's log of the job; empty where none is known."""
-    return submissions.killed(evidence.folder, evidence.submitted[job.id], state == "OUT_OF_MEMORY")
-
-
-def _saved(job: PlannedJob, evidence: Evidence) -> str:
-    step = resume_step(evidence.subject_folder(job)) if job.kind == "train" else 0
-    return f"; resume state at step {step:,}" if step else ""
-
-
-def _log(job: PlannedJob, evidence: Evidence) -> str:
-    """Where the worker's log is, or Slurm's of the job where the worker did not get as far as writing one."""
-    number = evidence.submitted[job.id].number
-    slurms = [slurm_log(evidence.folder, number, stream=stream) for stream in ("err", "out")]
-    logs = [KINDS[job.kind].log(evidence.subject_folder(job)), *slurms]
-    return next((f"log: {log}" for log in logs if log.is_file() and log.stat().st_size), "it left no log")
-
-
-def _after(job: str, status: JobStatus) -> str:
-    """Why a job cannot start whose parent has that status."""
-    how = {"failed": "failed", "cancelled": "was cancelled"}.get(status.state, "is not done")
-    return f"its parent {job} {how}"

@@ -40,11 +40,11 @@ class Submitted:
 def read(sweep: Path) -> list[Submitted]:
     """All jobs that a sweep ever submitted, oldest first; a line that was cut short is passed over."""
     path = sweep / SUBMISSIONS
-    return [
-        Submitted(job, number, line["call"], line.get("owner") or _owner(path))
-        for line in _lines(path, "call", "jobs")
-        for job, number in line["jobs"].items()
-    ]
+    found = []
+    for line in _lines(path, "call", "jobs"):
+        owner = line.get("owner") or _owner(path)
+        found += [Submitted(job, number, line["call"], owner) for job, number in line["jobs"].items()]
+    return found
 
 
 def latest(sweep: Path) -> dict[str, Submitted]:
@@ -58,8 +58,9 @@ def dependencies(sweep: Path) -> Iterator[tuple[Submitted, str]]:
         how, _, number = str(line["dependency"]).partition(":")
         if how not in ("afterok", "aftercorr"):
             continue
+        owner = line.get("owner") or _owner(sweep / SUBMISSIONS)
         for job, own in line["jobs"].items():
-            made = Submitted(job, own, line["call"], line.get("owner") or _owner(sweep / SUBMISSIONS))
+            made = Submitted(job, own, line["call"], owner)
             yield made, f"{number}_{made.index}" if how == "aftercorr" else number
 
 

@@ -21,10 +21,11 @@ from sft_sweeps.launch.missing import MissingWork, missing_work
 from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.points import planned
 from sft_sweeps.launch.results import show_results
-from sft_sweeps.launch.settings import with_tracking
+from sft_sweeps.launch.settings import tracking_of, with_tracking
 from sft_sweeps.launch.show import say_notes, write_plan
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.report import tracked
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.survey import resume_step
@@ -35,7 +36,7 @@ from sft_sweeps.terminal import console, say
 def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
     """Run what is missing of a sweep and show its table, or hand it to the cluster and return."""
     config, out = points[0].config, console()
-    freed = freeing.last_mark(Path(config.output_dir))
+    freed = freeing.settled_mark(Path(config.output_dir))
     work = _checked_work(plan, points, out)
     _show_notes(work, out)
     planned_as = write_plan(work.survey, work.bill, config)
@@ -44,6 +45,7 @@ def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
         work = _looked_again(work, points)
     if sweep.hypotheses != work.plan.hypotheses:
         say_notes(["the study's hypotheses are not those of the first launch, which are frozen and stay"], out)
+    tracked.remember(sweep.folder, tracking_of(config, sweep.name))
     work = replace(work, jobs=[with_tracking(job, work.plan, config, sweep.name) for job in work.jobs])
     say(out, f"sweep {sweep.name}: {_summary(work)}")
     for line in sources.encoding_lines(work.jobs):

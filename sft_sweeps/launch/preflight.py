@@ -24,6 +24,7 @@ from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch import benchmark_files
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
+from sft_sweeps.launch.examined import examine
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import reaches_heldout
@@ -194,7 +195,8 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
         )
         return
     yield from (
-        f"model={model.name}: {text}" for text in checkpoint.problems(folder, model.shape, model.tokenizer_path)
+        f"model={model.name}: {text}"
+        for text in checkpoint.problems(folder, model.shape, model.tokenizer_path, examine)
     )
 
 

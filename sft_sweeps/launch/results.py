@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps.jobs import retention
+from sft_sweeps.launch.hints import sweep_command
 from sft_sweeps.launch.missing import MissingWork
-from sft_sweeps.report import current, tables
+from sft_sweeps.report import current, tables, tracked
 from sft_sweeps.report.collect import collect
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.page.build import PAGE
@@ -16,6 +17,8 @@ from sft_sweeps.report.write import write
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
+from sft_sweeps.tracking import problems, trackers
+from sft_sweeps.tracking.layout import NONE
 
 
 def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
@@ -39,3 +42,18 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
     paths = ", ".join(str(folder / name) for name in tables.FILES)
     say(out, f"written: {paths}" if made is None else f"the report of these scores is there already: {paths}")
     say(out, f"the page: {folder / PAGE}")
+
+
+def show_at_tracker(work: MissingWork, sweep: Sweep, out: Console) -> None:
+    """The sweep's answers, scores and tables at the tracker that shows its metrics, as far as they are made."""
+    tracking = tracked.remembered(sweep.folder)
+    if tracking is None or tracking.name == NONE:
+        return
+    runs = tracked.Shown(evidence.read(sweep, work.store.root), sweep.folder, tracking, now=False).evaluated()
+    problems.forget(sweep.folder)
+    outcomes = list(trackers.publish(runs))
+    for line in trackers.summary(tracking.name, outcomes):
+        say(out, escape(line))
+    if any(outcome.how in ("kept", "failed") for outcome in outcomes):
+        command = sweep_command("sync", sweep.name, work.config)
+        say(out, escape(f"to upload them, wherever there is a network and a key: {command}"))

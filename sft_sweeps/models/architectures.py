@@ -1,12 +1,13 @@
 """What is known of an architecture without torch: the names in its config.json, its parameters and their shapes.
 
-`ARCHITECTURES` has one entry for each `model_type` on which training is exact. Other distributions cannot add one: its
-layers are in train/layers.py and train/head.py. A `Shape` is a LLaMA's until it says otherwise, so what follows from a
-shape alone is asked of `of(shape)`.
+`ARCHITECTURES` has an entry for each `model_type` whose parameters follow from a `Shape`: such a model can be made
+here. Of any other decoder that transformers loads, the dimensions are read from config.json by the names that
+architectures give them, and the number of weights is counted in its files; what its parameters are and whether it is
+trained exactly is asked of transformers itself (train/decoder.py).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -33,7 +34,7 @@ class Architecture:
 
 def _llama_parameters(shape: Shape) -> Shapes:
     hidden, inner = shape.hidden_size, shape.intermediate_size
-    key_width = hidden // shape.heads * shape.kv_heads
+    query_width, key_width = shape.head_width * shape.heads, shape.head_width * shape.kv_heads
     shapes: Shapes = {
         "model.embed_tokens.weight": (shape.vocab_size, hidden),
         "model.norm.weight": (hidden,),
@@ -43,10 +44,10 @@ def _llama_parameters(shape: Shape) -> Shapes:
     of_layer = {
         "input_layernorm": (hidden,),
         "post_attention_layernorm": (hidden,),
-        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.q_proj": (query_width, hidden),
         "self_attn.k_proj": (key_width, hidden),
         "self_attn.v_proj": (key_width, hidden),
-        "self_attn.o_proj": (hidden, hidden),
+        "self_attn.o_proj": (hidden, query_width),
         "mlp.gate_proj": (inner, hidden),
         "mlp.up_proj": (inner, hidden),
         "mlp.down_proj": (hidden, inner),
@@ -72,7 +73,7 @@ def _llama_config(shape: Shape) -> dict[str, Any]:
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": False,
         "attention_dropout": 0.0,
-        "head_dim": shape.hidden_size // shape.heads,
+        "head_dim": shape.head_width,
         "hidden_act": "silu",
         "mlp_bias": False,
         "model_type": "llama",
@@ -85,10 +86,13 @@ def _llama_config(shape: Shape) -> dict[str, Any]:
 
 
 def _llama_shape(config: Mapping[str, Any]) -> Shape:
-    said = {field: int(config.get(key, LLAMA_DEFAULTS[field]) or 0) for field, key in LLAMA_KEYS.items()}
+    values = {field: config.get(key, LLAMA_DEFAULTS[field]) for field, key in LLAMA_KEYS.items()}
+    said: dict[str, Any] = {field: int(value or 0) for field, value in values.items()}
     said["kv_heads"] = said["kv_heads"] or said["heads"]
     vocabulary, tied = int(config.get("vocab_size", 32000)), bool(config.get("tie_word_embeddings", False))
-    return Shape(**said, vocab_size=vocabulary, tie_embeddings=tied)
+    width = int(config.get("head_dim") or 0)
+    head_dim = 0 if width * said["heads"] == said["hidden_size"] else width
+    return Shape(**said, vocab_size=vocabulary, tie_embeddings=tied, head_dim=head_dim)
 
 
 LLAMA_DEFAULTS = {
@@ -103,12 +107,56 @@ LLAMA = Architecture(LLAMA_KEYS, _llama_parameters, _llama_config, _llama_shape)
 ARCHITECTURES = {"llama": LLAMA}
 
 
+# The keys of config.json that hold a decoder's dimensions, the usual one first.
+SPELLINGS = {
+    "hidden_size": ("hidden_size", "n_embd", "d_model"),
+    "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers"),
+    "heads": ("num_attention_heads", "n_head", "n_heads"),
+    "kv_heads": ("num_key_value_heads", "num_kv_heads"),
+    "vocab_size": ("vocab_size",),
+    "max_positions": ("max_position_embeddings", "n_positions", "max_seq_len"),
+}
+# What some architectures imply and leave out of config.json.
+IMPLIED = {"kv_heads": "heads", "intermediate_size": "hidden_size"}
+TIED = ("cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2")  # embeddings, unless they say no
+
+
+def read_shape(config: Mapping[str, Any], parameters: int = 0) -> Shape:
+    """The shape that any decoder's config.json describes; ValueError where it lacks a dimension.
+
+    `parameters` is the number of weights in its files.
+    """
+    model_type = str(config.get("model_type"))
+    if model_type in ARCHITECTURES:
+        return ARCHITECTURES[model_type].shape(config)
+    found: dict[str, Any] = {field: _spelt(config, keys) for field, keys in SPELLINGS.items()}
+    found |= {field: found[other] for field, other in IMPLIED.items() if not found[field]}
+    if lacking := [field for field, value in found.items() if value < 1]:
+        raise ValueError(f"it has none of {', '.join(SPELLINGS[lacking[0]])}")
+    width = _spelt(config, ("head_dim",))
+    return Shape(
+        **found,
+        tie_embeddings=bool(config.get("tie_word_embeddings", model_type in TIED)),
+        model_type=model_type,
+        head_dim=0 if width * found["heads"] == found["hidden_size"] else width,
+        parameters=parameters,
+    )
+
+
+def _spelt(config: Mapping[str, Any], keys: Sequence[str]) -> int:
+    value = next((config[key] for key in keys if config.get(key) is not None), 0)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{' or '.join(keys)} is {value!r:.60}, no whole number")
+    return value
+
+
 def of(shape: Shape) -> Architecture:  # noqa: ARG001
-    """The architecture of a model of this shape."""
+    """The architecture of a model that is made here."""
     return LLAMA
 
 
 @lru_cache(maxsize=64)
 def count_parameters(shape: Shape) -> int:
     """The number of weights of a model of this shape."""
-    return sum(map(math.prod, of(shape).parameters(shape).values()))
+    return shape.parameters or sum(map(math.prod, of(shape).parameters(shape).values()))

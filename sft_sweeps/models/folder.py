@@ -3,14 +3,15 @@
 Headers alone are read, so that 65 GB of weights are looked at in a moment. Nothing here needs torch.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import foreign
 from sft_sweeps.models import weights
-from sft_sweeps.models.architectures import ARCHITECTURES
+from sft_sweeps.models.architectures import ARCHITECTURES, SPELLINGS, Shapes, read_shape
 from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec import Shape
 
@@ -26,10 +27,22 @@ KINDS: dict[str, Any] = {
 KIND_NAMES = {int: "a whole number", bool: "true or false", (int, float): "a number", dict: "an object or null"}
 
 
-def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
+@dataclass(frozen=True)
+class Examined:
+    """What transformers says of a decoder: why it is not trained, "" where it is, and its parameters' shapes."""
+
+    problem: str = ""
+    parameters: Shapes = field(default_factory=dict)
+
+
+Examine = Callable[[Path], Examined]
+
+
+def problems(folder: Path, shape: Shape, tokenizer: str, examine: Examine) -> Iterator[str]:
     """Each with the file, what it holds, what is valid and what to do.
 
-    `tokenizer` is the tokenizer's folder or file, "" where it is the model's own.
+    `tokenizer` is the tokenizer's folder or file, "" where it is the model's own. `examine` is asked of architectures
+    whose parameters are not known here.
     """
     try:
         config = _read(folder)
@@ -37,10 +50,20 @@ def problems(folder: Path, shape: Shape, tokenizer: str) -> Iterator[str]:
         yield str(error)
         return
     wrong = list(_wrong_types(folder / "config.json", config)) or list(_config(folder / "config.json", config, shape))
+    examined = Examined()
+    if not wrong and not _is_known(config):
+        examined = examine(folder)
+        wrong = [f"{folder / 'config.json'}: {examined.problem}."] if examined.problem else []
     yield from wrong
     if not wrong:
-        yield from _tensors(folder, config)
+        yield from _tensors(folder, config, examined.parameters)
         yield from _vocabulary(folder, config, tokenizer or str(folder))
+
+
+def _is_known(config: Mapping[str, Any]) -> bool:
+    """Whether the parameters follow from the dimensions: a LLaMA's, where no biases are added."""
+    biased = config.get("attention_bias") or config.get("mlp_bias")
+    return config.get("model_type") in ARCHITECTURES and not biased
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -64,54 +87,64 @@ def _wrong_types(path: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
 def _config(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
     model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
-        valid = ", ".join(ARCHITECTURES)
-        yield f"{path} describes a {model_type} model. Training is exact for: {valid}. Choose one."
+    if not isinstance(model_type, str):
+        yield f"{path} names no model_type. Fetch it again."
         return
     if config.get("attention_dropout"):
         yield f"{path} sets attention_dropout={config['attention_dropout']}. Dropout is refused: set it to 0."
     scaling = config.get("rope_scaling") or {}
-    if str(scaling.get("rope_type", scaling.get("type", "default"))) == "linear":
+    if model_type in ARCHITECTURES and str(scaling.get("rope_type", scaling.get("type", "default"))) == "linear":
         yield f"{path} scales RoPE, which changes every position. Use the model as it was published."
-    keys = ARCHITECTURES[model_type].config_keys
-    for field, key in keys.items():
-        # Without heads of their own for keys and values, there are as many as for queries.
-        value = config.get(key, config.get(keys["heads"]) if field == "kv_heads" else None)
-        if value is not None and value != getattr(shape, field):
+    if model_type != shape.model_type:
+        yield (
+            f"{path} describes a {model_type} model, the plan was made for {shape.model_type}. "
+            "Type model=hf, which takes the shape from config.json."
+        )
+        return
+    yield from _dimensions(path, config, shape)
+
+
+def _dimensions(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str]:
+    """Those that the plan was made for, as far as config.json says them."""
+    try:
+        found = read_shape(config)
+    except (ValueError, ZeroDivisionError) as error:
+        yield f"{path}: {error}. Fetch it again."
+        return
+    for name, spellings in SPELLINGS.items():
+        key = next((key for key in spellings if key in config), "")
+        key = key or (SPELLINGS["heads"][0] if name == "kv_heads" and SPELLINGS["heads"][0] in config else "")
+        value = getattr(found, name)
+        if key and name != "vocab_size" and value != getattr(shape, name):
             yield (
-                f"{path} has {key}={value}, the plan was made for {getattr(shape, field)}. "
-                f"Set model.shape.{field}={value}."
+                f"{path} has {key}={value}, the plan was made for {getattr(shape, name)}. "
+                f"Set model.shape.{name}={value}."
             )
 
 
-def _tensors(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
+def _tensors(folder: Path, config: Mapping[str, Any], expected: Shapes) -> Iterator[str]:
     try:
-        _select(folder, config)
+        _select(folder, config, expected)
     except RunError as error:
         yield str(error)
     except OSError as error:
         yield f"the weights in {folder} cannot be read ({error}). Fetch the model again."
 
 
-def loadable(folder: Path) -> dict[str, weights.StoredTensor]:
+def loadable(folder: Path, expected: Shapes | None = None) -> dict[str, weights.StoredTensor]:
     """The tensors that a model of the folder's config.json is loaded from: exactly its parameters.
 
-    RunError where a parameter is missing or has another shape, where a tensor is left that the model does not take, or
-    where the embeddings are tied and a head of its own is stored: what is loaded would depend on who reads it.
+    `expected` are their shapes by name, where the caller has the model; else they follow from config.json, or, of an
+    architecture that is not known here, are all that is stored. RunError where a parameter is missing or has another
+    shape, where a tensor is left that the model does not take, or where the embeddings are tied and a head of its own
+    is stored: what is loaded would depend on who reads it.
     """
-    config = _read(folder)
-    if str(config.get("model_type")) not in ARCHITECTURES:
-        raise RunError(f"{folder} is no model of: {', '.join(ARCHITECTURES)}.")
-    return _select(folder, config)
+    return _select(folder, _read(folder), expected or {})
 
 
-def _select(folder: Path, config: Mapping[str, Any]) -> dict[str, weights.StoredTensor]:
-    architecture = ARCHITECTURES[config["model_type"]]
-    try:
-        expected = architecture.parameters(architecture.shape(config))
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        raise RunError(f"{folder / 'config.json'} gives no shape of a model ({error}). Fetch it again.") from None
+def _select(folder: Path, config: Mapping[str, Any], expected: Shapes) -> dict[str, weights.StoredTensor]:
     stored = weights.tensors(folder)
+    expected = expected or _parameters(folder, config) or {name: one.shape for name, one in stored.items()}
     wrong = [name for name, dimensions in expected.items() if name not in stored or stored[name].shape != dimensions]
     if wrong:
         name = wrong[0]
@@ -125,13 +158,24 @@ def _select(folder: Path, config: Mapping[str, Any]) -> dict[str, weights.Stored
     return {name: stored[name] for name in expected}
 
 
+def _parameters(folder: Path, config: Mapping[str, Any]) -> Shapes:
+    """What follows from config.json; empty where it does not."""
+    if not _is_known(config):
+        return {}
+    architecture = ARCHITECTURES[config["model_type"]]
+    try:
+        return architecture.parameters(architecture.shape(config))
+    except (ValueError, TypeError, ZeroDivisionError) as error:
+        raise RunError(f"{folder / 'config.json'} gives no shape of a model ({error}). Fetch it again.") from None
+
+
 def _refuse_unexpected(
     folder: Path, stored: Mapping[str, weights.StoredTensor], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
     left = [name for name in stored if name not in expected and not name.endswith(COMPUTED)]
-    if HEAD in left and weights.equal(stored[HEAD], stored[EMBEDDINGS]):
+    if HEAD in left and EMBEDDINGS in stored and weights.equal(stored[HEAD], stored[EMBEDDINGS]):
         left.remove(HEAD)  # tied, and stored twice
-    elif HEAD in left:
+    elif HEAD in left and EMBEDDINGS in stored:
         raise RunError(
             f"{folder / 'config.json'} says tie_word_embeddings=true, and {HEAD} is stored beside {EMBEDDINGS} with "
             "other values. Set tie_word_embeddings to false where the head is the model's own, or delete it."

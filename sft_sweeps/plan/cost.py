@@ -1,7 +1,7 @@
 """From a model's shape to FLOPs, GPU-hours and disk. Estimates, used by the plan and named as such.
 
-FLOPs of a token: 6 N plus attention, 12 * layers * hidden * length (Kaplan et al. 2020, section 2.1; forward and
-backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
+FLOPs of a token: 6 N plus attention, 12 * layers * width of all heads * length (Kaplan et al. 2020, section 2.1;
+forward and backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 """
 
 from sft_sweeps.models import architectures
@@ -29,7 +29,7 @@ def parameters(shape: Shape) -> int:
 
 def flops_per_token(shape: Shape, length: float) -> float:
     """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
-    return flops_of_token(parameters(shape), shape.layers, shape.hidden_size, length)
+    return flops_of_token(parameters(shape), shape.layers, shape.heads * shape.head_width, length)
 
 
 def flops_of_token(weights: int, layers: int, hidden: int, length: float) -> float:

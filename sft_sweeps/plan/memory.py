@@ -7,11 +7,11 @@
     activations  what the backward pass needs of each token (below); with recompute the layers' inputs and one layer
     logits       a chunk of them, the gradient of the head's weight, that of the hidden states (train/head.py)
 
-Activations of one layer, numbers held of each token (H hidden, I intermediate): the inputs of both norms and what comes
-of them, 4H, queries, keys and values (repeated where heads share them), 3H, attention's result, H (on a CPU 2H: its
-pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds this to what
-torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which RESERVED
-stands.
+Activations of one layer, numbers held of each token (H hidden, A all heads, I intermediate): the inputs of both norms
+and what comes of them, 4H, queries, keys and values (repeated where heads share them), 3A, attention's result, A (on a
+CPU 2A: its pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds
+this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which
+RESERVED stands.
 """
 
 from collections.abc import Iterable
@@ -84,7 +84,7 @@ def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> 
 def activations(shape: Shape, precision: str, *, recompute: bool) -> float:
     """Bytes held of each token for the backward pass."""
     size, hidden = BYTES[precision], shape.hidden_size
-    layer = (8 * hidden + 3 * shape.intermediate_size) * size
+    layer = (4 * hidden + 4 * shape.heads * shape.head_width + 3 * shape.intermediate_size) * size
     last = hidden * size  # the final norm
     if recompute:
         return shape.layers * hidden * size + layer + last

@@ -1,9 +1,10 @@
 """From what a sweep has to what its views at a tracker show: benchmarks, axes, findings in words, the verdict."""
 
 from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Set as AbstractSet
 
 from sft_sweeps.analysis.cells import Cell, Compared, finals
+from sft_sweeps.analysis.observations import Setting
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.report.differences import against_reference
@@ -16,6 +17,7 @@ from sft_sweeps.tracking.base import Table
 from sft_sweeps.tracking.dashboard.board import Asked, Board, Words
 from sft_sweeps.tracking.dashboard.charts import COLUMNS
 
+Value = str | int | float | None
 FEW = 12  # differences that no claim names, of which a report tells those beyond noise
 REFERENCE, BEYOND, WITHIN, APART = "the reference", "beyond noise", "within noise", "not compared"
 
@@ -54,8 +56,8 @@ def _asked(sweep: Evidence) -> Iterator[Asked]:
 
 
 def _baseline(plan: Plan, sweep: str) -> str:
-    """The score run of the multi-task run of most sources, parameters and examples; none where nothing is mixed so."""
-    wide = [run for run in plan.runs if run.strategy == "multi_task" and run.stages]
+    """The score run of the multi-task run of most sources, parameters and examples; "" where nothing is mixed so."""
+    wide = [run for run in plan.runs if setting_of(run).arm == "multi_task"]
     found = max(wide, key=_width, default=None)
     return layout.run_id("score", found.id, sweep) if found else ""
 
@@ -67,7 +69,8 @@ def _width(run: Run) -> tuple[int, int, int]:
 
 def _words(sweep: Evidence) -> Words:
     found = findings.findings([sweep])
-    differences = [pair for pair in found.exploratory if pair.sure][:FEW]
+    sure = [pair for pair in found.exploratory if pair.sure]
+    differences = ([pair for pair in sure if findings.on_its_own_ability(pair)] or sure)[:FEW]
     notes = [
         f"{name}: {_said(pair)}" for name, pair in zip(charts.difference_names(differences), differences, strict=True)
     ]
@@ -90,16 +93,17 @@ def _said(pair: Compared) -> str:
 def verdict(sweep: Evidence) -> Table:
     """The table that the report run's charts draw: a row for each setting and benchmark, replicates in one.
 
-    `fraction` is that of the sources of the benchmark's ability, else the one that all sources share; none where there
-    is no such, and the chart over fractions leaves that out. Scores are as tables show them: shares in percent.
+    `fraction` is that of the sources of the benchmark's ability; of an ability that no run trains, the one that all
+    sources share. Where it is none, the chart over fractions leaves the row out. Scores are as tables show them.
     """
     ends = finals(sweep.observations)
+    trained = {ability for cell in ends for ability in cell.setting.abilities}
     pairs = {id(pair.ours): pair for pair in against_reference(sweep.plan, ends)}
     references = {id(pair.theirs) for pair in pairs.values()}
-    return Table(COLUMNS, tuple(_row(cell, pairs.get(id(cell)), id(cell) in references) for cell in ends))
+    return Table(COLUMNS, tuple(_row(cell, trained, pairs.get(id(cell)), id(cell) in references) for cell in ends))
 
 
-def _row(cell: Cell, pair: Compared | None, reference: bool) -> tuple[str | int | float | None, ...]:
+def _row(cell: Cell, trained: AbstractSet[str], pair: Compared | None, reference: bool) -> tuple[Value, ...]:
     setting, like = cell.setting, cell.first
     k = layout.NONE if setting.k is None else str(setting.k)
     of = pair.difference if pair else None
@@ -110,14 +114,22 @@ def _row(cell: Cell, pair: Compared | None, reference: bool) -> tuple[str | int 
         setting.model,
         setting.arm,
         k,
-        setting.arm if setting.k is None else f"{setting.arm} k={k}",
-        _fraction(cell),
+        _line(setting),
+        _fraction(cell, trained),
         setting.examples,
         *(None if number is None else round(text.scaled(like, number), 4) for number in numbers),
         REFERENCE if reference else APART if pair is None else BEYOND if pair.sure else WITHIN,
     )
 
 
-def _fraction(cell: Cell) -> float | None:
-    found: Fraction | None = cell.setting.fraction_of(cell.first.ability) or cell.setting.fraction
+def _line(setting: Setting) -> str:
+    """`math alone`, `multi_task`, `dmt k=1/4`: runs that differ in amounts alone."""
+    if setting.arm == "alone":
+        return f"{setting.abilities[0]} alone"
+    return setting.arm if setting.k is None else f"{setting.arm} k={setting.k}"
+
+
+def _fraction(cell: Cell, trained: AbstractSet[str]) -> float | None:
+    ability = cell.first.ability
+    found = cell.setting.fraction_of(ability) if ability in trained else cell.setting.fraction
     return None if found is None else float(found)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sft_sweeps.analysis.cells import finals
@@ -10,6 +11,9 @@ from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.differences import Comparison, comparisons
+from sft_sweeps.report.figures.write import Found
+from sft_sweeps.report.judges import OtherJudge, other_judges
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
@@ -17,6 +21,7 @@ from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec import Benchmark, Score, Stage
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.store.store import Store
+from sft_sweeps.store.sweeps import portable
 
 SCHEMA = 1  # of results.json
 
@@ -56,8 +61,14 @@ class Results:
     fewer: tuple[str, ...] = ()  # why scores are of fewer items than were asked for
     represented: tuple[Represented, ...] = ()
     unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
+    other_judges: tuple[OtherJudge, ...] = ()  # scores by another judge than the sweep's, which are none of its rows
     # What figures are drawn from; not read again for a report that is there.
     observed: tuple[Observation, ...] = field(default=(), compare=False, repr=False)
+
+    @cached_property
+    def found(self) -> Found:
+        """What its figures, its tables and its page show."""
+        return Found.beside_the_paper(self.observed)
 
 
 def collect(
@@ -91,7 +102,14 @@ def collect(
     ends = finals(seen)
     compared, seeds = _statistics(made) if made else (tuple(comparisons(plan, ends)), tuple(replicated(plan, ends)))
     looked, unseen = _representations(plan, known.store, made)
-    return Results(sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, seen)
+    judged = (
+        revive(tuple[OtherJudge, ...], made["other_judges"])
+        if made and "other_judges" in made
+        else tuple(other_judges(plan, known))
+    )
+    return Results(
+        sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, judged, seen
+    )
 
 
 def _representations(
@@ -156,7 +174,8 @@ def _scored(known: Scores, score: Score) -> tuple[Scored | None, str]:
         return Scored.from_record(record, score.id), ""
     except ValueError as error:
         folder = known.store.read_folder(score)
-        return None, f" (its record cannot be trusted: {error}; remove {folder} and launch again)"
+        why = f"its record cannot be trusted: {error}; remove {folder} of the store and launch again"
+        return None, f" ({without_folders(why, known.store)})"
 
 
 def to_json(results: Results) -> dict[str, Any]:
@@ -173,6 +192,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "replicated": [asdict(one) for one in results.replicated],
         "representations": [asdict(one) for one in results.represented],
         "unrepresented": list(results.unrepresented),
+        "other_judges": [asdict(one) for one in results.other_judges],
     }
 
 
@@ -185,7 +205,7 @@ def _row_json(row: ResultRow) -> dict[str, Any]:
         "strategy": run.strategy,
         "seed": seed_of(run),
         "k": None if run.k is None else str(run.k),
-        "points": list(run.points),
+        "points": list(map(portable, run.points)),
         "scores": _scores_json(row.scores),
         "stages": [{"id": a.id, "label": a.label, "scores": _scores_json(a.scores)} for a in row.after],
     }

@@ -15,6 +15,7 @@ from typing import Any
 from sft_sweeps import PACKAGE
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.report import judges
 from sft_sweeps.report.scores import Scores
 
 MADE = "made.json"
@@ -31,6 +32,7 @@ def key(plan: Plan, scores: Scores, sweep: str, question: str) -> str:
         digest.update(json.dumps(asdict(claim)).encode())
     for score in plan.scores:
         digest.update(json.dumps([score.id, scores.record(score), scores.unjudged(score)]).encode())
+    digest.update(json.dumps(judges.records(plan, scores)).encode())
     for one in plan.analyses:
         digest.update(json.dumps([one.id, scores.store.record(one)]).encode())
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.analysis.representations import Separation, on_a_plane, separations
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.spec import Representations
 from sft_sweeps.store.answers import ITEMS, read_rows
 from sft_sweeps.store.store import VECTORS, RecordError, Store
@@ -52,6 +53,11 @@ class Represented:
     perplexity: float = 0.0
     seed: int = 0
 
+    @property
+    def drawn(self) -> bool:
+        """Whether there is a map of them."""
+        return all(panel.points for panel in self.panels)
+
 
 def represented(plan: Plan, store: Store) -> tuple[tuple[Represented, ...], tuple[str, ...]]:
     """Every comparison that a plan's representations allow, and what is missing or wrong, in words."""
@@ -80,7 +86,8 @@ def _compared(
         try:
             read[wanted[0].subject.id] = _read(wanted, store)
         except _MissingError as error:
-            missing.append(f"representations of {plan.labels[wanted[0].subject.id]}: {error}")
+            why = without_folders(str(error), store)
+            missing.append(f"representations of {plan.labels[wanted[0].subject.id]}: {why}")
     if not read:
         return None, missing
     first, (_, queries, sources) = subjects[0][0], next(iter(read.values()))
@@ -147,4 +154,4 @@ def _read(wanted: Sequence[Representations], store: Store) -> "tuple[Vectors, li
 
 
 def _untrusted(folder: Path, why: object) -> str:
-    return f"what is in {folder} cannot be trusted ({why}); remove that folder and launch again"
+    return f"what is in {folder} of the store cannot be trusted ({why}); remove that folder and launch again"

@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.analysis import paper
 from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.report import judges
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.figures.representations import caption, figure5, interval
+from sft_sweeps.report.page.text import title
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.report.sheets import safe
 from sft_sweeps.terminal import say, show_long
@@ -50,13 +51,13 @@ Cells = list[list[str]]
 
 def final(results: Results) -> tuple[list[str], Cells]:
     """Header and rows of the runs' scores."""
-    header = ["run", *map(_title, results.benchmarks)]
+    header = ["run", *map(title, results.benchmarks)]
     return header, [[row.run.label, *_cells(row, -1, results.benchmarks)] for row in results.rows]
 
 
 def stages(results: Results) -> tuple[list[str], Cells]:
     """Header and rows of the scores after each stage, for runs with more than one."""
-    header = ["run", "after stage", *map(_title, results.benchmarks)]
+    header = ["run", "after stage", *map(title, results.benchmarks)]
     cells = []
     for row in results.rows:
         if len(row.after) > 1 and any(after.scores for after in row.after[:-1]):
@@ -79,7 +80,7 @@ def differences(results: Results) -> tuple[list[str], Cells]:
         least = least if one.share or one.detectable is None else f"{one.detectable:.2f}"
         readings = [_reading(results, point, one.benchmark) for point in (one.run, one.against)]
         read = "-" if set(readings) == {"-"} else " against ".join(readings)
-        cells.append([one.run, one.against, _title(one.benchmark), text, p, least, read])
+        cells.append([one.run, one.against, title(one.benchmark), text, p, least, read])
     return header, cells
 
 
@@ -96,7 +97,7 @@ def seeds(results: Results) -> tuple[list[str], Cells]:
         )
         read = _reading(results, one.point, one.benchmark)
         sd = f"{scale * one.sd:.{digits}f}"
-        cells.append([one.point, _title(one.benchmark), str(len(one.seeds)), mean, sd, each, read])
+        cells.append([one.point, title(one.benchmark), str(len(one.seeds)), mean, sd, each, read])
     return header, cells
 
 
@@ -124,10 +125,6 @@ def _reading(results: Results, point: str, benchmark: str) -> str:
     return "; ".join(dict.fromkeys(readings)) or "-"
 
 
-def _title(benchmark: str) -> str:
-    return benchmark.replace("heldout_loss:", "held-out loss, ")
-
-
 def _cells(row: ResultRow, index: int, benchmarks: Sequence[str]) -> list[str]:
     scores = row.after[index].scores
     return [scores[name].text() if name in scores else "-" for name in benchmarks]
@@ -147,6 +144,9 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
+    for one in results.other_judges:
+        _show(f"{title(one.benchmark)} by another judge", *judges.rows(one), out)
+        say(out, escape(judges.said(one)))
     _show_representations(results, out)
     say(out, f"[dim]{FOOTNOTE}[/]")
     for text in results.fewer:
@@ -190,6 +190,8 @@ def markdown(results: Results) -> str:
     if results.represented:
         parts += ["## How far models keep the sources' queries apart", _markdown(*representations(results))]
         parts += [caption(found) for found in results.represented]
+    for one in results.other_judges:
+        parts += [f"## {title(one.benchmark)} by another judge", judges.said(one), _markdown(*judges.rows(one))]
     parts += [*results.unrepresented, *results.fewer]
     if results.missing:
         parts.append("Missing: " + "; ".join(results.missing))
@@ -204,12 +206,11 @@ def _markdown(header: list[str], rows: Cells) -> str:
 def write(results: Results, folder: Path) -> list[Path]:
     """results.json, results.md and results.csv (one score a line) in a folder, whose paths are given; with figures."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = prints.Found.of([*results.observed, *paper.observations()] if results.observed else ())
-    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(found)})
+    write_json(folder / "results.json", {**to_json(results), "findings": prints.records(results.found)})
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(map(safe, line) for line in lines(results))
-    prints.write(found, folder)
+    prints.write(results.found, folder)
     draw(results, folder / "figures")
     return [folder / name for name in FILES]
 

@@ -56,7 +56,7 @@ class Endpoint:
     """Where to ask, with the key that opens it; several threads may ask."""
 
     def __init__(self, base_url: str, key_variable: str, seconds: float) -> None:
-        self.url, self.seconds = f"{base_url.rstrip('/')}/chat/completions", seconds
+        self.url, self.seconds = base_url.rstrip("/"), seconds
         self.key = read_key(key_variable)
         self._headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         self._tls = httpx.create_ssl_context()
@@ -64,17 +64,24 @@ class Endpoint:
 
     def ask(self, body: Mapping[str, Any]) -> Reply:
         """What the endpoint answers within the time, whatever it waits or drips; EndpointError without an answer."""
+        return self._within("POST", "chat/completions", json.dumps(body).encode())
+
+    def models(self) -> Reply:
+        """What it answers to who asks for the names of its models, which costs nothing; EndpointError as above."""
+        return self._within("GET", "models", b"")
+
+    def _within(self, method: str, path: str, body: bytes) -> Reply:
         try:
-            return asyncio.run(asyncio.wait_for(self._asked(body), self.seconds))
+            return asyncio.run(asyncio.wait_for(self._asked(method, f"{self.url}/{path}", body), self.seconds))
         except TimeoutError as error:
             raise EndpointError(f"no whole reply in {self.seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise EndpointError(self.shown(f"{type(error).__name__}: {error}")) from error
 
-    async def _asked(self, body: Mapping[str, Any]) -> Reply:
+    async def _asked(self, method: str, url: str, body: bytes) -> Reply:
         async with (
             httpx.AsyncClient(headers=self._headers, timeout=self.seconds, verify=self._tls) as client,
-            client.stream("POST", self.url, content=json.dumps(body).encode(), headers=_JSON) as response,
+            client.stream(method, url, content=body, headers=_JSON) as response,
         ):
             content = bytearray()
             async for chunk in response.aiter_bytes(1 << 16):

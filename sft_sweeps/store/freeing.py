@@ -3,7 +3,8 @@
 Whoever frees what no sweep asks for looks at the sweeps and renames it away while it holds the store's lock, and a
 launch freezes its plan while it holds that lock: either the plan is seen, or what was freed is gone before the plan is
 there. Whoever frees anything leaves a new mark first; a launch that finds another mark once its plan is frozen than
-before it looked looks again (launch/launch.py).
+before it looked looks again (launch/launch.py). The mark before is that of a moment at which nobody was freeing: who is
+in the midst of it has left his mark already, and removes later what the launch finds.
 """
 
 import contextlib
@@ -29,8 +30,12 @@ def alone(root: Path) -> Iterator[None]:
 
 
 def leave_mark(root: Path, by: str) -> None:
-    """Say that something is about to be freed."""
-    write_json(root / MARK, {"by": by, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "id": uuid.uuid4().hex}, False)
+    """Say that something is about to be freed. On a full disk the last mark is removed, which is a change too."""
+    mark = {"by": by, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "id": uuid.uuid4().hex}
+    try:
+        write_json(root / MARK, mark, durable=False)
+    except OSError:
+        (root / MARK).unlink(missing_ok=True)
 
 
 def last_mark(root: Path) -> bytes:
@@ -38,6 +43,15 @@ def last_mark(root: Path) -> bytes:
     with contextlib.suppress(OSError):
         return content(root / MARK)
     return b""
+
+
+def settled_mark(root: Path) -> bytes:
+    """The same, once whoever is freeing now has ended: what is freed from then on has another mark."""
+    found = last_mark(root)
+    if (root / LOCK).exists():  # there was none before the first mark
+        with contextlib.suppress(OSError), alone(root):
+            found = last_mark(root)
+    return found
 
 
 def put_aside(path: Path) -> Path:

@@ -14,6 +14,7 @@ new generations and scores of a stage that lies elsewhere go into a folder of th
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -35,6 +36,7 @@ FREED = "freed.json"  # beside the record: the model was, or is about to be, rem
 FREEING = ".model.freed-"  # what a model is called while it is removed
 SHOWN = 3  # differences in a message
 VECTORS = "vectors.npy"  # of representations
+COMMIT = re.compile("[0-9a-f]{40}")
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
 
 
@@ -238,9 +240,22 @@ def _by_retention(marker: Mapping[str, Any]) -> str:
 def hub_folder(weights: str) -> Path:
     """Where Hugging Face's cache keeps `hub:ORG/NAME@REVISION`."""
     name, _, revision = weights.removeprefix("hub:").partition("@")
+    return _hub_cache(name) / "snapshots" / revision
+
+
+def revision_of(name: str, revision: str) -> str:
+    """The commit that Hugging Face's cache has for a branch or tag of a repository; as given where it has none."""
+    try:
+        commit = (_hub_cache(name) / "refs" / revision).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return revision
+    return commit if COMMIT.fullmatch(commit) else revision
+
+
+def _hub_cache(name: str) -> Path:
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    return cache / f"models--{name.replace('/', '--')}" / "snapshots" / revision
+    return cache / f"models--{name.replace('/', '--')}"
 
 
 def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = True) -> None:

@@ -5,7 +5,7 @@ turn, and a large sweep asks a thousand times as many as a small one.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -57,9 +57,9 @@ class Survey:
 class States(Mapping[str, State]):
     """States by id. Answers whose score is there are asked for by nobody, and looked at only when somebody does."""
 
-    def __init__(self) -> None:
-        self.known: dict[str, State] = {}
-        self.later: dict[str, Callable[[], State]] = {}
+    def __init__(self, before: "States | None" = None) -> None:
+        self.known: dict[str, State] = dict(before.known) if before else {}
+        self.later: dict[str, Callable[[], State]] = dict(before.later) if before else {}
 
     def __getitem__(self, key: str) -> State:
         if key in self.later:
@@ -85,6 +85,13 @@ def survey(plan: Plan, store: Store, queue: Queue | None = None, *, thorough: bo
     return _Surveyor(plan, store, queue or Queue(), thorough).survey()
 
 
+def survey_again(before: Survey, queue: Queue, subjects: Collection[str]) -> Survey:
+    """Look some subjects, by their ids, and all that hangs on them up once more; the rest stays as it was found."""
+    surveyor = _Surveyor(before.plan, before.store, queue, thorough=False)
+    surveyor.start_from(before, subjects)
+    return surveyor.survey(subjects)
+
+
 class _Surveyor:
     """Looks at one thing after the other."""
 
@@ -95,21 +102,42 @@ class _Surveyor:
         self.held: dict[str, frozenset[str]] = {}
         self.namesakes: dict[str, Namesakes] | None = None
 
-    def survey(self) -> Survey:
+    def start_from(self, before: Survey, subjects: Collection[str]) -> None:
+        """Take over what was found, but for what some subjects' folders hold."""
+        assert isinstance(before.states, States), "it comes from `survey`"
+        self.states = States(before.states)
+        self.records = dict(before.records)
+        self.held = {key: names for key, names in before.held.items() if key not in subjects}
+
+    def survey(self, only: Collection[str] | None = None) -> Survey:
+        """Of all subjects, or of those with some ids."""
         known = self.states.known
         for subject in self.plan.subjects:
-            state = self.state(subject)
-            if state == NEW and isinstance(subject, Stage):
-                state = State("missing", self.why(subject))
-            known[subject.id] = state
+            if only is None or subject.id in only:
+                known[subject.id] = self.explained(subject, known.get(subject.id))
         for generation, score in zip(self.plan.generations, self.plan.scores, strict=True):
-            known[score.id] = self.state(score)
-            if known[score.id].state == "done":
-                self.states.later[generation.id] = partial(self.state, generation)
-            else:
-                known[generation.id] = self.state(generation)
-        known |= {one.id: self.state(one) for one in self.plan.analyses}
+            if only is None or generation.subject.id in only:
+                self.evaluated(generation, score)
+        known |= {one.id: self.state(one) for one in self.plan.analyses if only is None or one.subject.id in only}
         return Survey(self.plan, self.store, self.states, self.records, self.held)
+
+    def explained(self, subject: Subject, before: State | None) -> State:
+        """The state of a subject; of a new stage also why it must be trained, which is found out once."""
+        state = self.state(subject)
+        if state != NEW or not isinstance(subject, Stage):
+            return state
+        return before if before and before.state == "missing" else State("missing", self.why(subject))
+
+    def evaluated(self, generation: Generation, score: Score) -> None:
+        """Note the states of answers and their score."""
+        known = self.states.known
+        known[score.id] = self.state(score)
+        if known[score.id].state == "done":
+            known.pop(generation.id, None)
+            self.states.later[generation.id] = partial(self.state, generation)
+        else:
+            self.states.later.pop(generation.id, None)
+            known[generation.id] = self.state(generation)
 
     def state(self, item: Item) -> State:
         """The state in this store, unless another one has it done."""

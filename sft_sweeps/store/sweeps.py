@@ -4,6 +4,7 @@ A sweep is known by what it asks for, its runs and scores: launching the same ag
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.files.json_files import parse_line, read_json, write_json
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import Plan
@@ -23,9 +24,12 @@ from sft_sweeps.terminal import LAUNCH
 
 PLAN = "plan.json"
 OVERRIDES = "overrides.txt"  # the command line of each point
+ABSOLUTE = re.compile(r"(^|=|,|\[)(?:~|/)[^\s,\]]*/")  # the folder of a file that a point names
 NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 STORES = "stores.json"
 KEY_LENGTH = 6
+TIME_LENGTH = len("20260101-120000-")
+SHOWN = 12  # names of sweeps in a message
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,12 @@ def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence
 
 
 def portable(point: str) -> str:
-    """A point's overrides without what is only of the machine that ran it."""
-    return " ".join(word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
+    """A point's overrides without what is only of the machine that ran it: the store, folders of the user's files.
+
+    Of these the names are kept: `.../rows.jsonl`.
+    """
+    words = (word for word in point.split() if not word.startswith(NOT_TO_REPEAT))
+    return " ".join(ABSOLUTE.sub(r"\1.../", word) for word in words)
 
 
 def sweeps(store: Store) -> list[Sweep]:
@@ -142,4 +150,16 @@ def find(store: Store, name: str | None) -> Sweep:
         return matching[-1]
     if not known:
         raise RequestError(f"no sweep in {store.root}; start one with: {LAUNCH} study=quickstart")
-    raise RequestError(f"no sweep '{name}' in {store.root}; there are: {', '.join(sweep.name for sweep in known)}")
+    raise RequestError(f"no sweep '{name}' in {store.root}; there are: {named(known)}{_meant(name, known)}")
+
+
+def named(some: Sequence[Sweep]) -> str:
+    """The names of sweeps in a message: the newest, and how many others there are."""
+    names = [sweep.name for sweep in some]
+    more = f"{len(names) - SHOWN:,} more, " if len(names) > SHOWN else ""
+    return more + ", ".join(names[-SHOWN:])
+
+
+def _meant(name: str | None, known: Sequence[Sweep]) -> str:
+    """The nearest name, by what stands in it between the time and the key."""
+    return nearest(name or "", [sweep.name[TIME_LENGTH:].rpartition("-")[0] for sweep in known])

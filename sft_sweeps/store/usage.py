@@ -23,6 +23,7 @@ SUBJECTS = {"stages": "stages' models", "models": "base models"}  # folders of s
 ANSWERS = ("generations", "scores", "representations")
 RESUMES, ANSWERED, LOGS, NOTES = "resume states", "answers and scores", "logs", "records and curves"
 SOURCES, CODE, SWEEPS, LEFT, OTHER = "encoded sources", "code of sweeps", "sweeps", "unfinished writing", "other"
+TRACKERS, SHOWN = ("wandb", "trackio", "tensorboard"), "trackers' files"  # folders in a stage's, or beside the stages
 
 
 @dataclass
@@ -119,7 +120,8 @@ class _Walk:
                     hidden = inside.is_dir(follow_symlinks=False)
                     self.count(_left(inside.name, SOURCES) if hidden else SOURCES, self.tree(inside))
             else:
-                self.count(_left(entry.name, OTHER), self.tree(entry))
+                what = SHOWN if entry.name in TRACKERS else OTHER
+                self.count(_left(entry.name, what), self.tree(entry))
         return self.found
 
     def subjects(self, folder: os.DirEntry[str], weights: str) -> None:
@@ -137,7 +139,8 @@ class _Walk:
 
     def parts(self, entry: os.DirEntry[str], weights: str) -> Iterator[tuple[str, Size]]:
         """A part of a subject's folder, and what it is; what is half written in `resume/` counts apart."""
-        kinds = {"model": weights, RESUME: RESUMES, "logs": LOGS} | dict.fromkeys(ANSWERS, ANSWERED)
+        kinds = {"model": weights, RESUME: RESUMES, "logs": LOGS}
+        kinds |= dict.fromkeys(ANSWERS, ANSWERED) | dict.fromkeys(TRACKERS, SHOWN)
         what = _left(entry.name, kinds.get(entry.name, NOTES))
         if what != RESUMES or not entry.is_dir(follow_symlinks=False):
             yield what, self.tree(entry)
@@ -159,7 +162,7 @@ class _Walk:
                 size.add(part)
             if os.path.exists(plan := os.path.join(entry.path, PLAN)):
                 self.found.sweeps[entry.name] = size
-                self.found.asked[entry.name] = ids_in(plan)
+                self.found.asked[entry.name] = _ids(plan)
 
     def add(self, taken: Taken, what: str, size: Size) -> None:
         taken.by_what.setdefault(what, Size()).add(size)
@@ -229,7 +232,7 @@ def _left(name: str, what: str) -> str:
     return LEFT if name.startswith(".") else what
 
 
-def ids_in(plan: str | Path) -> frozenset[str] | None:
+def _ids(plan: str) -> frozenset[str] | None:
     """Whatever looks like an id in the text of a plan: more than parsing it finds, and a hundred times as quick."""
     try:
         with open(plan, encoding="utf-8") as file:

@@ -7,13 +7,14 @@ is called there, layout.py says. Another distribution announces its own as an en
     mlflow = "their_package.mlflow:TRACKER"
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking.layout import JobType
+from sft_sweeps.tracking.metrics import METRICS
 
 Cell = str | int | float | bool | None
 
@@ -55,7 +56,9 @@ class Attempt:
 
     `identity` is the run's id, the same in every attempt (`layout.run_id`); `label` is what people read; `config` has
     the blocks that layout.py names. A training run (`follows`) grows with metrics.jsonl in `folder`; of any other run
-    everything is said here. Whatever a tracker writes itself lies in `folder`.
+    everything is said here. Whatever a tracker writes itself lies in `folder`. `lines` is where metrics.jsonl lies, if
+    elsewhere. What is shown `now` is for whoever waits for it: it is there afterwards, or it is said why not; else what
+    cannot be shown is kept for later, where a tracker can.
     """
 
     folder: Path
@@ -69,11 +72,18 @@ class Attempt:
     uses: tuple[Artifact, ...] = ()
     makes: tuple[Artifact, ...] = ()
     alerts: tuple[Alert, ...] = ()
+    lines: Path | None = None
+    now: bool = False
 
     @property
     def follows(self) -> bool:
         """Whether its lines are those of metrics.jsonl."""
         return self.job_type == "train"
+
+    @property
+    def metrics(self) -> Path:
+        """The file with those lines."""
+        return (self.lines or self.folder) / METRICS
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,15 @@ class Ending:
     """How an attempt ended, and why it failed."""
 
     how: Literal["done", "interrupted", "failed"] = "done"
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run that was to be shown: it is there, was there before, or is kept as files; or why not."""
+
+    id: str
+    how: Literal["shown", "there", "kept", "failed"]
     why: str = ""
 
 
@@ -100,9 +119,12 @@ def no_problems(_: Tracking) -> Iterable[str]:
 class Tracker:
     """`open` begins to mirror an attempt; `problems` says what is wrong with settings, as the command line types them.
 
-    `open` returns at once: training waits for it.
+    `open` returns at once: training waits for it. `publish` shows finished runs one after the other, and tells of each;
+    without it they are opened and closed. `live` is whether somebody could look at them at once.
     """
 
     name: str
     open: Callable[[Attempt], Mirror]
     problems: Callable[[Tracking], Iterable[str]] = no_problems
+    publish: Callable[[Sequence[Attempt]], Iterator[Outcome]] | None = None
+    live: Callable[[Tracking], bool] = lambda _: False

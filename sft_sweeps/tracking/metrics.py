@@ -7,6 +7,7 @@ what an earlier start of the job still appends, not knowing that it is over, goe
 
 import contextlib
 import json
+import math
 import os
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from sft_sweeps.files.json_files import last_lines, parse_line
 METRICS = "metrics.jsonl"
 RECENT = 20  # steps from which the time that is left is told
 RECENT_BYTES = 1 << 15  # which hold their lines, of a mixture of dozens of sources too
+Curve = list[list[float]]  # [step, mean loss of some steps up to it], in order
+PLACES, PLACE_BYTES = 16, 1 << 12  # of a long file, from which its curve is told
 
 
 class Metrics:
@@ -103,6 +106,49 @@ def recent(folder: Path, count: int = RECENT) -> list[dict[str, Any]]:
             break
         found.insert(0, metrics)
     return found
+
+
+def curve(folder: Path) -> Curve:
+    """How the loss went, in few reads however long the file is."""
+    try:
+        with (folder / METRICS).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= 2 * PLACES * PLACE_BYTES:
+                lines = file.readall().split(b"\n")[:-1]
+                share = max(1, len(lines) // PLACES)
+                parts = [lines[n : n + share] for n in range(0, len(lines), share)]
+            else:
+                places = [place * (size - PLACE_BYTES) // (PLACES - 1) for place in range(PLACES)]
+                blocks = [os.pread(file.fileno(), PLACE_BYTES, place).split(b"\n") for place in places]
+                parts = [block[bool(place) : -1] for place, block in zip(places, blocks, strict=True)]
+    except OSError:
+        return []
+    return [point for part in parts if (point := _mean(filter(None, map(_metrics, part))))]
+
+
+def extended(known: Curve, steps: Iterable[Mapping[str, Any]]) -> Curve:
+    """A curve with the newest steps; where it has grown long, half as many points, each for two."""
+    new = _mean(step for step in steps if step.get("step", 0) > known[-1][0])
+    points = [*known, *([new] if new else [])]
+    if len(points) < 2 * PLACES:
+        return points
+    pairs = zip(points[::2], points[1::2], strict=False)
+    return [[step, (one + other) / 2] for (_, one), (step, other) in pairs] + points[len(points) // 2 * 2 :]
+
+
+def _mean(steps: Iterable[Mapping[str, Any]]) -> list[float] | None:
+    """The last of some steps, and the mean of their losses; None without a finite one."""
+    found = [(int(step["step"]), float(step["loss"])) for step in steps if {"step", "loss"} <= step.keys()]
+    losses = [loss for _, loss in found if math.isfinite(loss)]
+    return [found[-1][0], round(statistics.fmean(losses), 6)] if losses else None
+
+
+def _metrics(line: bytes) -> dict[str, Any]:
+    """Of one line; empty where it is none."""
+    with contextlib.suppress(ValueError):
+        if isinstance(found := parse_line(line), dict):
+            return found
+    return {}
 
 
 def last(folder: Path) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sft_sweeps.execution import Tracking
-from sft_sweeps.tracking import layout, process
+from sft_sweeps.tracking import layout, process, showing
 from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
-from sft_sweeps.tracking.metrics import METRICS
-from sft_sweeps.tracking.process import Ended, ProcessMirror
+from sft_sweeps.tracking.process import ProcessMirror
+from sft_sweeps.tracking.showing import Ended, Way
 
 NAME = "tensorboard"
 FOLDER = "TENSORBOARD_DIR"
@@ -33,10 +33,11 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
         before.unlink()  # of the attempt before: all its lines that count come again
     with SummaryWriter(str(place)) as writer:
         summary = {name: value for name, value in attempt.summary.items() if not isinstance(value, str)}
-        rows = process.history(attempt.folder / METRICS, ended) if attempt.follows else [summary]
+        rows = showing.history(attempt.metrics, ended) if attempt.follows else [summary]
         for row in rows:
+            step = int(row.pop(layout.STEP, 0))
             for name, number in row.items():
-                writer.add_scalar(name, number, int(row.get(layout.STEP, 0)))
+                writer.add_scalar(name, number, step)
 
 
 def problems(_: Tracking) -> Iterator[str]:
@@ -49,4 +50,4 @@ TRACKER = Tracker(NAME, open_mirror, problems)
 
 
 if __name__ == "__main__":
-    sys.exit(process.run(_mirror))
+    sys.exit(showing.run(Way(_mirror)))

@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sft_sweeps.execution import Tracking
-from sft_sweeps.tracking import layout, process
+from sft_sweeps.tracking import layout, process, showing
 from sft_sweeps.tracking.base import Attempt, Mirror, Table, Tracker
-from sft_sweeps.tracking.metrics import METRICS
-from sft_sweeps.tracking.process import Ended, ProcessMirror
+from sft_sweeps.tracking.process import ProcessMirror
+from sft_sweeps.tracking.showing import Ended, Way
 
 NAME = "trackio"
 FOLDER = "TRACKIO_DIR"  # the variable that says where its files lie
@@ -38,7 +38,7 @@ def open_mirror(attempt: Attempt) -> Mirror:
 
 def main() -> int:
     """Until the input ends."""
-    return process.run(_mirror)
+    return showing.run(Way(_mirror))
 
 
 def _mirror(attempt: Attempt, ended: Ended) -> None:
@@ -57,7 +57,7 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
 def _rows(attempt: Attempt, ended: Ended) -> Iterator[Row]:
     """A training run's lines as they come; of any other run what its summary and its tables have."""
     if attempt.follows:
-        yield from ((int(row[layout.STEP]), row) for row in process.history(attempt.folder / METRICS, ended))
+        yield from ((int(row.pop(layout.STEP)), row) for row in showing.history(attempt.metrics, ended))
     else:
         yield 0, dict(attempt.summary) | {name: _table(table) for name, table in attempt.tables.items()}
 
@@ -123,7 +123,7 @@ def _user() -> str:
 def problems(_: Tracking) -> Iterator[str]:
     """Whether it is there at all."""
     if importlib.util.find_spec("trackio") is None:
-        yield "tracking=trackio needs trackio, which is not installed; type: pip install 'sft-sweeps[trackio]'"
+        yield "tracking=trackio needs trackio, which is not here; type: pip install 'sft-sweeps[trackio]'"
 
 
 TRACKER = Tracker(NAME, open_mirror, problems)

@@ -4,61 +4,104 @@ The hidden states of the supervised tokens are projected a chunk at a time; the 
 in fp32 from the chunk's logits, which are then overwritten. A token's loss is -log softmax(z)[t]; its gradient with
 respect to the logits z is softmax(z) - onehot(t), so that both matrix products of the backward pass can follow at once
 and nothing is computed twice. Memory: one chunk of logits beside the gradients of the hidden states and of the weight.
+
+Some architectures scale their logits, z = s x, or cap them softly (Gemma 2), z = c tanh(x / c): then the gradient is
+also multiplied by dz/dx, which is s, and 1 - (z / c)^2.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from sft_sweeps.train.layers import use_fused_layers
 
 CHUNK = {"cpu": 1 << 24, "cuda": 1 << 26}  # logits at a time; every chunk passes over the gradient of the weight once
 
 
+@dataclass(frozen=True)
+class Logits:
+    """What a model does to the products of hidden states and head: a factor, and a soft cap where it is not 0."""
+
+    scale: float = 1.0
+    cap: float = 0.0
+
+
+def logits_of(config: Any) -> Logits:
+    """As transformers' architectures name them: Cohere multiplies, Granite divides, Gemma caps."""
+    scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    return Logits(scale, getattr(config, "final_logit_softcapping", None) or 0.0)
+
+
 class LossHead(torch.nn.Linear):
-    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out."""
+    """The language model's head: hidden states [kept, hidden] in, the weighted sum of the cross-entropies out.
 
-    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
-        return _Loss.apply(hidden, self.weight, targets, weights)  # type: ignore[no-any-return, no-untyped-call]
+    Each one's own, without its weight, is written into `losses`.
+    """
+
+    logits = Logits()
+
+    def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor, losses: Tensor) -> Tensor:  # type: ignore[override]
+        return _Loss.apply(hidden, self.weight, self.bias, targets, weights, losses, self.logits)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class Trained(LlamaForCausalLM):  # type: ignore[misc]
-    """A LLaMA whose forward gives the loss of a bin (train/loss.py). Names and weights are LlamaForCausalLM's."""
+class Trained:
+    """Mixed into a class of transformers, a decoder whose forward gives the loss of a bin (train/loss.py).
+
+    Names and weights stay those of that class.
+    """
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config)
-        self.lm_head.__class__ = LossHead
-        use_fused_layers(self)
+        super().__init__(config)  # type: ignore[call-arg]
+        self.loss_head.__class__ = LossHead
+        self.loss_head.logits = logits_of(config)
+        use_fused_layers(self)  # type: ignore[arg-type]
+
+    @property
+    def loss_head(self) -> Any:
+        """The layer that projects on the vocabulary."""
+        return self.get_output_embeddings()  # type: ignore[attr-defined]
 
     def forward(self, packed: Any) -> Tensor:
         """The weighted sum of the losses of the bin's supervised tokens (`packed` is a loss.Bin)."""
         # No attention mask and no cache: both would let examples attend to one another without a word.
-        output = self.model(
+        output = self.base_model(  # type: ignore[attr-defined]
             input_ids=packed.input_ids,
             position_ids=packed.position_ids,
             use_cache=False,
             lengths=packed.lengths,
             boundaries=packed.boundaries,
         )
-        return self.lm_head(output.last_hidden_state[0, packed.keep], packed.targets, packed.weights)  # type: ignore[no-any-return]
+        kept = output.last_hidden_state[0, packed.keep]
+        return self.loss_head(kept, packed.targets, packed.weights, packed.losses)  # type: ignore[no-any-return]
+
+
+def trained_class(config: Any) -> Any:
+    """Transformers' decoder for a configuration, with `Trained` mixed in; KeyError where there is none."""
+    decoder = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return type(decoder)(decoder.__name__, (Trained, decoder), {})
 
 
 class _Loss(torch.autograd.Function):
-    """sum of weights * cross_entropy(hidden @ weight.T, targets), with its gradients made on the way forward."""
+    """sum of weights * cross_entropy(logits(hidden @ weight.T), targets), with its gradients made on the way."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        hidden, weight, bias, targets, weights, losses, logits = given
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden)
         to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
+        to_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
         weighted = hidden * weights[:, None].to(hidden.dtype)
         size = max(1, CHUNK[hidden.device.type] // len(weight))
-        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden))
-        for states, shares, target, share, gradient in zip(*pieces, strict=True):
-            loss, to_logits = _chunk(torch.mm(states, weight.t()), target)
+        pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden, losses))
+        for states, shares, target, share, gradient, own in zip(*pieces, strict=True):
+            products = torch.mm(states, weight.t()) if bias is None else torch.addmm(bias, states, weight.t())
+            loss, to_logits = _chunk(products, target, logits)
+            own.copy_(loss)
             total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
             torch.mm(to_logits, weight, out=gradient)
@@ -66,21 +109,33 @@ class _Loss(torch.autograd.Function):
                 to_weight.addmm_(to_logits.t(), shares)
             else:
                 to_weight += torch.mm(to_logits.t(), shares)
+            if to_bias is not None:
+                to_bias += (to_logits.float() * share[:, None]).sum(0)
         to_hidden *= weights[:, None].to(hidden.dtype)
-        ctx.save_for_backward(to_hidden, to_weight.to(weight.dtype))
+        ctx.save_for_backward(
+            to_hidden, to_weight.to(weight.dtype), None if to_bias is None else to_bias.to(weight.dtype)
+        )
         return total
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        to_hidden, to_weight = ctx.saved_tensors
-        return to_hidden * scale.to(to_hidden.dtype), to_weight * scale.to(to_weight.dtype), None, None
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = [None if one is None else one * scale.to(one.dtype) for one in ctx.saved_tensors]
+        return (*scaled, None, None, None, None)
 
 
-def _chunk(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Each token's loss of a chunk [rows], and its gradient by the logits [rows, vocabulary], fp32."""
-    logs = torch.log_softmax(logits, dim=1, dtype=torch.float32)
+def _chunk(products: Tensor, targets: Tensor, logits: Logits) -> tuple[Tensor, Tensor]:
+    """Each token's loss of a chunk [rows], and its gradient by the products [rows, vocabulary], fp32."""
+    capped = None
+    if logits != Logits():
+        products = products.float() * logits.scale
+    if logits.cap:
+        capped = torch.tanh(products / logits.cap)
+        products = capped * logits.cap
+    logs = torch.log_softmax(products, dim=1, dtype=torch.float32)
     rows = torch.arange(len(targets), device=targets.device)
     losses = -logs[rows, targets]
-    shares = logs.exp_()
-    shares[rows, targets] -= 1
-    return losses, shares
+    gradient = logs.exp_()
+    gradient[rows, targets] -= 1
+    if capped is not None:
+        gradient *= 1 - capped.square()
+    return losses, gradient.mul_(logits.scale) if logits.scale != 1 else gradient

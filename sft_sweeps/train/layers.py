@@ -1,4 +1,4 @@
-"""A LLaMA's norms, rotary positions and gates in few passes over memory; values and names are transformers'.
+"""Norms, rotary positions and gates in few passes over memory; values and names are transformers'.
 
 Between matrix products a layer is bound by memory: transformers' norm makes six tensors of fp32 on its way, and its
 rotation five of each of queries and keys. Here each is one function with a gradient of its own, which keeps nothing but
@@ -6,7 +6,9 @@ its inputs. In bf16 they round once where transformers rounds at every step; in 
 GPU, Liger's kernels rotate and gate, where they are installed.
 """
 
+import inspect
 import logging
+import re
 from functools import cache
 from typing import Any
 
@@ -54,9 +56,6 @@ class Gated(LlamaMLP):  # type: ignore[misc]
         return self.down_proj(gated[1](self.gate_proj(x), self.up_proj(x)))  # type: ignore[no-any-return]
 
 
-OURS: dict[type, type[torch.nn.Module]] = {LlamaRMSNorm: Norm, LlamaAttention: Attention, LlamaMLP: Gated}
-
-
 @cache
 def liger() -> tuple[Any, Any] | None:
     """Liger's rotation and gate, where they are installed."""
@@ -72,7 +71,31 @@ def liger() -> tuple[Any, Any] | None:
 def use_fused_layers(model: torch.nn.Module) -> None:
     """Put these classes in place of transformers' throughout a model."""
     for module in model.modules():
-        module.__class__ = OURS.get(type(module), type(module))
+        kind: Any = type(module)
+        if kind is LlamaAttention:  # others rotate by functions of their own, under the same name
+            module.__class__ = Attention
+        elif _written_as(kind, LlamaRMSNorm):
+            module.__class__ = Norm
+        elif _written_as(kind, LlamaMLP) and type(module.act_fn).__name__ in ("SiLU", "SiLUActivation"):
+            module.__class__ = Gated
+
+
+@cache
+def _written_as(kind: Any, other: type) -> bool:
+    """Whether two classes are one, or alike but for their names: transformers writes LLaMA's out in every file."""
+    if kind is other:
+        return True
+    if not kind.__module__.startswith("transformers.models."):
+        return False
+    try:
+        return all(_source(kind, method) == _source(other, method) for method in ("__init__", "forward"))
+    except (OSError, TypeError):  # the source is not there
+        return False
+
+
+def _source(kind: type, method: str) -> str:
+    text = inspect.getsource(getattr(kind, method))
+    return re.sub(r'"""(?s:.*?)"""', "", text).replace(kind.__name__, "")
 
 
 class _Norm(torch.autograd.Function):

@@ -21,8 +21,7 @@ from transformers.initialization import no_init_weights
 from sft_sweeps.errors import RunError
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.models import weights
-from sft_sweeps.models.architectures import ARCHITECTURES
-from sft_sweeps.train import attention, head, ranks
+from sft_sweeps.train import attention, decoder, head, ranks
 
 BLOCK = 1 << 20  # numbers of a digest at a time
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -30,8 +29,9 @@ STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -> Any:
     """The model with the weights of the folder, in fp32; on every rank. `whole`: it fits one with room to spare."""
-    config = AutoConfig.from_pretrained(parent, local_files_only=True)
-    _check(parent, config)
+    config = AutoConfig.from_pretrained(parent, local_files_only=True, trust_remote_code=False)
+    if problem := decoder.refusal(config):
+        raise RunError(f"{parent}: {problem}.")
     settings = {"dtype": torch.float32, "attn_implementation": attention.NAME}
     # Without `dtype`, which Init takes for bf16 on a CPU, whatever it says: fp32 follows from the configuration. Its
     # linear layer exists to let go of gathered weights, which a whole model never does (the argument of that name is
@@ -42,7 +42,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
     }
     creation = deepspeed.zero.Init(config_dict_or_path=partition) if zero_stage == 3 else nullcontext()
     with no_init_weights(), creation:
-        model = head.Trained._from_config(config, **settings)
+        model = head.trained_class(config)._from_config(config, **settings)
     model.tie_weights()  # which comes with the initialisation that was left out
     _fill(model, parent)
     if recompute:
@@ -61,20 +61,10 @@ def lower(model: Any) -> dict[str, Tensor]:
     return masters
 
 
-def _check(parent: Path, config: Any) -> None:
-    if config.model_type not in ARCHITECTURES:
-        raise RunError(f"{parent} is a {config.model_type} model. Training is exact for: {', '.join(ARCHITECTURES)}.")
-    if getattr(config, "attention_dropout", 0.0):
-        raise RunError(f"{parent / 'config.json'} sets attention_dropout. Dropout is refused: set it to 0.")
-
-
 def _fill(model: Any, parent: Path) -> None:
-    stored = checkpoint.loadable(parent)
+    shapes = {name: tuple(getattr(one, "ds_shape", one.shape)) for name, one in model.named_parameters()}
+    stored = checkpoint.loadable(parent, shapes)
     for name, parameter in model.named_parameters():
-        dimensions = tuple(getattr(parameter, "ds_shape", parameter.shape))
-        if name not in stored or stored[name].shape != dimensions:
-            shape = stored[name].shape if name in stored else "nothing"
-            raise RunError(f"{parent} has {shape} for {name}, which is to be {dimensions}.")
         part, first, count = _own_part(parameter)
         part[:count].copy_(_read(stored[name], first, count))
         part[count:].zero_()

@@ -1,8 +1,8 @@
 """One stage, from the parent's weights to its own: a generator of metrics that knows no tracker.
 
 Every rank runs the same loop. Between the gradients of a step and the update of the weights stands one small sum over
-the ranks: it carries the loss, and whether any rank is to stop or rank 0 finds that a resume state is due. All
-ranks therefore save, stop and fail together, and a loss that is no number never reaches the weights.
+the ranks: it carries the loss and that of each source, and whether any rank is to stop or rank 0 finds that a resume
+state is due. All ranks therefore save, stop and fail together, and a loss that is no number never reaches the weights.
 """
 
 import gc
@@ -131,6 +131,7 @@ def _steps(
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
     steps, meter = recipe.steps(sum(example.repeat for example in encoded)), Meter(engine, recipe)
+    sources = sorted({example.source for example in encoded})
     coming = prepared(engine, encoded, recipe, range(done, steps))
     started = saved_at = time.monotonic()
     save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0
@@ -138,7 +139,8 @@ def _steps(
         rate = learning_rate(recipe, step - 1, steps)
         part = _backward(engine, folder, encoded, bins, step)
         due = engine.rank == 0 and save_due(engine.execution, step, started - saved_at, save_seconds)
-        total, stopping, saving = ranks.sums([float(part), float(stop()), float(due)])
+        own = batch.losses_by_source(engine.rank, bins, sources)
+        total, stopping, saving, *losses = ranks.sums([float(part), float(stop()), float(due), *own])
         if not math.isfinite(total) or meter.diverged(total):
             saved = resume.save(engine, folder, step - 1)  # the weights are still those of before
             raise RunError(spoiled(meter, total, None, step, batch) + _ways_out(folder, step - 1 if saved else None))
@@ -146,7 +148,8 @@ def _steps(
         if not math.isfinite(grad_norm):
             raise RunError(spoiled(meter, total, grad_norm, step, batch) + _ways_out(folder, None))
         seconds, started = time.monotonic() - started, time.monotonic()
-        yield meter.metrics(batch, seconds, step=step, steps=steps, loss=total, learning_rate=rate, grad_norm=grad_norm)
+        measured = {"loss": total, "learning_rate": rate, "grad_norm": grad_norm}
+        yield meter.metrics(batch, seconds, dict(zip(sources, losses, strict=True)), step=step, steps=steps, **measured)
         if stopping or (saving and step < steps):
             saved = resume.save(engine, folder, step)
             save_seconds, saved_at = time.monotonic() - started, time.monotonic()

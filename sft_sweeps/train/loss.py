@@ -33,13 +33,17 @@ from sft_sweeps.spec import Recipe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bin:
-    """The examples of one bin on the device; `keep` are the positions that predict a supervised token."""
+    """The examples of one bin on the device; `keep` are the positions that predict a supervised token.
+
+    The forward pass writes each of these tokens' own loss, without its weight, into `losses`.
+    """
 
     input_ids: Tensor  # [1, tokens]
     position_ids: Tensor  # [1, tokens]
     keep: Tensor  # [kept]
     targets: Tensor  # [kept]
     weights: Tensor  # [kept], fp32
+    losses: Tensor  # [kept], fp32
     lengths: tuple[int, ...]
     boundaries: Tensor  # [examples + 1], int32: where each example begins, and the end
 
@@ -84,6 +88,7 @@ def to_bin(examples: Sequence[Encoded], weights: Sequence[float], device: torch.
         keep=_put(keep, device),
         targets=_put(packed.labels[keep], device),
         weights=_put(per_token, device),
+        losses=torch.zeros(len(keep), device=device),
         lengths=lengths,
         boundaries=_put(np.cumsum((0, *lengths), dtype=np.int32), device),
     )
@@ -94,7 +99,14 @@ def blank(tokens: int, device: torch.device) -> Bin:
     ids = torch.zeros((1, tokens), dtype=torch.int64, device=device)
     kept = torch.arange(tokens, device=device)
     ends = torch.tensor([0, tokens], dtype=torch.int32, device=device)
-    return Bin(ids, kept[None], kept, ids[0], torch.zeros(tokens, device=device), (tokens,), ends)
+    zeros = torch.zeros(tokens, device=device)
+    return Bin(ids, kept[None], kept, ids[0], zeros, torch.zeros_like(zeros), (tokens,), ends)
+
+
+def of_examples(packed: Bin, examples: Sequence[Encoded]) -> list[float]:
+    """The sum of the losses of each example's supervised tokens, after a forward pass over the bin that they made."""
+    ends = np.cumsum([supervised_tokens(example) for example in examples])[:-1]
+    return [float(part.sum(dtype=np.float64)) for part in np.split(packed.losses.cpu().numpy(), ends)]
 
 
 def _put(array: np.ndarray[Any, Any], device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ class StepMetrics:
     """What one optimizer step did, over all ranks: `step` counts from 1, tokens are real ones (there is no padding).
 
     `mfu` is the share of the devices' peak that the model's own operations took (plan/cost.py);
-    None where no peak is known.
+    None where no peak is known. `loss_by_source` is the mean over a source's supervised tokens, whatever their weights
+    in the loss, of the sources that the step has some of.
     """
 
     step: int
@@ -38,6 +40,7 @@ class StepMetrics:
     token_budget: int
     examples_by_source: dict[str, int]
     supervised_by_source: dict[str, int]
+    loss_by_source: dict[str, float]
 
 
 class Meter:
@@ -45,7 +48,9 @@ class Meter:
 
     def __init__(self, engine: TrainEngine, recipe: Recipe) -> None:
         config = engine.deepspeed.module.config
-        self._layers, self._hidden = config.num_hidden_layers, config.hidden_size
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        self._layers, self._hidden = config.num_hidden_layers, heads * width
         self._guessing = math.log(config.vocab_size)
         self._parameters, self._budget = engine.parameters, engine.token_budget
         name = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
@@ -66,8 +71,8 @@ class Meter:
     def mean(self) -> float:
         return sum(self._last) / max(1, len(self._last))
 
-    def metrics(self, batch: Batch, seconds: float, **measured: Any) -> StepMetrics:
-        """Of a step that took so long."""
+    def metrics(self, batch: Batch, seconds: float, losses: Mapping[str, float], **measured: Any) -> StepMetrics:
+        """Of a step that took so long; `losses` are the sums of each source's."""
         lengths = [len(example.input_ids) for example in batch.examples]
         supervised: Counter[str] = Counter()
         for example in batch.examples:
@@ -83,6 +88,7 @@ class Meter:
             token_budget=self._budget,
             examples_by_source=dict(Counter(example.source for example in batch.examples)),
             supervised_by_source=dict(supervised),
+            loss_by_source={source: losses[source] / tokens for source, tokens in supervised.items() if tokens},
         )
 
 

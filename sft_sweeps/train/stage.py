@@ -24,13 +24,14 @@ from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
-from sft_sweeps.identity import plain
 from sft_sweeps.models import init, train_tokenizer, weights
+from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model, Stage
-from sft_sweeps.store import resume_states
+from sft_sweeps.store import lineage, resume_states
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.survey import resume_step
+from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
@@ -79,11 +80,21 @@ def train(
         rendezvous=rendezvous,
     )
     started = time.monotonic()
-    attempt = Attempt(folder, tracking, stage.id, stage.label, plain(stage.recipe))
-    with mirrored(attempt) if first else nullcontext(), closing(Metrics(folder)) as metrics:
-        digest = _drain(steps, metrics if first else None)
-    if first:
-        _finish(stage, folder, execution, digest, time.monotonic() - started)
+    attempt = Attempt(
+        folder,
+        tracking,
+        stage.id,
+        stage.label,
+        lineage.training(stage),
+        summary={layout.GPU_HOURS_PLANNED: cost.gpu_hours(stage)},
+        uses=lineage.used(stage, store),
+        makes=lineage.made(stage, store),
+    )
+    with mirrored(attempt) if first else nullcontext():
+        with closing(Metrics(folder)) as metrics:
+            digest = _drain(steps, metrics if first else None)
+        if first:  # whoever waits for the record does not wait for the mirror
+            _finish(stage, folder, execution, digest, time.monotonic() - started)
 
 
 def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, seconds: float) -> None:

@@ -33,6 +33,15 @@ class Batch:
         filler = min(self.examples, key=lambda example: len(example.input_ids))
         return filled + [([filler], [0.0])] * (most - len(filled))
 
+    def losses_by_source(self, rank: int, bins: Sequence[loss.Bin], sources: Sequence[str]) -> list[float]:
+        """Of each source the sum of its tokens' losses, after a forward pass over a rank's bins; without fillers."""
+        sums = dict.fromkeys(sources, 0.0)
+        for indices, packed in zip(self.bins[rank], bins, strict=False):
+            examples = [self.examples[at] for at in indices]
+            for example, total in zip(examples, loss.of_examples(packed, examples), strict=True):
+                sums[example.source] += total
+        return list(sums.values())
+
 
 def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_budget: int) -> Batch:
     """Spread the examples of a step over ranks, and those of each rank over bins of at most `token_budget` tokens."""

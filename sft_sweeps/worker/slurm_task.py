@@ -32,7 +32,7 @@ from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import check_identity, clear_prepared, clear_unrecorded
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.worker import process
+from sft_sweeps.worker import process, shown
 from sft_sweeps.worker.process import Rank, Stop
 
 MARKS = "SFT_SWEEPS_MARKS"  # names the folder for marks of jobs that could not requeue themselves
@@ -81,6 +81,7 @@ def _work(job: Job, rank: Rank, stop: Stop, path: Path, *, changed: bool) -> int
         if rank.rank == 0 and status == 0:
             for text in free_after(job, Sweep(path.parents[1]), job.store):
                 print(text, flush=True)
+            shown.after(job, Sweep(path.parents[1]))
     except Superseded:
         raise
     except SweepError as error:

@@ -54,6 +54,27 @@ def test_listing_commands_loads_none_of_them() -> None:
     assert loaded_by("launch", "--help") & heavy == set()
 
 
+def test_no_command_loads_what_takes_long_before_it_is_run() -> None:
+    """Their manual pages come at once, and so does what is wrong with a line."""
+    slow = {
+        "torch",
+        "transformers",
+        "datasets",
+        "wandb",
+        "hydra",
+        "httpx",
+        "numpy",
+        "scipy",
+        "tokenizers",
+        "matplotlib",
+    }
+    code = "import sys; from sft_sweeps.commands.command import find, summaries\n"
+    code += "list(map(find, summaries()))\nprint(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert slow & set(done.stdout.split()) == set()
+
+
 @pytest.fixture
 def run(tmp_path: Path):
     """`sft-sweeps` with a distribution on its path that has a command, and one that cannot be imported."""

@@ -9,7 +9,9 @@ from made_sweeps import made
 from values import request
 
 from sft_sweeps.commands.main import main
+from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import build
+from sft_sweeps.report import tracked
 from sft_sweeps.tracking.dashboard import files
 
 pytest.importorskip("wandb_workspaces")
@@ -43,6 +45,16 @@ def test_a_project_and_an_entity_of_ones_own(store: Path, capsys: pytest.Capture
     (folder,) = store.glob("sweeps/*/dashboard")
     report = json.loads((folder / "report.json").read_text())
     assert report["project"] == {"entityName": "team", "name": "p"}
+
+
+def test_they_are_of_the_project_that_the_sweep_was_launched_with(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder,) = store.glob("sweeps/*")
+    tracked.remember(folder, Tracking("wandb", "mine", "team"))
+    assert main(["dashboard", "--output-dir", str(store), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["entity"], said["project"]) == ("team", "mine")
 
 
 def test_without_a_key_nothing_is_put_up_and_it_is_said_what_to_type(

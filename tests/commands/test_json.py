@@ -14,7 +14,7 @@ from sft_sweeps.commands import command
 KEY = re.compile(r"`(?P<name>[^`]+)` (?P<type>[^,?]+)(?P<optional>\??)")
 SCALARS = {"text": str, "number": (int, float), "flag": bool, "null": type(None)}
 # Of what real outputs of one small store cannot show: a queue, a judge, another schema's rows.
-UNSEEN = {"cancelled[]", "left[]", "failed{}", "jobs[]", "judge scores{}"}
+UNSEEN = {"export left_out{}", "cancelled[]", "left[]", "failed{}", "jobs[]", "jobs[].progress", "judge scores{}"}
 
 
 @dataclass

@@ -96,6 +96,9 @@ def test_a_reader_that_leaves_early(arguments: list[str], shell: str, sweep: Swe
 
 def test_a_sweep_that_is_not_there(sweep: Sweep, tmp_path: Path) -> None:
     fails(tmp_path, "status", "other", says=("no sweep 'other' in multirun_outputs; there are: ", sweep.name))
+    fails(tmp_path, "status", "mien", says=("; did you mean mine?",))
+    fails(tmp_path, "cancel", "mien", says=("no sweep 'mien' in multirun_outputs; there are: ", "; did you mean mine?"))
+    fails(tmp_path, "show", "mini--meth", says=("no stage or run 'mini--meth'", "; did you mean "))
 
 
 def test_a_plan_that_cannot_be_read(sweep: Sweep, tmp_path: Path) -> None:

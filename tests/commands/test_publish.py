@@ -392,6 +392,12 @@ def test_a_folder_is_pushed_once(
     assert len(hub.uploads) == 1
     published(capsys, root, *words)
     assert len(hub.uploads) == 1  # the weights are there
+    assert hub.repositories[name].keys() == there.keys() | {".gitattributes"}
+    found = published(capsys, root, "mine", "--out", str(tmp_path / "all"), "--push", "me/all", "--public", status=1)
+    names = ["me/all-mini-dmt-k-1_4", "me/all-mini-code-only"]
+    assert [one["repository"] for one in found["published"]] == [f"{hub.url}/{one}" for one in names]
+    assert [hub.private[one] for one in names] == [False, False]
+    assert all(f"{hub.url}/{one}" in (tmp_path / "all" / "README.md").read_text() for one in names)
     assert TOKEN not in "".join(content.decode("utf-8", "replace") for content in there.values())
 
 

@@ -17,7 +17,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
-from sft_sweeps.identity import VERSIONS
+from sft_sweeps.identity import VERSIONS, canonical
 from sft_sweeps.spec import Source
 
 ROWS = b'{"question": "1+1?", "answer": "2"}\n' * 3
@@ -66,6 +66,17 @@ def test_another_file_replaces_the_pinned_source_under_its_own_hash(files: dict[
     )  # it would be a lie to call it by the pin's name
     assert "other.jsonl with 3 rows" in note
     assert "1,000 rows" in note
+
+
+def test_a_licence_is_the_pinned_file_s_and_part_of_no_id(files: dict[str, str], tmp_path: Path) -> None:
+    said = {"licence": "mit", "origin": "somewhere"}
+    for path, licence in ((files["own.jsonl"], "mit"), (files["other.jsonl"], "")):
+        own, _ = resolved(tmp_path, content=SHA256, path=path, **said)
+        without, _ = resolved(tmp_path, content=SHA256, path=path)
+        assert (own.licence, bool(own.origin)) == (licence, bool(licence))
+        assert canonical(own) == canonical(without)
+    own, _ = resolved(tmp_path, path=files["other.jsonl"], **said)  # no pin, so it is said of this file
+    assert own.licence == "mit"
 
 
 def test_without_a_pin_the_content_counts_and_not_the_path(files: dict[str, str], tmp_path: Path) -> None:

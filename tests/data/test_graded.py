@@ -4,12 +4,17 @@ import hashlib
 import json
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 import yaml
+from observed import observation, setting
 from tokenizers import Tokenizer
 
+from bench import mini_jargon
+from sft_sweeps.analysis.observations import Part
 from sft_sweeps.benchmarks import mini as benchmark
 from sft_sweeps.benchmarks import plain_functions
 from sft_sweeps.data import graded, graded_words, mini
@@ -147,6 +152,21 @@ def test_base_models_have_read_frequent_verbs_and_no_jargon():
         verbs = text.split()
         assert all(read[verb] for verb in verbs[: graded_words.KNOWN])
         assert not any(read[verb] for verb in verbs[graded_words.KNOWN :])
+
+
+def test_conflict_is_split_by_words():
+    """Items with jargon and without, alone and mixed; ratios, other strategies and other abilities are left out."""
+    jargon = {item.id for item in benchmark.items("graded_math", 40, 0) if mini_jargon.has_jargon(item)}
+    assert 0 < len(jargon) < 40
+    parts = [Part(name, f"graded_{name}", Fraction(1, 4), 600) for name in ("math", "code", "general")]
+    shown = {item.id: float(item.id in jargon) for item in benchmark.items("graded_math", 40, 0)}
+    settings = [setting(parts=(parts[0],)), setting(parts=tuple(parts)), setting("sequential", parts=tuple(parts))]
+    settings += [setting(parts=(parts[1],)), setting(parts=(replace(parts[0], fraction=Fraction(1)), *parts[1:]))]
+    runs = [observation(at, [1.0], final=True, items=shown) for at in settings]
+    observed = [replace(run, benchmark="graded_math") for run in runs]
+    (found,) = mini_jargon.by_words(observed, jargon).values()
+    with_jargon, without = [1.0] * len(jargon), [0.0] * (40 - len(jargon))
+    assert found == {(mixed, has): with_jargon if has else without for mixed in (True, False) for has in (True, False)}
 
 
 def is_chat(turns):

@@ -202,6 +202,7 @@ def test_a_plan_that_cannot_be_read_keeps_everything(text: str | bytes | None, s
     """Its stages may be those that nobody else names."""
     sweep = launched(store, "law")
     launched(store, "long", "scores")
+    before = can_go(store)
     (sweep.folder / "jobs").mkdir()
     (sweep.folder / PLAN).unlink()
     if text is not None:
@@ -209,7 +210,8 @@ def test_a_plan_that_cannot_be_read_keeps_everything(text: str | bytes | None, s
     with pytest.raises(RequestError, match=r"nothing can go.*delete .*law"):
         can_go(store)
     with pytest.raises(RequestError, match="nothing can go"):
-        gc.free(Store(store.root), [])
+        gc.free(Store(store.root), before)
+    assert all(item.path.exists() for item in before)
 
 
 def test_a_job_of_a_deleted_sweep_keeps_what_it_is_made_from(store: Store) -> None:
@@ -327,6 +329,28 @@ def test_a_launch_that_asks_again_for_a_model_whose_freeing_was_broken_off(store
     assert f"train-{stage.id}" not in work(longer, store)
 
 
+def test_on_a_full_disk(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes without a line being written makes the room for the rest."""
+    launched(store, "two", "scores")
+    shutil.rmtree(launched(store, "law").folder)
+    folder(store.folder(PLANS["two"].stages[0]) / "resume" / "step-00000001")
+    freeing.leave_mark(store.root, "x")
+    orphan = next(item.path for item in can_go(store, "orphans"))
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
+        if orphan.exists() and set("wa") & set(mode):
+            raise OSError(28, "No space left on device")
+        return real(path, mode, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    before = freeing.last_mark(store.root)
+    results = collect(store)
+    assert {result.item.kind for result in results} == {"orphans", "models", "resume"}
+    assert [result for result in results if result.problem or result.kept] == []
+    assert freeing.last_mark(store.root) != before
+
+
 GC = "import sys; from sft_sweeps.commands.main import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -346,7 +370,7 @@ def test_a_launch_while_another_process_frees(store: Store) -> None:
     while frees.poll() is None:
         looks += 1
         for name in ("long", "law"):
-            mark, sought = freeing.last_mark(store.root), PLANS[name]
+            mark, sought = freeing.settled_mark(store.root), PLANS[name]
             seen = survey(sought, Store(store.root)).states
             sweep = freeze(sought, Store(store.root), name, "", ["x"])
             if freeing.last_mark(store.root) != mark:
@@ -364,3 +388,23 @@ def test_a_launch_while_another_process_frees(store: Store) -> None:
     assert said["freed"]
     assert work(next(iter([Sweep(path) for path in store.root.glob("sweeps/*two*")])), store) == []
     assert looks > 3
+
+
+def test_the_mark_before_a_look_is_of_no_moment_of_freeing(store: Store) -> None:
+    """One that was read in the midst of it would be the same afterwards, and what was found gone."""
+    launched(store, "two")
+    shutil.rmtree(launched(store, "law").folder)
+    hold = (
+        "import sys, time; from pathlib import Path; from sft_sweeps.store import freeing as f; r = Path(sys.argv[1])\n"
+    )
+    hold += (
+        "with f.alone(r):\n f.leave_mark(r, 'x'); print('in', flush=True); time.sleep(0.5); f.leave_mark(r, 'end')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", hold, str(store.root)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdout.readline() == "in\n"
+        assert b'"x"' in freeing.last_mark(store.root)
+        assert b'"end"' in freeing.settled_mark(store.root)
+    assert freeing.settled_mark(store.root.with_name("none")) == b""

@@ -9,6 +9,7 @@ import values
 from common import Points
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoConfig
 
 from sft_sweeps.config.resolve import request
 from sft_sweeps.execution import TrainExecution
@@ -48,9 +49,11 @@ def saved(model: torch.nn.Module, tokens: int) -> int:
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.hidden_size}x{shape.layers}-{shape.kv_heads}")
 def test_activations_are_what_torch_saves(shape: Shape, precision: str, tmp_path: Path) -> None:
     materialise(shape, 0, [], tmp_path / "base")
-    model = head.Trained.from_pretrained(
-        tmp_path / "base", dtype=DTYPES[precision], attn_implementation=attention.NAME
-    ).train()
+    model = (
+        head.trained_class(AutoConfig.from_pretrained(tmp_path / "base"))
+        .from_pretrained(tmp_path / "base", dtype=DTYPES[precision], attn_implementation=attention.NAME)
+        .train()
+    )
     joined = shape.layers * shape.hidden_size * memory.BYTES[precision]  # attention's pieces, which a GPU has whole
     measured = (saved(model, 512) - saved(model, 256)) / 256 - joined
     assert memory.activations(shape, precision, recompute=False) == pytest.approx(measured, rel=0.03)

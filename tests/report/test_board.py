@@ -1,6 +1,7 @@
 """What a study's views are of is what its page says: sentences, numbers, the run that others are compared with."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from made_sweeps import claim, made
 from values import RECIPE, benchmark, mixed, request
 
 from sft_sweeps.analysis.cells import finals
+from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import board as boards
+from sft_sweeps.report import tracked
 from sft_sweeps.report.page import evidence, findings, text
 from sft_sweeps.spec import Score
 from sft_sweeps.tracking import layout
+from sft_sweeps.tracking.dashboard import charts, views
 from sft_sweeps.tracking.dashboard.board import Board
 
 CLAIM = claim("Mixing keeps more", "strategy=multi_task", "strategy=sequential")
 ABSENT = claim("Replay keeps more", "strategy=dmt", "strategy=sequential")
-BENCHMARKS = (benchmark(ability="math"), benchmark("mt_bench", ability="general"))
+BENCHMARKS = (benchmark(ability="math"), benchmark("mini_general", ability="general"))
 
 
 def plan(*claims: Any) -> Plan:
@@ -67,9 +71,9 @@ def test_its_words_are_the_pages(sweep: evidence.Evidence, board: Board) -> None
 def test_benchmarks_know_their_ability_and_what_they_are_weighed_against(board: Board) -> None:
     assert [(one.name, one.ability, one.unit, one.specialized) for one in board.asked] == [
         ("mini_math", "math", "%", True),
-        ("mt_bench", "general", "%", False),
+        ("mini_general", "general", "%", False),
     ]
-    assert [(x.name, y.name) for x, y in board.pairs] == [("mini_math", "mt_bench")]
+    assert [(x.name, y.name) for x, y in board.pairs] == [("mini_math", "mini_general")]
 
 
 def test_the_baseline_is_the_score_run_of_a_multi_task_run(sweep: evidence.Evidence, board: Board) -> None:
@@ -77,6 +81,26 @@ def test_the_baseline_is_the_score_run_of_a_multi_task_run(sweep: evidence.Evide
     assert board.reference in [layout.run_id("score", one, board.sweep) for one in of]
     others = tuple(run for run in sweep.plan.runs if run.strategy != "multi_task")
     assert boards._baseline(replace(sweep.plan, runs=others), "sweep") == ""
+
+
+def test_what_the_views_draw_is_what_the_sweeps_runs_have(
+    sweep: evidence.Evidence, board: Board, tmp_path: Path
+) -> None:
+    runs = tracked.Shown(sweep, tmp_path, Tracking("wandb", "table1")).all()
+    by_type = {kind: [run for run in runs if run.job_type == kind] for kind in layout.JOB_TYPES}
+    assert board.reference in {run.identity for run in by_type["score"]}
+    (report,) = by_type["report"]
+    assert report.tables[charts.TABLE] == boards.verdict(sweep)
+    assert {run.tracking.group for run in runs} == {board.sweep}
+    spec = json.dumps(views.spec(views.review(board)))
+    axes = {f"study.value.{name}" for run in runs for name, _ in run.tracking.axes}
+    assert set(re.findall(r"study\.value\.\w+", spec)) <= axes
+    has = {name for run in by_type["score"] for name in run.summary}
+    asked = {name for name in re.findall(r'"summary:([^"]+)"', spec) if not name.endswith("/forgetting")}
+    assert asked <= has, "forgetting is there where stages on the way are scored"
+    assert any(name.endswith("/difference") for name in asked)
+    shown = {name for run in by_type["score"] for name in run.tables}
+    assert set(re.findall(r"samples/\w+", spec)) <= shown
 
 
 def test_the_verdict_has_a_row_for_each_cell_with_its_interval(sweep: evidence.Evidence) -> None:

@@ -19,7 +19,8 @@ from values import benchmark, component, mixed, model, request, source
 from sft_sweeps import identity
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.benchmarks.scored import accuracy as accuracy_of
-from sft_sweeps.commands import status, status_tables
+from sft_sweeps.commands.status import rows as status
+from sft_sweeps.commands.status import tables as status_tables
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
@@ -132,6 +133,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
     assert found.pop("findings").keys() == {"forgetting", "backward_transfer"}
     assert found == to_json(results)
     assert {key: type(value) for key, value in found.items()} == {
+        "schema": int,
         "sweep": str,
         "question": str,
         "confidence": float,
@@ -142,6 +144,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         "replicated": list,
         "representations": list,
         "unrepresented": list,
+        "other_judges": list,
     }
     assert (found["sweep"], found["question"], found["confidence"]) == ("sweep-1", "What is kept?", 0.95)
     assert found["benchmarks"] == ["mini_math", "heldout_loss:math"]
@@ -243,7 +246,7 @@ def test_an_impossible_score_is_missing_and_says_why(change: dict[str, Any], pla
     assert record["score"]["metric"] == "loss"
     path.write_text(json.dumps({**record, "score": record["score"] | change}))
     missing = collect(plan, store, "s").missing
-    assert [text for text in missing if "cannot be trusted: its" in text and str(path.parent) in text] == [missing[0]]
+    assert [text for text in missing if "cannot be trusted: its" in text and "remove stages/" in text] == [missing[0]]
     path.write_text(json.dumps({key: value for key, value in record.items() if key != "score"}))
     assert "it holds no score" in collect(plan, store, "s").missing[0]
 

@@ -59,10 +59,9 @@ def drawn(charts: list[Any]) -> set[Ends]:
 
 
 def rows_of(spec: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(spec, dict):
-        yield from spec.get("values", ()) if isinstance(spec.get("values"), list) else ()
-    for part in spec.values() if isinstance(spec, dict) else spec if isinstance(spec, list) else ():
-        yield from rows_of(part)
+    """What is drawn from; layers share it by name."""
+    for rows in spec["datasets"].values():
+        yield from rows
 
 
 @pytest.mark.parametrize("claims", [(), (CLAIM,)], ids=["exploratory", "claimed"])

@@ -122,7 +122,9 @@ def test_what_cannot_be_trusted_is_no_number(what: str, plan: Plan, store: Store
     write_record(folder, one.payload, [VECTORS, ITEMS], {})
     (found,), (missing,) = represented.represented(plan, store)
     assert [panel.label for panel in found.panels] == ["mini (base)"]
-    assert ("different widths" if what == "another width" else str(folder)) in missing
+    assert (
+        "different widths" if what == "another width" else f"in {folder.relative_to(store.root)} of the store"
+    ) in missing
 
 
 def test_models_that_were_asked_other_queries_are_not_compared(plan: Plan, store: Store) -> None:

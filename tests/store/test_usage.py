@@ -79,6 +79,17 @@ def test_each_byte_once_and_each_stage_with_its_sweeps(store: Store) -> None:
     assert [taken.id for taken in usage(store.root).unasked()] == [long.stages[1].id]
 
 
+def test_what_trackers_wrote_has_a_line_of_its_own(store: Store) -> None:
+    plan, _ = launched(store, "mine", "math")
+    for place in (store.root / "trackio", store.folder(plan.stages[0]) / "wandb"):
+        place.mkdir()
+        (place / "a file").write_bytes(b"x" * 50_000)
+    found = usage(store.root)
+    assert found.by_what["trackers' files"].files == 2
+    assert found.by_what["trackers' files"].bytes >= 100_000
+    assert found.total.bytes == du(store.root)
+
+
 def test_what_is_half_written_is_told_apart(store: Store) -> None:
     plan, _ = launched(store, "mine", "math")
     folder = store.folder(plan.stages[0])

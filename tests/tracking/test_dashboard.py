@@ -124,6 +124,25 @@ def test_review_has_its_sections_and_the_runs_that_they_draw_from() -> None:
     assert live["grouping"][0] == {"section": "run", "name": "group"}
 
 
+@pytest.mark.parametrize("name", ["20260101-000000-a'b-123456", 'x="y"', "a=b", "a and b", "(c", "ü\\n"])
+def test_whatever_a_sweep_is_called_its_runs_are_meant(name: str) -> None:
+    of = everything(replace(BOARD, sweep=name, title=name))
+    for part in ("review.json", "report.json"):
+        assert set(values(of[part], "group")) == {name}
+
+
+def values(of: Any, key: str) -> Iterator[Any]:
+    """What filters ask of a key."""
+    if isinstance(of, list):
+        for one in of:
+            yield from values(one, key)
+    elif isinstance(of, dict):
+        if isinstance(of.get("key"), dict) and of["key"].get("name") == key and "value" in of:
+            yield of["value"]
+        for one in of.values():
+            yield from values(one, key)
+
+
 def test_curves_are_drawn_one_by_one() -> None:
     sections = everything(BOARD)["review.json"]["spec"]["section"]["panelBankConfig"]["sections"]
     grouped = {one["name"]: one["localPanelSettings"]["useRunsTableGroupingInPanels"] for one in sections}

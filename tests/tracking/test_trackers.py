@@ -8,7 +8,7 @@ import pytest
 from sft_sweeps.errors import Interrupted, RequestError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import trackers
-from sft_sweeps.tracking.base import Attempt
+from sft_sweeps.tracking.base import Attempt, Outcome
 from sft_sweeps.tracking.trackers import FINISH_SECONDS, INTERRUPTED_SECONDS, TRACKERS, mirrored
 
 THEIRS = """
@@ -111,3 +111,25 @@ def test_no_tracker_costs_a_training(name: str, said: str, tmp_path: Path, caplo
         steps.append(1)
     assert steps == [1]
     assert said in caplog.text
+
+
+def told(*hows: str) -> list[str]:
+    return trackers.summary("wandb", [Outcome(f"id{n}", how, "no room") for n, how in enumerate(hows)])  # type: ignore[arg-type]
+
+
+def test_what_became_of_finished_runs_is_a_line_and_a_second_one_says_why_not() -> None:
+    assert told() == ["wandb: no run is finished yet"]
+    assert told("kept") == ["wandb: 1 run kept as files"]
+    assert told("shown", "there", "shown") == ["wandb: 3 runs: 2 shown, 1 there already"]
+    assert told("shown", "failed", "failed") == [
+        "wandb: 3 runs: 1 shown, 2 not shown",
+        "not shown at wandb: id1, ...: no room",
+    ]
+
+
+@pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize(("name", "how"), [("lines", "shown"), ("refuses", "failed")])
+def test_finished_runs_are_shown_by_any_tracker(name: str, how: str, tmp_path: Path) -> None:
+    run = attempt(tmp_path, name)
+    assert [(one.id, one.how) for one in trackers.publish([run])] == [(run.identity, how)]
+    assert list(trackers.publish([])) == []

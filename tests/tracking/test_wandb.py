@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -16,11 +17,14 @@ from typing import Any
 
 import pytest
 from common import ROOT
+from wandb_files import inspect, services, steps_of
 
 from sft_sweeps.execution import Tracking
+from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
-from sft_sweeps.tracking.process import ProcessMirror, lines, log_file
+from sft_sweeps.tracking.process import ProcessMirror, log_file
+from sft_sweeps.tracking.showing import lines
 from sft_sweeps.tracking.trackers import TRACKERS
 from sft_sweeps.tracking.wandb import has_key
 
@@ -41,45 +45,66 @@ def line(step: int) -> dict[str, Any]:
     return {"step": step, "steps": STEPS, "loss": 1 / step, "examples_by_source": {"gsm8k": 3, "code": 13}}
 
 
-def track(folder: Path, tracking: Tracking, pause: float = 0.0) -> tuple[Mirror, float]:
+def track(
+    folder: Path, tracking: Tracking, pause: float = 0.0, upto: int = STEPS, **changes: Any
+) -> tuple[Mirror, float]:
     """A stage that takes its steps; its mirror, and the seconds that it took with starting one."""
     folder.mkdir(exist_ok=True)
     started = time.monotonic()
-    attempt = Attempt(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3})
+    attempt = replace(Attempt(folder, tracking, "0123456789ab", "mini--math", {"epochs": 3}), **changes)
     mirror, metrics = TRACKERS.get(tracking.name).open(attempt), Metrics(folder)
-    for step in range(1, STEPS + 1):
+    for step in range(1, upto + 1):
         metrics.write(line(step))
         time.sleep(pause)
     metrics.close()
-    assert read(folder) == [line(step) for step in range(1, STEPS + 1)]
-    return mirror, time.monotonic() - started - pause * STEPS
+    assert read(folder) == [line(step) for step in range(1, upto + 1)]
+    return mirror, time.monotonic() - started - pause * upto
 
 
-def inspect(folder: Path) -> list[dict[str, Any]]:
-    """What W&B itself reads of its files."""
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json"]
-    found: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        done = subprocess.run([*command, str(path)], capture_output=True, text=True, timeout=120, check=True)
-        found += [json.loads(text) for text in done.stdout.splitlines() if text.strip()]
-    return found
-
-
-def steps_of(records: list[dict[str, Any]]) -> list[int]:
-    return sorted({record["history"]["item"]["train/step"] for record in records if record["type"] == "history"})
-
-
-def test_every_step_is_read_back_by_wandb_itself(tmp_path: Path) -> None:
-    folder = tmp_path / "stage"
-    mirror, seconds = track(folder, OFFLINE)
+def test_every_step_is_read_back_by_wandb_itself_once(tmp_path: Path) -> None:
+    """Of a stage that was interrupted, with a name and a recipe that are too long."""
+    folder, long = tmp_path / "stage", {"label": "m" * 300, "config": {f"key {n}": n for n in range(10_000)}}
+    interrupted, seconds = track(folder, OFFLINE, upto=STEPS // 2, **long)
+    interrupted.close(120, Ending("interrupted"))
+    assert list(folder.glob("wandb/offline-run-*"))
+    mirror, _ = track(folder, OFFLINE, **long)
     mirror.close(120, DONE)
     records = inspect(folder)
     assert steps_of(records) == list(range(1, STEPS + 1)), log_file(folder, "wandb").read_text()
     text = json.dumps(records)
-    for part in ("0123456789ab", "mini--math", "sweep-1", "table1", "train/examples_by_source/gsm8k", "epochs"):
+    for part in ("0123456789ab", "sweep-1", "table1", "train/examples_by_source/gsm8k", "key 9999", "m" * 100):
         assert part in text, part
+    assert "m" * 129 not in text
     assert seconds < 2
     assert {path.name for path in folder.iterdir()} == {METRICS, "wandb", "logs"}
+
+
+def test_a_mode_that_wandb_does_not_know_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "onlin")
+    mirror, _ = track(tmp_path / "stage", replace(OFFLINE, mode="auto"))
+    mirror.close(120, DONE)
+    assert "onlin" in problems.problem_of(tmp_path / "stage")
+    monkeypatch.delenv("WANDB_MODE")  # which wandb's own reader would refuse too
+    assert steps_of(inspect(tmp_path / "stage")) == list(range(1, STEPS + 1))
+
+
+def test_a_full_disk_in_wandbs_folder_costs_nothing_but_a_line(tmp_path: Path) -> None:
+    folder = tmp_path / "stage"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))  # the mirror's process has it from here
+    try:
+        attempt = Attempt(folder, OFFLINE, "0123456789ab", "mini--math", {})
+        folder.mkdir()
+        mirror = TRACKERS.get("wandb").open(attempt)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    metrics = Metrics(folder)
+    for step in range(1, STEPS + 1):
+        metrics.write(line(step))
+    metrics.close()
+    mirror.close(60, DONE)
+    assert "File too large" in problems.problem_of(folder), log_file(folder, "wandb").read_text()
+    assert len(read(folder)) == STEPS
 
 
 def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
@@ -89,17 +114,10 @@ def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
     def kill() -> None:
         deadline = time.monotonic() + 60
         while not killed and time.monotonic() < deadline:
-            for place in Path("/proc").glob("[0-9]*"):
-                try:
-                    command = (place / "cmdline").read_bytes()
-                    of_ours = str(folder).encode() in (place / "environ").read_bytes()
-                except OSError:
-                    continue
-                if of_ours and b"wandb-core" in command:
-                    killed.append(int(place.name))
-                    time.sleep(0.5)
-                    os.kill(killed[-1], signal.SIGKILL)
-                    break
+            for pid in services(folder):
+                killed.append(pid)
+                time.sleep(0.5)
+                os.kill(pid, signal.SIGKILL)
             time.sleep(0.05)
 
     killer = threading.Thread(target=kill)

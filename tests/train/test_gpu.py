@@ -46,9 +46,9 @@ def test_the_fused_kernel_is_each_example_by_itself(shared: int) -> None:
     ends = torch.tensor([0, 200, 201, 300], dtype=torch.int32, device="cuda")
     half = list(tensors(torch.bfloat16, shared))
     query, key, value = (states[0].transpose(0, 1) for states in half)
-    found = kernel((query, key, value), ends, 200, 0.125)[None]
+    found = kernel((query, key, value), ends, 200, attention.Scores(0.125))[None]
     wide = [states.detach().float().requires_grad_() for states in half]
-    expected = attention.per_example(*wide, lengths, 0.125)
+    expected = attention.per_example(*wide, lengths, attention.Scores(0.125))
     given = torch.randn_like(expected)
     found.backward(given.to(torch.bfloat16))
     expected.backward(given)

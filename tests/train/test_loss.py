@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, log_softmax, scaled_dot_product_attention
 from training import RECIPE, SHAPE, examples
-from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
+from transformers import AutoConfig, AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
@@ -39,7 +39,9 @@ def load(folder: Path, implementation: str) -> Any:
 
 
 def trained(folder: Path) -> Any:
-    return head.Trained.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention.NAME)
+    return head.trained_class(AutoConfig.from_pretrained(folder)).from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention.NAME
+    )
 
 
 def alone(model: Any, example: Encoded) -> torch.Tensor:
@@ -94,9 +96,10 @@ def test_a_fused_kernel_is_given_what_the_pieces_are(made: Any) -> None:
     torch.manual_seed(0)
     lengths = (5, 1, 9)
     query, key, value = torch.randn(1, 4, 15, 8), torch.randn(1, 2, 15, 8), torch.randn(1, 2, 15, 8)
-    expected = attention.per_example(query, key, value, lengths, 0.3)
+    scores = attention.Scores(0.3)
+    expected = attention.per_example(query, key, value, lengths, scores)
     flat = tuple(states[0].transpose(0, 1) for states in (query, key, value))
-    found = made(reference)(flat, torch.tensor([0, 5, 6, 15], dtype=torch.int32), 9, 0.3)[None]
+    found = made(reference)(flat, torch.tensor([0, 5, 6, 15], dtype=torch.int32), 9, scores)[None]
     torch.testing.assert_close(found, expected)
     ends = loss.to_bin([examples(3)[at] for at in (2, 0, 1)], [1.0] * 3, CPU).boundaries
     assert ends.tolist() == [0, *np.cumsum([len(examples(3)[at].input_ids) for at in (2, 0, 1)])]
@@ -264,7 +267,8 @@ def test_the_chunked_loss_equals_torchs_whatever_the_chunk(monkeypatch: pytest.M
         layer = head.LossHead(8, 97, bias=False, dtype=dtype)
         targets, weights = torch.randint(97, (kept,)), torch.rand(kept)
         layer.weight.data *= 10
-        found = layer(hidden, targets, weights) * 3
+        own = torch.full((kept,), torch.nan)
+        found = layer(hidden, targets, weights, own) * 3
         found.backward()
         ours = (hidden.grad, layer.weight.grad)
         hidden.grad = layer.weight.grad = None
@@ -272,6 +276,7 @@ def test_the_chunked_loss_equals_torchs_whatever_the_chunk(monkeypatch: pytest.M
         expected = (losses * weights).sum() * 3
         expected.backward()
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(own, losses, rtol=1e-5, atol=1e-5)
         for mine, theirs in zip(ours, (hidden.grad, layer.weight.grad), strict=True):
             largest = float(theirs.abs().max()) if theirs.numel() else 0.0
             torch.testing.assert_close(mine, theirs, rtol=exact, atol=exact * largest)

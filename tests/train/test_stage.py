@@ -146,7 +146,7 @@ def test_logs_are_quiet(two: list[Outcome]) -> None:
         assert outcome.log == "", outcome.log
 
 
-def test_metrics(one: Outcome) -> None:
+def test_metrics(one: Outcome, two: list[Outcome]) -> None:
     first = one.metrics[0]
     assert [step["step"] for step in one.metrics] == list(range(1, STEPS + 1))
     assert first["steps"] == STEPS
@@ -154,6 +154,11 @@ def test_metrics(one: Outcome) -> None:
     assert sum(first["examples_by_source"].values()) == RECIPE.batch_size
     assert sum(first["supervised_by_source"].values()) == first["supervised_tokens"] < first["tokens"]
     assert set(first["examples_by_source"]) == {"math", "code"}
+    for step in one.metrics:  # the loss is the mean over all supervised tokens
+        of = step["loss_by_source"]
+        sums = [loss * step["supervised_by_source"][source] for source, loss in of.items()]
+        assert sum(sums) / step["supervised_tokens"] == pytest.approx(step["loss"], rel=1e-5)
+    assert two[0].metrics[0]["loss_by_source"] == pytest.approx(first["loss_by_source"], rel=1e-5)
     seen = sum(sum(step["examples_by_source"].values()) for step in one.metrics)
     assert seen == STEPS * RECIPE.batch_size
 

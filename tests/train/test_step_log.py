@@ -26,7 +26,7 @@ class Lines(logging.Handler):
 
 
 def metrics(step: int, steps: int, seconds: float) -> StepMetrics:
-    return StepMetrics(step, steps, 1.25, 2e-5, 0.5, 300, 100, seconds, 300 / seconds, None, 2048, {}, {})
+    return StepMetrics(step, steps, 1.25, 2e-5, 0.5, 300, 100, seconds, 300 / seconds, None, 2048, {}, {}, {})
 
 
 @given(st.integers(1, 3000), st.data())

@@ -135,7 +135,7 @@ def _shared(seen: dict[str, Any], folder: Path, back: bool) -> Finding:
 def _machine(seen: dict[str, Any], gpus: bool) -> Iterator[Finding]:
     if seen["scontrol"]:
         text = f"cannot be used there ({seen['scontrol']}): a stage that must stop early waits until you launch again"
-        yield Finding("note", "scontrol", text)
+        yield Finding("warning", "scontrol", text)
     else:
         yield Finding("ok", "scontrol", "works there: a stage that must stop early requeues itself")
     if seen["resolves"]:
@@ -153,7 +153,7 @@ def _gpu(seen: dict[str, Any]) -> Finding:
             "problem", "GPUs", "one was asked for, none was given", "cluster.partition=NAME of one with GPUs"
         )
     if seen["nvidia"] is None:
-        return Finding("note", "GPUs", f"{len(seen['gpus'])} was given as asked; there is no nvidia-smi to name it")
+        return Finding("warning", "GPUs", f"{len(seen['gpus'])} was given as asked; there is no nvidia-smi to name it")
     if not seen["nvidia"]:
         return Finding("problem", "GPUs", "nvidia-smi fails there", "tell the cluster's staff")
     return Finding("ok", "GPUs", f"{len(seen['gpus'])} was given as asked: {seen['nvidia'][0]}")

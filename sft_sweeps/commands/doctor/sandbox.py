@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import attacks, run, seccomp
@@ -17,6 +18,11 @@ HELP = {
     "landlock": "a kernel of 5.13 or newer with landlock in its list of security modules",
     "bubblewrap": "install bubblewrap (bwrap) and allow user namespaces; the other layers hold without it",
 }
+
+
+def asked(_: DoctorRequest) -> Iterator[Finding]:
+    """As `findings`: whatever else was asked."""
+    return findings()
 
 
 def findings() -> Iterator[Finding]:
@@ -31,19 +37,19 @@ def findings() -> Iterator[Finding]:
         if layer in layers:
             yield Finding("ok", layer, "active")
         else:
-            yield Finding("note", layer, "does not work here", needs)
+            yield Finding("warning", layer, "does not work here", needs)
     if platform.machine() in seccomp.UNTESTED:
-        yield Finding("note", "seccomp", f"the table for {platform.machine()} has not been tested by us")
+        yield Finding("warning", "seccomp", f"the table for {platform.machine()} has not been tested by us")
     for name in run.PROPERTIES:
         if run.lacking(replace(isolation, strict=True), (name,)):
-            level: Literal["note", "problem"] = "problem" if name in run.DEFAULT_REQUIRE else "note"
+            level: Literal["warning", "problem"] = "problem" if name in run.DEFAULT_REQUIRE else "warning"
             yield Finding(level, name, "no active layer gives it", f"leave {name} out of sandbox.require")
     yield from _attacked(isolation, "")
     yield _known_limit(isolation)
     if "bubblewrap" in layers and len(layers) > 1:
         yield from _attacked(replace(isolation, mode="kernel"), "without bubblewrap")
         yield Finding(
-            "note", "names", "without bubblewrap: stat tells whether others have a file of a name, and its size"
+            "warning", "names", "without bubblewrap: stat tells whether others have a file of a name, and its size"
         )
 
 
@@ -70,7 +76,7 @@ def _known_limit(isolation: Isolation) -> Finding:
     with attacks.victims() as victims:
         result = attacks.run(plainly(attack), victims, isolation)
     text = "held" if result.held else "a pass can be forged by a program that looks for the nonce in stack frames"
-    return Finding("note", "forge", f"without sandbox.strict: {text}", "sandbox.strict=true runs checks apart")
+    return Finding("warning", "forge", f"without sandbox.strict: {text}", "sandbox.strict=true runs checks apart")
 
 
 def plainly(attack: Attack) -> Attack:

@@ -15,9 +15,11 @@ from typing import Literal
 
 from sft_sweeps.commands.doctor import node
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.folders import nearest_existing
+from sft_sweeps.slurm import queue
 from sft_sweeps.slurm.cluster import (
     ELSEWHERE,
     Limits,
@@ -63,6 +65,18 @@ class SlurmRequest:
     @property
     def partition(self) -> str:
         return self.cluster.partition or ""
+
+
+def asked(request: DoctorRequest) -> Iterator[Finding]:
+    """As `findings`; where there is no Slurm and nobody asked for it, that is no problem."""
+    if not request.named and not any(map(shutil.which, NEEDED)):
+        yield Finding("ok", "commands", "no Slurm here: jobs run on this machine (cluster=local)")
+        return
+    if not request.named and (why := queue.unanswered(shutil.which("sbatch"))):
+        text = f"no cluster answers ({why}): jobs run on this machine"
+        yield Finding("warning", "controller", text, "sft-sweeps doctor slurm, if this is a cluster's machine")
+        return
+    yield from findings(SlurmRequest(request.output_dir, request.cluster, request.on_node))
 
 
 def findings(request: SlurmRequest) -> Iterator[Finding]:
@@ -113,15 +127,16 @@ def _limits(allowed: Limits) -> Iterator[Finding]:
     else:
         why = "off" if not allowed.accounting else "on, but there is no sacct here"
         text = f"{why}: how a job ended is known for {allowed.min_job_age} s (MinJobAge), then only from its record"
-        yield Finding("note", "accounting", text)
+        yield Finding("warning", "accounting", text)
     yield _preemption(allowed)
     wait = f"KillWait {allowed.kill_wait} s after the time limit; saving starts before it (cluster.signal_seconds)"
     yield Finding("ok", "time limit", wait)
     if not allowed.requeue:
-        yield Finding("note", "requeue", "JobRequeue=0: jobs are requeued only as far as the site lets them ask for it")
+        text = "JobRequeue=0: jobs are requeued only as far as the site lets them ask for it"
+        yield Finding("warning", "requeue", text)
     if allowed.private_jobs:
         text = "others' jobs are hidden (PrivateData=jobs): a stage that another user claimed is never taken over"
-        yield Finding("note", "privacy", text)
+        yield Finding("warning", "privacy", text)
 
 
 def _elsewhere() -> Iterator[Finding]:
@@ -132,7 +147,7 @@ def _elsewhere() -> Iterator[Finding]:
                 "problem", "environment", f"{name}={value} sends jobs to another cluster than this one", change
             )
     if own := sorted(name for name in os.environ if name.startswith("SBATCH_") and name not in ELSEWHERE):
-        yield Finding("note", "environment", f"{', '.join(own)}: kept from a launch's sbatch; cluster.* decides")
+        yield Finding("warning", "environment", f"{', '.join(own)}: kept from a launch's sbatch; cluster.* decides")
 
 
 def _submit_limits(cluster: ClusterConfig, allowed: Limits) -> Iterator[Finding]:
@@ -140,7 +155,7 @@ def _submit_limits(cluster: ClusterConfig, allowed: Limits) -> Iterator[Finding]
     rest = "what does not fit is submitted when you launch again, or by sft-sweeps launch --until-done"
     if allowed.enforces_limits and shutil.which("sacctmgr") is None:
         text = f"enforced, and there is no sacctmgr here to read them: {rest}"
-        yield Finding("note", "submit limits", text)
+        yield Finding("warning", "submit limits", text)
         return
     of_partitions = policies_of(cluster.partition or "", _policies()).values()
     qualities = {cluster.qos or "", *(policy.qos for policy in of_partitions if policy.qos)}
@@ -177,7 +192,7 @@ def _partition_preemption(named: str, allowed: Limits) -> Iterator[Finding]:
     for name, policy in policies_of(named, _policies()).items() if allowed.preempt_type else ():
         mode = next((mode for mode in PREEMPTED if mode in policy.preempt_mode), "")
         if mode:
-            level: Literal["ok", "note"] = "ok" if mode in ("REQUEUE", "OFF") else "note"
+            level: Literal["ok", "warning"] = "ok" if mode in ("REQUEUE", "OFF") else "warning"
             yield Finding(level, f"preemption on {name}", f"PreemptMode={policy.preempt_mode}: {PREEMPTED[mode]}")
 
 
@@ -186,10 +201,11 @@ def _preemption(allowed: Limits) -> Finding:
         return Finding("ok", "preemption", "off")
     text = f"{allowed.preempt_type}, mode {allowed.preempt_mode}"
     if "REQUEUE" not in allowed.preempt_mode:
-        return Finding("note", "preemption", f"{text}: preempted jobs are not requeued; launching again continues them")
+        text += ": preempted jobs are not requeued; launching again continues them"
+        return Finding("warning", "preemption", text)
     if not allowed.preempt_signal:
         text += ": requeued jobs continue from their last saved state, saved again only where GraceTime allows"
-        return Finding("note", "preemption", f"{text} (cluster.save_every_seconds)")
+        return Finding("warning", "preemption", f"{text} (cluster.save_every_seconds)")
     return Finding("ok", "preemption", f"{text}: jobs are warned, save, and continue when requeued")
 
 
@@ -212,7 +228,7 @@ def _partition(one: Partition, chosen: bool) -> Finding:
         return Finding("ok", name, text)
     why = "every node is down or drained" if one.up else "it starts no jobs"
     if not chosen:
-        return Finding("note", name, f"{text}; {why}")
+        return Finding("warning", name, f"{text}; {why}")
     return Finding("problem", name, f"{text}; {why}", "another cluster.partition, or wait for the cluster's staff")
 
 
@@ -244,7 +260,7 @@ def _folders(request: SlurmRequest) -> Iterator[Finding]:
             yield Finding("ok", about, f"{path} lies on a network file system ({kind})")
         elif not request.on_node:
             text = f"{path} lies on {kind or 'an unknown file system'}: whether nodes see it, --on-node finds out"
-            yield Finding("note", about, text)
+            yield Finding("warning", about, text)
 
 
 def _folder(path: Path) -> Path:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.commands.doctor import folder
 from sft_sweeps.commands.doctor.finding import Finding
+from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import checksum, encoded
 from sft_sweeps.files.json_files import read_json
@@ -20,13 +22,22 @@ from sft_sweeps.store.store import RECORD, damaged_files, freed, lost_files
 SHOWN = 3  # files in a line
 
 
+def asked(request: DoctorRequest) -> Iterator[Finding]:
+    """What the folder does, then what is in it; a store that nobody named may be yet to be made."""
+    yield from folder.findings(request.output_dir)
+    if request.output_dir.is_dir() or request.store_named:
+        yield from findings(request.output_dir, request.deep)
+    else:
+        yield Finding("ok", "store", f"{request.output_dir} is not there yet: the first launch makes it")
+
+
 def findings(root: Path, deep: bool) -> Iterator[Finding]:
     """A line for what is damaged, and one that counts what is whole."""
     if not root.is_dir():
         yield Finding("problem", "store", f"there is no folder {root}", "output_dir=FOLDER of a launch: --output-dir")
         return
     whole: Counter[str] = Counter()
-    for record in sorted(path for kind in ("stages", "models") for path in (root / kind).glob(f"**/{RECORD}")):
+    for record in sorted(path for kind in ("stages", "models") for path in (root / kind).glob(f"[!.]*/**/{RECORD}")):
         yield from _counted(whole, "record", _record(record.parent, deep))
     for state in sorted(root.glob(f"stages/*/{resume_states.FOLDER}/step-*")):
         yield from _counted(whole, "resume state", _state(state, deep))
@@ -67,7 +78,7 @@ def _old(folder: Path, record: dict[str, Any], change: str) -> Iterator[Finding]
     if "checksums" in record:
         return
     if not record.get("digest"):
-        yield Finding("note", "no checksums", f"{folder} was written before there were any")
+        yield Finding("warning", "no checksums", f"{folder} was written before there were any")
         return
     try:
         same = weights.digest(folder / "model") == record["digest"]

@@ -1,5 +1,6 @@
 """Which models are published: one by any of its names, or those that the runs of a sweep end in."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,4 +90,5 @@ def _best(plan: Plan, runs: Sequence[Run], scores: Scores, benchmark: str) -> Ru
 def _scored(plan: Plan, scores: Scores, benchmark: str) -> Iterator[tuple[str, Scored]]:
     for score in plan.scores:
         if score.generation.benchmark.name == benchmark and (record := scores.record(score)):
-            yield score.generation.subject.id, Scored.from_record(record, score.id)
+            with contextlib.suppress(ValueError):  # a record that cannot be trusted is no score
+                yield score.generation.subject.id, Scored.from_record(record, score.id)

@@ -37,22 +37,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.push:
         hub.check_name(options.push)
     choice = choose(Path(options.output_dir), options.what, options.best)
+    how = publish.How(link=not options.copy, repository=options.push, public=options.public)
     with writing(target):
-        if choice.sweep is None:
-            found = publish.one(choice.models[0], target, _how(options))
-        else:
-            found = publish.all_of(choice, target, _how(options))
+        found = publish.all_of(choice, target, how) if choice.sweep else publish.one(choice.models[0], target, how)
     if options.json:
         print_json(SCHEMA, found)
     else:
         _show(found, console())
     return 1 if found["left_out"] else 0
-
-
-def _how(options: argparse.Namespace) -> Any:
-    from sft_sweeps.commands.publish.publish import How
-
-    return How(link=not options.copy, repository=options.push, public=options.public)
 
 
 def _show(found: Mapping[str, Sequence[Mapping[str, Any]]], out: Console) -> None:
@@ -79,7 +71,7 @@ a folder that holds anything else is left alone.""",
     examples=(
         'sft-sweeps publish "mini dmt k=1/4" --out published',
         "sft-sweeps publish quickstart --best mini_math --out best",
-        "sft-sweeps publish 4adbe00e --out published --push OWNER/NAME  # a private repository of the hub",
+        "sft-sweeps publish 4adbe00e --out published --push OWNER/NAME  # needs a network: a private repository",
     ),
     topic="keep",
 )

@@ -83,9 +83,9 @@ def score_lines(chosen: Chosen) -> tuple[list[ScoreLine], list[str]]:
     lacking: dict[str, str] = {}
     for sweep in chosen.sweeps:
         for score, line in _lines(sweep.plan(), chosen, Scores(sweep.store(chosen.store.root))):
-            if line:
-                found.setdefault(score.id, line)
-            else:
+            if line and (score.id not in found or not found[score.id].against):
+                found[score.id] = line
+            elif line is None:
                 lacking.setdefault(score.id, score.generation.benchmark.name)
     missing = [name for key, name in lacking.items() if key not in found]
     return _as_family(list(found.values())), list(dict.fromkeys(missing))

@@ -59,6 +59,13 @@ def _mark(folder: Path) -> dict[str, Any] | None:
     return None
 
 
+def claim(target: Path, subject: Subject) -> None:
+    """Say what a folder is to hold, where it does not say so yet; RequestError where it holds something else."""
+    check(target, subject)
+    if _mark(target) is None:
+        write(target, {}, subject)
+
+
 def write(target: Path, files: Mapping[str, Content], subject: Subject, *, link: bool = True) -> int:
     """Publish files under their names; says how many bytes are links to the store's."""
     check(target, subject)

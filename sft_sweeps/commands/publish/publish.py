@@ -38,7 +38,7 @@ def all_of(choice: Choice, target: Path, how: How) -> dict[str, Any]:
     """The models of a sweep's runs, each in a folder, and an index; what cannot be published is left out and said."""
     assert choice.sweep
     subject = {"kind": "sweep", "id": choice.sweep.name, "label": choice.sweep.name}
-    folder.write(target, {}, subject)  # from now on the folder is this sweep's
+    folder.claim(target, subject)
     published, left_out = [], []
     for chosen, name in zip(choice.models, _names(choice.models), strict=True):
         of_run = replace(how, repository=_repository(how.repository, name))

@@ -27,8 +27,11 @@ def on_hub(benchmark: Benchmark) -> OnHub | None:
 
 
 def files(lines: Sequence[ScoreLine]) -> dict[str, str]:
-    """The texts of `.eval_results`, by name."""
-    return {f"{FOLDER}/{line.score.generation.benchmark.name}.yaml": found for line, found in _files(lines)}
+    """The texts of `.eval_results`, by name; of several protocols of a benchmark the first one's."""
+    found: dict[str, str] = {}
+    for line, text_ in _files(lines):
+        found.setdefault(f"{FOLDER}/{line.score.generation.benchmark.name}.yaml", text_)
+    return found
 
 
 def _files(lines: Sequence[ScoreLine]) -> Iterator[tuple[ScoreLine, str]]:

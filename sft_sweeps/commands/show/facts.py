@@ -9,6 +9,7 @@ from typing import Any
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.commands.show.changes import Change, changes, nearest
 from sft_sweeps.commands.show.known import Catalogue, Known
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts
@@ -21,7 +22,6 @@ from sft_sweeps.terminal import LAUNCH
 SCHEMA = 1
 RECORDED = ("finished", "seconds", "tokens_per_second", "digest", "last", "execution")
 UNSAFE = set('"$`\\!')  # inside double quotes of a shell
-DEFAULT_ROOT = "multirun_outputs"
 
 
 def facts(catalogue: Catalogue, one: Known, other: Known | None, root: Path | str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _commands(
     """What to type: to make it again, to read its logs, to serve and to load its model; what cannot be is left out."""
     typed = {"reproduce": _reproduce(surveyed.plan, one, root)} if surveyed else {}
     weights = surveyed.store.weights(subject) if surveyed and subject else folder / "model"
-    typed["logs"] = f"sft-sweeps logs {one.id}{_where(root)}"
+    typed["logs"] = shlex.join(["sft-sweeps", "logs", one.id, *site.store_option(root)])
     if (weights / "config.json").is_file():
         path = str(weights.absolute())
         typed |= {"serve": serve(path, one.id), "ask": ask(path)}
@@ -177,7 +177,7 @@ def _reproduce(plan: Plan, one: Known, root: Path | str) -> str:
     if run is None:
         return ""
     point = run.points[0]
-    here = "" if "output_dir=" in point or str(root) == DEFAULT_ROOT else f" output_dir={shlex.quote(str(root))}"
+    here = "" if "output_dir=" in point or not site.store_option(root) else f" output_dir={shlex.quote(str(root))}"
     return f"{LAUNCH} {point}{here}"
 
 
@@ -185,7 +185,3 @@ def shortest(plan: Plan, key: str) -> Run | None:
     """The run that ends in a subject, else the shortest that goes through it, of those whose command line is known."""
     runs = [run for run in plan.runs if run.points and key in (run.model.id, *(stage.id for stage in run.stages))]
     return min(runs, key=lambda run: (run.id != key, len(run.stages)), default=None)
-
-
-def _where(root: Path | str) -> str:
-    return "" if str(root) == DEFAULT_ROOT else f" --output-dir {shlex.quote(str(root))}"

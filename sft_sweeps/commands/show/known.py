@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.labels import own_words
@@ -89,7 +89,8 @@ class Catalogue:
             raise RequestError(f"nothing is known in {self.store.root}; start a sweep with: {LAUNCH} study=quickstart")
         named = self._named(matching or list(self.known.values()))
         if not matching:
-            raise RequestError(f"no stage or run '{text}' in {self.store.root}; there are:{named}")
+            near = nearest(text, [label for one in self.known.values() for label in (one.label, *one.runs)])
+            raise RequestError(f"no stage or run '{text}' in {self.store.root}{near}; there are:{named}")
         raise RequestError(f"'{text}' means {len(matching)} stages; give the beginning of an id:{named}")
 
     def _matching(self, text: str, fits: Callable[[str, Known, str], bool]) -> list[Known]:

@@ -11,7 +11,7 @@ from sft_sweeps.launch.local.cores import capacity, with_threads
 from sft_sweeps.launch.local.progress import Progress
 from sft_sweeps.launch.local.runner import JobRunner
 from sft_sweeps.launch.missing import MissingWork
-from sft_sweeps.launch.results import show_results
+from sft_sweeps.launch.results import show_at_tracker, show_results
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
 from sft_sweeps.tracking import problems as mirrors
@@ -40,4 +40,5 @@ class LocalLauncher:
         ):
             say(out, f"[yellow]note[/] {escape(line)}")
         show_results(work, sweep, out)
+        show_at_tracker(work, sweep, out)
         return RunError.exit_status if failures else 0

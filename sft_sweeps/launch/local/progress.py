@@ -15,10 +15,11 @@ from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs.job import PROGRESS, Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.labels import own_words
-from sft_sweeps.terminal import duration, say
+from sft_sweeps.terminal import duration, say, sparkline
 from sft_sweeps.tracking import metrics as tracking
 
 WIDE = 140  # columns of a terminal that has room for the bars
+CHARTED, CHART = 100, 12  # columns of one that has room for charts of the loss, and of such a chart
 LINE_SECONDS = 15.0  # between two lines about a running job, where there is no terminal
 
 
@@ -46,6 +47,7 @@ class Progress:
         )
         self.whole = self.rich.add_task("all steps", total=sum(job.steps for job in jobs), note="")
         self.tasks: dict[str, Any] = {}
+        self._curves: dict[str, tracking.Curve] = {}
         self._lines: dict[str, float] = {}  # when the last line about a job was written
         subjects = {job.subject.id: (job.subject.label, job.subject.payload) for job in jobs}
         words = own_words(subjects)
@@ -80,7 +82,10 @@ class Progress:
             self._update_steps(job, metrics)
 
     def _update_steps(self, job: Job, metrics: Mapping[str, Any]) -> None:
-        note = f"loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s"
+        curve = self._curves.setdefault(job.id, [[metrics["step"], metrics["loss"]]])
+        self._curves[job.id] = curve = tracking.extended(curve, [metrics])
+        chart = f"{sparkline(curve, CHART)} " if self.out.width >= CHARTED else ""
+        note = f"{chart}loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s"
         self.rich.update(self.tasks[job.id], completed=metrics["step"], note=note)
         running = [task.completed for task in self.rich.tasks if task.id != self.whole]
         note = f"{self.ended} of {self.total} jobs"

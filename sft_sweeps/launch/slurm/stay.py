@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps.errors import Interrupted, RunError
+from sft_sweeps.jobs.evidence import JobStatus
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.jobs.status import JobStatus, status_of
+from sft_sweeps.jobs.status import status_of
 from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.slurm import reasons
 from sft_sweeps.slurm.queue import Queue

@@ -7,10 +7,11 @@ from typing import Any
 from sft_sweeps.analysis.categories import arm_name, by_category, representatives
 from sft_sweeps.analysis.cells import Cell
 from sft_sweeps.analysis.observations import Observation, grouped
+from sft_sweeps.analysis.series import models
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures.charts import legend
 
-NONE = "no benchmark is scored by category of its items (mt_bench is, once it is judged)"
+NONE = "no benchmark here has categories of items (MT-Bench has eight, once it is judged; miniatures have none)"
 ROW = 0.2  # inches of one line of a plot that is as long as its list
 Placed = list[tuple[str, Cell]]
 
@@ -52,14 +53,12 @@ def figure7_radar(observations: Sequence[Observation]) -> Any:
 
 def _panels(placed: Placed) -> dict[str, Placed]:
     """By benchmark and model, which a title names; recipes and protocols apart, where there are several."""
-    recipes = {cell.setting.variant for _, cell in placed if cell.setting.arm != "base"}
+    of_model = models(cell for _, cell in placed)
 
     def title(one: tuple[str, Cell]) -> str:
-        setting = one[1].setting
-        recipe = f" (recipe {setting.variant[:6]})" if len(recipes) > 1 and setting.arm != "base" else ""
         protocols = {cell.first.protocol for _, cell in placed if cell.first.benchmark == one[1].first.benchmark}
         protocol = f" (protocol {one[1].first.protocol[:6]})" if len(protocols) > 1 else ""
-        return f"{one[1].first.benchmark}{protocol}, {setting.model}{recipe}"
+        return f"{one[1].first.benchmark}{protocol}, {of_model[one[1]]}"
 
     return grouped(placed, title)
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from math import log2
-from typing import Any, Literal
+from typing import Any
 
 from sft_sweeps.analysis.cells import Cell
 from sft_sweeps.analysis.series import Panel, Series
+from sft_sweeps.report import places
 from sft_sweeps.report.figures import style
 
 DAGGER = "†"
 NOTED = ("off_grid", "n_suspected", "copied_from", "differs_from", "protocol")  # flags that a value is marked for
 OURS, PAPER = "ours", "paper"
 WRAPPED_ABOVE = 4  # panels in one row
-NAMED_PLACES = 6  # on an axis
-OF_OURS = {"lw": 1.1, "elinewidth": 0.7, "zorder": 3}
-OF_PAPER = {"lw": 0.4, "elinewidth": 0.4, "zorder": 2, "alpha": 0.7}
+TURNED = 7  # so many ticks are written aslant
+MARGIN = 0.6  # beside the outermost points
+WIDTHS = {True: (1.1, 0.7), False: (0.4, 0.4)}  # of a line of ours, a paper's, and of their intervals
 Line = tuple[Panel, str, str]  # what a predicted line belongs to: panel, model, name
 
 
@@ -32,13 +32,10 @@ class Predicted:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """How lines become panels: their rows, what their colour tells, and the axis.
-
-    `axis` of examples is logarithmic; fractions, ratios and k stand at their logarithm, k=0 beside them.
-    """
+    """How lines become panels: the axis and how its ticks are written, what colour tells, rows."""
 
     across: str
-    axis: Literal["examples", "fraction"]
+    tick: Callable[[float], str]
     colour: Callable[[Series], str]
     row: Callable[[Series], str] = lambda _: ""
     base: Mapping[tuple[Panel, str], Cell] = field(default_factory=dict)
@@ -50,17 +47,17 @@ def figure(lines: Sequence[Series], chart: Chart) -> Any:
     panels, rows = list(dict.fromkeys(one.panel for one in lines)), list(dict.fromkeys(map(chart.row, lines)))
     looks = style.looks(map(chart.colour, lines))
     columns = len(panels) if len(rows) > 1 or len(panels) <= WRAPPED_ABOVE else 3
-    places = [(row, panel) for row in rows for panel in panels]
-    height = -(-len(places) // columns)
+    cells = [(row, panel) for row in rows for panel in panels]
+    height = -(-len(cells) // columns)
     made, axes = style.panels(height, columns, width=style.COLUMN if columns == 1 else style.PAGE)
     for index, axis in enumerate(axis for line in axes for axis in line):
-        row, panel = places[index] if index < len(places) else ("", None)
+        row, panel = cells[index] if index < len(cells) else ("", None)
         _panel(axis, [one for one in lines if one.panel == panel and chart.row(one) == row], chart, looks)
         if panel:
             first = row and index % columns == 0
             axis.set_title(panel.title if index < columns or len(rows) == 1 else "")
             axis.set_ylabel(f"{row}\n{panel.unit}" if first else panel.unit)
-            axis.set_xlabel(chart.across if index + columns >= len(places) else "")
+            axis.set_xlabel(chart.across if index + columns >= len(cells) else "")
     _legend(made, looks, lines, chart)
     return made
 
@@ -69,55 +66,24 @@ def _panel(axis: Any, lines: Sequence[Series], chart: Chart, looks: Mapping[str,
     if not lines:
         axis.set_axis_off()
         return
-    places = sorted({at for one in lines for at, _ in one.points})
-    where = _positions(places, chart)
-    for index, one in enumerate(lines):
-        look, shift = looks[chart.colour(one)], 0.05 * (index - (len(lines) - 1) / 2)
-        _line(axis, one, look, [_shifted(where[at], shift, chart) for at, _ in one.points])
+    where = places.positions(at for one in lines for at, _ in one.points)
+    beside = places.shifts([(one.name, one.model, one.origin) for one in lines])
+    for one in lines:
+        look, shift = looks[chart.colour(one)], beside[one.name, one.model, one.origin]
+        _line(axis, one, look, [where[at] + shift for at, _ in one.points])
         if one.origin == OURS and (predicted := chart.predicted.get(_key(one))):
-            _dashed(axis, predicted, look, chart, _scale(one))
+            _dashed(axis, predicted, look, _scale(one))
         if one.origin == OURS and (own := chart.base.get((one.panel, one.model))):
             axis.axhline(own.scale * own.value, color=look.colour, lw=0.7, ls=":", zorder=1)
-    if chart.axis == "examples":
-        _examples(axis, places)
-    else:
-        turned = 0 if len(places) < 6 else 40
-        axis.set_xticks([where[at] for at in places], [tick(at) for at in places], rotation=turned)
+    named = places.ticks(where)
+    axis.set_xticks([where[at] for at in named], map(chart.tick, named), rotation=0 if len(named) < TURNED else 40)
+    axis.set_xlim(min(where.values()) - MARGIN, max([*where.values(), *_ends(lines, chart)]) + MARGIN)
 
 
-def _examples(axis: Any, places: Sequence[float]) -> None:
-    """A logarithmic axis; of few places, each is named."""
-    axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(count)
-    axis.xaxis.set_minor_formatter("")
-    if len(places) <= NAMED_PLACES:
-        axis.set_xticks(places, [count(at) for at in places])
-        axis.set_xticks([], minor=True)
-    if len(places) == 1:
-        axis.set_xlim(places[0] / 3, places[0] * 3)
-
-
-def _positions(places: Sequence[float], chart: Chart) -> dict[float, float]:
-    """Where a value stands: itself on a logarithmic axis, else its logarithm; 0 left of the others."""
-    if chart.axis == "examples":
-        return {at: at for at in places}
-    least = min((log2(at) for at in places if at > 0), default=0.0)
-    return {at: log2(at) if at > 0 else least - 1.5 for at in places}
-
-
-def _shifted(position: float, shift: float, chart: Chart) -> float:
-    """Points at one place stand beside each other."""
-    return float(position * 10**shift) if chart.axis == "examples" else position + 3 * shift
-
-
-def tick(at: float) -> str:
-    """0, 1/256, 1/4, 4: as fractions are typed."""
-    return str(Fraction(at).limit_denominator(4096))
-
-
-def count(at: float, _: int = 0) -> str:
-    """100, 1k, 10k: a number of examples, short."""
-    return f"{at / 1000:.3g}k" if at >= 1000 else f"{at:.3g}"
+def _ends(lines: Sequence[Series], chart: Chart) -> list[float]:
+    """How far to the right predictions reach."""
+    found = [chart.predicted[_key(one)] for one in lines if one.origin == OURS and _key(one) in chart.predicted]
+    return [log2(one.at[-1]) for one in found if one.at]
 
 
 def _scale(one: Series) -> float:
@@ -127,11 +93,14 @@ def _scale(one: Series) -> float:
 def _line(axis: Any, one: Series, look: style.Look, at: Sequence[float]) -> None:
     """Points with intervals; ours joined, a paper's hollow and joined by a faint line alone."""
     ours, cells, scale = one.origin == OURS, [cell for _, cell in one.points], _scale(one)
+    alone = sum(place <= 0 for place, _ in one.points)  # which stand apart
     values = [scale * cell.value for cell in cells]
     errors = [[scale * max(c.value - c.low, 0.0) for c in cells], [scale * max(c.high - c.value, 0.0) for c in cells]]
     marks = {"marker": look.marker, "markerfacecolor": look.colour if ours else "white", "markeredgewidth": 0.8}
-    how = OF_OURS if ours else OF_PAPER
-    axis.errorbar(at, values, errors, color=look.colour, ls=look.line if ours else "-", capsize=1.5, **marks, **how)
+    how = {"color": look.colour, "zorder": 3 if ours else 2, "alpha": 1.0 if ours else 0.7}
+    width, ends = WIDTHS[ours]
+    axis.errorbar(at, values, errors, ls="", elinewidth=ends, capsize=1.5, **marks, **how)
+    axis.plot(at[alone:], values[alone:], ls=look.line if ours else "-", lw=width, **how)
     for place, value, cell in zip(at, values, cells, strict=True):
         _seeds(axis, place, cell, look)
         if noted(cell.first.flags):
@@ -145,8 +114,8 @@ def _seeds(axis: Any, place: float, cell: Cell, look: style.Look) -> None:
         axis.plot([place] * len(of_seeds), of_seeds, ls="", marker=".", ms=2, color=look.colour, alpha=0.45, zorder=4)
 
 
-def _dashed(axis: Any, predicted: Predicted, look: style.Look, chart: Chart, scale: float) -> None:
-    at = list(predicted.at) if chart.axis == "examples" else [log2(place) for place in predicted.at]
+def _dashed(axis: Any, predicted: Predicted, look: style.Look, scale: float) -> None:
+    at = [log2(place) for place in predicted.at]
     axis.plot(at, [scale * value for value in predicted.value], color=look.colour, lw=0.8, ls=style.PREDICTED, zorder=2)
     if predicted.low:
         low, high = ([scale * end for end in ends] for ends in (predicted.low, predicted.high))
@@ -180,8 +149,9 @@ def _legend(made: Any, looks: Mapping[str, style.Look], lines: Sequence[Series],
 def legend(made: Any, entries: Sequence[Any]) -> None:
     """Below the panels, in as many columns as fit."""
     longest = max(len(str(entry.get_label())) for entry in entries)
-    fitting = int(made.get_size_inches()[0] / (0.06 * longest + 0.5))
-    made.legend(handles=list(entries), loc="outside lower center", ncols=max(1, min(len(entries), fitting)))
+    fitting = max(1, min(len(entries), int(made.get_size_inches()[0] / (0.06 * longest + 0.5))))
+    rows = -(-len(entries) // fitting)
+    made.legend(handles=list(entries), loc="outside lower center", ncols=-(-len(entries) // rows))
 
 
 def _key(one: Series) -> Line:

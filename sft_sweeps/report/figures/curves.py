@@ -7,8 +7,9 @@ from sft_sweeps.analysis import series
 from sft_sweeps.analysis.cells import Cell
 from sft_sweeps.analysis.series import Series
 from sft_sweeps.report.figures.charts import Chart, Line, Predicted, figure
+from sft_sweeps.report.places import count, fraction
 
-EXAMPLES = "examples of the ability"
+EXAMPLES = "examples of the ability (log scale)"
 
 
 def figure2(cells: Sequence[Cell], predicted: Mapping[Line, Predicted] | None = None) -> Any:
@@ -16,7 +17,7 @@ def figure2(cells: Sequence[Cell], predicted: Mapping[Line, Predicted] | None = 
     lines = series.scaling(cells)
     if not lines:
         return "no ability is trained alone at two fractions and scored on a benchmark of its own"
-    return figure(lines, Chart(EXAMPLES, "examples", _model, base=series.base(cells), predicted=predicted or {}))
+    return figure(lines, Chart(EXAMPLES, count, _model, base=series.base(cells), predicted=predicted or {}))
 
 
 def figure3(cells: Sequence[Cell], predicted: Mapping[Line, Predicted] | None = None) -> Any:
@@ -24,7 +25,7 @@ def figure3(cells: Sequence[Cell], predicted: Mapping[Line, Predicted] | None = 
     lines = series.single_and_mixed(cells)
     if not lines:
         return "no ability is scored both alone and in a mixture of equal fractions"
-    chart = Chart(EXAMPLES, "examples", _name, _model, series.base(cells), predicted or {})
+    chart = Chart(EXAMPLES, count, _name, _model, series.base(cells), predicted or {})
     return figure(lines, chart)
 
 
@@ -34,7 +35,7 @@ def figure4(cells: Sequence[Cell]) -> Any:
     if not lines:
         return "no ability's fraction varies against the others' over three values"
     odd = lines[0].name.split()[0]
-    return figure(lines, Chart(f"{odd} : others (ratio of fractions)", "fraction", _name, _model))
+    return figure(lines, Chart(f"{odd} : others (ratio of fractions)", fraction, _name, _model))
 
 
 def figure6(cells: Sequence[Cell]) -> Any:
@@ -42,7 +43,7 @@ def figure6(cells: Sequence[Cell]) -> Any:
     lines = series.ablation(cells)
     if not lines:
         return "no two mixtures differ in the source of an ability alone (data=mixed and data=mixed_clean)"
-    return figure(lines, Chart("fraction of each source", "fraction", _name, _model))
+    return figure(lines, Chart("fraction of each source", fraction, _name, _model))
 
 
 def figure8(cells: Sequence[Cell]) -> Any:
@@ -51,7 +52,7 @@ def figure8(cells: Sequence[Cell]) -> Any:
     if not lines:
         return "no model is trained by DMT with two values of k (mixed sequential is its zero)"
     alike = len({one.name for one in lines}) == 1
-    chart = Chart("k (0: mixed sequential)", "fraction", _model if alike else _model_and_name, base=series.base(cells))
+    chart = Chart("k (0: mixed sequential)", fraction, _model if alike else _model_and_name, base=series.base(cells))
     return figure(lines, chart)
 
 

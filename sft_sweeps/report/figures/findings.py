@@ -9,10 +9,12 @@ from sft_sweeps.analysis.forgetting import Change
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.pareto import Candidate, Front
 from sft_sweeps.analysis.series import Panel
+from sft_sweeps.report import places
 from sft_sweeps.report.figures import style
-from sft_sweeps.report.figures.charts import legend, tick
+from sft_sweeps.report.figures.charts import legend
 
 ROW = 0.17  # inches
+LETTER, LINE = 2.9, 6.0  # points that a letter of a name in the front takes, and a line
 MOST_ROWS = 50  # of one page; the table has all
 TRAINED, UNTRAINED = "ability trained in this stage", "ability not trained in this stage"
 LOOKS = style.looks([TRAINED, UNTRAINED])
@@ -82,7 +84,7 @@ def pareto(fronts: Sequence[Front]) -> Any:
 
 def _front(axis: Any, front: Front, column: int) -> None:
     """Candidates in one pair of benchmarks; a paper's are hollow. How sure each is stands in the first pair alone."""
-    theirs = _is_theirs(front)
+    theirs, names = _is_theirs(front), list[tuple[tuple[float, float], str]]()
     for one in front.candidates:
         x, y = one.cells[-1], one.cells[column]
         at, shade = (x.scale * x.value, y.scale * y.value), 0.15 + 0.85 * one.membership
@@ -91,10 +93,32 @@ def _front(axis: Any, front: Front, column: int) -> None:
         face = "white" if theirs else style.COLOURS[0]
         axis.scatter(*at, s=16, facecolor=face, edgecolor=style.COLOURS[0], alpha=shade, zorder=3, lw=0.8)
         text = _short(one) + (f" ({one.membership:.0%})" if column == 0 else "")
-        axis.annotate(text, at, xytext=(3, 2), textcoords="offset points", fontsize=5.5)
+        names.append((at, text))
+    _name(axis, names)
     axis.set_xlabel(_axis(front, -1))
     whose = f"{front.model}, as the paper prints" if theirs else front.model
     axis.set_ylabel(f"{whose}\n{_axis(front, column)}" if column == 0 else _axis(front, column))
+
+
+def _name(axis: Any, names: Sequence[tuple[tuple[float, float], str]]) -> None:
+    """Each point's name beside it, where none is written yet: right or left of it, and so far above or below."""
+    point = 72 / axis.figure.dpi  # of a pixel
+    taken = list[tuple[float, float, float, float]]()
+    for at, text in sorted(names, key=lambda one: -one[0][1]):
+        x, y = (point * float(end) for end in axis.transData.transform(at))
+        wide = LETTER * len(text)
+        for dy, side in ((dy, side) for dy in (2, -7, 8, -13, 14) for side in (1, -1)):
+            left = x + 3 if side > 0 else x - 3 - wide
+            box = (left, y + dy, left + wide, y + dy + LINE)
+            if not any(_overlap(box, other) for other in taken):
+                break
+        taken.append(box)
+        how = {"ha": "left" if side > 0 else "right", "textcoords": "offset points", "fontsize": 5.5}
+        axis.annotate(text, at, xytext=(3 * side, dy), **how)
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _is_theirs(front: Front) -> bool:
@@ -107,7 +131,7 @@ def _short(one: Candidate) -> str:
 
 def _axis(front: Front, index: int) -> str:
     first = front.candidates[0].cells[index].first
-    return f"{first.benchmark} (%)" if first.share else first.benchmark
+    return f"{first.benchmark} ({first.metric}{', %' if first.share else ''})"
 
 
 def crossing(crossings: Sequence[Crossing]) -> Any:
@@ -119,7 +143,7 @@ def crossing(crossings: Sequence[Crossing]) -> Any:
     every = sorted({fraction for one in crossings for fraction in one.fractions})
     for row, one in enumerate(crossings):
         _crossing(axis, row, one, every)
-    axis.set_xticks([math.log2(at) for at in every], [tick(at) for at in every])
+    axis.set_xticks([math.log2(at) for at in every], map(places.fraction, every))
     axis.set_yticks(range(len(crossings)), [_row_name(one) for one in crossings])
     axis.set_ylim(len(crossings) - 0.5, -0.5)
     axis.set_xlim(math.log2(every[0]) - 1.2, math.log2(every[-1]) + 1.2)

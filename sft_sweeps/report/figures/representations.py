@@ -18,7 +18,7 @@ WRAPPED = 40  # characters of a title's line
 
 def figure5(found: Represented) -> Any:
     """A panel for each model, all on one plane; the reason where there is no map to draw."""
-    if not all(panel.points for panel in found.panels):
+    if not found.drawn:
         return "no map was made: scikit-learn is not installed, or there are too many models for one"
     looks = style.looks(found.sources)
     columns = min(COLUMNS, len(found.panels))

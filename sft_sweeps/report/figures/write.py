@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.analysis import crossing, forgetting, pareto
+from sft_sweeps.analysis import crossing, forgetting, paper, pareto
 from sft_sweeps.analysis.cells import Cell, finals
 from sft_sweeps.analysis.observations import COLUMNS, Observation, row
 from sft_sweeps.report import findings_sheets, layouts, sheets
@@ -31,14 +32,20 @@ class Written:
 
 @dataclass(frozen=True)
 class Found:
-    """What figures and tables are made of, computed once."""
+    """What figures, tables and the page are made of, computed once; `every` are all cells, `cells` what is shown."""
 
     observations: Sequence[Observation]
+    every: Sequence[Cell]
     cells: Sequence[Cell]
     changes: Sequence[forgetting.Change]
     transfers: Sequence[forgetting.BackwardTransfer]
     fronts: Sequence[pareto.Front]
     crossings: Sequence[crossing.Crossing]
+
+    @classmethod
+    def beside_the_paper(cls, ours: Sequence[Observation]) -> "Found":
+        """Of a sweep's scores, with what the paper prints of its models and benchmarks; of none nothing."""
+        return cls.of([*ours, *paper.observations()] if ours else ())
 
     @classmethod
     def of(cls, observations: Iterable[Observation]) -> "Found":
@@ -48,12 +55,29 @@ class Found:
         shown = [cell for cell in cells if cell.first.metric != "loss"] or cells
         return cls(
             observations=kept,
+            every=cells,
             cells=shown,
             changes=forgetting.changes(kept),
             transfers=forgetting.backward_transfer(kept),
             fronts=pareto.fronts(kept),
             crossings=crossing.crossings(shown),
         )
+
+    @cached_property
+    def predicted(self) -> Mapping[Line, Predicted]:
+        """What is said of fractions that were not run, by line of the figures."""
+        return predicted(self.observations, self.every)
+
+    @cached_property
+    def tables(self) -> list[sheets.Sheet]:
+        """Of scores; of findings where there are some."""
+        beyond = [
+            findings_sheets.forgetting(self.changes),
+            findings_sheets.backward_transfer(self.transfers),
+            findings_sheets.pareto(self.fronts),
+            findings_sheets.crossing(self.crossings),
+        ]
+        return [*layouts.sheets(self.cells), *(sheet for sheet in beyond if sheet)]
 
 
 def _kept(observations: Sequence[Observation]) -> Iterable[Observation]:
@@ -62,56 +86,43 @@ def _kept(observations: Sequence[Observation]) -> Iterable[Observation]:
     return (one for one in observations if not ours or (one.setting.model, one.benchmark) in known)
 
 
-FIGURES: dict[str, Callable[[Found, Mapping[Line, Predicted]], Any]] = {
-    "figure2": lambda found, dashed: curves.figure2(found.cells, dashed),
-    "figure3": lambda found, dashed: curves.figure3(found.cells, dashed),
-    "figure4": lambda found, _: curves.figure4(found.cells),
-    "figure6": lambda found, _: curves.figure6(found.cells),
-    "figure7": lambda found, _: categories.figure7(found.observations),
-    "figure7_radar": lambda found, _: categories.figure7_radar(found.observations),
-    "figure8": lambda found, _: curves.figure8(found.cells),
-    "forgetting": lambda found, _: findings.forgetting(found.changes),
-    "pareto": lambda found, _: findings.pareto(found.fronts),
-    "crossing": lambda found, _: findings.crossing(found.crossings),
+FIGURES: dict[str, Callable[[Found], Any]] = {
+    "figure2": lambda found: curves.figure2(found.cells, found.predicted),
+    "figure3": lambda found: curves.figure3(found.cells, found.predicted),
+    "figure4": lambda found: curves.figure4(found.cells),
+    "figure6": lambda found: curves.figure6(found.cells),
+    "figure7": lambda found: categories.figure7(found.observations),
+    "figure7_radar": lambda found: categories.figure7_radar(found.observations),
+    "figure8": lambda found: curves.figure8(found.cells),
+    "forgetting": lambda found: findings.forgetting(found.changes),
+    "pareto": lambda found: findings.pareto(found.fronts),
+    "crossing": lambda found: findings.crossing(found.crossings),
 }
 
 
 def write(observations: Found | Iterable[Observation], folder: Path, formats: Sequence[str] = style.FORMATS) -> Written:
     """figures/, tables/ and results.parquet in a folder; what is left of an earlier report there is removed."""
     found = observations if isinstance(observations, Found) else Found.of(observations)
-    dashed = predicted(found.observations, found.cells)
     drawn, left_out, paths = {}, {}, []
     with style.applied():
         for name, draw in FIGURES.items():
-            figure = draw(found, dashed)
+            figure = draw(found)
             if isinstance(figure, str):
                 left_out[name] = figure
             else:
                 drawn[name] = captions.TITLES[name]
                 paths += style.save(figure, folder / "figures", name, formats)
-    tables = tables_of(found)
-    for sheet in tables:
+    for sheet in found.tables:
         paths += sheets.write(sheet, folder / "tables")
     paths.append(_caption_file(folder / "figures", drawn, left_out, found))
     paths.append(_parquet(found.observations, folder / PARQUET))
     _remove_others(folder, paths)
-    return Written(tuple(paths), drawn, tuple(sheet.name for sheet in tables), left_out)
-
-
-def tables_of(found: Found) -> list[sheets.Sheet]:
-    """The tables of scores, and of findings where there are some."""
-    beyond = [
-        findings_sheets.forgetting(found.changes),
-        findings_sheets.backward_transfer(found.transfers),
-        findings_sheets.pareto(found.fronts),
-        findings_sheets.crossing(found.crossings),
-    ]
-    return [*layouts.sheets(found.cells), *(sheet for sheet in beyond if sheet)]
+    return Written(tuple(paths), drawn, tuple(sheet.name for sheet in found.tables), left_out)
 
 
 def records(found: Found) -> dict[str, Any]:
     """The findings as numbers, by the name of their table: for results.json, where infinity is written as text."""
-    return {sheet.name: json.loads(_json(sheet.records)) for sheet in tables_of(found) if sheet.name in BEYOND}
+    return {sheet.name: json.loads(_json(sheet.records)) for sheet in found.tables if sheet.name in BEYOND}
 
 
 def _json(value: object) -> str:

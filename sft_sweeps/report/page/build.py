@@ -3,23 +3,22 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps import __version__
-from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
-from sft_sweeps.report import tables as score_tables
+from sft_sweeps.report import judges
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
-from sft_sweeps.report.figures import write as print_
-from sft_sweeps.report.figures.predicted import predicted
-from sft_sweeps.report.page import charts, costs, findings, notes, paper, runs, sections, tables, text
+from sft_sweeps.report.figures.write import BEYOND, Found
+from sft_sweeps.report.messages import without_folders
+from sft_sweeps.report.page import charts, costs, findings, maps, notes, paper, runs, sections, tables, text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.page.long import MANY, Table, of_sheet
 from sft_sweeps.report.page.long import table as table_of
@@ -66,14 +65,16 @@ def html(sweeps: Sequence[Evidence], folder: Path | None = None) -> str:
 def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
     """Everything that the templates show."""
     seen = observations(sweeps)
-    ours = finals(seen)
-    theirs = paper.cells(ours)
+    shown = sweeps[0].results.found if len(sweeps) == 1 else Found.beside_the_paper(seen)
+    ours = [cell for cell in shown.every if cell.first.origin == "ours"]
+    theirs = [cell for cell in shown.every if cell.first.origin == "paper"]
     beside = paper.beside(ours, theirs)
     found = findings.findings(sweeps)
     compared = [*found.exploratory, *(pair for claim in found.claims for pair in claim.pairs)]
-    views = _views(sweeps)
     table = tables.scores(ours, _sweeps_of_runs(sweeps), compared, beside)
     return {
+        **_of_runs(sweeps),
+        **_data(sweeps, seen),
         "version": __version__,
         "generator": GENERATOR,
         "title": " and ".join(sweep.name for sweep in sweeps),
@@ -89,18 +90,45 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "many": MANY,
         "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
-        "beyond": [*_beyond(seen), *_represented(sweeps)],
-        "curve_charts": list(sections.curves([*ours, *theirs], predicted(seen, ours))),
+        "judges": _judges(sweeps),
+        "beyond": _beyond(shown),
+        "maps": list(maps.maps([one for sweep in sweeps for one in sweep.results.represented])),
+        "unmapped": _unmapped(sweeps),
+        "curve_charts": list(sections.curves(shown.every, shown.predicted)),
         "exploratory_charts": list(sections.exploratory(found)),
         "missing": [(sweep.name, text_) for sweep in sweeps for text_ in sweep.results.missing],
+        "cost_header": costs.HEADER,
+    }
+
+
+def _of_runs(sweeps: Sequence[Evidence]) -> dict[str, Any]:
+    """What stands behind each run; a stage's curve is there once, however many runs share it."""
+    curves = {key: curve for sweep in sweeps for key, curve in runs.curves(sweep).items()}
+    views = _views(sweeps, curves)
+    return {
         "runs": views,
         "loss_spec": charts.loss(),
+        "curves": {key: asdict(curve) for key, curve in curves.items()},
         "losses": {view.id: view.losses for view in views if view.losses},
-        "cost_header": costs.HEADER,
+    }
+
+
+def _data(sweeps: Sequence[Evidence], seen: Sequence[Observation]) -> dict[str, Any]:
+    """What can be downloaded, and what draws."""
+    return {
         "results_json": [to_json(sweep.results) for sweep in sweeps],
         "results_csv": as_csv([row(one) for one in seen]),
         "script": _script(),
     }
+
+
+def _judges(sweeps: Sequence[Evidence]) -> list[tuple[str, Table]]:
+    """Scores by other judges than the sweeps', and what is said of them."""
+    found = [one for sweep in sweeps for one in sweep.results.other_judges]
+    return [
+        (judges.said(one), table_of(f"{text.title(one.benchmark)} by another judge", *judges.rows(one)))
+        for one in found
+    ]
 
 
 def observations(sweeps: Sequence[Evidence]) -> list[Observation]:
@@ -138,23 +166,23 @@ def _drawn(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _beyond(seen: Sequence[Observation]) -> list[Table]:
+def _beyond(shown: Found) -> list[Table]:
     """Forgetting, transfer, fronts and crossings, where there are some."""
-    return [of_sheet(sheet) for sheet in print_.tables_of(print_.Found.of(seen)) if sheet.name in print_.BEYOND]
+    return [of_sheet(sheet) for sheet in shown.tables if sheet.name in BEYOND]
 
 
-def _represented(sweeps: Sequence[Evidence]) -> list[Table]:
-    """How far apart the abilities' queries lie inside the models."""
-    found = [score_tables.representations(sweep.results) for sweep in sweeps if sweep.results.represented]
-    return [table_of("Representations of the abilities' queries, in the original space", *of) for of in found]
+def _unmapped(sweeps: Sequence[Evidence]) -> list[Table]:
+    """How far models keep the sources' queries apart, where no map of them was drawn."""
+    found = [one for sweep in sweeps for one in sweep.results.represented if not one.drawn]
+    return [table_of(f"{one.model}, layer {one.layer}: in the original space", *maps.numbers(one)) for one in found]
 
 
-def _views(sweeps: Sequence[Evidence]) -> list[runs.RunView]:
+def _views(sweeps: Sequence[Evidence], curves: Mapping[str, runs.Curve]) -> list[runs.RunView]:
     """The runs of all sweeps, each once."""
     total = sum(len(sweep.plan.runs) for sweep in sweeps)
     found: dict[str, runs.RunView] = {}
     for sweep in sweeps:
-        for view in runs.views(sweep, total - len(sweep.plan.runs)):
+        for view in runs.views(sweep, curves, total - len(sweep.plan.runs)):
             found.setdefault(view.id, view)
     return list(found.values())
 
@@ -188,7 +216,7 @@ def _sweep(sweep: Evidence) -> dict[str, Any]:
         "sharing": costs.sharing(sweep),
         "scores": len(plan.scores),
         "done": len(plan.scores) - len(sweep.results.missing),
-        "notes": plan.notes,
+        "notes": [without_folders(note, sweep.survey.store) for note in plan.notes],
     }
 
 

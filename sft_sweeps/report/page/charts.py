@@ -4,57 +4,53 @@ Colours are names of the page's style sheet, so that one chart serves on light, 
 `run` among its values leads there (templates/page.js). Data are rows of text and numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import log2
 
 from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.series import Series
+from sft_sweeps.report import places
 from sft_sweeps.report.figures.charts import Line, Predicted
 from sft_sweeps.report.page import looks, text
+from sft_sweeps.report.page.chart import Chart, Heading, Numbers, Spec, chart, spec
 from sft_sweeps.report.page.findings import basis
 from sft_sweeps.report.page.looks import Row
 
 Named = tuple[str, str]
-Spec = dict[str, Any]
 
 LOSS_POINTS, ALL_LOSS_POINTS = 150, 8000  # of a curve, and of a page, which stays below 5 MB with hundreds of stages
-VALIDATE = False  # against the schema, which takes a second: tests do
 
 
 @dataclass(frozen=True)
-class Heading:
-    """What a chart is called, in the page's addresses and to read, and what one must know to read it."""
+class Across:
+    """A chart's axis along the grid: its title, and how its ticks are written."""
 
-    key: str
     title: str
-    about: str
+    written: Callable[[float], str]
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A Vega-Lite specification with its heading and the numbers that it shows, as a table."""
-
-    heading: Heading
-    spec: Spec
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Named] = ()) -> Chart:
+def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Named] = (), across: str = "") -> Chart:
     """A forest: each difference with its interval, and the line of no difference.
 
-    `names` has for each pair what its row is called, and what tells it from the others of its row.
+    `names` has for each pair what its row is called, and what tells it from the others of its row; `across` says how to
+    read the axis.
     """
     import altair as alt
 
     named = names or [(name, "") for name in difference_names(pairs)]
     rows = [_difference_row(pair, *name) for pair, name in zip(pairs, named, strict=True)]
-    parts = list(dict.fromkeys(row["part"] for row in rows))
+    by_size = sorted(zip(pairs, rows, strict=True), key=lambda one: one[0].ours.setting.parameters)
+    parts = list(dict.fromkeys(row["part"] for _, row in by_size))
     color, shape = looks.sure(parts)
-    x_title = "difference, points" if pairs[0].ours.first.share else "difference"
-    axis = alt.X("value:Q", title=x_title, scale=alt.Scale(zero=True))
+    x_title = [_difference_unit(pairs[0]), *filter(None, [across])]
+    axis = alt.X(
+        "value:Q",
+        title=x_title,
+        scale=alt.Scale(zero=True, nice=False, padding=8),
+        axis=alt.Axis(tickCount=6, orient=looks.begins({row for row, _ in named})),
+    )
     base = alt.Chart(alt.Data(values=rows)).encode(y=looks.rows_axis("row", (row for row, _ in named)))
     if len(parts) > 1:
         base = base.encode(yOffset=alt.YOffset("part:N", sort=parts))
@@ -63,7 +59,7 @@ def differences(pairs: Sequence[Compared], heading: Heading, names: Sequence[Nam
     tooltip = looks.tooltip("name", "of", "text", "basis")
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x=axis, color=color, shape=shape, tooltip=tooltip)
     height = looks.height((row for row, _ in named), len(parts))
-    return _chart(heading, alt.layer(zero, ends, points), height, difference_table(pairs))
+    return chart(heading, alt.layer(zero, ends, points), difference_table(pairs), height)
 
 
 def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: Heading) -> Chart:
@@ -76,7 +72,8 @@ def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: 
     base = alt.Chart(alt.Data(values=rows)).encode(y=y)
     x_title = _axis_title(cells[0])
     color, shape = looks.arms(row["arm"] for row in rows)
-    ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title), x2="high:Q", color=color)
+    above = alt.Axis(orient=looks.begins(labels))
+    ends = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title, axis=above), x2="high:Q", color=color)
     points = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("value:Q", scale=alt.Scale(zero=False)),
         color=color,
@@ -91,12 +88,10 @@ def scores(cells: Sequence[Cell], theirs: Sequence[tuple[Cell, Cell]], heading: 
     if printed := [_paper_row(ours, paper) for ours, paper in theirs]:
         hollow = alt.Chart(alt.Data(values=printed)).mark_point(filled=False, size=80, shape="circle", strokeWidth=1.5)
         layers.append(hollow.encode(y=y, x="value:Q", tooltip=looks.tooltip("name", "text", "of")))
-    return _chart(heading, alt.layer(*layers), looks.height(labels), _score_table(cells))
+    return chart(heading, alt.layer(*layers), _score_table(cells), looks.height(labels))
 
 
-def lines(
-    series: Sequence[Series], x_title: str, heading: Heading, log: bool, dashed: Mapping[Line, Predicted]
-) -> Chart:
+def lines(series: Sequence[Series], across: Across, heading: Heading, dashed: Mapping[Line, Predicted]) -> Chart:
     """Scores along an axis of the grid: a line for each model and arm, intervals at its points, the paper's hollow.
 
     Models are told apart by colour, a model's lines by mark and dash; predictions are thin and dotted.
@@ -104,26 +99,24 @@ def lines(
     import altair as alt
 
     series = sorted(series, key=lambda one: one.points[0][1].setting.parameters)  # colours from small to large
-    ours = [row for one in series if one.origin == "ours" for row in _line_rows(one)]
-    paper = [row for one in series if one.origin != "ours" for row in _line_rows(one)]
+    where = places.positions(at for one in series for at, _ in one.points)
+    beside = places.shifts([_line_name(one) for one in series])  # a paper's points around ours
+    rows = [(one.origin, row) for one in series for row in _line_rows(one, where, beside[_line_name(one)])]
+    ours = [row for origin, row in rows if origin == "ours"]
+    paper = [row for origin, row in rows if origin != "ours"]
     y_title = _axis_title(series[0].points[0][1])
-    x = alt.X(
-        "at:Q",
-        title=x_title,
-        scale=alt.Scale(type="log" if log else "linear", nice=False),
-        axis=alt.Axis(grid=False, tickCount=5),
-    )
+    x = looks.places_axis(across.title, where, across.written)
     y = alt.Y("value:Q", title=y_title, scale=alt.Scale(zero=False))
     color, shape, dash = looks.of_lines([*ours, *paper])
     base = alt.Chart(alt.Data(values=ours)).encode(x=x, color=color, detail="line:N")
     tooltip = looks.tooltip("name", "text", "of")
     layers = [
-        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
+        base.transform_filter("!datum.apart").mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
         base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
         base.mark_point(filled=True, size=60, opacity=1).encode(y="value:Q", shape=shape, tooltip=tooltip),
     ]
     if paper:
-        hollow = alt.Chart(alt.Data(values=paper)).mark_point(filled=False, size=70, strokeWidth=1.5)
+        hollow = alt.Chart(alt.Data(values=paper)).mark_point(filled=False, size=130, strokeWidth=1.2)
         layers.append(hollow.encode(x=x, y="value:Q", color=color, shape=shape, tooltip=tooltip))
     if beyond := [row for one in series for row in _predicted_rows(one, dashed)]:
         thin = alt.Chart(alt.Data(values=beyond)).encode(
@@ -133,8 +126,8 @@ def lines(
             thin.mark_area(opacity=0.12, line=False).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q"),
             thin.mark_line(strokeWidth=1, strokeDash=[1, 3]).encode(y="value:Q"),
         ]
-    table = ("line", x_title, "run", "score", "interval", "of"), _line_table([*ours, *paper])
-    return _chart(heading, alt.layer(*layers), 260, table)
+    table = ("line", across.title, "run", "score", "interval", "of"), _line_table([*ours, *paper])
+    return chart(heading, alt.layer(*layers), table, 260)
 
 
 def loss() -> Spec:
@@ -149,23 +142,12 @@ def loss() -> Spec:
         color=color.legend(None),
         tooltip=looks.tooltip("label", "step", "loss"),
     )
-    return _spec(made, "Training loss over the steps of the run's stages.", 150)
+    return spec(made, "Training loss over the steps of the run's stages.", 150)
 
 
-def _chart(
-    heading: Heading, drawn: Any, height: int, table: tuple[tuple[str, ...], Sequence[tuple[str, ...]]]
-) -> Chart:
-    description = f"{heading.title}. {heading.about} The numbers are in the table below."
-    spec = _spec(drawn, description, height)
-    return Chart(heading, spec, table[0], tuple(table[1]))
-
-
-def _spec(drawn: Any, description: str, height: int) -> Spec:
-    """As JSON, as wide as its place; looks are the page's, not the chart's."""
-    sized = drawn.properties(width="container", height=height, description=description)
-    spec: Spec = sized.to_dict(validate=VALIDATE)
-    spec.pop("config", None)
-    return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
+def _difference_unit(pair: Compared) -> str:
+    like = pair.ours.first
+    return "difference, points" if like.share else f"difference in {like.metric}"
 
 
 def _axis_title(cell: Cell) -> str:
@@ -197,15 +179,21 @@ def _paper_row(ours: Cell, paper: Cell) -> Row:
     return {**_numbers(paper), "name": ours.label, "text": f"the paper: {paper.first.printed}", "of": flags}
 
 
-def _line_rows(one: Series) -> Iterator[Row]:
+def _line_rows(one: Series, where: Mapping[float, float], shift: float) -> Iterator[Row]:
+    """Each point where it stands, beside those of other lines; one at 0 is `apart`, and no line leads there."""
     mine = one.origin == "ours"
-    for at, cell in one.points:
+    for place, cell in one.points:
         row = _score_row(cell) if mine else _paper_row(cell, cell) | {"name": "the paper", "run": ""}
-        yield row | {"at": at, **_named(one)}
+        apart = {"apart": True} if place <= 0 else {}
+        yield row | {"at": round(where[place] + shift, 4), "place": place, **apart, **_named(one)}
 
 
 def _named(one: Series) -> Row:
-    return {"line": f"{one.model} {one.name}", "model": one.model, "arm": one.name}
+    return {"line": _line_name(one), "model": one.model, "arm": one.name}
+
+
+def _line_name(one: Series) -> str:
+    return f"{one.model} {one.name}"
 
 
 def _predicted_rows(one: Series, dashed: Mapping[Line, Predicted]) -> Iterator[Row]:
@@ -217,11 +205,11 @@ def _predicted_rows(one: Series, dashed: Mapping[Line, Predicted]) -> Iterator[R
         ends = {"value": found.value, "low": found.low or found.value, "high": found.high or found.value}
         numbers = {name: round(text.scaled(like, of[index]), 3) for name, of in ends.items()}
         shown = f"predicted for {_named(one)['line']}: {text.number(like, found.value[index])}"
-        yield {**numbers, **_named(one), "at": at, "text": shown}
+        yield {**numbers, **_named(one), "at": round(log2(at), 4), "text": shown}
 
 
 def _line_table(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    return [(row["line"], f"{row['at']:,.6g}", row["name"], *_split(row), row["of"]) for row in rows]
+    return [(row["line"], f"{row['place']:,.6g}", row["name"], *_split(row), row["of"]) for row in rows]
 
 
 def _split(row: Row) -> tuple[str, str]:
@@ -229,7 +217,7 @@ def _split(row: Row) -> tuple[str, str]:
     return value, rest.rstrip(")")
 
 
-def _score_table(cells: Sequence[Cell]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _score_table(cells: Sequence[Cell]) -> Numbers:
     header = ("run", "score", "95 % interval", "of")
     return header, [(cell.label, text.value(cell), text.interval(cell), text.evidence(cell)) for cell in cells]
 
@@ -248,7 +236,7 @@ def _difference_row(pair: Compared, row: str, part: str) -> Row:
 def difference_names(pairs: Sequence[Compared]) -> list[str]:
     """A name for each, without the model where all are of one, with the benchmark where there are several."""
     models = {cell.setting.model for pair in pairs for cell in (pair.ours, pair.theirs)}
-    several = len({_axis(pair.ours) for pair in pairs}) > 1
+    several = len({pair.ours.scoring for pair in pairs}) > 1
     prefix = f"{models.pop()} " if len(models) == 1 else ""
     names = []
     for pair in pairs:
@@ -258,7 +246,7 @@ def difference_names(pairs: Sequence[Compared]) -> list[str]:
     return names
 
 
-def difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def difference_table(pairs: Sequence[Compared]) -> Numbers:
     """Header and rows."""
     header = ("difference", "benchmark", "value [95 % interval]", "of", "beyond noise")
     rows: list[tuple[str, ...]] = [
@@ -276,8 +264,4 @@ def difference_table(pairs: Sequence[Compared]) -> tuple[tuple[str, ...], list[t
 
 def by_benchmark(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
     """Pairs of one axis: a chart has one benchmark under one protocol."""
-    return {text.title(key[0]): of for key, of in grouped(pairs, lambda one: _axis(one.ours)).items()}
-
-
-def _axis(cell: Cell) -> tuple[str, str]:
-    return cell.first.benchmark, cell.first.protocol
+    return {text.title(key[0]): of for key, of in grouped(pairs, lambda one: one.ours.scoring).items()}

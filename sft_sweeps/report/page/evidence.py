@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from sft_sweeps.analysis.cells import Cell, finals
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.collect import Results, collect
@@ -28,6 +29,11 @@ class Evidence:
     @cached_property
     def observations(self) -> list[Observation]:
         return list(self.results.observed) or observations(self.plan, self.scores)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Of what its runs end with."""
+        return finals(self.observations)
 
 
 def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sft_sweeps.analysis.cells import Cell, Compared, as_family, compared, finals
+from sft_sweeps.analysis.cells import Cell, Compared, as_family, compared
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.page import text
@@ -45,7 +45,7 @@ def findings(sweeps: Sequence[Evidence]) -> Findings:
     """Of all sweeps of a page."""
     claims = tuple(claim for sweep in sweeps for claim in tested(sweep))
     named = {_pair(pair) for claim in claims for pair in claim.pairs}
-    found = [one for sweep in sweeps for one in against_reference(sweep.plan, finals(sweep.observations))]
+    found = [one for sweep in sweeps for one in against_reference(sweep.plan, sweep.cells)]
     rest = tuple(one for one in found if _pair(one) not in named)
     headline, basis = _of_claims(claims) or _of_the_rest(rest) or _of_scores(sweeps)
     return Findings(headline, basis, claims, rest)
@@ -58,8 +58,7 @@ def _pair(pair: Compared) -> tuple[frozenset[tuple[str, ...]], str]:
 
 def tested(sweep: Evidence) -> list[Claim]:
     """Every claim of a sweep's study; all pairs are one family."""
-    cells = finals(sweep.observations)
-    by_run = {(run, cell.first.benchmark): cell for cell in cells for run in cell.runs}
+    by_run = {(run, cell.first.benchmark): cell for cell in sweep.cells for run in cell.runs}
     pairs = [(one, list(_pairs(one, by_run))) for one in sweep.plan.hypotheses]
     family = iter(as_family([pair for _, of in pairs for pair in of]))
     claims = [(one, tuple(next(family) for _ in of)) for one, of in pairs]
@@ -150,7 +149,7 @@ def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
         least = [pair.detectable for pair in found if pair.detectable]
         small = f" The smallest that these items would show is {_least(found)}." if least else ""
         return f"No difference between these runs and their reference is larger than noise.{small}", exploratory
-    best = max(sure, key=lambda pair: (_on_its_own_ability(pair), abs(pair.difference.value) / _width(pair)))
+    best = max(sure, key=lambda pair: (on_its_own_ability(pair), abs(pair.difference.value) / _width(pair)))
     like = best.ours.first
     than = "better" if best.gain > 0 else "worse"
     shown = text.difference(like, best.difference)
@@ -158,7 +157,7 @@ def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
     return f"{best.ours.label} is {than} than {best.theirs.label} {where}: {shown} ({basis(best)}).", exploratory
 
 
-def _on_its_own_ability(pair: Compared) -> bool:
+def on_its_own_ability(pair: Compared) -> bool:
     """Whether both were trained on what is asked: that the others are worse at it is no finding."""
     return all(cell.first.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
 

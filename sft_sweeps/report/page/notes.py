@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from sft_sweeps.analysis.cells import finals
 from sft_sweeps.analysis.observations import grouped, mixed_protocols
 from sft_sweeps.identity import differences
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.observe import asked_of, protocol_of
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
@@ -29,6 +29,7 @@ def _of_sweep(sweep: Evidence) -> Iterator[str]:
     yield from _unread(sweep)
     yield from _states(sweep)
     yield from sweep.results.fewer
+    yield from sweep.results.unrepresented
     yield from _other_items(sweep)
 
 
@@ -62,7 +63,7 @@ def _seeds(sweep: Evidence) -> Iterator[str]:
 
 def _other_items(sweep: Evidence) -> Iterator[str]:
     """Replicates of one protocol that are of different items, which are no cell."""
-    alike = grouped(finals(sweep.observations), lambda cell: (cell.setting, cell.first.benchmark, cell.first.protocol))
+    alike = grouped(sweep.cells, lambda cell: (cell.setting, cell.first.benchmark, cell.first.protocol))
     for of in alike.values():
         if len(of) > 1:
             named = " and ".join(cell.label for cell in of)
@@ -85,7 +86,7 @@ def _states(sweep: Evidence) -> Iterator[str]:
     for state in BROKEN:
         labels = [(s.id, sweep.plan.labels[s.id]) for s in sweep.plan.subjects if _state(sweep, s.id) == state]
         if labels and state != "weights gone":
-            why = sweep.survey.states[labels[0][0]].why
+            why = without_folders(sweep.survey.states[labels[0][0]].why, sweep.survey.store)
             yield f"{text.count(len(labels), 'stage')} {state}: {labels[0][1]} ({why})"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from sft_sweeps.analysis.cells import Cell, finals
+from sft_sweeps.analysis.cells import Cell
 from sft_sweeps.analysis.observations import Setting
 
 Place = tuple[str, str, Fraction | None, tuple[tuple[str, Fraction], ...]]
@@ -13,16 +13,6 @@ def place(setting: Setting) -> Place:
     """Model, strategy, k, and each ability's fraction: what the paper says of a run."""
     fractions = tuple(sorted({(part.ability, part.fraction) for part in setting.parts}))
     return (setting.model, setting.strategy, setting.k, fractions)
-
-
-def cells(ours: Sequence[Cell]) -> list[Cell]:
-    """The paper's cells of our models on our benchmarks."""
-    from sft_sweeps.analysis import paper
-
-    models = {cell.setting.model for cell in ours}
-    benchmarks = {cell.first.benchmark for cell in ours}
-    theirs = (one for one in paper.observations() if one.setting.model in models and one.benchmark in benchmarks)
-    return finals(theirs)
 
 
 def beside(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[tuple[Cell, Cell]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run
+from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.answers import Sample, sample
 from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
@@ -51,8 +52,17 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """The losses of a stage at some of its steps."""
+
+    label: str
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class RunView:
-    """Everything that a run's details show; `losses` are points of its stages' curves."""
+    """Everything that a run's details show; `losses` are its stages with a curve (`curves`), and their steps."""
 
     id: str
     label: str
@@ -63,17 +73,18 @@ class RunView:
     stages: tuple[StageView, ...]
     neighbours: tuple[Neighbour, ...]
     answers: tuple[Sample, ...]
-    losses: tuple[dict[str, Any], ...]
+    losses: tuple[tuple[str, int], ...]
 
 
-def views(sweep: Evidence, others: int = 0) -> list[RunView]:
-    """Of every run of a sweep; `others` are runs of the page's other sweeps, which share the room for answers."""
+def views(sweep: Evidence, drawn: Mapping[str, Curve], others: int = 0) -> list[RunView]:
+    """Of every run of a sweep, whose stages' curves are `drawn`.
+
+    `others` are runs of the page's other sweeps, which share the room for answers.
+    """
     scores = _by_subject(sweep)
     most = answers_each(len(sweep.plan.runs) + others, len(sweep.results.benchmarks))
     settings = {run.id: setting(run) for run in sweep.plan.runs}
     values = {row.run.id: row.scores for row in sweep.results.rows}
-    points = max(LOSS_POINTS // 5, min(LOSS_POINTS, ALL_LOSS_POINTS // (len(sweep.plan.stages) or 1)))
-    losses = {stage.id: _losses(sweep, stage, points) for stage in sweep.plan.stages}
     return [
         RunView(
             id=run.id,
@@ -82,10 +93,10 @@ def views(sweep: Evidence, others: int = 0) -> list[RunView]:
             command=f"{LAUNCH} {portable(run.points[0])}" if run.points else "",
             scores=tuple((text.title(name), scored.text()) for name, scored in values[run.id].items()),
             configuration=tuple(settings[run.id].items()),
-            stages=tuple(_stage(sweep, stage, losses[stage.id]) for stage in run.stages),
+            stages=tuple(_stage(sweep, stage, drawn.get(stage.id)) for stage in run.stages),
             neighbours=tuple(_neighbours(run, sweep, settings, values)),
             answers=tuple(found for score in scores.get(run.id, ()) if (found := sample(score, sweep.scores, most))),
-            losses=tuple(_of_run(run, losses)),
+            losses=tuple((stage.id, stage.steps) for stage in run.stages) if _any_drawn(run, drawn) else (),
         )
         for run in sweep.plan.runs
     ]
@@ -151,7 +162,7 @@ def _score_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> It
             yield f"{text.title(name)} {shown}{text.unit(share)}"
 
 
-def _stage(sweep: Evidence, stage: Stage, losses: Sequence[tuple[int, float]]) -> StageView:
+def _stage(sweep: Evidence, stage: Stage, curve: Curve | None) -> StageView:
     state = sweep.survey.states[stage.id]
     hours = cost.gpu_hours(stage)
     return StageView(
@@ -160,8 +171,8 @@ def _stage(sweep: Evidence, stage: Stage, losses: Sequence[tuple[int, float]]) -
         mixture=", ".join(f"{c.source.name} {c.fraction} ({c.examples:,})" for c in stage.mixture.components),
         steps=stage.steps,
         state="done" if state.trained else state.state,  # where its weights are now is nothing that came out
-        why="" if state.trained else state.why,
-        loss=f"{losses[-1][1]:.3f}" if losses else "",
+        why="" if state.trained else without_folders(state.why, sweep.survey.store),
+        loss=f"{curve.losses[-1]:.3f}" if curve else "",
         planned=f"{hours:,.1f} GPU-hours" if hours else "no GPU",
         took=took(sweep.survey.records.get(stage.id, {})),
         folder=f"stages/{sweep.survey.store.folder(stage).name}",
@@ -174,6 +185,17 @@ def took(record: Mapping[str, Any]) -> str:
     with contextlib.suppress(KeyError, TypeError, ValueError):
         return duration(float(record["seconds"]))
     return ""
+
+
+def curves(sweep: Evidence) -> dict[str, Curve]:
+    """Of every stage that has losses, each once however many runs share it."""
+    points = max(LOSS_POINTS // 5, min(LOSS_POINTS, ALL_LOSS_POINTS // (len(sweep.plan.stages) or 1)))
+    found = ((stage, _losses(sweep, stage, points)) for stage in sweep.plan.stages)
+    return {stage.id: Curve(stage.label, *zip(*of, strict=True)) for stage, of in found if of}
+
+
+def _any_drawn(run: Run, drawn: Mapping[str, Curve]) -> bool:
+    return any(stage.id in drawn for stage in run.stages)
 
 
 def _losses(sweep: Evidence, stage: Stage, points: int) -> list[tuple[int, float]]:
@@ -189,12 +211,3 @@ def _thinned(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, 
     size = -(-len(points) // most) or 1
     groups = (points[start : start + size] for start in range(0, len(points), size))
     return [(group[-1][0], round(sum(loss for _, loss in group) / len(group), 4)) for group in groups]
-
-
-def _of_run(run: Run, losses: Mapping[str, Sequence[tuple[int, float]]]) -> Iterator[dict[str, Any]]:
-    """One stage after the other along the run's steps."""
-    before = 0
-    for number, stage in enumerate(run.stages, 1):
-        for step, loss in losses[stage.id]:
-            yield {"step": before + step, "loss": loss, "stage": str(number), "label": stage.label}
-        before += stage.steps

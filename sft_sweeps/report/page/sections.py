@@ -1,19 +1,62 @@
 """The page's charts, in the order in which a reader needs them: the finding's first, then scores, then curves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sft_sweeps.analysis import series
 from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.analysis.series import Panel, Series
+from sft_sweeps.report import places
 from sft_sweeps.report.figures.charts import Line, Predicted
 from sft_sweeps.report.page import charts, looks, text
-from sft_sweeps.report.page.charts import Chart, Heading
-from sft_sweeps.report.page.findings import Findings
+from sft_sweeps.report.page.chart import Chart, Heading
+from sft_sweeps.report.page.charts import Across
+from sft_sweeps.report.page.findings import Claim, Findings, on_its_own_ability
 from sft_sweeps.report.page.long import MANY, Table
 
 FEW = 12  # rows of the finding's chart, where no claim chooses them
-INTERVALS = "Bars are 95 % intervals; of several training seeds over seeds and items together."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Curves of one kind: their lines, what is said of them after the benchmark's name, the axis."""
+
+    key: str
+    made: Callable[[Sequence[Cell]], Sequence[Series]]
+    about: str
+    across: Across
+
+
+AMOUNT = Across("examples of the ability (log scale)", places.count)
+KINDS = (
+    Kind("scaling", series.single_and_mixed, "alone and in mixtures, over the amount of data", AMOUNT),
+    Kind("alone", series.scaling, "trained alone, over the amount of data", AMOUNT),
+    Kind(
+        "replay",
+        series.replay,
+        "DMT over k",
+        Across("k, the share of specialized data replayed (log scale; 0: mixed sequential)", places.fraction),
+    ),
+    Kind(
+        "ratio",
+        series.ratios,
+        "mixtures over the ratio of {odd} data to the others",
+        Across("ratio of fractions, {odd} : others", places.fraction),
+    ),
+    Kind(
+        "ablation",
+        series.ablation,
+        "the same mixtures with another source",
+        Across("fraction of each source (log scale)", places.fraction),
+    ),
+)
+
+
+def intervals(cells: Iterable[Cell]) -> str:
+    """What the bars of a chart are."""
+    several = any(len(cell.seeds) > 1 for cell in cells)
+    return "Bars: 95 % intervals" + (" over training seeds and items together." if several else " over items.")
 
 
 def finding(found: Findings) -> Iterator[Chart]:
@@ -23,10 +66,14 @@ def finding(found: Findings) -> Iterator[Chart]:
     names = dict(zip(map(id, named), _claimed(found), strict=True))
     for number, of in enumerate(_by_unit(pairs).values()):
         what = "What the study claims in advance" if named else "The largest differences to the reference"
-        less = "right of the line is as claimed" if named and _all_gains(of) else "left of the line is less"
-        about = f"Each is paired by item; {less}. {INTERVALS}"
-        heading = Heading(f"finding-{number}", what, about)
-        yield charts.differences(of, heading, [names[id(pair)] for pair in of] if named else ())
+        across = "right of 0 is as claimed" if named and _all_gains(of) else "left of 0 is less"
+        heading = Heading(f"finding-{number}", what, f"Paired by item. {intervals(_both(of))}")
+        yield charts.differences(of, heading, [names[id(pair)] for pair in of] if named else (), across)
+
+
+def _both(pairs: Sequence[Compared]) -> Iterator[Cell]:
+    for pair in pairs:
+        yield from (pair.ours, pair.theirs)
 
 
 def _all_gains(pairs: Sequence[Compared]) -> bool:
@@ -35,14 +82,20 @@ def _all_gains(pairs: Sequence[Compared]) -> bool:
 
 def _claimed(found: Findings) -> list[charts.Named]:
     """What the row of each claim's pairs is called, and what tells a pair from the claim's others."""
-    named = [
-        (claim.hypothesis.claim, part)
-        for claim in found.claims
-        for part in apart([pair.ours.label for pair in claim.pairs])
-    ]
+    named = [name for claim in found.claims for name in _named(claim)]
     if len({part for _, part in named}) <= len(looks.SHAPES):
         return named
     return [(f"{claim}: {part}" if part else claim, "") for claim, part in named]
+
+
+def _named(claim: Claim) -> list[charts.Named]:
+    """A claim's row has a mark for each model; where it has several pairs of one, each has a row."""
+    statement, models = claim.hypothesis.claim, [pair.ours.setting.model for pair in claim.pairs]
+    if len(set(models)) == len(models):
+        return [(statement, model) for model in models]
+    words = apart([pair.ours.label for pair in claim.pairs])
+    rows = [" ".join(word for word in of.split() if word not in models).strip("()") for of in words]
+    return [(f"{statement} ({row})", model) for row, model in zip(rows, models, strict=True)]
 
 
 def apart(labels: Sequence[str]) -> list[str]:
@@ -60,10 +113,10 @@ def exploratory(found: Findings) -> Iterator[tuple[Chart, Table | None]]:
     for number, (name, of) in enumerate(charts.by_benchmark(found.exploratory).items()):
         kept = of if len(of) <= MANY else _telling(of)
         left = f"{len(kept)} of {len(of)} comparisons, the largest beyond noise." if len(kept) < len(of) else ""
-        about = f"Each run minus the reference of its model. {INTERVALS} {left}".strip()
+        about = f"Each run minus the reference of its model. {intervals(_both(kept))} {left}".strip()
         table = Table(f"Comparisons on {name}", *charts.difference_table(of)) if left else None
         names = [(pair.ours.label, "") for pair in kept]
-        yield charts.differences(kept, Heading(f"exploratory-{number}", name, about), names), table
+        yield charts.differences(kept, Heading(f"exploratory-{number}", name, about), names, "left of 0 is less"), table
 
 
 def _telling(pairs: Sequence[Compared]) -> list[Compared]:
@@ -75,12 +128,8 @@ def _telling(pairs: Sequence[Compared]) -> list[Compared]:
 
 def _largest(pairs: Sequence[Compared]) -> list[Compared]:
     """Of each benchmark some, the surest first."""
-    on_their_own = [pair for pair in pairs if _asked_of_both(pair)] or list(pairs)
+    on_their_own = [pair for pair in pairs if on_its_own_ability(pair)] or list(pairs)
     return sorted(on_their_own, key=lambda pair: (not pair.sure, -abs(pair.difference.value)))[:FEW]
-
-
-def _asked_of_both(pair: Compared) -> bool:
-    return all(cell.first.ability in cell.setting.abilities for cell in (pair.ours, pair.theirs))
 
 
 def _by_unit(pairs: Sequence[Compared]) -> dict[str, list[Compared]]:
@@ -94,29 +143,34 @@ def scores(cells: Sequence[Cell], paper: Sequence[tuple[Cell, Cell]]) -> Iterato
         theirs = [(ours, their) for ours, their in paper if panels[ours] == panel]
         hollow = " Hollow circles are the paper's values, with their flags." if theirs else ""
         seeds = " Ticks are single training seeds." if any(len(cell.seeds) > 1 for cell in of) else ""
-        about = f"{INTERVALS}{seeds}{hollow} A point leads to its run."
+        about = f"{intervals(of)}{seeds}{hollow} A point leads to its run."
         yield charts.scores(of, theirs, Heading(f"scores-{number}", text.title(panel.title), about))
 
 
 def curves(cells: Sequence[Cell], dashed: Mapping[Line, Predicted]) -> Iterator[Chart]:
     """What a study's axes allow to draw; `cells` are ours and the paper's, `dashed` what is predicted beyond."""
-    kinds = (
-        ("scaling", series.single_and_mixed, "examples of the benchmark's ability", "alone and in mixtures", True),
-        ("alone", series.scaling, "examples of the benchmark's ability", "over the amount of data", True),
-        ("replay", series.replay, "k, the share of specialized data replayed", "over k; 0 is mixed sequential", False),
-        ("ratio", series.ratios, "ratio of the two fractions", "over the ratio of general to specialized data", True),
-        ("ablation", series.ablation, "fraction of the data", "with and without code and math in general data", True),
-    )
     drawn: set[Panel] = set()
-    for key, made, axis, about, log in kinds:
-        for number, (panel, of) in enumerate(grouped(made(cells), lambda one: one.panel).items()):
-            if not _is_curve(of) or (key == "alone" and panel in drawn):
+    for kind in KINDS:
+        for number, (panel, of) in enumerate(grouped(kind.made(cells), lambda one: one.panel).items()):
+            if not _is_curve(of) or (kind.key == "alone" and panel in drawn):
                 continue
-            drawn |= {panel} if key == "scaling" else set()
-            title = f"{text.title(panel.title)}: {about}"
-            hollow = " Hollow points are the paper's." if len(_ours(of)) < len(of) else ""
-            beyond = " Dotted is what is predicted, with its interval." if _any_of(of, dashed) else ""
-            yield charts.lines(of, axis, Heading(f"{key}-{number}", title, f"{INTERVALS}{hollow}{beyond}"), log, dashed)
+            drawn |= {panel} if kind.key == "scaling" else set()
+            odd = of[0].name.split()[0]  # the ability whose ratio to the others varies
+            heading = Heading(
+                f"{kind.key}-{number}",
+                f"{text.title(panel.title)}: {kind.about.format(odd=odd)}",
+                _said_of(of, dashed),
+            )
+            across = replace(kind.across, title=kind.across.title.format(odd=odd))
+            yield charts.lines(of, across, heading, dashed)
+
+
+def _said_of(lines: Sequence[Series], dashed: Mapping[Line, Predicted]) -> str:
+    """How to read a chart of lines."""
+    said = [intervals(cell for one in lines for _, cell in one.points)]
+    said += ["Hollow: the paper's values."] if len(_ours(lines)) < len(lines) else []
+    said += ["Dotted: predicted, with its interval."] if _any_of(lines, dashed) else []
+    return " ".join(said)
 
 
 def _any_of(lines: Sequence[Series], dashed: Mapping[Line, Predicted]) -> bool:

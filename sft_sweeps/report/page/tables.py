@@ -62,11 +62,11 @@ def scores(
     titles = [
         text.title(name) + (f" (protocol {protocol[:6]})" if name in several else "") for name, protocol in columns
     ]
-    marks = {(pair.ours.runs, _column(pair.ours)): pair for pair in compared}
+    marks = {(pair.ours.runs, pair.ours.scoring): pair for pair in compared}
     beside = grouped(paper, lambda pair: (pair[0].runs, pair[0].first.benchmark))
     rows = []
     for of in _by_row(cells).values():
-        by_column = {_column(cell): cell for cell in of}
+        by_column = {cell.scoring: cell for cell in of}
         numbers = []
         for column in columns:
             cell = by_column.get(column)
@@ -92,7 +92,7 @@ def telling(whole: ScoreTable, cells: Sequence[Cell]) -> tuple[ScoreRow, ...]:
         return ()
     settings = [of[0].setting for of in _by_row(cells).values()]
     kept = {setting for setting in settings if setting.arm == "base"}
-    for of in grouped(cells, lambda cell: (cell.setting.model, _column(cell))).values():
+    for of in grouped(cells, lambda cell: (cell.setting.model, cell.scoring)).values():
         kept.add(max(of, key=_goodness).setting)
     return tuple(row for row, setting in zip(whole.rows, settings, strict=True) if setting in kept)[:MANY]
 
@@ -104,10 +104,6 @@ def _goodness(cell: Cell) -> float:
 def _by_row(cells: Sequence[Cell]) -> dict[Setting, list[Cell]]:
     """By setting: what differs in any field of identity is another row."""
     return grouped(cells, lambda cell: cell.setting)
-
-
-def _column(cell: Cell) -> tuple[str, str]:
-    return cell.first.benchmark, cell.first.protocol
 
 
 def number(cell: Cell, pair: Compared | None, theirs: Sequence[Cell]) -> Number:

@@ -18,7 +18,7 @@ def article(board: Board, known: bool = False) -> Any:
 
     title = layout.cut(f"{board.title}: what came out", LONGEST_TITLE)
     blocks = [*_text(board), *_charts(board, known), *_rest(board)]
-    return wr.Report(
+    report = wr.Report(
         project=board.project,
         entity=board.entity,
         title=title,
@@ -26,6 +26,11 @@ def article(board: Board, known: bool = False) -> Any:
         blocks=blocks,
         width="fixed",
     )
+    found = report._to_model()
+    for block in found.spec.blocks:
+        for runs in block.metadata.run_sets if block.type == "panel-grid" else ():
+            runs.filters = panels.of_sweep(runs.filters, board)
+    return found
 
 
 def _text(board: Board) -> Iterator[Any]:
@@ -72,7 +77,7 @@ def _runs(board: Board, job_type: str, title: str, known: bool) -> Any:
     group = "" if job_type == "report" else " and State = 'finished'"
     found = wr.Runset(
         name=f"{job_type} runs of {board.sweep}",
-        filters=f"Group = '{board.sweep}' and JobType = '{job_type}'{group}",
+        filters=f"{panels.GROUP} and JobType = '{job_type}'{group}",
         **where,
     )
     found._id = board.mark("report", title, "runs")
@@ -97,5 +102,5 @@ def _rest(board: Board) -> Iterator[Any]:
 
 def spec(report: Any) -> Spec:
     """As JSON holds it: what says when and by whom is the server's."""
-    found: Spec = report._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    found: Spec = report.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {key: value for key, value in found.items() if key in ("displayName", "description", "project", "spec")}

@@ -12,6 +12,24 @@ HISTORY = (
     ("learning_rate", "Learning rate", False),
     ("tokens_per_second", "Tokens a second", False),
 )
+BY_SOURCE = (
+    ("loss_by_source", "Loss of each source, nats per supervised token"),
+    ("supervised_by_source", "Supervised tokens of each source, a step"),
+)
+# The runs of one sweep, in a filter's text. The library changes some names in such a text (`=`, quotes), so that the
+# sweep's own is put in afterwards.
+GROUP = "Group = 'SWEEP'"
+
+
+def of_sweep(filters: Any, board: Board) -> Any:
+    """Filters with the sweep's name in the place of GROUP's."""
+    if isinstance(filters, list):
+        return [of_sweep(one, board) for one in filters]
+    if not isinstance(filters, dict):
+        return filters
+    if filters.get("key", {}).get("name") == "group":
+        return filters | {"value": board.sweep}
+    return {key: of_sweep(value, board) for key, value in filters.items()}
 
 
 def axis(name: str) -> Any:
@@ -107,20 +125,17 @@ def curves() -> list[Any]:
         wr.LinePlot(title=title, x=layout.STEP, y=[layout.TRAIN + name], log_y=log or None, title_x="step")
         for name, title, log in HISTORY
     ]
-    by_source = wr.LinePlot(
-        title="Supervised tokens of each source, a step",
-        x=layout.STEP,
-        y=[],
-        metric_regex=f"{layout.TRAIN}supervised_by_source/.*",
-        title_x="step",
-    )
+    by_source = [
+        wr.LinePlot(title=title, x=layout.STEP, y=[], metric_regex=f"{layout.TRAIN}{name}/.*", title_x="step")
+        for name, title in BY_SOURCE
+    ]
     mfu = wr.LinePlot(
         title="Model FLOPs utilization",
         x=layout.SUPERVISED_SEEN,
         y=[f"{layout.TRAIN}mfu"],
         title_x="supervised tokens trained on",
     )
-    return [*plots, by_source, mfu]
+    return [plots[0], *by_source, *plots[1:], mfu]
 
 
 def cost(board: Board) -> list[Any]:

@@ -82,14 +82,13 @@ def _charts(api: Any, board: Board) -> Iterator[str]:
 def _views(api: Any, board: Board) -> Iterator[str]:
     """Review, then Live."""
     known = _known(api, board, VIEW)
-    for view in (views.review(board), views.live(board)):
-        found = views.model(view)
+    for found in (views.review(board), views.live(board)):
         _put(api, found, VIEW, known.get(found.name, ""))
         yield f"{_app(api)}/{board.entity}/{board.project}?nw={found.name.removeprefix('nw-').removesuffix('-v')}"
 
 
 def _report(api: Any, board: Board) -> str:
-    found = article.article(board, known=True)._to_model()
+    found = article.article(board, known=True)
     found.name = board.mark("report")
     key = _put(api, found, REPORT, _known(api, board, REPORT).get(found.name, ""))
     title = quote(found.display_name.replace(" ", "-"), safe="")

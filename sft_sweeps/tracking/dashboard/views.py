@@ -19,7 +19,7 @@ SMALL, WIDE = (3, 2), (2, 1)  # columns and rows of a section
 
 
 def review(board: Board) -> Any:
-    """The finished runs of a study's sweeps, from the verdict down to single answers."""
+    """The finished runs of a sweep, from the verdict down to single answers."""
     from wandb_workspaces import workspaces as ws
 
     sections = {
@@ -32,7 +32,7 @@ def review(board: Board) -> Any:
         "Samples": (panels.samples(board), (1, 2)),
     }
     runs = ws.RunsetSettings(
-        filters=f"State = 'finished' and JobType in {list(SHOWN)} and (JobType = 'train' or Group = '{board.sweep}')",
+        filters=f"State = 'finished' and JobType in {list(SHOWN)} and (JobType = 'train' or {panels.GROUP})",
         groupby=[_config("model"), _config("strategy")],
         pinned_columns=_columns(board),
         baseline_run=board.reference or None,
@@ -96,7 +96,7 @@ def _view(board: Board, name: str, sections: Mapping[str, tuple[list[Any], tuple
     )
     view._internal_name = f"nw-{board.mark(name)}-v"
     view._internal_runset_id = board.mark(name, "runs")
-    return view
+    return _finished(view._to_model(), board)
 
 
 def _plain(name: str) -> str:
@@ -104,16 +104,17 @@ def _plain(name: str) -> str:
     return "".join("-" if unicodedata.category(letter).startswith("S") else letter for letter in name)
 
 
-def model(view: Any) -> Any:
-    """As it goes to the server. Curves are drawn one by one: a mean of training runs tells nothing of the sick one."""
-    found = view._to_model()
+def _finished(found: Any, board: Board) -> Any:
+    """Curves are drawn one by one: a mean of training runs tells nothing of the sick one."""
     for section in found.spec.section.panel_bank_config.sections:
         if section.name in ("Health", "Training"):
             section.local_panel_settings.use_runs_table_grouping_in_panels = False
+    for runs in found.spec.section.run_sets:
+        runs.filters = panels.of_sweep(runs.filters, board)
     return found
 
 
 def spec(view: Any) -> Spec:
     """As JSON holds it."""
-    found: Spec = model(view).model_dump(mode="json", by_alias=True, exclude_none=True)
+    found: Spec = view.model_dump(mode="json", by_alias=True, exclude_none=True)
     return found

@@ -52,10 +52,10 @@ def answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
         ({"missing": ["torch", "deepspeed"]}, ("package", "problem", "torch, deepspeed")),
         ({"seen": False}, ("output_dir", "problem", "does not see what is written here")),
         ({"written": "Read-only file system"}, ("output_dir", "problem", "Read-only")),
-        ({"scontrol": "No such file"}, ("scontrol", "note", "waits until you launch again")),
+        ({"scontrol": "No such file"}, ("scontrol", "warning", "waits until you launch again")),
         ({"resolves": False}, ("host name", "problem", "cannot meet")),
         ({"gpus": []}, ("GPUs", "problem", "none was given")),
-        ({"nvidia": None}, ("GPUs", "note", "no nvidia-smi")),
+        ({"nvidia": None}, ("GPUs", "warning", "no nvidia-smi")),
         ({"nvidia": []}, ("GPUs", "problem", "nvidia-smi fails")),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_node_whose_files_do_not_come_back(
 
 def test_asked_from_within_a_job(here: Cluster) -> None:
     """srun would make a step of the job that asks."""
-    command = ["doctor", "--on-node", "--output-dir", "/tmp"]
+    command = ["doctor", "slurm", "--on-node", "--output-dir", "/tmp"]
     program = f"from sft_sweeps.commands.main import main; raise SystemExit(main({command}))"
     asked = here.run("srun", "env", f"PYTHONPATH={ROOT}", sys.executable, "-c", program)
     assert "ran a job with this Python" in asked.stdout

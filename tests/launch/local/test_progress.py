@@ -41,3 +41,15 @@ def test_running_jobs_are_told_of_in_lines(tmp_path: Path, monkeypatch: pytest.M
     assert lines.count("encode chats: 2,560 of 17,671") == 2
     assert lines.count(f"{stage.label}: step 3 of {train.steps:,}, loss 2.500, about {left} left") == 2
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize(("width", "chart"), [(80, ""), (120, "█▁ ")])
+def test_a_wide_terminal_has_a_chart_of_the_loss(width: int, chart: str, tmp_path: Path) -> None:
+    train = Job("train", str(tmp_path), values.stage(), Executions().train)
+    shown = Progress([train], Console(file=io.StringIO(), width=width, force_terminal=True))
+    shown.started(train)
+    for step, loss in ((1, 2.5), (2, 1.25), (2, 1.25)):
+        line = f'{{"step": {step}, "steps": 9, "seconds": 1, "loss": {loss}, "tokens_per_second": 9}}\n'
+        (tmp_path / "metrics.jsonl").write_text(line)
+        shown.update(train, tmp_path)
+    assert shown.rich.tasks[-1].fields["note"] == f"{chart}loss 1.250  9 tokens/s"

@@ -9,8 +9,9 @@ import values
 from rich.console import Console
 
 from sft_sweeps.execution import TrainExecution
+from sft_sweeps.jobs.evidence import JobStatus
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.jobs.status import JobStatus, SweepStatus
+from sft_sweeps.jobs.status import SweepStatus
 from sft_sweeps.launch.slurm import stay
 from sft_sweeps.store.sweeps import Sweep
 

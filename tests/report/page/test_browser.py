@@ -15,14 +15,18 @@ import pytest
 from made_sweeps import claim, made
 from values import RECIPE, benchmark, component, mixed, model, request
 
+from sft_sweeps.analysis.representations import Separation
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report.page import build as page
-from sft_sweeps.report.page import charts, evidence
+from sft_sweeps.report.page import chart, evidence
+from sft_sweeps.report.represented import Panel, Represented
 from sft_sweeps.report.sheets import FORMULA
 from sft_sweeps.spec import Score
+from sft_sweeps.stats import Interval
 
 CHROMIUM = shutil.which("chromium")
 HOSTILE = "=1+1 <img/src=x onerror=window.harmed=1> \N{LLAMA}</script><script>window.harmed=1</script>"
+APART = Separation(Interval(0.31, 0.27, 0.35), Interval(0.9, 0.85, 0.94), 12, 10, 1 / 2)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and "SFT_SWEEPS_REQUIRE_BROWSER" not in os.environ,
     reason="no chromium here: the page is not looked at; install Debian's chromium",
@@ -59,11 +63,15 @@ def right(score: Score) -> list[bool]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     sweep = made(root, hostile_plan(), right, "browser", f"{HOSTILE} #### 4")
-    charts.VALIDATE = True
+    chart.VALIDATE = True
     try:
-        return page.write([evidence.read(sweep, root)], root / "report")
+        found = evidence.read(sweep, root)
+        plane = tuple((float(n % 5), float(n)) for n in range(12))
+        panels = tuple(Panel(name, f"{name} {HOSTILE}", APART, plane) for name in ("base", "dmt"))
+        map_ = Represented("mini", 15, "last", "fp32", tuple(map(str, range(12))), (HOSTILE, "b") * 6, panels)
+        return page.write([replace(found, results=replace(found.results, represented=(map_,)))], root / "report")
     finally:
-        charts.VALIDATE = False
+        chart.VALIDATE = False
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +113,23 @@ def test_charts_are_drawn_within_the_width(opened: Any) -> None:
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     text, ground = (opened.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
     assert opened.evaluate("getComputedStyle(document.querySelector('.chart svg text')).fill") == text != ground
+
+
+def test_models_stand_side_by_side_where_there_is_room(opened: Any) -> None:
+    panels = opened.locator("#chart-map-0 svg g.mark-group.role-scope.cell > g > path.background")
+    boxes = [panels.nth(number).bounding_box() for number in range(panels.count())]
+    tops, wide = {round(box["y"]) for box in boxes}, opened.viewport_size["width"] > 600
+    assert len(boxes) == 2
+    assert len(tops) == (1 if wide else 2)
+    assert opened.locator("#chart-map-0 svg .mark-symbol.role-mark path").count() == 24
+
+
+def test_what_is_printed_is_drawn_to_the_end(opened: Any) -> None:
+    opened.reload()
+    opened.pdf()
+    drawn = opened.locator("figure .chart[data-drawn=yes]").count()
+    opened.wait_for_selector("body[data-drawn=yes]")
+    assert drawn == opened.locator("figure").count() > 4
 
 
 def test_every_link_leads_somewhere(opened: Any) -> None:

@@ -1,8 +1,10 @@
 """Many runs, claims and lines: the telling rows first, nothing cut, nothing alike, nothing lost."""
 
 import io
+import re
+from dataclasses import replace
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from sft_sweeps.config.grid import Axes, axes, expand
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import build
 from sft_sweeps.report import tables
+from sft_sweeps.report.figures import write as prints
 from sft_sweeps.report.findings_sheets import _sheet
 from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import costs, evidence, looks
 from sft_sweeps.report.page.long import MANY, of_sheet
 from sft_sweeps.report.page.sections import apart
+from sft_sweeps.report.write import write
 from sft_sweeps.spec import Score
 
 VALUES = st.lists(st.sampled_from(["1", "1/4", "x", "y"]), min_size=1, max_size=3, unique=True)
@@ -43,11 +47,29 @@ def test_the_command_of_a_restricted_study_spans_its_points_and_no_others(lines:
 
 @pytest.mark.parametrize(("models", "names"), [(1, 56), (3, 3), (8, 56)])
 def test_no_two_lines_look_alike(models: int, names: int) -> None:
-    rows = [{"model": f"m{m}", "arm": f"a{n}"} for m, n in product(range(models), range(names))]
+    pairs = product(range(models), range(names))
+    rows = [{"model": f"m{m}", "arm": f"a{n}", "line": f"m{m} a{n}"} for m, n in pairs]
     scales = [one.to_dict()["scale"] for one in looks.of_lines(rows)]
-    look = [dict(zip(scale["domain"], map(str, scale["range"]), strict=True)) for scale in scales]
-    seen = {(look[0].get(row["model"]) or look[0][row["arm"]], *(of[row["arm"]] for of in look[1:])) for row in rows}
+    color, shape, dash = (dict(zip(scale["domain"], map(str, scale["range"]), strict=True)) for scale in scales)
+    seen = {(color.get(r["model"]) or color[r["arm"]], shape[r["arm"]], dash[r["line"]]) for r in rows}
     assert len(seen) == len(rows)
+
+
+def test_models_are_told_apart_in_grey() -> None:
+    """By luminance (ITU-R BT.709), on paper and on a dark screen; each stands out of its ground too."""
+
+    def luminance(colour: str) -> float:
+        red, green, blue = (int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5))
+        return 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+
+    css = (page.TEMPLATES / "page.css").read_text(encoding="utf-8")
+    schemes = [re.findall(rf"--size-{n}: (#[0-9a-f]{{6}})", css) for n in range(3)]
+    assert [len(of) for of in schemes] == [2, 2, 2]
+    for ground, sizes in zip((1.0, luminance("#14161a")), zip(*schemes, strict=True), strict=True):
+        found = [luminance(colour) for colour in sizes]
+        contrasts = [(max(a, b) + 0.05) / (min(a, b) + 0.05) for a, b in pairwise(found)]
+        assert min(contrasts) > 1.45, contrasts
+        assert all((max(ground, one) + 0.05) / (min(ground, one) + 0.05) > 2.9 for one in found)
 
 
 @given(st.lists(st.text(st.sampled_from("abcdefgh -=/()"), min_size=1, max_size=90), min_size=1, max_size=5))
@@ -108,6 +130,17 @@ def test_the_best_stand_first_and_all_behind_a_summary(large: evidence.Evidence)
     assert "All 45 rows" in text
     assert "All 45 runs" in text
     assert all(f'id="run-{run.id}"' in text for run in large.plan.runs)
+
+
+def test_predictions_are_fitted_once_for_figures_and_page(
+    large: evidence.Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[int] = []
+    monkeypatch.setattr(prints, "predicted", lambda *_: fitted.append(1) or {})
+    monkeypatch.setattr(prints, "FIGURES", {name: lambda found: str(found.predicted) for name in prints.FIGURES})
+    fresh = replace(large, results=replace(large.results))  # nothing of it is computed yet
+    write([fresh], tmp_path)
+    assert len(fitted) == 1
 
 
 @pytest.mark.parametrize(("terminal", "shown"), [(True, 8), (False, 45)])

@@ -9,12 +9,22 @@
     legend: { labelColor: "currentColor", titleColor: "currentColor", labelFontSize: 12, titleFontWeight: "normal",
       symbolBaseFillColor: "currentColor", symbolBaseStrokeColor: "currentColor",
       labelLimit: width - 40, layout: { top: { direction: width < 600 ? "vertical" : "horizontal", margin: 8, anchor: "start" } } },
+    header: { labelColor: "currentColor", labelFontSize: 12, labelFontWeight: "normal" },
     mark: { color: "currentColor" },
   });
   const parsed = (id) => JSON.parse(document.getElementById(id).textContent);
 
+  // Panels side by side share the width; a narrow window has one below the other.
+  function fit(spec, width) {
+    if (!spec.facet) return;
+    const gap = 20, frame = 12;
+    spec.columns = Math.max(1, Math.min(spec.columns, Math.floor(width / 240)));
+    spec.spec.width = Math.floor((width - gap * (spec.columns - 1) - frame) / spec.columns);
+  }
+
   async function draw(place, spec) {
     try {
+      fit(spec, place.clientWidth);
       const options = { actions: false, renderer: "svg", ast: true, mode: "vega-lite", config: config(place.clientWidth) };
       const { view } = await vegaEmbed(place, spec, options);
       view.addEventListener("click", (event, item) => {
@@ -28,10 +38,17 @@
     }
   }
 
+  // One stage after the other along a run's steps; a stage's curve is kept once, however many runs share it.
   function drawLoss(place) {
     if (place.dataset.drawn) return;
-    const spec = parsed("loss-spec");
-    spec.data = { values: parsed("losses")[place.dataset.run] };
+    const spec = parsed("loss-spec"), curves = parsed("loss-curves"), values = [];
+    let before = 0;
+    parsed("losses")[place.dataset.run].forEach(([id, steps], number) => {
+      const { label, steps: at, losses } = curves[id] || { steps: [] };
+      at.forEach((step, n) => values.push({ step: before + step, loss: losses[n], stage: String(number + 1), label }));
+      before += steps;
+    });
+    spec.data = { values };
     draw(place, spec);
   }
 
@@ -59,10 +76,8 @@
     if (name) { event.preventDefault(); download(name); }
   });
   function drawFigure(figure) {
-    const place = figure.querySelector(".chart");
-    if (place.dataset.drawn || place.dataset.asked) return Promise.resolve();
-    place.dataset.asked = "yes";
-    return draw(place, JSON.parse(figure.querySelector(".spec").textContent));
+    figure.drawing ||= draw(figure.querySelector(".chart"), JSON.parse(figure.querySelector(".spec").textContent));
+    return figure.drawing;
   }
 
   document.addEventListener("toggle", (event) => {
@@ -84,19 +99,26 @@
 
   let closed = [];
   addEventListener("beforeprint", () => {
+    shown().forEach(drawFigure);
     closed = [...document.querySelectorAll("details.numbers:not(.long):not([open])")];
     for (const one of closed) one.open = true;
   });
   addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
 
-  // One after the other, after the text is there to read.
-  const pause = () => new Promise((resume) => setTimeout(resume));
-  async function drawAll() {
-    for (const figure of document.querySelectorAll("figure")) {
-      await pause();
-      if (!figure.closest("details:not([open])")) await drawFigure(figure);
+  // What comes into view is drawn at once; the others one by one while nothing else is to do, for whoever prints.
+  const shown = () => [...document.querySelectorAll("figure")].filter((one) => !one.closest("details:not([open])"));
+  const idle = window.requestIdleCallback || ((resume) => setTimeout(resume, 50));
+  async function drawRest() {
+    for (const figure of shown()) {
+      await new Promise((resume) => idle(resume, { timeout: 500 }));
+      await drawFigure(figure);
     }
     document.body.dataset.drawn = "yes";
   }
-  requestAnimationFrame(() => setTimeout(() => { open(location.hash); drawAll(); }));
+  const watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) { watch.unobserve(entry.target); drawFigure(entry.target); }
+  }, { rootMargin: "300px" });
+  open(location.hash);
+  document.querySelectorAll("figure").forEach((figure) => watch.observe(figure));
+  requestAnimationFrame(() => setTimeout(drawRest));
 })();

@@ -1,35 +1,27 @@
-"""The tables of `sft-sweeps status`, once or until everything has ended; `status` is the JSON that status.py makes."""
+"""The tables of `sft-sweeps status`: every run and stage, what runs, what failed, and how far all of it is."""
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from sft_sweeps.commands.fit import Column, table
-from sft_sweeps.jobs.status import ACTIVE
-from sft_sweeps.terminal import COLORS, duration, say, show_long
-from sft_sweeps.tracking import problems as mirrors
+from sft_sweeps.commands.status.parts import (
+    BROKEN,
+    STATE_COLORS,
+    at_work,
+    failed,
+    failure_lines,
+    notes,
+    running_table,
+    urgent_first,
+)
+from sft_sweeps.terminal import duration, say, show_long
 
-STATE_COLORS = {
-    **COLORS,
-    "scored": "green",
-    "training": "cyan",
-    "scoring": "cyan",
-    "unjudged": "yellow",
-    "requeued": "yellow",
-    "cancelled": "red",
-}
-BAD = ("failed", "cancelled", "corrupted")
-SECONDS = 5.0  # between two questions of --watch
-OTHERS = 3  # lines about jobs that train nothing
-FRAME = 12  # lines around the rows of the table
-URGENT = ("failed", "cancelled", "corrupted", "running", "requeued", "unknown", "interrupted", "pending", "missing")
+FAILURES, RUNNING = 10, 40  # that are told of
 
 
 def show(status: Mapping[str, Any], out: Console) -> None:
@@ -37,15 +29,25 @@ def show(status: Mapping[str, Any], out: Console) -> None:
     if not _show_long("runs", _run_columns(status["runs"]), out):
         out.print(runs_table(status["runs"], out.width))
     title, stages = f"sweep {status['sweep']}", status["stages"]
-    if not _show_long(title, _stage_columns(_urgent_first(stages) if out.is_terminal else stages), out):
+    if not _show_long(title, _stage_columns(urgent_first(stages) if out.is_terminal else stages), out):
         table = stages_table(stages, title, out.width)
         out.print(table)
         for line in reason_lines(stages, table):
             say(out, line)
-    for line in other_lines(status["jobs"]):
+    if running := at_work(status):
+        out.print(running_table(running[:RUNNING], out.width))
+    for line in _failures(status, out.width if out.is_terminal else None):
+        out.print(line, no_wrap=True, overflow="ellipsis" if out.is_terminal else "ignore", crop=out.is_terminal)
+    for line in (*other_lines(status["jobs"]), *map(escape, summary(status))):
         say(out, line)
-    for line in summary(status):
-        say(out, escape(line))
+
+
+def _failures(status: Mapping[str, Any], width: int | None) -> list[str]:
+    """What failed with the end of its log and what to type, in rich's markup."""
+    broken = failed(status)
+    lines = [line for row in broken[:FAILURES] for line in failure_lines(row, width)]
+    more = len(broken) - FAILURES
+    return lines + ([f"... and {more:,} more failed; all of them: add --json"] if more > 0 else [])
 
 
 def _show_long(title: str, columns: list[Column], out: Console) -> bool:
@@ -56,22 +58,10 @@ def _show_long(title: str, columns: list[Column], out: Console) -> bool:
 
 
 def other_lines(jobs: list[Mapping[str, Any]]) -> list[str]:
-    """What failed, job by job, and how many others there are in each state; in rich's markup."""
-    named = [job for job in jobs if job["state"] in ("failed", "corrupted")]
-    counts = Counter((job["kind"], job["state"]) for job in jobs if job not in named)
-    lines = [
-        f"{job['kind']} {escape(job['label'])} ({job['subject']}): {_colored_state(job)} {escape(job['why'])}"
-        for job in named
-    ]
-    if counts:
-        lines.append(
-            "other jobs: " + ", ".join(f"{n} to {kind} {state}" for (kind, state), n in sorted(counts.items()))
-        )
-    return lines
-
-
-def _colored_state(row: Mapping[str, Any]) -> str:
-    return f"[{STATE_COLORS.get(row['state'], 'default')}]{row['state']}[/]"
+    """How many jobs that train nothing are in each state, of those that neither run nor failed."""
+    counts = Counter((job["kind"], job["state"]) for job in jobs if job["state"] not in (*BROKEN, "running"))
+    parts = (f"{n} to {kind} {state}" for (kind, state), n in sorted(counts.items()))
+    return [f"other jobs: {', '.join(parts)}"] if counts else []
 
 
 def runs_table(runs: list[Mapping[str, Any]], width: int) -> Table:
@@ -124,12 +114,12 @@ def _states(rows: list[Mapping[str, Any]]) -> Column:
 
 
 def reason_lines(rows: list[Mapping[str, Any]], shown: Table) -> list[str]:
-    """The whole reasons of what failed, where the table had no room for them."""
+    """The whole reasons of what was cancelled, where the table had no room for them; in rich's markup."""
     cells = {str(cell) for column in shown.columns for cell in column.cells}
     return [
-        f"{escape(row['label'])} ({row['id']}): {_colored_state(row)} {escape(row['why'])}"
+        f"{escape(row['label'])} ({row['id']}): [red]cancelled[/] {escape(row['why'])}"
         for row in rows
-        if row["state"] in BAD and row["why"] not in cells
+        if row["state"] == "cancelled" and row["why"] not in cells
     ]
 
 
@@ -141,8 +131,6 @@ def summary(status: Mapping[str, Any]) -> list[str]:
     if status["analyses"]["total"]:
         parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
     lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
-    if totals.get("scores_to_judge"):
-        lines.append(f"{totals['scores_to_judge']} wait for a judge alone: sft-sweeps judge {status['sweep']}")
     others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state != "done"]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")
@@ -151,41 +139,7 @@ def summary(status: Mapping[str, Any]) -> list[str]:
             f"{totals['gpu_hours']:,.1f} GPU-hours spent on its stages, {totals['gpu_hours_lost']:,.1f} of them lost "
             f"to requeues; the plan estimates {totals['gpu_hours_estimated']:,.1f} for everything"
         )
-    return lines + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in stages})
-
-
-def watch(ask: Callable[[], dict[str, Any]], out: Console) -> None:
-    """Until nothing of the sweep can go on by itself, and then all of it; or until Ctrl-C. Without a terminal, once."""
-    status = ask()
-    idle = 0 if _active(status) else 2
-    try:
-        with Live(_screen(status, out), console=out, auto_refresh=False, transient=True) as live:
-            while out.is_terminal and idle < 2:  # between two jobs of this machine nothing runs for a moment
-                time.sleep(SECONDS)
-                status = ask()
-                live.update(_screen(status, out), refresh=True)
-                idle = 0 if _active(status) else idle + 1
-    except KeyboardInterrupt:
-        out.print(_screen(status, out))
-        return
-    show(status, out)
-
-
-def _active(status: Mapping[str, Any]) -> bool:
-    return any(one["state"] in ACTIVE for one in (*status["stages"], *status["jobs"]))
-
-
-def _urgent_first(stages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    order = {state: n for n, state in enumerate(URGENT)}
-    return sorted(stages, key=lambda stage: order.get(stage["state"], len(order)))
-
-
-def _screen(status: Mapping[str, Any], out: Console) -> Group:
-    """The rows that matter most, and how many more there are."""
-    rows = _urgent_first(status["stages"])
-    shown = rows[: max(out.size.height - FRAME, 3)]
-    made = stages_table(shown, f"sweep {status['sweep']}, {time.strftime('%H:%M:%S')}", out.width)
-    left = [f"... and {len(rows) - len(shown)} more stages"] if len(rows) > len(shown) else []
-    jobs = other_lines(status["jobs"])
-    lines = [*left, *jobs[-OTHERS:], *map(escape, summary(status))]
-    return Group(made, *(Text.from_markup(line, overflow="ellipsis") for line in lines))
+    if totals["trained"] < 1 and totals["seconds_left"] is not None:
+        left = f"about {duration(totals['seconds_left'])} at this pace"
+        lines.append(f"{totals['trained']:.0%} of the training is done, the rest takes {left}")
+    return lines + notes(status)

@@ -12,7 +12,8 @@ from pretended_slurm import Pretended, row, start, submit
 from rich.console import Console
 from values import request
 
-from sft_sweeps.commands import status, status_tables
+from sft_sweeps.commands.status import rows as status
+from sft_sweeps.commands.status import tables as status_tables
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs import attempts
 from sft_sweeps.plan.build import Plan, build
@@ -130,7 +131,7 @@ def test_hours_spent_and_lost(
     stage = found["stages"][0]
     assert (stage["starts"], stage["gpu_hours"], stage["gpu_hours_lost"]) == (2, 16.0, 4.0)
     assert (found["totals"]["gpu_hours"], found["totals"]["gpu_hours_lost"]) == (16.0, 4.0)
-    assert "16.0 GPU-hours spent on its stages, 4.0 of them lost to requeues" in status_tables.summary(found)[-1]
+    assert "16.0 GPU-hours spent on its stages, 4.0 of them lost to requeues" in " ".join(status_tables.summary(found))
 
 
 def test_gone_without_a_word_and_without_accounts(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> None:
@@ -257,50 +258,3 @@ def test_every_reason_is_told_with_slurm_s_own_word() -> None:
     assert reasons.waiting("SomethingNew") == "waits (SomethingNew)"
     assert reasons.waiting("") == "just submitted"
     assert reasons.ended("SOMETHING") == "it ended (SOMETHING)"
-
-
-class Looks:
-    """What a watcher sees, look by look; the last one again and again."""
-
-    def __init__(self, *found: dict[str, Any]) -> None:
-        self.found, self.count = found, 0
-
-    def __call__(self) -> dict[str, Any]:
-        self.count += 1
-        return self.found[min(self.count, len(self.found)) - 1]
-
-
-@pytest.fixture
-def both(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended) -> tuple[dict[str, Any], dict[str, Any]]:
-    submit_all(sweep, plan)
-    slurm.write(*(row(f"{n + 1}_0", name(sweep, n)) for n in (1, 2, 3)), row("1", name(sweep, 0), "RUNNING"))
-    running = look(plan, store, sweep)
-    for stage in plan.stages:
-        finish(store, stage)
-    slurm.write()
-    return running, look(plan, store, sweep)
-
-
-def test_watching_ends_with_the_sweep(
-    both: tuple[dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status_tables, "SECONDS", 0.01)
-    running, ended = both
-    looks, text = Looks(running, running, ended), io.StringIO()
-    status_tables.watch(looks, Console(file=text, force_terminal=True, width=120, height=15))
-    assert looks.count == 4
-    assert "... and 1 more stages" in text.getvalue()
-    assert "4 of 4 stages" in text.getvalue()
-    looks = Looks(running)
-    status_tables.watch(looks, Console(file=text, force_terminal=False, width=120))
-    assert looks.count == 1
-
-
-def test_ctrl_c_ends_the_watching(both: tuple[dict[str, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(time, "sleep", interrupted)
-    text = io.StringIO()
-    status_tables.watch(Looks(both[0]), Console(file=text, force_terminal=True, width=120, height=40))
-    assert "the other stages: 3 pending, 1 running" in text.getvalue()

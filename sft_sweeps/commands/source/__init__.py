@@ -1,0 +1,1 @@
+"""`sft-sweeps source`: files of yours as sources."""

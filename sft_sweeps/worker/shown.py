@@ -1,0 +1,37 @@
+"""What a scoring job of a cluster shows at the sweep's tracker when it is done: nobody else is there to do it."""
+
+import logging
+
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.store.sweeps import Sweep
+
+log = logging.getLogger(__name__)
+
+SCORING = ("score", "judge")
+
+
+def after(job: Job, sweep: Sweep) -> None:
+    """The scores that it made, where somebody may be looking; of the job that makes a sweep's last score, everything.
+
+    Whatever goes wrong costs the job nothing.
+    """
+    if job.kind not in SCORING:
+        return
+    from sft_sweeps.report import tracked  # a second that other jobs do not wait for
+    from sft_sweeps.report.page import evidence
+    from sft_sweeps.tracking import layout, trackers
+
+    tracking = tracked.remembered(sweep.folder)
+    if tracking is None or tracking.name == layout.NONE:
+        return
+    try:
+        found = evidence.read(sweep, job.root)
+        shown = tracked.Shown(found, sweep.folder, tracking, now=False)
+        if found.results.missing:
+            runs = shown.evaluated(job.subject.id) if trackers.live(tracking) else []
+        else:
+            runs = shown.evaluated()
+        for line in trackers.summary(tracking.name, list(trackers.publish(runs))) if runs else ():
+            print(line, flush=True)
+    except Exception as error:  # a mirror's trouble is no job's
+        log.warning("the scores are not shown at %s: %s: %s", tracking.name, type(error).__name__, error)

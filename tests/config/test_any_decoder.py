@@ -1,0 +1,98 @@
+"""`model=hf`: name, dimensions and size are the folder's; what conf/model says of other models is what they have."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from common import ROOT, Points
+from omegaconf import OmegaConf
+from training import SHAPE
+
+from sft_sweeps.config.resolve import request
+from sft_sweeps.config.train_schema import ShapeConfig
+from sft_sweeps.models import architectures
+from sft_sweeps.models.init import materialise
+from sft_sweeps.models.train_tokenizer import copy
+from sft_sweeps.spec import Shape
+from sft_sweeps.store.store import revision_of
+
+MINI = ("train=mini", "data=mini", "evaluate=mini", "model.gpus=0")
+
+
+def folder(tmp_path: Path, **changes: object) -> Path:
+    made = tmp_path / "Qwen 9 tiny"
+    materialise(SHAPE, 0, [], made)
+    copy(ROOT / "sft_sweeps" / "data" / "mini_tokenizer.json", made)
+    config = json.loads((made / "config.json").read_text()) | changes
+    (made / "config.json").write_text(json.dumps(config))
+    return made
+
+
+def test_shape_and_name_are_the_folders(points: Points, tmp_path: Path) -> None:
+    made = folder(tmp_path, model_type="qwen9", head_dim=16)
+    (point,) = points("model=hf", f"model.folder={made}", *MINI)
+    model = request(point.config).model
+    assert (model.name, model.shape.model_type, model.shape.head_width) == ("qwen-9-tiny", "qwen9", 16)
+    assert model.shape.parameters == architectures.count_parameters(SHAPE)
+    assert (model.shape.layers, model.shape.kv_heads) == (SHAPE.layers, SHAPE.kv_heads)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_attention_heads": "four", "model_type": "x"}, "num_attention_heads or n_head or n_heads is 'four'"),
+        ({"num_hidden_layers": None, "model_type": "x"}, "it has none of num_hidden_layers, n_layer"),
+    ],
+)
+def test_a_configuration_without_dimensions(
+    points: Points, tmp_path: Path, changes: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(points, folder(tmp_path, **changes), capsys)
+
+
+def test_no_folder(points: Points, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(points, tmp_path / "nowhere", capsys)
+    assert "there is no config.json in" in said
+    assert "model.folder=FOLDER" in said
+
+
+def refused(points: Points, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        points("model=hf", f"model.folder={folder}", *MINI)
+    return " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf" / "model").glob("*.yaml")), ids=lambda path: path.stem)
+def test_sizes_in_conf_are_transformers(path: Path) -> None:
+    from transformers import CONFIG_MAPPING
+
+    from sft_sweeps.train.decoder import parameters
+
+    said = OmegaConf.load(path)
+    own = said.get("shape", {})
+    if not own or not own.vocab_size or own.get("hidden_size", 0) < 500:
+        pytest.skip("its tokenizer or folder says more")
+    shape = Shape(**{**dict.fromkeys(("vocab_size",), 0), **own})
+    config = CONFIG_MAPPING[shape.model_type](
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim or (128 if shape.model_type == "qwen3" else shape.head_width),
+        vocab_size=shape.vocab_size,
+        tie_word_embeddings=shape.tie_embeddings,
+    )
+    counted = sum(math.prod(dimensions) for dimensions in parameters(config).values())
+    assert architectures.count_parameters(shape) == counted
+
+
+def test_a_branch_is_the_commit_that_the_cache_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    refs = tmp_path / "models--a--b" / "refs"
+    refs.mkdir(parents=True)
+    assert revision_of("a/b", "main") == "main"
+    (refs / "main").write_text("0123456789" * 4)
+    assert revision_of("a/b", "main") == "0123456789" * 4
+    assert set(ShapeConfig.__dataclass_fields__) <= set(Shape.__dataclass_fields__)

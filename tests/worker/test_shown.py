@@ -1,0 +1,82 @@
+"""What a cluster's jobs show when they have scored: their own model, and all of it after the last one."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from made_sweeps import made
+from values import benchmark, mixed, request
+
+from sft_sweeps.execution import AnswerExecution, Isolation, Tracking
+from sft_sweeps.jobs.job import Job
+from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.report import tracked
+from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.tracking import trackers
+from sft_sweeps.tracking.base import Attempt, Outcome
+from sft_sweeps.worker import shown
+
+BENCHMARKS = (benchmark(ability="math"),)
+
+
+def plan() -> Plan:
+    asked = [request(mixed(), name, benchmarks=BENCHMARKS) for name in ("sequential", "multi_task")]
+    return build([(f"strategy={one.strategy}", one) for one in asked])
+
+
+def sweep(root: Path, scored: int) -> Sweep:
+    """So many of the two models are scored."""
+    ids = [score.id for score in plan().scores][:scored]
+    found = made(root, plan(), lambda one: [True, False] if one.id in ids else [])
+    tracked.remember(found.folder, Tracking("wandb", "table1"))
+    return found
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    told: list[str] = []
+
+    def publish(runs: Sequence[Attempt]) -> Iterator[Outcome]:
+        for run in runs:
+            told.append(run.job_type)
+            yield Outcome(run.identity, "shown")
+
+    monkeypatch.setattr(trackers, "publish", publish)
+    return told
+
+
+def job(root: Path, kind: str = "score") -> Job:
+    one = plan().generations[0]
+    execution = Isolation() if kind == "score" else AnswerExecution()
+    return Job(kind, str(root), one.subject, execution, (one,))
+
+
+def test_a_job_on_the_way_shows_its_own_model_where_somebody_may_look(
+    tmp_path: Path, published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = sweep(tmp_path, scored=1)
+    shown.after(job(tmp_path), found)
+    assert published == []
+    monkeypatch.setattr(trackers, "live", lambda _: True)
+    shown.after(job(tmp_path), found)
+    assert published == ["generate", "score"]
+
+
+def test_the_job_that_scores_last_shows_everything(tmp_path: Path, published: list[str]) -> None:
+    found = sweep(tmp_path, scored=2)
+    shown.after(job(tmp_path, "generate"), found)
+    assert published == []
+    shown.after(job(tmp_path), found)
+    assert sorted(published) == ["generate", "generate", "report", "score", "score"]
+
+
+def test_what_goes_wrong_is_no_jobs_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = sweep(tmp_path, scored=2)
+
+    def publish(_: Sequence[Attempt]) -> Iterator[Outcome]:
+        raise OSError("no space")
+
+    monkeypatch.setattr(trackers, "publish", publish)
+    shown.after(job(tmp_path), found)
+    (found.folder / tracked.TRACKING).unlink()
+    shown.after(job(tmp_path), found)
