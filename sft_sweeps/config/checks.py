@@ -111,10 +111,10 @@ def _fractions(c: Config) -> Iterator[str]:
 def _shown(c: Config) -> Iterator[str]:
     """Repeats are whole numbers, weights above 0."""
     for slot, repeat in c.data.repeat.items():
-        yield from NumberRange(1, MOST_REPEATS, high_open=False)(f"data.repeat.{slot}", repeat)
+        yield from NumberRange(1, MOST_REPEATS, high_open=False)(f"data.repeat.{slot}", 1 if repeat is None else repeat)
     for slot, weight in c.data.weight.items():
         try:
-            parse_weight(weight, f"data.weight.{slot}")
+            parse_weight("1" if weight is None else weight, f"data.weight.{slot}")
         except RequestError as error:
             yield str(error)
 

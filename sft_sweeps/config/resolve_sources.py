@@ -55,8 +55,8 @@ def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tup
         data.seed,
         data.heldout,
         limit=data.limit,
-        repeat=data.repeat.get(slot, 1),
-        weight=parse_weight(data.weight.get(slot, "1"), f"data.weight.{slot}"),
+        repeat=data.repeat.get(slot) or 1,
+        weight=parse_weight(data.weight.get(slot) or "1", f"data.weight.{slot}"),
     )
     if not exact.rows and exact.provisional:
         raise RequestError(

@@ -98,10 +98,10 @@ class DataConfig:
     """... and of single ones, by their names in `sources`."""
     limit: int = at_least(0, default=0)
     """The most examples that are taken of each source; 0: as many as the fraction gives."""
-    repeat: dict[str, int] = field(default_factory=dict)
-    """How often an epoch shows each example of a source, by its name in `sources`; once where it is not named."""
-    weight: dict[str, str] = field(default_factory=dict)
-    """The weight of a source's tokens in the loss, above 0, by its name in `sources`; 1 where it is not named."""
+    repeat: dict[str, int | None] = field(default_factory=dict)
+    """How often an epoch shows each example of a source, by its name in `sources`; null: once."""
+    weight: dict[str, str | None] = field(default_factory=dict)
+    """The weight of a source's tokens in the loss, above 0, by its name in `sources`; null: 1."""
     seed: int = at_least(0, default=0)
     """Of which examples a fraction takes (train.seed: their order)."""
     heldout: int = at_least(0, default=0)

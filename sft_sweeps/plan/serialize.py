@@ -88,8 +88,7 @@ def _stage_json(plan: Plan, stage: Stage, states: Mapping[str, State]) -> dict[s
             "source": c.source.name,
             "fraction": str(c.fraction),
             "examples": c.examples,
-            "repeat": c.repeat,
-            "weight": str(c.weight),
+            **({"repeat": c.repeat, "weight": str(c.weight)} if c.shown_otherwise else {}),
         }
         for c in stage.mixture.components
     ]

@@ -129,7 +129,7 @@ def test_sweeps_as_typed(points: Points) -> None:
         "model=llama13b data.fraction=1",
         "model=llama13b data.fraction=1/4",
     ]
-    assert len(names(points, "model=glob(llama*)")) == 3
+    assert len(names(points, "model=glob(llama*)")) == 4
     assert names(points, "action=plan", "plan.output=x.json") == [""]
 
 
