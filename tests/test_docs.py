@@ -19,9 +19,12 @@ from sft_sweeps.commands import init
 from sft_sweeps.config.checks import problems
 from sft_sweeps.data.mini import TOKENIZER
 from sft_sweeps.models import train_tokenizer
+from sft_sweeps.models.init import materialise
+from sft_sweeps.spec import Shape
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NEEDS = re.compile(r"needs (?:a cluster|a GPU|GPUs|a network)")
+SMALL = Shape(16, 16, 1, 1, 1, 2000, 4096)  # of a model's folder
 OURS = ("python launch.py", "sft-sweeps ")
 # What stands for the reader's own names, and which of the optional parts is tried.
 NAMES = {
@@ -69,11 +72,13 @@ def commands() -> Iterator[Command]:
                 yield Command(page.name, line.partition("   #")[0].strip(), need.group() if need else "")
 
 
-def test_every_launch_composes(points: Points) -> None:
+def test_every_launch_composes(points: Points, tmp_path: Path) -> None:
+    materialise(SMALL, 0, [], tmp_path / "model")
     seen = 0
     for command in commands():
         if command.line.startswith("python launch.py") and "--help" not in command.line:
-            overrides = shlex.split(command.line, comments=True)[2:]
+            line = command.line.replace("model.folder=FOLDER", f"model.folder={tmp_path / 'model'}")
+            overrides = shlex.split(line, comments=True)[2:]
             for point in points(*(override for override in overrides if override != "-m")):
                 assert problems(point.config) == [], command
             seen += 1
@@ -128,6 +133,7 @@ def files(folder: Path) -> None:
     samples = [{"task_id": "HumanEval/0", "completion": "    return False\n"}]
     (folder / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
     train_tokenizer.copy(TOKENIZER, folder / "tokenizer")
+    materialise(SMALL, 0, sorted((folder / "tokenizer").iterdir()), folder / "model")
     (folder / "elsewhere" / "study").mkdir(parents=True)
     (folder / "elsewhere" / "study" / "mine.yaml").write_text(init.STUDY)
     mt_bench_files(folder)

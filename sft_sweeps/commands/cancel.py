@@ -43,7 +43,6 @@ SCHEMA = 1
 ENDING_SECONDS = 120.0  # within which a job that was told to end has left the queue (Slurm's KillWait is 30)
 MAKING = tuple(f"{kind.name}-" for kind in KINDS.values() if kind.makes_model)  # how ids of jobs that make models begin
 POLL_SECONDS = 0.5
-ENDED = ("done", "weights gone")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +110,7 @@ def finished(sweep: Sweep, store: Store) -> bool:
     plan = sweep.plan()
     states = survey(plan, sweep.store(str(store.root))).states
     ids = [*(stage.id for stage in plan.stages), *(score.id for score in plan.scores)]
-    return all(states[key].state in ENDED for key in ids)
+    return all(states[key].trained for key in ids)
 
 
 def _question(sweep: Sweep, choice: Choice) -> str:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.errors import SweepError
+from sft_sweeps.plan.build import TRAINED
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
@@ -26,7 +27,6 @@ from sft_sweeps.store.usage import usage
 from sft_sweeps.terminal import console, say, show_long, size
 
 SCHEMA = 1
-TRAINED = ("done", "weights gone")
 ORDER = ("running", "failed", "corrupted", "interrupted", "missing")  # of the states that are shown
 
 

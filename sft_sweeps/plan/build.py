@@ -52,6 +52,9 @@ class Run:
         return self.subject.id
 
 
+TRAINED = ("done", "weights gone")  # states of a stage whose training is over, wherever its weights are now
+
+
 @dataclass(frozen=True)
 class State:
     """What the store knows of a stage, a generation or a score, and why it must be made, in words."""
@@ -62,8 +65,8 @@ class State:
 
     @property
     def trained(self) -> bool:
-        """Whether a stage's training is over, wherever its weights are now."""
-        return self.state in ("done", "weights gone")
+        """Whether a stage's training is over."""
+        return self.state in TRAINED
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,6 @@ from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts
 
 TRACKING = "tracking.json"  # in a sweep's folder
-TRAINED = ("done", "weights gone")
 RATES = ("seconds", "save_seconds", "tokens_per_second", "mfu")  # of a record, in numbers
 
 
@@ -101,7 +100,7 @@ class Shown:
     def _record(self, subject: Subject) -> Mapping[str, Any]:
         """What a finished model's says; empty where it is not finished."""
         states, records = self.sweep.survey.states, self.sweep.survey.records
-        return records.get(subject.id, {}) if states[subject.id].state in TRAINED else {}
+        return records.get(subject.id, {}) if states[subject.id].trained else {}
 
     def _done(self, subject: Subject) -> list[Score]:
         of = (one for one in self.sweep.plan.scores if one.generation.subject.id == subject.id)

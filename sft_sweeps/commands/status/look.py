@@ -71,7 +71,7 @@ class Look:
         """The subjects of which anything is not done."""
         scores = {one.generation.subject.id for one in self.plan.scores if found.states[one.id].state != "done"}
         analyses = {one.subject.id for one in self.plan.analyses if found.states[one.id].state != "done"}
-        made = {subject.id for subject in self.plan.subjects if found.states[subject.id].state not in rows.TRAINED}
+        made = {subject.id for subject in self.plan.subjects if not found.states[subject.id].trained}
         return scores | analyses | made
 
     def _following(self, before: SweepStatus, now: SweepStatus) -> Iterator[str]:

@@ -19,7 +19,7 @@ from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.status import SweepStatus, status_of
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Plan, Run, Subject
+from sft_sweeps.plan.build import TRAINED, Plan, Run, Subject
 from sft_sweeps.plan.show import mixture_text
 from sft_sweeps.spec import Generation, Stage
 from sft_sweeps.store.claims import holder
@@ -28,7 +28,6 @@ from sft_sweeps.tracking import metrics as tracking
 from sft_sweeps.tracking import problems as mirrors
 
 SCHEMA = 1
-TRAINED = ("done", "weights gone")
 Row = dict[str, Any]
 
 

@@ -24,8 +24,8 @@ from sft_sweeps.commands.status.parts import (
     urgent_first,
     waiting,
 )
-from sft_sweeps.commands.status.rows import TRAINED
 from sft_sweeps.errors import visible
+from sft_sweeps.plan.build import TRAINED
 from sft_sweeps.terminal import duration
 
 FAILURES = 3  # that are told of

@@ -19,6 +19,7 @@ from sft_sweeps.commands.status.parts import (
     running_table,
     urgent_first,
 )
+from sft_sweeps.plan.build import TRAINED
 from sft_sweeps.terminal import duration, say, show_long
 
 FAILURES, RUNNING = 10, 40  # that are told of
@@ -126,12 +127,14 @@ def reason_lines(rows: list[Mapping[str, Any]], shown: Table) -> list[str]:
 def summary(status: Mapping[str, Any]) -> list[str]:
     """What is done of all, and what it has cost."""
     stages, scores, totals = status["stages"], status["scores"], status["totals"]
-    done = sum(stage["state"] == "done" for stage in stages)
+    done = sum(stage["state"] in TRAINED for stage in stages)
     parts = [f"{done} of {len(stages)} stages", f"{scores['done']} of {scores['total']} scores"]
     if status["analyses"]["total"]:
         parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
     lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
-    others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state != "done"]
+    if gone := totals["states"].get("weights gone", 0):
+        lines.append(f"of {gone} of them the weights are gone")
+    others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state not in TRAINED]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")
     if totals["gpu_hours"]:
