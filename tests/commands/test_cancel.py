@@ -9,7 +9,8 @@ from pretended_slurm import Pretended, row, start, submit
 from slurm_cluster import Cluster
 from values import mixed, request
 
-from sft_sweeps.commands import cancel, main, status
+from sft_sweeps.commands import cancel, main
+from sft_sweeps.commands.status import rows as status
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
 from sft_sweeps.plan.build import Plan, build

@@ -14,7 +14,8 @@ from outcomes import finish
 from values import benchmark, model, request
 
 from sft_sweeps.benchmarks.judging import cannot_ask
-from sft_sweeps.commands import main, status
+from sft_sweeps.commands import main
+from sft_sweeps.commands.status import rows as status
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import Plan, build, score_of
 from sft_sweeps.report.collect import collect
