@@ -183,5 +183,5 @@ def test_every_command_runs(tmp_path: Path) -> None:
         seen += 1
         if done.returncode:
             failed.append(f"{command.page}: {shlex.join(line)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    assert failed == []
+    assert not failed, "\n\n".join(failed)
     assert seen >= 25

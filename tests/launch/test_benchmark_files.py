@@ -33,7 +33,7 @@ def asked(points: Points, server: Server, tmp_path: Path) -> list[Point]:
 def test_a_plan_needs_none_and_says_what_a_launch_fetches(
     asked: list[Point], server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert show(planned(asked), [point.config for point in asked]) == 0
+    assert show(planned(asked), [point.config for point in asked]).status == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "fetched by a launch, or beforehand by action=prepare: gsm8k_test.jsonl" in told
     assert "a launch would be refused" not in told

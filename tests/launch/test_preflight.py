@@ -173,7 +173,7 @@ def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypa
     assert problems(plan) == [expected]
     (folder / "model.safetensors").write_text("w")
     (text,) = problems(plan)
-    assert text.startswith(f"model=seven: {folder / 'config.json'} describes a None model")
+    assert text.startswith(f"model=seven: {folder / 'config.json'} names no model_type")
     shutil.rmtree(folder)
     materialise(plan.models[0].shape, 0, [], folder)
     assert problems(plan) == []

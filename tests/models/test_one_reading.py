@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.generate import replicas
+from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.models import weights
-from sft_sweeps.models.folder import loadable, problems
+from sft_sweeps.models.folder import Examined, loadable
 from sft_sweeps.models.init import initial_weights, materialise
 from sft_sweeps.models.pins import weights_pin
 
@@ -147,12 +148,16 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
 ]
 
 
+def problems(folder: Path) -> list[str]:
+    return list(checkpoint.problems(folder, SHAPE, "", lambda _: Examined("it was asked")))
+
+
 @pytest.mark.parametrize(("spoil", "says"), REFUSED, ids=[spoil.__name__ for spoil, _ in REFUSED])
 def test_two_readings_are_refused_before_and_at_loading(
     tmp_path: Path, spoil: Callable[[Path], None], says: str
 ) -> None:
     spoil(tmp_path / "model")
-    (text,) = problems(tmp_path / "model", SHAPE, "")
+    (text,) = problems(tmp_path / "model")
     assert says in text
     with pytest.raises(RunError) as raised:
         loadable(tmp_path / "model")
@@ -193,7 +198,7 @@ GOOD = [only_model, shards, other_names_beside_it, computed_tensors, index_of_on
 @pytest.mark.parametrize("make", GOOD, ids=[make.__name__ for make in GOOD])
 def test_the_one_reading_is_transformers_own(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "model")
-    assert list(problems(tmp_path / "model", SHAPE, "")) == []
+    assert list(problems(tmp_path / "model")) == []
     taken = loadable(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     loaded = dict(model.named_parameters())

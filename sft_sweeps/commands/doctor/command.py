@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir
 from sft_sweeps.commands.doctor import finding, limited
@@ -13,9 +14,11 @@ from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.commands.doctor.topics import NODE_SECONDS, TOPICS
 from sft_sweeps.config import site
-from sft_sweeps.config.grid import Point
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.terminal import console
+
+if TYPE_CHECKING:
+    from sft_sweeps.config.grid import Point
 
 ALL = "all"
 
@@ -36,7 +39,8 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     topics = _topics([word for word in options.words if "=" not in word])
     overrides = [word for word in options.words if "=" in word]
-    status, points = 0, list[Point]()
+    status: int = 0
+    points: list[Point] = []
     if any(TOPICS[topic].composed for topic in topics):
         status, points = _composed([*overrides, *site.store_option(options.output_dir)])
     if status:
@@ -60,13 +64,13 @@ def _topics(words: Sequence[str]) -> list[str]:
     return [topic for topic in TOPICS if topic in words or not words]
 
 
-def _composed(arguments: Sequence[str]) -> tuple[int, list[Point]]:
+def _composed(arguments: Sequence[str]) -> "tuple[int, list[Point]]":
     """The points of a launch; not 0 and none where it is refused, which is said already."""
     from sft_sweeps.config import command_line
 
     points: list[Point] = []
 
-    def keep(composed: list[Point]) -> int:
+    def keep(composed: "list[Point]") -> int:
         points.extend(composed)
         return 0
 
@@ -74,7 +78,7 @@ def _composed(arguments: Sequence[str]) -> tuple[int, list[Point]]:
 
 
 def _request(
-    options: argparse.Namespace, overrides: Sequence[str], points: Sequence[Point], named: bool
+    options: argparse.Namespace, overrides: Sequence[str], points: "Sequence[Point]", named: bool
 ) -> DoctorRequest:
     given = {key: value for key in ("partition", "account") if (value := getattr(options, key)) is not None}
     return DoctorRequest(
