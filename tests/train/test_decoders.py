@@ -14,7 +14,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 from sft_sweeps.data.encode import batches
 from sft_sweeps.launch.examined import examine
 from sft_sweeps.models.architectures import read_shape
-from sft_sweeps.models.folder import problems
+from sft_sweeps.models.folder import Examined, problems
 from sft_sweeps.train import decoder
 from sft_sweeps.train.engine import learning_rate
 
@@ -99,8 +99,7 @@ def test_it_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert examined.parameters == {name: tuple(p.shape) for name, p in model.named_parameters()}
     shape = read_shape(model.config.to_dict(), sum(p.numel() for p in model.parameters()))
-    own = list(problems(folder, shape, "", examine))
-    assert own == []
+    assert list(problems(folder, shape, "", lambda _: examined)) == []
     for lie, message in (
         ({"intermediate_size": 65}, "which is to be ("),
         ({"hidden_act": "nothing"}, "transformers cannot make a model of config.json (KeyError"),
@@ -109,7 +108,8 @@ def test_it_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
         config = model.config.to_dict() | lie
         (folder / "config.json").write_text(json.dumps(config))
         wide = replace(shape, intermediate_size=config["intermediate_size"])
-        assert any(message in text for text in problems(folder, wide, "", examine)), lie
+        found = problems(folder, wide, "", lambda folder: Examined(**decoder.examine(folder)))
+        assert any(message in text for text in found), lie
 
 
 STEPS = 4
