@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from sft_sweeps.analysis.cells import Cell, Compared, finals
-from sft_sweeps.analysis.observations import Setting
+from sft_sweeps.analysis.categories import arm_name
+from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
-from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import setting_of
 from sft_sweeps.report.page import charts, costs, findings, text
 from sft_sweeps.report.page.evidence import Evidence
@@ -32,7 +31,7 @@ def board(sweep: Evidence, entity: str, project: str) -> Board:
         title=_title(sweep.results.sweep),
         question=sweep.results.question,
         asked=tuple(_asked(sweep)),
-        abilities=tuple(sorted({c.source.ability for stage in plan.stages for c in stage.mixture.components})),
+        abilities=tuple(plan.abilities),
         words=_words(sweep),
         reference=_baseline(plan, sweep.results.sweep),
     )
@@ -96,9 +95,9 @@ def verdict(sweep: Evidence) -> Table:
     `fraction` is that of the sources of the benchmark's ability; of an ability that no run trains, the one that all
     sources share. Where it is none, the chart over fractions leaves the row out. Scores are as tables show them.
     """
-    ends = finals(sweep.observations)
+    ends = sweep.cells
     trained = {ability for cell in ends for ability in cell.setting.abilities}
-    pairs = {id(pair.ours): pair for pair in against_reference(sweep.plan, ends)}
+    pairs = {id(pair.ours): pair for pair in sweep.compared}
     references = {id(pair.theirs) for pair in pairs.values()}
     return Table(COLUMNS, tuple(_row(cell, trained, pairs.get(id(cell)), id(cell) in references) for cell in ends))
 
@@ -114,19 +113,12 @@ def _row(cell: Cell, trained: AbstractSet[str], pair: Compared | None, reference
         setting.model,
         setting.arm,
         k,
-        _line(setting),
+        arm_name(setting),
         _fraction(cell, trained),
         setting.examples,
         *(None if number is None else round(text.scaled(like, number), 4) for number in numbers),
         REFERENCE if reference else APART if pair is None else BEYOND if pair.sure else WITHIN,
     )
-
-
-def _line(setting: Setting) -> str:
-    """`math alone`, `multi_task`, `dmt k=1/4`: runs that differ in amounts alone."""
-    if setting.arm == "alone":
-        return f"{setting.abilities[0]} alone"
-    return setting.arm if setting.k is None else f"{setting.arm} k={setting.k}"
 
 
 def _fraction(cell: Cell, trained: AbstractSet[str]) -> float | None:

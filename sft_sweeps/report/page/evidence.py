@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sft_sweeps.analysis.cells import Cell, finals
+from sft_sweeps.analysis.cells import Cell, Compared, finals
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.collect import Results, collect
+from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.store.survey import Survey, survey
@@ -34,6 +35,11 @@ class Evidence:
     def cells(self) -> list[Cell]:
         """Of what its runs end with."""
         return finals(self.observations)
+
+    @cached_property
+    def compared(self) -> list[Compared]:
+        """These against the references of their models."""
+        return against_reference(self.plan, self.cells)
 
 
 def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
