@@ -95,8 +95,7 @@ def _opened_log(folder: Path, name: str) -> IO[bytes]:
 
 def _told(attempts: Sequence[Attempt]) -> str:
     """The line that says what to show."""
-    changed = ({"folder": attempt.folder.absolute()} for attempt in attempts)
-    told = [asdict(attempt) | own for attempt, own in zip(attempts, changed, strict=True)]
+    told = [asdict(attempt) | {"folder": attempt.folder.absolute()} for attempt in attempts]
     return json.dumps(told, default=str) + "\n"
 
 
