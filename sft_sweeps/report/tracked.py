@@ -11,8 +11,6 @@ from typing import Any
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
-from sft_sweeps.files.json_files import read_json, write_json
-from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run, Subject
 from sft_sweeps.report import board
@@ -23,33 +21,18 @@ from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.tracking import layout, trackers
+from sft_sweeps.tracking import layout, none, remembered, trackers
 from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts
 
-TRACKING = "tracking.json"  # in a sweep's folder
 RATES = ("seconds", "save_seconds", "tokens_per_second", "mfu")  # of a record, in numbers
-
-
-def remember(folder: Path, tracking: Tracking) -> None:
-    """Where a sweep is shown, for whoever shows it later."""
-    write_json(folder / TRACKING, plain(tracking), durable=False)
-
-
-def remembered(folder: Path) -> Tracking | None:
-    """None where nobody wrote that down, or it cannot be read."""
-    try:
-        found = read_json(folder / TRACKING)
-        return revive(Tracking, found) if found else None
-    except (OSError, ValueError):
-        return None
 
 
 def named(sweep: Sweep, tracker: str = "", project: str = "", entity: str = "") -> Tracking:
     """Where a sweep is shown: as launched, but for what is named; RequestError where that is nowhere."""
-    launched = remembered(sweep.folder) or Tracking()
+    launched = remembered.remembered(sweep.folder) or Tracking()
     name = tracker or launched.name
-    if name == layout.NONE:
+    if name == none.NAME:
         raise RequestError(f"sweep {sweep.name} was launched with tracking=none; name a tracker: --tracker wandb")
     project = layout.project(project or launched.project, short_name(sweep.name))
     made = replace(launched, name=name, project=project, entity=entity or launched.entity, mode="online")

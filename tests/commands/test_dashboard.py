@@ -11,7 +11,7 @@ from values import request
 from sft_sweeps.commands.main import main
 from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import build
-from sft_sweeps.report import tracked
+from sft_sweeps.tracking import remembered
 from sft_sweeps.tracking.dashboard import files
 
 pytest.importorskip("wandb_workspaces")
@@ -51,7 +51,7 @@ def test_they_are_of_the_project_that_the_sweep_was_launched_with(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder,) = store.glob("sweeps/*")
-    tracked.remember(folder, Tracking("wandb", "mine", "team"))
+    remembered.remember(folder, Tracking("wandb", "mine", "team"))
     assert main(["dashboard", "--output-dir", str(store), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["entity"], said["project"]) == ("team", "mine")
