@@ -10,6 +10,7 @@ from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.report.observe import setting_of
 from sft_sweeps.report.page import charts, costs, findings, text
 from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.store.sweeps import name_with_key
 from sft_sweeps.terminal import LAUNCH
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Table
@@ -28,18 +29,13 @@ def board(sweep: Evidence, entity: str, project: str) -> Board:
         entity=entity,
         project=project,
         sweep=sweep.results.sweep,
-        title=_title(sweep.results.sweep),
+        title=name_with_key(sweep.results.sweep),
         question=sweep.results.question,
         asked=tuple(_asked(sweep)),
         abilities=tuple(plan.abilities),
         words=_words(sweep),
         reference=_baseline(plan, sweep.results.sweep),
     )
-
-
-def _title(sweep: str) -> str:
-    """`table1-565f87` of `20261129-011623-table1-565f87`: what people read, and no other sweep's."""
-    return "-".join(sweep.split("-")[2:]) or sweep
 
 
 def _asked(sweep: Evidence) -> Iterator[Asked]:

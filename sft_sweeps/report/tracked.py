@@ -16,11 +16,11 @@ from sft_sweeps.plan.build import Run, Subject
 from sft_sweeps.report import board
 from sft_sweeps.report.measures import differences_table, measures, samples, scores_table
 from sft_sweeps.report.page import costs, findings
-from sft_sweeps.report.page.evidence import Evidence, short_name
+from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.store.sweeps import Sweep, short_name
 from sft_sweeps.tracking import layout, none, remembered, trackers
 from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts

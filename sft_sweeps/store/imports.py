@@ -26,7 +26,7 @@ from sft_sweeps.plan.serialize import from_json
 from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, WEIGHTS, portable_plan
+from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, packed, portable_plan
 from sft_sweeps.store.store import FREED, RECORD, Item, RecordError, Store, read_record
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
 
@@ -174,9 +174,7 @@ def _record(unit: Unit, kept: Mapping[str, bytes], path: Path) -> Mapping[str, A
         record = parse_line(kept[name])
         whole = record["payload"] == unit.item.payload
         sizes = {member.path.rpartition("/")[2]: member.size for member in unit.members}
-        weightless = isinstance(unit.item, Subject)
-        files = {key: size for key, size in record["files"].items() if not (weightless and key.startswith(WEIGHTS))}
-        whole = whole and files.items() <= sizes.items()
+        whole = whole and packed(unit.item, record).items() <= sizes.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:

@@ -28,7 +28,6 @@ ABSOLUTE = re.compile(r"(^|=|,|\[)(?:~|/)[^\s,\]]*/")  # the folder of a file th
 NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 STORES = "stores.json"
 KEY_LENGTH = 6
-TIME_LENGTH = len("20260101-120000-")
 SHOWN = 12  # names of sweeps in a message
 
 
@@ -137,6 +136,25 @@ def portable(point: str) -> str:
     return " ".join(ABSOLUTE.sub(r"\1.../", word) for word in words)
 
 
+def points(folder: Path) -> tuple[str, ...]:
+    """The command lines of a sweep's points, portable; none where they are not known."""
+    try:
+        lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ()
+    return tuple(map(portable, lines))
+
+
+def short_name(name: str) -> str:
+    """`quickstart` of `20261129-011623-quickstart-565f87`."""
+    return "-".join(name.split("-")[2:-1]) or name
+
+
+def name_with_key(name: str) -> str:
+    """`quickstart-565f87` of the same: short, and no other sweep's."""
+    return "-".join(name.split("-")[2:]) or name
+
+
 def sweeps(store: Store) -> list[Sweep]:
     """All sweeps, oldest first."""
     return [Sweep(path.parent) for path in sorted((store.root / "sweeps").glob(f"*/{PLAN}"))]
@@ -161,5 +179,5 @@ def named(some: Sequence[Sweep]) -> str:
 
 
 def _meant(name: str | None, known: Sequence[Sweep]) -> str:
-    """The nearest name, by what stands in it between the time and the key."""
-    return nearest(name or "", [sweep.name[TIME_LENGTH:].rpartition("-")[0] for sweep in known])
+    """The nearest of their short names."""
+    return nearest(name or "", [short_name(sweep.name) for sweep in known])

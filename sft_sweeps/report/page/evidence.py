@@ -13,7 +13,7 @@ from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.store.survey import Survey, survey
-from sft_sweeps.store.sweeps import OVERRIDES, Sweep, portable
+from sft_sweeps.store.sweeps import Sweep, points, short_name
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,6 @@ def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
 def of(sweep: Sweep, surveyed: Survey, scores: Scores, results: Results, name: str = "") -> Evidence:
     """From what was read of a sweep before."""
     return Evidence(name or short_name(sweep.name), surveyed.plan, surveyed, scores, results, points(sweep.folder))
-
-
-def points(folder: Path) -> tuple[str, ...]:
-    """The command lines of a sweep's points, without what is only of the machine that ran them; none where unknown."""
-    try:
-        lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return ()
-    return tuple(portable(line) for line in lines)
-
-
-def short_name(name: str) -> str:
-    """`quickstart` of `20261129-011623-quickstart-565f87`."""
-    parts = name.split("-")
-    return "-".join(parts[2:-1]) or name
 
 
 def names(sweeps: Sequence[Sweep]) -> list[str]:
