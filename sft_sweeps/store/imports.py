@@ -92,8 +92,6 @@ def check(path: Path, progress: Progress = lambda _: None) -> Contents:
         for member, blocks in opened.contents():
             known = member.path in head or member.path.endswith(f"/{RECORD}")
             kept |= {member.path: _whole(member, blocks, path)} if known else {}
-            for _ in blocks:
-                pass
             progress(member.size)
             if member.path == head[0]:
                 plan = _plan(kept[member.path], path)
@@ -296,9 +294,6 @@ def _unpack(opened: Archive, contents: Contents, found: Imported, staging: Path,
             with target.open("xb") as file:
                 for block in blocks:
                     file.write(block)
-        else:
-            for _ in blocks:
-                pass
         progress(member.size)
 
 
