@@ -48,8 +48,9 @@ def show_at_tracker(work: MissingWork, sweep: Sweep, out: Console) -> None:
     tracking = remembered.shown_at(sweep.folder)
     if tracking is None:
         return
-    runs = tracked.Shown(evidence.read(sweep, work.store.root), sweep.folder, tracking, now=False).evaluated()
-    problems.forget(sweep.folder)
+    runs = tracked.Shown(evidence.read(sweep, work.store.root), sweep.folder, tracking, now=False).finished()
+    for folder in {run.folder for run in runs}:
+        problems.forget(folder)
     outcomes = list(trackers.publish(runs))
     for line in trackers.summary(tracking.name, outcomes):
         say(out, escape(line))

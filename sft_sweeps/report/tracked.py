@@ -21,7 +21,7 @@ from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, short_name
-from sft_sweeps.tracking import layout, none, remembered, trackers
+from sft_sweeps.tracking import layout, none, problems, remembered, trackers
 from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts
 
@@ -58,6 +58,14 @@ class Shown:
         """Base models that were made, and stages, parents first."""
         done = [one for one in self.sweep.plan.subjects if one.made and self._record(one)]
         return [self._prepared(one) if isinstance(one, Model) else self._trained(one) for one in done]
+
+    def cut_off(self) -> list[Attempt]:
+        """Finished stages of which a tracker has not all, as was written down when they ended."""
+        return [one for one in self.trained() if one.follows and problems.problem_of(one.folder)]
+
+    def finished(self) -> list[Attempt]:
+        """What a sweep that is done has to show besides what was shown while it was trained."""
+        return [*self.cut_off(), *self.evaluated()]
 
     def evaluated(self, only: str = "") -> list[Attempt]:
         """Answers, scores of every row of the table, and the report; `only`: answers and scores of one model."""

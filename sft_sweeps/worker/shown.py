@@ -27,7 +27,7 @@ def after(job: Job, sweep: Sweep) -> None:
         if found.results.missing:
             runs = shown.evaluated(job.subject.id) if trackers.live(tracking) else []
         else:
-            runs = shown.evaluated()
+            runs = shown.finished()
         for line in trackers.summary(tracking.name, list(trackers.publish(runs))) if runs else ():
             print(line, flush=True)
     except Exception as error:  # a mirror's trouble is no job's
