@@ -150,9 +150,8 @@ def varlen() -> str:
     def attend(_: Any, query: Any, key: Any, value: Any, __: Any, **row: Any) -> tuple[Any, None]:
         # Under autocast, the rotation leaves queries and keys in fp32.
         query, key, value = (states.squeeze(0).transpose(0, 1).to(value.dtype) for states in (query, key, value))
-        return kernel((query, key, value), row["cu_seq_lens_q"], row["max_length_q"], Scores(row["scaling"]))[
-            None
-        ], None
+        found = kernel((query, key, value), row["cu_seq_lens_q"], row["max_length_q"], Scores(row["scaling"]))
+        return found[None], None
 
     ALL_ATTENTION_FUNCTIONS.register("bench_varlen", attend)
     return "bench_varlen"
