@@ -8,7 +8,8 @@
                compared with
     history    of a training run: train/loss ... over train/step, as metrics.jsonl has them
     summary    of a score run: gsm8k/score, gsm8k/low ... (`MEASURES` of each benchmark), gpu_hours ...
-    tables     of a score run: samples/gsm8k; of the report run: SCORES and DIFFERENCES
+    tables     of a score run: samples/gsm8k; of the report run: SCORES, DIFFERENCES, and
+               what its charts draw (dashboard/charts.py)
 
 Shares of right answers are percent, as in a report's tables; a rating or a loss is in its own unit. Nothing here knows
 of any one tracker.
