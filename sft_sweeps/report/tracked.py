@@ -20,7 +20,7 @@ from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import Sweep, short_name
+from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.tracking import layout, none, problems, remembered, trackers
 from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts
@@ -34,7 +34,7 @@ def named(sweep: Sweep, tracker: str = "", project: str = "", entity: str = "") 
     name = tracker or launched.name
     if name == none.NAME:
         raise RequestError(f"sweep {sweep.name} was launched with tracking=none; name a tracker: --tracker wandb")
-    project = layout.project(project or launched.project, short_name(sweep.name))
+    project = layout.project(project or launched.project, sweep.short_name)
     made = replace(launched, name=name, project=project, entity=entity or launched.entity, mode="online")
     for problem in trackers.TRACKERS.get(name).problems(made):
         raise RequestError(problem.replace("tracking.project=", "--project "))

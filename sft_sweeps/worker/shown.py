@@ -4,6 +4,7 @@ import logging
 
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.tracking import remembered
 
@@ -22,12 +23,16 @@ def after(job: Job, sweep: Sweep) -> None:
     from sft_sweeps.tracking import trackers
 
     try:
-        found = evidence.read(sweep, job.root)
+        surveyed = survey(sweep.plan(), sweep.store(job.root), thorough=False)
+        all_done = all(surveyed.states[score.id].state == "done" for score in surveyed.plan.scores)
+        live = trackers.live(tracking)
+        if not all_done and not live:
+            return  # before all scores of the sweep are read, and compared
+        found = evidence.read_more(sweep, surveyed)
         shown = tracked.Shown(found, sweep.folder, tracking, now=False)
-        if found.results.missing:
-            runs = shown.evaluated(job.subject.id) if trackers.live(tracking) else []
-        else:
-            runs = shown.finished()
+        if found.results.missing and not live:
+            return  # there is a record that cannot be trusted
+        runs = shown.evaluated(job.subject.id) if found.results.missing else shown.finished()
         for line in trackers.summary(tracking.name, list(trackers.publish(runs))) if runs else ():
             print(line, flush=True)
     except Exception as error:  # a mirror's trouble is no job's

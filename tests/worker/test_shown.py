@@ -10,6 +10,7 @@ from values import benchmark, mixed, request
 from sft_sweeps.execution import AnswerExecution, Isolation, Tracking
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.report.page import evidence
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.tracking import remembered, trackers
 from sft_sweeps.tracking.base import Attempt, Outcome
@@ -53,12 +54,15 @@ def job(root: Path, kind: str = "score") -> Job:
 def test_a_job_on_the_way_shows_its_own_model_where_somebody_may_look(
     tmp_path: Path, published: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = sweep(tmp_path, scored=1)
+    found, read, real = sweep(tmp_path, scored=1), list[str](), evidence.read_more
+    monkeypatch.setattr(evidence, "read_more", lambda of, surveyed: read.append(of.name) or real(of, surveyed))
     shown.after(job(tmp_path), found)
     assert published == []
+    assert read == [], "all scores of a sweep were read, and compared, to show none"
     monkeypatch.setattr(trackers, "live", lambda _: True)
     shown.after(job(tmp_path), found)
     assert published == ["generate", "score"]
+    assert read == [found.name]
 
 
 def test_the_job_that_scores_last_shows_everything(tmp_path: Path, published: list[str]) -> None:

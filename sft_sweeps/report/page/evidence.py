@@ -13,7 +13,7 @@ from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.store.survey import Survey, survey
-from sft_sweeps.store.sweeps import Sweep, points, short_name
+from sft_sweeps.store.sweeps import Sweep, points
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,21 @@ class Evidence:
 
 def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
     """All of a sweep's; RequestError where its plan cannot be read."""
-    plan, store = sweep.plan(), sweep.store(root)
-    surveyed = survey(plan, store, thorough=False)
-    scores = Scores(store, surveyed)
-    return of(sweep, surveyed, scores, collect(plan, scores, sweep.name, sweep.question), name)
+    return read_more(sweep, survey(sweep.plan(), sweep.store(root), thorough=False), name)
+
+
+def read_more(sweep: Sweep, surveyed: Survey, name: str = "") -> Evidence:
+    """What a survey of it leaves unread: its scores, and what they say."""
+    scores = Scores(surveyed.store, surveyed)
+    return of(sweep, surveyed, scores, collect(surveyed.plan, scores, sweep.name, sweep.question), name)
 
 
 def of(sweep: Sweep, surveyed: Survey, scores: Scores, results: Results, name: str = "") -> Evidence:
     """From what was read of a sweep before."""
-    return Evidence(name or short_name(sweep.name), surveyed.plan, surveyed, scores, results, points(sweep.folder))
+    return Evidence(name or sweep.short_name, surveyed.plan, surveyed, scores, results, points(sweep.folder))
 
 
 def names(sweeps: Sequence[Sweep]) -> list[str]:
     """A name for each: the short one, the folder's where two share it."""
-    short = [short_name(sweep.name) for sweep in sweeps]
+    short = [sweep.short_name for sweep in sweeps]
     return [one if short.count(one) == 1 else sweep.name for one, sweep in zip(short, sweeps, strict=True)]
