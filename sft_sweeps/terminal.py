@@ -82,6 +82,11 @@ def size(count: int) -> str:
     return f"{amount:,.0f} {units[power - 1]}" if amount >= 99.95 else f"{amount:.1f} {units[power - 1]}"
 
 
+def counted(number: int, one: str) -> str:
+    """`1 run`, `2 runs`, `1,024 runs`."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
+
+
 def sparkline(points: Sequence[Sequence[float]], width: int) -> str:
     """Values over where they stand, in order, as a chart of one line: the lowest and the highest fill its height."""
     if not points or width < 1:

@@ -20,6 +20,7 @@ from sft_sweeps.analysis.noise import drawn, item_sd, seed_spread
 from sft_sweeps.analysis.observations import Setting
 from sft_sweeps.analysis.saturating import Laws
 from sft_sweeps.stats import CONFIDENCE
+from sft_sweeps.terminal import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,7 +75,7 @@ class Fitted:
         """By the curve's own law, or where that is not to be trusted by the joint one; else why by neither."""
         fraction, examples = setting.fraction or Fraction(0), setting.examples_of(self.scoring.ability)
         count = len(curve.points)
-        few = f"{count} fraction{'' if count == 1 else 's'} measured, {LEAST_FRACTIONS} are needed"
+        few = f"{counted(count, 'fraction')} measured, {LEAST_FRACTIONS} are needed"
         own = Prediction(curve.line, self.scoring, fraction, examples, curve.fractions, why_not=few)
         if self.distrust:
             return replace(self._by_law(own, curve), why_not=self.distrust)

@@ -19,7 +19,7 @@ from sft_sweeps.jobs.needs import read_needs
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.usage import sizes
-from sft_sweeps.terminal import console, say, show_long, size
+from sft_sweeps.terminal import console, counted, say, show_long, size
 
 SCHEMA = 1
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -139,23 +139,20 @@ def _lines(found: Mapping[str, Any], older_than: str) -> list[str]:
     lines = [str(note) for note in found["notes"]]
     if younger["items"]:
         lines.append(
-            f"left: {_things(younger['items'])} of {size(younger['bytes'])} changed within {older_than}: --older-than 0"
+            f"left: {counted(younger['items'], 'thing')} of {size(younger['bytes'])} changed within {older_than}: "
+            "--older-than 0"
         )
     gone = [item for item in items if item["state"] == "freed"]
     left = len(items) - len(gone)
     if found["freed"]:
-        also = f"; {_things(left)} stayed" if left else ""
-        return [*lines, f"freed {size(sum(item['bytes'] for item in gone))} in {_things(len(gone))}{also}"]
+        also = f"; {counted(left, 'thing')} stayed" if left else ""
+        return [*lines, f"freed {size(sum(item['bytes'] for item in gone))} in {counted(len(gone), 'thing')}{also}"]
     if items:
         return [
             *lines,
-            f"{size(found['bytes'])} in {_things(len(items))} can go; nothing is changed until you add --yes",
+            f"{size(found['bytes'])} in {counted(len(items), 'thing')} can go; nothing is changed until you add --yes",
         ]
     return [*lines, "nothing can go"]
-
-
-def _things(count: int) -> str:
-    return f"{count:,} thing{'' if count == 1 else 's'}"
 
 
 ABOUT = """\

@@ -23,7 +23,7 @@ from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
-from sft_sweeps.terminal import console, say
+from sft_sweeps.terminal import console, counted, say
 
 if TYPE_CHECKING:
     from sft_sweeps.score.judge_cost import Bill
@@ -184,18 +184,14 @@ def _show(sweep: str, work: "OpenJudging", done: "Judged | None") -> None:
         say(out, f"[red]failed[/] {escape(f'{name}: {why}')}")
     if done is not None:
         dollars = f", ${done.spent_usd:,.2f}" if done.spent_usd else ""
-        count = f"{len(done.scores)} of {_models(len(work.generations))} judged"
+        count = f"{len(done.scores)} of {counted(len(work.generations), 'model')} judged"
         kept = f", {done.cached:,} replies were kept from before" if done.cached else ""
         say(out, f"{count}: {done.calls:,} calls{dollars}{kept}")
         say(out, "every reply is kept: the same command goes on" if done.failed else f"see: sft-sweeps report {sweep}")
     elif not work.generations:
         say(out, f"sweep {sweep}: nothing to judge" + ("" if scores or work.unanswered else ", it has no judge"))
     if work.unanswered:
-        say(out, f"{_models(work.unanswered)} not answered yet: launch the sweep again, then judge the rest")
-
-
-def _models(count: int) -> str:
-    return f"{count:,} model{'' if count == 1 else 's'}"
+        say(out, f"{counted(work.unanswered, 'model')} not answered yet: launch the sweep again, then judge the rest")
 
 
 ABOUT = """\

@@ -30,7 +30,7 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec import Recipe, Shape, Stage
 from sft_sweeps.store.store import Store
-from sft_sweeps.terminal import console, duration, say
+from sft_sweeps.terminal import console, counted, duration, say
 
 STEP_FLOPS, WEIGHTS = 1e11, 20e6  # of the most that is tried as it is: seconds of work, and of making the model
 LARGEST: dict[str, Any] = {
@@ -85,7 +85,7 @@ def _told(jobs: Sequence[Job], wide: int) -> str:
     how = "measured" if tried == wanted else "an estimate, from the operations of a smaller one that was measured"
     return (
         f"on this machine ({cores_here()} cores, {wide} at once): about {duration(wall(jobs, seconds, wide))} for "
-        f"{len(jobs):,} stage{'' if len(jobs) == 1 else 's'} to train; a step of {model} takes {took:.2g} s ({how}). "
+        f"{counted(len(jobs), 'stage')} to train; a step of {model} takes {took:.2g} s ({how}). "
         "Answering and scoring are not in it"
     )
 

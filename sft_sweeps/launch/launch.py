@@ -29,7 +29,7 @@ from sft_sweeps.spec import Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
-from sft_sweeps.terminal import console, say
+from sft_sweeps.terminal import console, counted, say
 from sft_sweeps.tracking import remembered
 
 
@@ -138,7 +138,7 @@ def _freeze(work: MissingWork, points: Sequence[Point]) -> Sweep:
 def _summary(work: MissingWork) -> str:
     """How much is missing, in a line."""
     plan, kinds = work.plan, Counter(job.kind for job in work.jobs)
-    left_open = f", judging of {_models(len(work.bill.parts))} left open" if work.bill.left_open else ""
+    left_open = f", judging of {counted(len(work.bill.parts), 'model')} left open" if work.bill.left_open else ""
     if not work.jobs and left_open:
         return f"nothing to do here: all {len(plan.stages)} stages are trained{left_open}"
     if not work.jobs:
@@ -150,9 +150,6 @@ def _summary(work: MissingWork) -> str:
     judged += left_open
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {_models(kinds['score'])} to score{judged}"
+        f"{f', {resumed} of them from a resume state' if resumed else ''}, {counted(kinds['score'], 'model')} to score"
+        f"{judged}"
     )
-
-
-def _models(count: int) -> str:
-    return f"{count:,} model{'' if count == 1 else 's'}"

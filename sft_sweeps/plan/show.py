@@ -13,7 +13,7 @@ from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
-from sft_sweeps.terminal import COLORS, say, show_long
+from sft_sweeps.terminal import COLORS, counted, say, show_long
 
 MORE = "all of them are in the file that plan.output=FILE names"
 RIGHT = ("", "steps", "GPUs", "GPU-h", "runs")  # columns of numbers
@@ -24,10 +24,10 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     if plan.warning:
         say(out, f"[red]{escape(plan.warning)}[/]")
     number = {stage.id: str(n) for n, stage in enumerate(plan.stages, 1)}
-    _show(_many(len(plan.runs), "run"), ("run", "model", "stages (parents first)"), _run_rows(plan, number), out)
+    _show(counted(len(plan.runs), "run"), ("run", "model", "stages (parents first)"), _run_rows(plan, number), out)
     if plan.stages:
         header = ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why")
-        _show(_many(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
+        _show(counted(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
     for line in (*totals(plan, states), *visible(plan), *claims(plan)):
         say(out, line)
     for note in plan.notes[bool(plan.warning) :]:
@@ -50,10 +50,6 @@ def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], out:
 def _run_rows(plan: Plan, number: Mapping[str, str]) -> list[tuple[str, ...]]:
     chains = (" -> ".join(number[stage.id] for stage in run.stages) for run in plan.runs)
     return [(run.label, run.model.name, c or "none: the base model") for run, c in zip(plan.runs, chains, strict=True)]
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _stage_rows(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) -> list[tuple[str, ...]]:
@@ -105,7 +101,7 @@ def claims(plan: Plan) -> list[str]:
         return []
     count, compared = len(plan.hypotheses), sum(len(one.pairs) for one in plan.hypotheses)
     hypotheses = f"{count} hypothes{'is' if count == 1 else 'es'}"
-    return [f"said in advance, frozen with the plan: {hypotheses}, {_many(compared, 'comparison')}"]
+    return [f"said in advance, frozen with the plan: {hypotheses}, {counted(compared, 'comparison')}"]
 
 
 def _hours(value: float) -> str:
@@ -116,8 +112,9 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
     t = serialize.totals(plan, states)
     lines = [
-        f"{_many(t['runs'], 'row')}, {_many(t['distinct_runs'], 'distinct run')}; {_many(t['stages_naive'], 'stage')} "
-        f"if each run trained its own, {t['stages']} distinct: {t['stages_done']} done, {t['stages_to_run']} to run"
+        f"{counted(t['runs'], 'row')}, {counted(t['distinct_runs'], 'distinct run')}; "
+        f"{counted(t['stages_naive'], 'stage')} if each run trained its own, {t['stages']} distinct: "
+        f"{t['stages_done']} done, {t['stages_to_run']} to run"
     ]
     if t["gpu_hours"]:
         lines.append(
@@ -131,7 +128,7 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     provisional = [stage for stage in plan.stages if stage.provisional]
     if provisional:
         lines.append(
-            f"{_many(len(provisional), 'stage')} provisional: their data or weights are neither pinned nor present"
+            f"{counted(len(provisional), 'stage')} provisional: their data or weights are neither pinned nor present"
         )
     return lines
 
@@ -144,7 +141,7 @@ def _analyses(plan: Plan, states: Mapping[str, State]) -> str:
     where = sorted({f"layer {one.layer} ({one.pooling})" for one in plan.analyses})
     hours = sum(map(cost.representation_gpu_hours, plan.analyses))
     return (
-        f"representations of {_many(len(subjects), 'model')} at {', '.join(where)}: "
+        f"representations of {counted(len(subjects), 'model')} at {', '.join(where)}: "
         f"{plan.analyses[0].queries.examples} queries of each of {', '.join(sources)}; {len(done)} done, "
         f"{len(subjects) - len(done)} to take{f', about {hours:,.2f} A100-hours' if hours else ''}"
     )

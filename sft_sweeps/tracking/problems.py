@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.terminal import counted
 
 FILE = "mirror.json"
 
@@ -44,7 +45,7 @@ def lines(problems: Mapping[str, str]) -> list[str]:
         if problem:
             by_problem.setdefault(problem, []).append(label)
     return [
-        f"the metrics of {len(labels):,} stage{'' if len(labels) == 1 else 's'} are not all shown at {problem} "
+        f"the metrics of {counted(len(labels), 'stage')} are not all shown at {problem} "
         f"({labels[0]}{', ...' if len(labels) > 1 else ''}); metrics.jsonl in each stage's folder has them"
         for problem, labels in by_problem.items()
     ]

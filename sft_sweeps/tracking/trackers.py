@@ -9,6 +9,7 @@ from typing import cast
 from sft_sweeps.errors import Interrupted, Superseded, SweepError
 from sft_sweeps.execution import Tracking
 from sft_sweeps.registry import Registry, attributes
+from sft_sweeps.terminal import counted
 from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror, Outcome, Tracker
 
@@ -99,7 +100,7 @@ def summary(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     """What became of finished runs, in a line; a second one says why some are not shown."""
     counts: Counter[str] = Counter(outcome.how for outcome in outcomes)
     parts = [f"{counts[how]:,} {said}" for how, said in SAID.items() if counts[how]]
-    runs = f"{len(outcomes):,} run{'' if len(outcomes) == 1 else 's'}"
+    runs = counted(len(outcomes), "run")
     told = f"{runs}: {', '.join(parts)}" if len(parts) > 1 else f"{runs} {SAID[outcomes[0].how]}" if parts else ""
     lines = [f"{name}: {told or 'no run is finished yet'}"]
     if failed := [outcome for outcome in outcomes if outcome.how == "failed"]:

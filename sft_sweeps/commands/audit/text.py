@@ -9,7 +9,7 @@ from rich.table import Table
 
 from sft_sweeps.analysis.audit import Audit, Equals, Items
 from sft_sweeps.analysis.audit_claims import Verdict
-from sft_sweeps.terminal import say, show_long
+from sft_sweeps.terminal import counted, say, show_long
 
 SHOWN = 12  # cells that hold no number, values that stand in several places
 
@@ -20,9 +20,9 @@ def findings(audit: Audit) -> list[str]:
     """The findings in sentences, gravest first; one that says so where there are none."""
     found = [_suspicion(one) for one in audit.items if one.suspected]
     if audit.off:
-        found.append(f"{_number(len(audit.off), 'cell')} can be k of n for no whole k, rounded or cut off.")
+        found.append(f"{counted(len(audit.off), 'cell')} can be k of n for no whole k, rounded or cut off.")
     if audit.conflicts:
-        found.append(f"Different values for one run on one benchmark, {_number(len(audit.conflicts), 'time')}.")
+        found.append(f"Different values for one run on one benchmark, {counted(len(audit.conflicts), 'time')}.")
     impossible = [one for one in audit.equals if not one.possible]
     if impossible:
         values = ", ".join(f"{one.printed} ({one.benchmark})" for one in impossible)
@@ -30,7 +30,7 @@ def findings(audit: Audit) -> list[str]:
     if audit.matches:
         places = len({one.entry.spot for one in audit.matches})
         found.append(
-            f"As in the reference: {_number(places, 'score')}, in {_number(len(audit.matches), 'cell')}; by chance "
+            f"As in the reference: {counted(places, 'score')}, in {counted(len(audit.matches), 'cell')}; by chance "
             f"{audit.matches_expected:.1f} would be."
         )
     found += _orderings(audit.verdicts)
@@ -47,11 +47,11 @@ def _suspicion(one: Items) -> str:
 
 
 def _orderings(verdicts: Sequence[Verdict]) -> list[str]:
-    counted = [one for one in verdicts if one.possible is not None]
-    all_of = Counter(one.benchmark for one in counted)
-    possible = Counter(one.benchmark for one in counted if one.possible)
+    weighed = [one for one in verdicts if one.possible is not None]
+    all_of = Counter(one.benchmark for one in weighed)
+    possible = Counter(one.benchmark for one in weighed if one.possible)
     return [
-        f"{benchmark}: {possible[benchmark]} of {_number(total, 'ordering')} could be significant, at best."
+        f"{benchmark}: {possible[benchmark]} of {counted(total, 'ordering')} could be significant, at best."
         for benchmark, total in all_of.items()
     ]
 
@@ -59,7 +59,7 @@ def _orderings(verdicts: Sequence[Verdict]) -> list[str]:
 def show(audit: Audit, name: str, out: Console) -> None:
     """All parts that hold anything."""
     groups = len({(one.benchmark, one.group) for one in audit.table.entries})
-    say(out, escape(f"{name}: {_number(len(audit.table.entries), 'score')} in {_number(groups, 'column')}"))
+    say(out, escape(f"{name}: {counted(len(audit.table.entries), 'score')} in {counted(groups, 'column')}"))
     for line in findings(audit):
         say(out, f"[bold]-[/] {escape(line)}")
     _show("Of how many items", *items(audit), out)
@@ -91,7 +91,7 @@ def _notes(audit: Audit, out: Console) -> None:
     table = audit.table
     if table.skipped:
         more = f", and {len(table.skipped) - SHOWN} more (--json)" if len(table.skipped) > SHOWN else ""
-        say(out, f"[yellow]note[/] {_number(len(table.skipped), 'cell')} left out, no score can be read from:")
+        say(out, f"[yellow]note[/] {counted(len(table.skipped), 'cell')} left out, no score can be read from:")
         for cell in table.skipped[:SHOWN]:
             say(out, f"  {escape(cell)}")
         if more:
@@ -212,7 +212,3 @@ def _p(p: float) -> str:
 
 def _name(one: Items) -> str:
     return " ".join(filter(None, [one.benchmark, one.group]))
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -14,6 +14,7 @@ from sft_sweeps.commands.publish.folder import Content, Kept
 from sft_sweeps.commands.publish.markdown import link, render, table
 from sft_sweeps.errors import RequestError
 from sft_sweeps.report.page import text
+from sft_sweeps.terminal import counted
 
 CARD = "README.md"
 EVIDENCE = ("identity.json", "data.json")  # of each stage: what its id is the hash of, and the ids of its examples
@@ -112,7 +113,7 @@ def _index(choice: Choice, published: Sequence[Mapping[str, Any]], left_out: Seq
         "name": choice.sweep.name,
         "question": choice.sweep.question,
         "version": __version__,
-        "count": text.count(len(published), "model"),
+        "count": counted(len(published), "model"),
         "table": table(["model", "folder", *benchmarks, *pushed], rows),
         "left_out": left_out,
     }

@@ -13,7 +13,7 @@ from sft_sweeps.launch.local.runner import JobRunner
 from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.launch.results import show_at_tracker, show_results
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import counted, say
 from sft_sweeps.tracking import problems as mirrors
 
 
@@ -33,7 +33,7 @@ class LocalLauncher:
         with Progress(jobs, out) as progress:
             failures = JobRunner(jobs, work.store, sweep, capacity(cluster), progress).run()
         if failures:
-            count = f"{len(failures):,} job{'' if len(failures) == 1 else 's'} of {len(work.jobs):,} failed"
+            count = f"{counted(len(failures), 'job')} of {len(work.jobs):,} failed"
             say(out, f"[red]{count}[/]; launch again to continue from what is saved")
         for line in mirrors.lines(
             {job.subject.label: mirrors.problem_of(job.folder) for job in work.jobs if job.stage}

@@ -18,7 +18,7 @@ from sft_sweeps.launch.slurm.stay import until_done
 from sft_sweeps.launch.slurm.warning import warning_seconds
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import counted, say
 
 if TYPE_CHECKING:
     from sft_sweeps.launch.slurm.submit import Submission
@@ -38,7 +38,7 @@ class SlurmLauncher:
         stay = work.config.cluster.until_done
         if done.waiting and not stay:
             limit = next(iter(done.waiting.values()))
-            text = f"{_count(len(done.waiting))} not submitted yet, for there is room for no more ({limit})"
+            text = f"{counted(len(done.waiting), 'job')} not submitted yet, for there is room for no more ({limit})"
             say(out, f"{escape(text)}: launch again when some have ended, or with --until-done")
         say(out, f"follow it with: {sweep_command('status', sweep.name, work.config)} --watch")
         if stay:
@@ -69,12 +69,12 @@ class SlurmLauncher:
         if done.numbers:
             kinds = Counter(job.kind for job in jobs if job.id in done.numbers)
             parts = ", ".join(f"{count} to {kind}" for kind, count in kinds.items())
-            say(out, f"submitted {_count(len(done.numbers))} in {done.calls} sbatch calls ({parts})")
+            say(out, f"submitted {counted(len(done.numbers), 'job')} in {done.calls} sbatch calls ({parts})")
         if only is not None:
             return done
         for name, count in Counter(claim.sweep for claim in done.held.values()).items():
             where = "" if name == sweep.name else f" in sweep {name}; jobs that need them wait for them"
-            say(out, f"{_count(count)} {'is' if count == 1 else 'are'} already queued or running{where}")
+            say(out, f"{counted(count, 'job')} {'is' if count == 1 else 'are'} already queued or running{where}")
         for job, reason in done.blocked.items():
             say(out, f"[yellow]not submitted[/] {job}: {escape(reason)}")
         return done
@@ -83,7 +83,3 @@ class SlurmLauncher:
 def _warnings(work: MissingWork) -> dict[str, int]:
     """Seconds of warning before its time limit that each training job needs to save, by its id."""
     return warning_seconds(work.jobs, work.survey, work.config.cluster.signal_seconds)
-
-
-def _count(jobs: int) -> str:
-    return f"{jobs:,} job{'' if jobs == 1 else 's'}"

@@ -23,7 +23,7 @@ from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.page.long import MANY, Table, of_sheet
 from sft_sweeps.report.page.long import table as table_of
 from sft_sweeps.report.sheets import safe
-from sft_sweeps.terminal import LAUNCH
+from sft_sweeps.terminal import LAUNCH, counted
 
 PAGE = "index.html"
 GENERATOR = "sft-sweeps"
@@ -83,6 +83,7 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "found": found,
         "basis": findings.basis,
         "text": text,
+        "counted": counted,
         "notes": notes.notes(sweeps),
         "finding_charts": list(sections.finding(found)),
         "table": table,

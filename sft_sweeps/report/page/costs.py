@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sft_sweeps.plan import cost
-from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.spec import Stage
-from sft_sweeps.terminal import duration
+from sft_sweeps.terminal import counted, duration
 
 HEADER = ("model", "stages done", "GPU-hours planned", "of those done", "they took", "time of their training")
 
@@ -36,8 +35,8 @@ def sharing(sweep: Evidence) -> str:
         return "Nothing is trained."
     hours = sum(map(cost.gpu_hours, plan.stages))
     saved = f": {hours:,.1f} GPU-hours instead of {plan.gpu_hours_naive:,.1f}" if hours else ""
-    alone = text.count(plan.stages_naive, "stage")
-    return f"{text.count(len(plan.runs), 'run')} need {len(plan.stages)} stages; each alone would train {alone}{saved}."
+    alone = counted(plan.stages_naive, "stage")
+    return f"{counted(len(plan.runs), 'run')} need {len(plan.stages)} stages; each alone would train {alone}{saved}."
 
 
 def gpu_hours(stage: Stage, record: Mapping[str, Any]) -> float:

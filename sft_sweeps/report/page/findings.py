@@ -14,6 +14,7 @@ from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.stats import Interval
+from sft_sweeps.terminal import counted
 
 Outcome = Literal["confirmed", "contradicted", "confirmed in part", "not settled", "not tested"]
 ORDER: tuple[Outcome, ...] = ("contradicted", "confirmed", "confirmed in part", "not settled", "not tested")
@@ -100,8 +101,8 @@ def _of_claims(claims: Sequence[Claim]) -> tuple[str, str] | None:
     first = next((claim for claim in settled if claim.outcome == "confirmed"), settled[0])
     said = sentence(first)
     counts = [(outcome, sum(claim.outcome == outcome for claim in claims)) for outcome in ORDER]
-    counted = ", ".join(f"{n} {outcome}" for outcome, n in counts if n)
-    return said, f"{text.count(len(claims), 'claim')} named in advance: {counted}."
+    outcomes = ", ".join(f"{n} {outcome}" for outcome, n in counts if n)
+    return said, f"{counted(len(claims), 'claim')} named in advance: {outcomes}."
 
 
 def sentence(claim: Claim) -> str:
@@ -126,7 +127,7 @@ def basis(pair: Compared) -> str:
     """How many items and seeds a difference is of, and what it is with its family counted: p, else an interval."""
     n = len(pair.ours.first.items)
     seeds = max(len(pair.ours.seeds), len(pair.theirs.seeds))
-    words = [f"n={n:,}", text.count(seeds, "seed")]
+    words = [f"n={n:,}", counted(seeds, "seed")]
     p = pair.adjusted if pair.adjusted is not None else pair.p
     if p is None and pair.wide and (wide := _ends(pair, pair.wide)) != _ends(pair, pair.difference):
         words.append(f"with all comparisons counted {wide}")
@@ -142,7 +143,7 @@ def _of_the_rest(found: Sequence[Compared]) -> tuple[str, str] | None:
     if not found:
         return None
     sure = [pair for pair in found if pair.sure]
-    of = f"{len(sure)} of {text.count(len(found), 'difference')} to the reference are beyond noise"
+    of = f"{len(sure)} of {counted(len(found), 'difference')} to the reference are beyond noise"
     exploratory = f"Exploratory: no claim was named in advance; {of}, each benchmark's comparisons counted together."
     if not sure:
         least = [pair.detectable for pair in found if pair.detectable]
@@ -182,6 +183,6 @@ def _of_scores(sweeps: Sequence[Evidence]) -> tuple[str, str]:
     if not scores:
         return "Nothing is scored: no benchmark is named.", "Choose one: evaluate=paper, evaluate=mini."
     if not done:
-        return f"Nothing is scored yet: 0 of {text.count(scores, 'score')} are done.", "Launch the sweep again."
-    said = f"{done} of {text.count(scores, 'score')} are done, and no two of them can be compared yet."
+        return f"Nothing is scored yet: 0 of {counted(scores, 'score')} are done.", "Launch the sweep again."
+    said = f"{done} of {counted(scores, 'score')} are done, and no two of them can be compared yet."
     return said, "Only scores of the same items by the same protocol are compared."

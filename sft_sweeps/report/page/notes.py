@@ -10,6 +10,7 @@ from sft_sweeps.report.observe import asked_of, protocol_of
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.replicates import points, seed_of
+from sft_sweeps.terminal import counted
 
 SHOWN = 4
 BROKEN = ("failed", "corrupted", "weights gone")
@@ -76,7 +77,7 @@ def _unread(sweep: Evidence) -> Iterator[str]:
     if lost:
         first = f"{lost[0].generation.benchmark.name} of {lost[0].generation.subject.label}"
         yield (
-            f"the verdicts of {text.count(len(lost), 'score')} cannot be read (e.g. {first}): shown by their records, "
+            f"the verdicts of {counted(len(lost), 'score')} cannot be read (e.g. {first}): shown by their records, "
             "and not compared item by item"
         )
 
@@ -87,7 +88,7 @@ def _states(sweep: Evidence) -> Iterator[str]:
         labels = [(s.id, sweep.plan.labels[s.id]) for s in sweep.plan.subjects if _state(sweep, s.id) == state]
         if labels and state != "weights gone":
             why = without_folders(sweep.survey.states[labels[0][0]].why, sweep.survey.store)
-            yield f"{text.count(len(labels), 'stage')} {state}: {labels[0][1]} ({why})"
+            yield f"{counted(len(labels), 'stage')} {state}: {labels[0][1]} ({why})"
 
 
 def _state(sweep: Evidence, key: str) -> str:

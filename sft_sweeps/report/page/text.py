@@ -57,10 +57,5 @@ def difference(one: Observation, found: Interval) -> str:
     return f"{signed(one, found.value)}{unit(one.share)} [{low}, {high}]"
 
 
-def count(number_: int, one: str, several: str = "") -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number_:,} {one if number_ == 1 else several or one + 's'}"
-
-
 def p_value(p: float) -> str:
     return "p<0.0001" if p < 1e-4 else f"p={p:.2g}"
