@@ -6,7 +6,6 @@ sweep asks for), `stages` (base models too, the largest first), `unread` (folder
 """
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.usage import Taken, Usage, usage
@@ -31,7 +30,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     found = disk_usage(Path(options.output_dir))
-    print(json.dumps(found, indent=1)) if options.json else show(found, console())
+    print_json(SCHEMA, found) if options.json else show(found, console())
     return 0
 
 
@@ -43,7 +42,6 @@ def disk_usage(root: Path) -> dict[str, Any]:
     asked = {sweep: [taken.id for taken in used.of_sweep(sweep)] for sweep in sorted(used.sweeps)}
     stages = sorted(used.subjects.values(), key=lambda taken: (-taken.bytes, taken.name))
     return {
-        "schema": SCHEMA,
         "store": str(root),
         "bytes": used.total.bytes,
         "files": used.total.files,

@@ -1,7 +1,6 @@
 """`sft-sweeps gc`: what of a store can go, why, and how much that is; `--yes` frees it."""
 
 import argparse
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.errors import RequestError, RunError, nearest
 from sft_sweeps.jobs import gc
@@ -53,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
             _note(found, gc.free(store, old, policy))
         except OSError as error:
             raise RequestError(f"{root} cannot be written ({error.strerror}); its owner can free it") from error
-    print(json.dumps(found, indent=1)) if options.json else show(found, options.older_than, console())
+    print_json(SCHEMA, found) if options.json else show(found, options.older_than, console())
     return RunError.exit_status if any(item["state"] == "failed" for item in found["items"]) else 0
 
 
@@ -80,7 +79,6 @@ def _found(
     order = {kind: number for number, kind in enumerate(KINDS)}
     ordered = sorted(old, key=lambda item: (order[item.kind], -taken[item.path], item.path))
     return {
-        "schema": SCHEMA,
         "store": str(store.root),
         "freed": False,
         "bytes": sum(taken[item.path] for item in old),

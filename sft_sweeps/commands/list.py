@@ -6,7 +6,6 @@ why nothing is known of it, empty where something is.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.fit import Column, table
 from sft_sweeps.errors import SweepError
 from sft_sweeps.plan.build import TRAINED
@@ -40,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
     store = Store(options.output_dir)
     find(store, None)  # says what to type where there is none
     found = listed(sweeps(store), store, with_size=options.size)
-    print(json.dumps(found, indent=1)) if options.json else show(found, console())
+    print_json(SCHEMA, found) if options.json else show(found, console())
     return 0
 
 
@@ -53,7 +52,7 @@ def listed(chosen: Sequence[Sweep], store: Store, *, with_size: bool = False) ->
         if used and sweep.name in used.sweeps:
             row["bytes"] = used.sweeps[sweep.name].bytes + sum(taken.bytes for taken in used.of_sweep(sweep.name))
         rows.append(row)
-    return {"schema": SCHEMA, "store": str(store.root), "sweeps": rows}
+    return {"store": str(store.root), "sweeps": rows}
 
 
 def _row(sweep: Sweep, root: Path, queue: Queue) -> dict[str, Any]:
