@@ -45,7 +45,8 @@ def _run(options: argparse.Namespace) -> int:
     store, policy = Store(root), options.retention or ""
     items, notes = disposable(read_needs(store), only, policy)
     old = [item for item in items if item.age >= older]
-    found = _found(store, items, old, notes)
+    young = [item for item in items if item.age < older]
+    found = _found(store, old, young, notes)
     if options.yes and old:
         sharing.join(root)
         try:
@@ -60,7 +61,7 @@ def _kinds(text: str | None) -> list[str]:
     chosen = [kind.strip() for kind in text.split(",")] if text is not None else []
     for kind in chosen:
         if kind not in KINDS:
-            raise RequestError(f"--only {kind}: valid: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+            raise RequestError(f"--only has no kind '{kind}'; valid: {', '.join(KINDS)}{nearest(kind, KINDS)}")
     return chosen
 
 
@@ -71,13 +72,12 @@ def _seconds(text: str) -> float:
 
 
 def _found(
-    store: Store, items: Sequence[Disposable], old: Sequence[Disposable], notes: Sequence[str]
+    store: Store, old: Sequence[Disposable], young: Sequence[Disposable], notes: Sequence[str]
 ) -> dict[str, Any]:
     """What can go, as JSON can hold it; the largest of each kind first."""
+    items = [*old, *young]
     taken = {item.path: size.bytes for item, size in zip(items, sizes(item.path for item in items), strict=True)}
-    young = [item for item in items if item not in old]
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    ordered = sorted(old, key=lambda item: (order[item.kind], -taken[item.path], item.path))
+    ordered = sorted(old, key=lambda item: (item.order, -taken[item.path], item.path))
     return {
         "store": str(store.root),
         "freed": False,
