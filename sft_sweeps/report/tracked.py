@@ -19,7 +19,7 @@ from sft_sweeps.report import board
 from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.measures import differences_table, measures, samples, scores_table
 from sft_sweeps.report.page import costs, findings
-from sft_sweeps.report.page.evidence import Evidence, short_name
+from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
@@ -51,8 +51,9 @@ def named(sweep: Sweep, tracker: str = "", project: str = "", entity: str = "") 
     launched = remembered(sweep.folder) or Tracking()
     name = tracker or launched.name
     if name == layout.NONE:
-        raise RequestError(f"sweep {sweep.name} was launched with tracking=none; name a tracker: --tracker wandb")
-    project = layout.project(project or launched.project, short_name(sweep.name))
+        how = "--tracker none shows nothing" if tracker else f"sweep {sweep.name} was launched with tracking=none"
+        raise RequestError(f"{how}; name a tracker: --tracker wandb")
+    project = layout.project(project or launched.project, sweep.short_name)
     made = replace(launched, name=name, project=project, entity=entity or launched.entity, mode="online")
     for problem in trackers.TRACKERS.get(name).problems(made):
         raise RequestError(problem.replace("tracking.project=", "--project "))

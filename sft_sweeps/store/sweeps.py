@@ -28,7 +28,6 @@ ABSOLUTE = re.compile(r"(^|=|,|\[)(?:~|/)[^\s,\]]*/")  # the folder of a file th
 NOT_TO_REPEAT = ("output_dir=",)  # where a store lies is this machine's
 STORES = "stores.json"
 KEY_LENGTH = 6
-TIME_LENGTH = len("20260101-120000-")
 SHOWN = 12  # names of sweeps in a message
 
 
@@ -41,6 +40,11 @@ class Sweep:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def short_name(self) -> str:
+        """`quickstart` of `20261129-011623-quickstart-565f87`: what stands between the time and the key."""
+        return "-".join(self.name.split("-")[2:-1]) or self.name
 
     def plan(self, below: Collection[str] = ()) -> Plan:
         """The frozen plan, or what follows in it from some stages, by their ids; RequestError where it cannot be read.
@@ -161,5 +165,5 @@ def named(some: Sequence[Sweep]) -> str:
 
 
 def _meant(name: str | None, known: Sequence[Sweep]) -> str:
-    """The nearest name, by what stands in it between the time and the key."""
-    return nearest(name or "", [sweep.name[TIME_LENGTH:].rpartition("-")[0] for sweep in known])
+    """The nearest name, by what a sweep is called for short."""
+    return nearest(name or "", [sweep.short_name for sweep in known])

@@ -46,7 +46,7 @@ def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
 
 def of(sweep: Sweep, surveyed: Survey, scores: Scores, results: Results, name: str = "") -> Evidence:
     """From what was read of a sweep before."""
-    return Evidence(name or short_name(sweep.name), surveyed.plan, surveyed, scores, results, points(sweep.folder))
+    return Evidence(name or sweep.short_name, surveyed.plan, surveyed, scores, results, points(sweep.folder))
 
 
 def points(folder: Path) -> tuple[str, ...]:
@@ -58,13 +58,7 @@ def points(folder: Path) -> tuple[str, ...]:
     return tuple(portable(line) for line in lines)
 
 
-def short_name(name: str) -> str:
-    """`quickstart` of `20261129-011623-quickstart-565f87`."""
-    parts = name.split("-")
-    return "-".join(parts[2:-1]) or name
-
-
 def names(sweeps: Sequence[Sweep]) -> list[str]:
     """A name for each: the short one, the folder's where two share it."""
-    short = [short_name(sweep.name) for sweep in sweeps]
+    short = [sweep.short_name for sweep in sweeps]
     return [one if short.count(one) == 1 else sweep.name for one, sweep in zip(short, sweeps, strict=True)]
