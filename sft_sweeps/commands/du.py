@@ -14,11 +14,12 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from sft_sweeps.commands import fit
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.usage import Taken, Usage, usage
-from sft_sweeps.terminal import console, say, show_long, size
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
 
@@ -94,7 +95,7 @@ def show(found: Mapping[str, Any], out: Console) -> None:
         Column("share", [_share(part["bytes"], found["bytes"]) for part in found["what"]], right=True),
         Column("files", [f"{part['files']:,}" for part in found["what"]], right=True, dropped=1),
     ]
-    out.print(table(what, str(found["store"]), out.width))
+    fit.show(what, str(found["store"]), out)
     if found["sweeps"]:
         _show_sweeps(found["sweeps"], out)
     for line in _lines(found):
@@ -109,9 +110,7 @@ def _show_sweeps(sweeps: Sequence[Mapping[str, Any]], out: Console) -> None:
         Column("only its", [size(sweep["alone_bytes"]) for sweep in sweeps], right=True),
         Column("its folder", [size(sweep["folder_bytes"]) for sweep in sweeps], right=True, dropped=1),
     ]
-    rows = list(zip(*(column.cells for column in columns), strict=True))
-    if not show_long(out, "sweeps", [column.name for column in columns], rows, "all of them: add --json"):
-        out.print(table(columns, "sweeps (what several ask for is in each one's `all of it`)", out.width))
+    fit.show(columns, "sweeps (what several ask for is in each one's `all of it`)", out)
 
 
 def _share(part: int, whole: int) -> str:

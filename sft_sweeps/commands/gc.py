@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from sft_sweeps.commands import fit
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.errors import RequestError, RunError, nearest
 from sft_sweeps.jobs import gc
 from sft_sweeps.jobs.disposable import KINDS, Disposable, disposable
@@ -18,7 +19,7 @@ from sft_sweeps.jobs.needs import read_needs
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.usage import sizes
-from sft_sweeps.terminal import console, say, show_long, size
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -108,11 +109,9 @@ def show(found: Mapping[str, Any], older_than: str, out: Console) -> None:
     """A row for each thing, then what came of it or what to type."""
     items = found["items"]
     if items:
-        header = ("kind", "what", "size", "why")
         rows = [(item["kind"], item["what"], size(item["bytes"]), _why(item)) for item in items]
         title = f"what {'could' if found['freed'] else 'can'} go of {found['store']}"
-        if not show_long(out, title, header, rows, "all of them: add --json"):
-            out.print(table(_columns(rows), title, out.width))
+        fit.show(_columns(rows), title, out)
     for line in _lines(found, older_than):
         say(out, escape(line))
 

@@ -14,8 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from sft_sweeps.commands import fit
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.errors import SweepError
 from sft_sweeps.plan.build import TRAINED
 from sft_sweeps.slurm.queue import Queue
@@ -23,7 +24,7 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep, find, sweeps
 from sft_sweeps.store.usage import usage
-from sft_sweeps.terminal import console, say, show_long, size
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
 ORDER = ("running", "failed", "corrupted", "interrupted", "missing")  # of the states that are shown
@@ -86,10 +87,7 @@ def _started(name: str) -> str:
 def show(found: Mapping[str, Any], out: Console) -> None:
     """A row for each sweep, and the whole reason where one cannot be read."""
     rows = found["sweeps"]
-    columns = _columns(rows)
-    cells = list(zip(*(column.cells for column in columns), strict=True))
-    if not show_long(out, "sweeps", [column.name for column in columns], cells, "all of them: add --json"):
-        out.print(table(columns, f"sweeps in {found['store']}", out.width))
+    fit.show(_columns(rows), f"sweeps in {found['store']}", out)
     for row in rows:
         if row["problem"]:
             say(out, escape(row["problem"]))
