@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.plan.build import Subject
+from values import component, request
+
+from sft_sweeps.plan.build import Plan, Subject, build
 from sft_sweeps.spec import Generation, Score
 from sft_sweeps.stats import proportion
 from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store.sweeps import Sweep, freeze
 
 
 def finish(store: Store, item: Subject | Generation | Score, **extra: Any) -> Path:
@@ -16,6 +19,20 @@ def finish(store: Store, item: Subject | Generation | Score, **extra: Any) -> Pa
     (folder / "model" / "weights").write_text("w")
     write_record(folder, item.payload, ["model/weights"], extra)
     return folder
+
+
+def launched(store: Store, name: str, *sources: str) -> tuple[Plan, Sweep]:
+    """A sweep that trains on the sources one after the other, of which nothing is done."""
+    plan = build([("x", request(tuple(map(component, sources)), "sequential"))])
+    return plan, freeze(plan, store, name, "why?", [])
+
+
+def finished(store: Store, name: str, *sources: str) -> tuple[Plan, Sweep]:
+    """Such a sweep, of which everything is done."""
+    plan, sweep = launched(store, name, *sources)
+    for item in (*plan.subjects, *plan.generations, *plan.scores):
+        finish(store, item)
+    return plan, sweep
 
 
 def accuracy(store: Store, score: Score, k: int, n: int) -> Path:

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 import values
 
+from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.launch.gpus import gpus_here
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec import Recipe, Shape
 
 SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
 RECIPE = replace(values.RECIPE, epochs=5, learning_rate=1e-3, warmup_fraction=0.1, max_length=256)
@@ -110,6 +111,39 @@ def start(job: Job, processes: int) -> tuple[list[BaseProcess], Callable[[], lis
         return [_outcome(out, process) for out, process in zip(outs, ranks, strict=True)]
 
     return list(ranks), wait
+
+
+def plain_training(folder: Path, steps: int, recipe: Recipe = RECIPE) -> tuple[Any, list[tuple[float, float]]]:
+    """Plain torch: AdamW, one example at a time, transformers' own attention. The model, losses and gradient norms."""
+    import torch
+    from torch.nn.functional import log_softmax
+    from transformers import AutoModelForCausalLM
+
+    from sft_sweeps.train.engine import learning_rate
+
+    torch.set_num_threads(1)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    betas = (recipe.adam_beta1, recipe.adam_beta2)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=betas, eps=recipe.adam_epsilon, weight_decay=0.0)
+    data, measured = examples(), []
+    ids = tuple(example.id for example in data)
+    for step in range(steps):
+        batch = [data[place] for place in batches.batch(ids, recipe.seed, recipe.batch_size, step)]
+        total = sum(int(example.supervised[1:].sum()) for example in batch)
+        value = 0.0
+        for example in batch:
+            tokens = torch.tensor(example.input_ids.tolist())
+            scores = log_softmax(model(input_ids=tokens[None]).logits[0, :-1], dim=-1)
+            chosen = scores.gather(1, tokens[1:, None])[:, 0]
+            part = -chosen[torch.tensor(example.supervised.tolist())[1:]].sum() / total
+            part.backward()
+            value += float(part.detach())
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        optimizer.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
+        optimizer.step()
+        optimizer.zero_grad()
+        measured.append((value, float(norm)))
+    return model, measured
 
 
 def in_child(function: Callable[..., str], *arguments: Any) -> str:

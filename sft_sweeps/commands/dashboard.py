@@ -47,12 +47,13 @@ def _run(options: argparse.Namespace) -> int:
     found = evidence.read(sweep, options.output_dir)
     board = boards.board(found, where.entity, where.project)
     folder = Path(options.out) if options.out else sweep.folder / FOLDER
+    texts = files.texts(board, boards.verdict(found))
     sharing.join(Path(options.output_dir))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.texts(board, boards.verdict(found)).items():
+        for name, text in texts.items():
             write_text(folder / name, text)
-    written = [str(folder / name) for name in files.NAMES]
+    written = [str(folder / name) for name in texts]
     pushed = push.push(board) if options.push else push.PutUp()
     of = {"sweep": sweep.name, "entity": board.entity, "project": board.project, "written": written}
     if options.json:

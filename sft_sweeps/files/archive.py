@@ -111,10 +111,13 @@ class Archive:
         self.members = self._members()
 
     def contents(self) -> Iterator[tuple[Member, Iterator[bytes]]]:
-        """Every member with its blocks, which are to be read before the next one; once."""
+        """Every member with its blocks, once; what of them is not read by then is checked before the next one."""
         for member in self.members:
             self._expect(member)
-            yield member, self._content(member)
+            content = self._content(member)
+            yield member, content
+            for _ in content:
+                pass
         if self._read(2 * END).strip(b"\0") or self._read(1):
             raise self._refused("it goes on behind its last file")
 

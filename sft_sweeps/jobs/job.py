@@ -155,9 +155,9 @@ def _evaluating(
         job = Job("generate", root, subject, executions.answer, unanswered, parent, read_from)
         answers = job.id
         yield job
-    for kind in ("score", "judge"):  # a judge is asked over the network, which other scoring does without
-        if wanted := tuple(g for g in generations if (g.benchmark.judge is not None) == KINDS[kind].network):
-            yield Job(kind, root, subject, executions.score, wanted, answers, read_from)
+    for kind in (one for one in KINDS.values() if one.scores):  # a judge is asked over the network, other scoring not
+        if wanted := tuple(g for g in generations if (g.benchmark.judge is not None) == kind.network):
+            yield Job(kind.name, root, subject, executions.score, wanted, answers, read_from)
 
 
 def _analysing(

@@ -25,6 +25,7 @@ class JobKind:
     execution: type = NoneType
     makes_model: bool = False  # it makes its subject's weights, and is done when that has a record
     evaluates: bool = False  # it reads its subject's weights for what a sweep asks of them, or scores such answers
+    scores: bool = False  # what it makes are scores of answers
     gpus: bool = False  # it uses those that its model asks for
     network: bool = False  # it talks to another machine while it works
 
@@ -47,7 +48,15 @@ KINDS: dict[str, JobKind] = {
         JobKind(
             "represent", "takes representations of queries", "looked into", AnswerExecution, evaluates=True, gpus=True
         ),
-        JobKind("score", "scores answers", "scored", Isolation, evaluates=True),
-        JobKind("judge", "has answers graded by a judge", "judged", Isolation, evaluates=True, network=True),
+        JobKind("score", "scores answers", "scored", Isolation, evaluates=True, scores=True),
+        JobKind(
+            "judge",
+            "has answers graded by a judge",
+            "judged",
+            Isolation,
+            evaluates=True,
+            scores=True,
+            network=True,
+        ),
     )
 }

@@ -25,12 +25,12 @@ from sft_sweeps.launch.settings import tracking_of, with_tracking
 from sft_sweeps.launch.show import say_notes, write_plan
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.report import tracked
 from sft_sweeps.spec import Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, say
+from sft_sweeps.tracking import remembered
 
 
 def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
@@ -45,7 +45,7 @@ def launch(plan: Plan, points: Sequence[Point]) -> Outcome:
         work = _looked_again(work, points)
     if sweep.hypotheses != work.plan.hypotheses:
         say_notes(["the study's hypotheses are not those of the first launch, which are frozen and stay"], out)
-    tracked.remember(sweep.folder, tracking_of(config, sweep.name))
+    remembered.remember(sweep.folder, tracking_of(config, sweep.name))
     work = replace(work, jobs=[with_tracking(job, work.plan, config, sweep.name) for job in work.jobs])
     say(out, f"sweep {sweep.name}: {_summary(work)}")
     for line in sources.encoding_lines(work.jobs):

@@ -17,8 +17,7 @@ from sft_sweeps.report.write import write
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
-from sft_sweeps.tracking import problems, trackers
-from sft_sweeps.tracking.layout import NONE
+from sft_sweeps.tracking import problems, remembered, trackers
 
 
 def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
@@ -46,11 +45,12 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
 
 def show_at_tracker(work: MissingWork, sweep: Sweep, out: Console) -> None:
     """The sweep's answers, scores and tables at the tracker that shows its metrics, as far as they are made."""
-    tracking = tracked.remembered(sweep.folder)
-    if tracking is None or tracking.name == NONE:
+    tracking = remembered.shown_at(sweep.folder)
+    if tracking is None:
         return
-    runs = tracked.Shown(evidence.read(sweep, work.store.root), sweep.folder, tracking, now=False).evaluated()
-    problems.forget(sweep.folder)
+    runs = tracked.Shown(evidence.read(sweep, work.store.root), sweep.folder, tracking, now=False).finished()
+    for folder in {run.folder for run in runs}:
+        problems.forget(folder)
     outcomes = list(trackers.publish(runs))
     for line in trackers.summary(tracking.name, outcomes):
         say(out, escape(line))

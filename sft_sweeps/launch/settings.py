@@ -46,11 +46,10 @@ def tracking_of(config: Config, group: str) -> Tracking:
 
 def _axes(stage: Stage, runs: Sequence[Run], plan: Plan) -> dict[str, str | int]:
     """What a stage is within its sweep; one that runs of several strategies share has all of them."""
-    abilities = sorted({c.source.ability for stage in plan.stages for c in stage.mixture.components})
     weights, strategies = cost.parameters(stage.model.shape), [run.strategy for run in runs]
     shares = [run.k for run in runs]
     return layout.study_axes(
-        stage.model, weights, strategies=strategies, shares=shares, stages=[stage], abilities=abilities
+        stage.model, weights, strategies=strategies, shares=shares, stages=[stage], abilities=plan.abilities
     )
 
 

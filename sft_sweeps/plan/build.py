@@ -105,6 +105,11 @@ class Plan:
         """Everything that has weights, parents first."""
         return (*self.models, *self.stages)
 
+    @cached_property
+    def abilities(self) -> list[str]:
+        """Those that any of its sources trains, by name."""
+        return sorted({component.source.ability for stage in self.stages for component in stage.mixture.components})
+
     def runs_through(self, stage: Stage) -> list[Run]:
         """The runs that pass through a stage."""
         return self._runs_by_stage.get(stage.id, [])

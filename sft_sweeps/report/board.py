@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from sft_sweeps.analysis.cells import Cell, Compared, finals
-from sft_sweeps.analysis.observations import Setting
+from sft_sweeps.analysis.categories import arm_name
+from sft_sweeps.analysis.cells import Cell, Compared
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
-from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import setting_of
 from sft_sweeps.report.page import charts, costs, findings, text
 from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.store.sweeps import name_with_key
 from sft_sweeps.terminal import LAUNCH
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Table
@@ -29,18 +29,13 @@ def board(sweep: Evidence, entity: str, project: str) -> Board:
         entity=entity,
         project=project,
         sweep=sweep.results.sweep,
-        title=_title(sweep.results.sweep),
+        title=name_with_key(sweep.results.sweep),
         question=sweep.results.question,
         asked=tuple(_asked(sweep)),
-        abilities=tuple(sorted({c.source.ability for stage in plan.stages for c in stage.mixture.components})),
+        abilities=tuple(plan.abilities),
         words=_words(sweep),
         reference=_baseline(plan, sweep.results.sweep),
     )
-
-
-def _title(sweep: str) -> str:
-    """`table1-565f87` of `20261129-011623-table1-565f87`: what people read, and no other sweep's."""
-    return "-".join(sweep.split("-")[2:]) or sweep
 
 
 def _asked(sweep: Evidence) -> Iterator[Asked]:
@@ -96,9 +91,9 @@ def verdict(sweep: Evidence) -> Table:
     `fraction` is that of the sources of the benchmark's ability; of an ability that no run trains, the one that all
     sources share. Where it is none, the chart over fractions leaves the row out. Scores are as tables show them.
     """
-    ends = finals(sweep.observations)
+    ends = sweep.cells
     trained = {ability for cell in ends for ability in cell.setting.abilities}
-    pairs = {id(pair.ours): pair for pair in against_reference(sweep.plan, ends)}
+    pairs = {id(pair.ours): pair for pair in sweep.compared}
     references = {id(pair.theirs) for pair in pairs.values()}
     return Table(COLUMNS, tuple(_row(cell, trained, pairs.get(id(cell)), id(cell) in references) for cell in ends))
 
@@ -114,19 +109,12 @@ def _row(cell: Cell, trained: AbstractSet[str], pair: Compared | None, reference
         setting.model,
         setting.arm,
         k,
-        _line(setting),
+        arm_name(setting),
         _fraction(cell, trained),
         setting.examples,
         *(None if number is None else round(text.scaled(like, number), 4) for number in numbers),
         REFERENCE if reference else APART if pair is None else BEYOND if pair.sure else WITHIN,
     )
-
-
-def _line(setting: Setting) -> str:
-    """`math alone`, `multi_task`, `dmt k=1/4`: runs that differ in amounts alone."""
-    if setting.arm == "alone":
-        return f"{setting.abilities[0]} alone"
-    return setting.arm if setting.k is None else f"{setting.arm} k={setting.k}"
 
 
 def _fraction(cell: Cell, trained: AbstractSet[str]) -> float | None:

@@ -8,52 +8,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.analysis.cells import Compared, finals
+from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
-from sft_sweeps.files.json_files import read_json, write_json
-from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run, Subject
 from sft_sweeps.report import board
-from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.measures import differences_table, measures, samples, scores_table
 from sft_sweeps.report.page import costs, findings
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.spec import Model, Score, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.tracking import layout, trackers
+from sft_sweeps.store.sweeps import Sweep, short_name
+from sft_sweeps.tracking import layout, none, problems, remembered, trackers
 from sft_sweeps.tracking.base import Alert, Attempt
 from sft_sweeps.tracking.dashboard import charts
 
-TRACKING = "tracking.json"  # in a sweep's folder
 RATES = ("seconds", "save_seconds", "tokens_per_second", "mfu")  # of a record, in numbers
-
-
-def remember(folder: Path, tracking: Tracking) -> None:
-    """Where a sweep is shown, for whoever shows it later."""
-    write_json(folder / TRACKING, plain(tracking), durable=False)
-
-
-def remembered(folder: Path) -> Tracking | None:
-    """None where nobody wrote that down, or it cannot be read."""
-    try:
-        found = read_json(folder / TRACKING)
-        return revive(Tracking, found) if found else None
-    except (OSError, ValueError):
-        return None
 
 
 def named(sweep: Sweep, tracker: str = "", project: str = "", entity: str = "") -> Tracking:
     """Where a sweep is shown: as launched, but for what is named; RequestError where that is nowhere."""
-    launched = remembered(sweep.folder) or Tracking()
+    launched = remembered.remembered(sweep.folder) or Tracking()
     name = tracker or launched.name
-    if name == layout.NONE:
+    if name == none.NAME:
         how = "--tracker none shows nothing" if tracker else f"sweep {sweep.name} was launched with tracking=none"
         raise RequestError(f"{how}; name a tracker: --tracker wandb")
-    project = layout.project(project or launched.project, sweep.short_name)
+    project = layout.project(project or launched.project, short_name(sweep.name))
     made = replace(launched, name=name, project=project, entity=entity or launched.entity, mode="online")
     for problem in trackers.TRACKERS.get(name).problems(made):
         raise RequestError(problem.replace("tracking.project=", "--project "))
@@ -78,6 +60,14 @@ class Shown:
         done = [one for one in self.sweep.plan.subjects if one.made and self._record(one)]
         return [self._prepared(one) if isinstance(one, Model) else self._trained(one) for one in done]
 
+    def cut_off(self) -> list[Attempt]:
+        """Finished stages of which a tracker has not all, as was written down when they ended."""
+        return [one for one in self.trained() if one.follows and problems.problem_of(one.folder)]
+
+    def finished(self) -> list[Attempt]:
+        """What a sweep that is done has to show besides what was shown while it was trained."""
+        return [*self.cut_off(), *self.evaluated()]
+
     def evaluated(self, only: str = "") -> list[Attempt]:
         """Answers, scores of every row of the table, and the report; `only`: answers and scores of one model."""
         rows = [row.run for row in self.sweep.results.rows if row.scores and only in ("", row.run.id)]
@@ -91,12 +81,10 @@ class Shown:
         return self.sweep.scores.store
 
     @cached_property
-    def _pairs(self) -> list[Compared]:
-        return against_reference(self.sweep.plan, finals(self.sweep.observations))
-
-    @cached_property
-    def _abilities(self) -> list[str]:
-        return sorted({c.source.ability for stage in self.sweep.plan.stages for c in stage.mixture.components})
+    def _scores(self) -> dict[str, list[Score]]:
+        """What is scored, by model."""
+        done = [score for score in self.sweep.plan.scores if self.sweep.scores.record(score)]
+        return grouped(done, lambda score: score.generation.subject.id)
 
     def _record(self, subject: Subject) -> Mapping[str, Any]:
         """What a finished model's says; empty where it is not finished."""
@@ -104,20 +92,21 @@ class Shown:
         return records.get(subject.id, {}) if states[subject.id].trained else {}
 
     def _done(self, subject: Subject) -> list[Score]:
-        of = (one for one in self.sweep.plan.scores if one.generation.subject.id == subject.id)
-        return [one for one in of if self.sweep.scores.record(one)]
+        """The scores of a model that are there."""
+        return self._scores.get(subject.id, [])
 
     def _through(self, subject: Subject) -> list[Run]:
         """The runs that pass through a model."""
-        rows = (row.run for row in self.sweep.results.rows)
-        return [run for run in rows if subject.id in (run.model.id, *(stage.id for stage in run.stages))]
+        if isinstance(subject, Stage):
+            return self.sweep.plan.runs_through(subject)
+        return [row.run for row in self.sweep.results.rows if row.run.model.id == subject.id]
 
     def _attempt(
         self, kind: layout.JobType, identity: str, label: str, runs: Sequence[Run], stages: Sequence[Stage]
     ) -> Attempt:
         """A run with its names: what it is for, and where the stages that it passed through stand."""
         ours = {run.id for run in runs}
-        reference = kind == "score" and any(ours & set(pair.theirs.runs) for pair in self._pairs)
+        reference = kind == "score" and any(ours & set(pair.theirs.runs) for pair in self.sweep.compared)
         tags = layout.tags("", (*self.tracking.tags, *(run.label for run in runs)), layout.REFERENCE * reference)
         axes = self._axes(runs, stages)
         tracking = replace(self.tracking, group=self.sweep.results.sweep, tags=tags, axes=tuple(axes.items()))
@@ -133,7 +122,7 @@ class Shown:
             strategies=[run.strategy if run.stages else "base" for run in runs],
             shares=[run.k for run in runs],
             stages=stages,
-            abilities=self._abilities,
+            abilities=self.sweep.plan.abilities,
         )
         return found if runs else {name: layout.NONE if isinstance(of, str) else 0 for name, of in found.items()}
 
@@ -173,7 +162,7 @@ class Shown:
         )
 
     def _scored(self, run: Run) -> Attempt:
-        pairs = [pair for pair in self._pairs if run.id in pair.ours.runs]
+        pairs = [pair for pair in self.sweep.compared if run.id in pair.ours.runs]
         subjects: tuple[Subject, ...] = (run.model, *run.stages)
         done = [score for subject in subjects for score in self._done(subject)]
         return replace(
@@ -188,15 +177,15 @@ class Shown:
     def _reported(self) -> Attempt:
         results, plan = self.sweep.results, self.sweep.plan
         headline = findings.findings([self.sweep]).headline
-        done = [score for score in plan.scores if self.sweep.scores.record(score)]
+        done = sum(map(len, self._scores.values()))
         stages = [stage for stage in plan.stages if self._record(stage)]
         finished = Alert(f"sweep {self.sweep.name} is finished", headline)
         return replace(
             self._attempt("report", results.sweep, f"{self.sweep.name}: what came out", (), ()),
             config={"question": results.question, "headline": headline, "missing": list(results.missing)},
-            summary={"runs": len(plan.runs), "stages": len(stages), "scores": len(done), **self._hours(stages)},
+            summary={"runs": len(plan.runs), "stages": len(stages), "scores": done, **self._hours(stages)},
             tables=dict(self._tables()),
-            alerts=(finished,) if done and len(done) == len(plan.scores) else (),
+            alerts=(finished,) if done and done == len(plan.scores) else (),
         )
 
     def _tables(self) -> Iterator[tuple[str, Any]]:

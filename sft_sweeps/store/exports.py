@@ -20,10 +20,11 @@ from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec import Model
 from sft_sweeps.store.store import RECORD, Item, RecordError, Store, damaged_files, lost_files, read_record
-from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep, portable
+from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep, points, portable
+from sft_sweeps.tracking.metrics import METRICS
 
 FORMAT, VERSION = "sft-sweeps export", 1
-BESIDE = ("identity.json", "data.json", "metrics.jsonl", "starts.jsonl", "attempts.jsonl")  # a stage's, with its record
+BESIDE = ("identity.json", "data.json", METRICS, "starts.jsonl", "attempts.jsonl")  # a stage's, with its record
 WEIGHTS = "model/"
 
 
@@ -76,8 +77,7 @@ def _of_item(item: Item, store: Store) -> Iterator[tuple[str, Path]]:
         raise RequestError(f"{error}; sft-sweeps doctor store says more") from error
     if record is None:
         return
-    of_model = isinstance(item, Subject)
-    files = {name: size for name, size in record["files"].items() if not (of_model and name.startswith(WEIGHTS))}
+    of_model, files = isinstance(item, Subject), packed(item, record)
     sums = {name: one for name, one in record.get("checksums", {}).items() if name in files}
     if lost := lost_files(folder, {"files": files}) or damaged_files(folder, {"checksums": sums}):
         raise RequestError(f"{folder}: {', '.join(lost)} lost or changed since it was written; sft-sweeps doctor store")
@@ -87,6 +87,12 @@ def _of_item(item: Item, store: Store) -> Iterator[tuple[str, Path]]:
     beside = [name for name in BESIDE if of_model and name not in files and (folder / name).is_file()]
     for name in (RECORD, *files, *beside):
         yield f"{where}/{name}", folder / name
+
+
+def packed(item: Item, record: Mapping[str, Any]) -> dict[str, int]:
+    """The files of a record that an export holds, with their sizes: of a model all but weights."""
+    files: Mapping[str, int] = record["files"]
+    return {name: size for name, size in files.items() if not (isinstance(item, Subject) and name.startswith(WEIGHTS))}
 
 
 def portable_plan(sweep: Sweep) -> bytes:
@@ -106,8 +112,4 @@ def _without_paths(value: Any) -> Any:
 
 def portable_overrides(sweep: Sweep) -> bytes:
     """The command lines of a sweep's points, without where its store lies; empty where they are not known."""
-    try:
-        lines = (sweep.folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return b""
-    return "".join(f"{portable(line)}\n" for line in lines).encode()
+    return "".join(f"{point}\n" for point in points(sweep.folder)).encode()

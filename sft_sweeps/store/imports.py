@@ -26,7 +26,7 @@ from sft_sweeps.plan.serialize import from_json
 from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.claims import holder
-from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, WEIGHTS, portable_plan
+from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, packed, portable_plan
 from sft_sweeps.store.store import FREED, RECORD, Item, RecordError, Store, read_record
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
 from sft_sweeps.terminal import size
@@ -93,8 +93,6 @@ def check(path: Path, progress: Progress = lambda _: None) -> Contents:
         for member, blocks in opened.contents():
             known = member.path in head or member.path.endswith(f"/{RECORD}")
             kept |= {member.path: _whole(member, blocks, path)} if known else {}
-            for _ in blocks:
-                pass
             progress(member.size)
             if member.path == head[0]:
                 plan = _plan(kept[member.path], path)
@@ -175,9 +173,7 @@ def _record(unit: Unit, kept: Mapping[str, bytes], path: Path) -> Mapping[str, A
         record = parse_line(kept[name])
         whole = record["payload"] == unit.item.payload
         sizes = {member.path.rpartition("/")[2]: member.size for member in unit.members}
-        weightless = isinstance(unit.item, Subject)
-        files = {key: size for key, size in record["files"].items() if not (weightless and key.startswith(WEIGHTS))}
-        whole = whole and files.items() <= sizes.items()
+        whole = whole and packed(unit.item, record).items() <= sizes.items()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
@@ -302,9 +298,6 @@ def _unpack(opened: Archive, contents: Contents, found: Imported, staging: Path,
             with target.open("xb") as file:
                 for block in blocks:
                     file.write(block)
-        else:
-            for _ in blocks:
-                pass
         progress(member.size)
 
 

@@ -41,11 +41,6 @@ class Sweep:
     def name(self) -> str:
         return self.folder.name
 
-    @property
-    def short_name(self) -> str:
-        """`quickstart` of `20261129-011623-quickstart-565f87`: what stands between the time and the key."""
-        return "-".join(self.name.split("-")[2:-1]) or self.name
-
     def plan(self, below: Collection[str] = ()) -> Plan:
         """The frozen plan, or what follows in it from some stages, by their ids; RequestError where it cannot be read.
 
@@ -141,6 +136,25 @@ def portable(point: str) -> str:
     return " ".join(ABSOLUTE.sub(r"\1.../", word) for word in words)
 
 
+def points(folder: Path) -> tuple[str, ...]:
+    """The command lines of a sweep's points, portable; none where they are not known."""
+    try:
+        lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return ()
+    return tuple(map(portable, lines))
+
+
+def short_name(name: str) -> str:
+    """`quickstart` of `20261129-011623-quickstart-565f87`."""
+    return "-".join(name.split("-")[2:-1]) or name
+
+
+def name_with_key(name: str) -> str:
+    """`quickstart-565f87` of the same: short, and no other sweep's."""
+    return "-".join(name.split("-")[2:]) or name
+
+
 def sweeps(store: Store) -> list[Sweep]:
     """All sweeps, oldest first."""
     return [Sweep(path.parent) for path in sorted((store.root / "sweeps").glob(f"*/{PLAN}"))]
@@ -165,5 +179,5 @@ def named(some: Sequence[Sweep]) -> str:
 
 
 def _meant(name: str | None, known: Sequence[Sweep]) -> str:
-    """The nearest name, by what a sweep is called for short."""
-    return nearest(name or "", [sweep.short_name for sweep in known])
+    """The nearest of their short names."""
+    return nearest(name or "", [short_name(sweep.name) for sweep in known])

@@ -98,11 +98,7 @@ def recent(folder: Path, count: int = RECENT) -> list[dict[str, Any]]:
     """The metrics of the newest steps, at most so many, in order; none where there are none."""
     found: list[dict[str, Any]] = []
     for line in last_lines(folder / METRICS, RECENT_BYTES)[:count]:
-        try:
-            metrics = parse_line(line)
-        except ValueError:
-            break
-        if not isinstance(metrics, dict):
+        if not (metrics := _metrics(line)):
             break
         found.insert(0, metrics)
     return found
@@ -143,7 +139,7 @@ def _mean(steps: Iterable[Mapping[str, Any]]) -> list[float] | None:
     return [found[-1][0], round(statistics.fmean(losses), 6)] if losses else None
 
 
-def _metrics(line: bytes) -> dict[str, Any]:
+def _metrics(line: str | bytes) -> dict[str, Any]:
     """Of one line; empty where it is none."""
     with contextlib.suppress(ValueError):
         if isinstance(found := parse_line(line), dict):

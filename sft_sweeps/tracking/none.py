@@ -2,6 +2,8 @@
 
 from sft_sweeps.tracking.base import Attempt, Ending, Mirror, Tracker
 
+NAME = "none"
+
 
 class NoMirror:
     """Shows nothing."""
@@ -14,4 +16,4 @@ def open_none(_: Attempt) -> Mirror:
     return NoMirror()
 
 
-TRACKER = Tracker("none", open_none)
+TRACKER = Tracker(NAME, open_none)

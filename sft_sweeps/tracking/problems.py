@@ -18,6 +18,11 @@ def note(folder: Path, tracker: str, problem: str) -> None:
         write_json(folder / FILE, {"tracker": tracker, "problem": " ".join(problem.split())}, durable=False)
 
 
+def text(error: Exception, secret: str = "") -> str:
+    """What an error says, without a key that is in it."""
+    return f"{type(error).__name__}: {error}".replace(secret or "\0", "***")
+
+
 def forget(folder: Path) -> None:
     """A new attempt begins."""
     with suppress(OSError):

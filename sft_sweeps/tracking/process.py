@@ -4,6 +4,7 @@ Training writes its file and knows of no tracker. It starts the tracker's module
 input at the end, and waits a bounded time: no exception, delay or death of the tracker reaches it.
 """
 
+import importlib.util
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from sft_sweeps import PACKAGE
 from sft_sweeps.identity import revive
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking import problems as noted
-from sft_sweeps.tracking.base import Attempt, Ending, Outcome
+from sft_sweeps.tracking.base import Attempt, Ending, Mirror, Outcome
 from sft_sweeps.tracking.family import end_all_below
 
 log = logging.getLogger(__name__)
@@ -95,8 +96,7 @@ def _opened_log(folder: Path, name: str) -> IO[bytes]:
 
 def _told(attempts: Sequence[Attempt]) -> str:
     """The line that says what to show."""
-    changed = ({"folder": attempt.folder.absolute()} for attempt in attempts)
-    told = [asdict(attempt) | own for attempt, own in zip(attempts, changed, strict=True)]
+    told = [asdict(attempt) | {"folder": attempt.folder.absolute()} for attempt in attempts]
     return json.dumps(told, default=str) + "\n"
 
 
@@ -107,6 +107,17 @@ def place(of: Path, name: str, variable: str) -> Path:
     inside = of.absolute()
     tops = (parent.parent for parent in (inside, *inside.parents) if parent.name in TOP)
     return next(tops, inside) / name
+
+
+def open_beside(attempt: Attempt, module: str, variable: str) -> Mirror:
+    """A process of a tracker of this machine, which finds where it keeps its files in that variable."""
+    return ProcessMirror(attempt, module, {variable: str(place(attempt.folder, attempt.tracking.name, variable))})
+
+
+def lacking(name: str, library: str) -> Iterator[str]:
+    """What to type where a tracker's library is not here."""
+    if importlib.util.find_spec(library) is None:
+        yield f"tracking={name} needs {library}, which is not here; type: pip install 'sft-sweeps[{name}]'"
 
 
 def run_name(attempt: Attempt) -> str:

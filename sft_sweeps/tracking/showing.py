@@ -123,7 +123,7 @@ def _attempt(way: Way, told: Attempt, heard: mmap.mmap) -> int:
     try:
         how = way.show(told, ended) or "shown"
     except Exception as error:
-        text = f"{type(error).__name__}: {error}".replace(way.secret or "\0", "***")
+        text = noted.text(error, way.secret)
         print(text, file=sys.stderr, flush=True)
         noted.note(told.folder, told.tracking.name, text)
         return 1

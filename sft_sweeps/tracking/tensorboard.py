@@ -3,7 +3,6 @@
 tensorboardX writes them: torch's own writer wants all of TensorBoard, which is needed to look at them only.
 """
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import layout, process, showing
 from sft_sweeps.tracking.base import Attempt, Mirror, Tracker
-from sft_sweeps.tracking.process import ProcessMirror
 from sft_sweeps.tracking.showing import Ended, Way
 
 NAME = "tensorboard"
@@ -21,8 +19,7 @@ FOLDER = "TENSORBOARD_DIR"
 
 def open_mirror(attempt: Attempt) -> Mirror:
     """A process that mirrors the attempt."""
-    environment = {FOLDER: str(process.place(attempt.folder, NAME, FOLDER))}
-    return ProcessMirror(attempt, "sft_sweeps.tracking.tensorboard", environment)
+    return process.open_beside(attempt, "sft_sweeps.tracking.tensorboard", FOLDER)
 
 
 def _mirror(attempt: Attempt, ended: Ended) -> None:
@@ -42,8 +39,7 @@ def _mirror(attempt: Attempt, ended: Ended) -> None:
 
 def problems(_: Tracking) -> Iterator[str]:
     """Whether it is there at all."""
-    if importlib.util.find_spec("tensorboardX") is None:
-        yield "tracking=tensorboard needs tensorboardX, which is not here; type: pip install 'sft-sweeps[tensorboard]'"
+    return process.lacking(NAME, "tensorboardX")
 
 
 TRACKER = Tracker(NAME, open_mirror, problems)

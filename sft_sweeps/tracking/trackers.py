@@ -38,7 +38,7 @@ def mirrored(attempt: Attempt) -> Iterator[None]:
     except (Interrupted, Superseded):
         raise
     except Exception as error:
-        ending = Ending("failed", f"{type(error).__name__}: {error}")
+        ending = Ending("failed", problems.text(error))
         raise
     finally:
         if mirror:
@@ -50,7 +50,7 @@ def _opened(attempt: Attempt) -> Mirror | None:
         return TRACKERS.get(attempt.tracking.name).open(attempt)
     except Exception as error:  # whatever a tracker raises must not cost a training
         log.warning("no mirror at %s: %s: %s", attempt.tracking.name, type(error).__name__, error)
-        problems.note(attempt.folder, attempt.tracking.name, f"{type(error).__name__}: {error}")
+        problems.note(attempt.folder, attempt.tracking.name, problems.text(error))
         return None
 
 
@@ -59,7 +59,7 @@ def _close(mirror: Mirror, attempt: Attempt, ending: Ending) -> None:
         mirror.close(FINISH_SECONDS if ending.how == "done" else INTERRUPTED_SECONDS, ending)
     except Exception as error:  # as above
         log.warning("the mirror at %s failed at its end: %s: %s", attempt.tracking.name, type(error).__name__, error)
-        problems.note(attempt.folder, attempt.tracking.name, f"{type(error).__name__}: {error}")
+        problems.note(attempt.folder, attempt.tracking.name, problems.text(error))
 
 
 def live(tracking: Tracking) -> bool:
@@ -83,7 +83,7 @@ def publish(attempts: Sequence[Attempt]) -> Iterator[Outcome]:
     except SweepError:
         raise
     except Exception as error:  # as above
-        why = f"{type(error).__name__}: {error}"
+        why = problems.text(error)
         yield from (Outcome(one.identity, "failed", why) for one in attempts if one.identity not in told)
 
 

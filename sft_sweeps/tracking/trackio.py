@@ -8,7 +8,6 @@ an inbox, from which its dashboard takes them.
 """
 
 import getpass
-import importlib.util
 import os
 import sys
 import time
@@ -19,7 +18,6 @@ from typing import Any
 from sft_sweeps.execution import Tracking
 from sft_sweeps.tracking import layout, process, showing
 from sft_sweeps.tracking.base import Attempt, Mirror, Table, Tracker
-from sft_sweeps.tracking.process import ProcessMirror
 from sft_sweeps.tracking.showing import Ended, Way
 
 NAME = "trackio"
@@ -31,14 +29,7 @@ Row = tuple[int, dict[str, Any]]  # a step with what is shown of it
 
 def open_mirror(attempt: Attempt) -> Mirror:
     """A process that mirrors the attempt."""
-    return ProcessMirror(
-        attempt, "sft_sweeps.tracking.trackio", {FOLDER: str(process.place(attempt.folder, NAME, FOLDER))}
-    )
-
-
-def main() -> int:
-    """Until the input ends."""
-    return showing.run(Way(_mirror))
+    return process.open_beside(attempt, "sft_sweeps.tracking.trackio", FOLDER)
 
 
 def _mirror(attempt: Attempt, ended: Ended) -> None:
@@ -122,12 +113,11 @@ def _user() -> str:
 
 def problems(_: Tracking) -> Iterator[str]:
     """Whether it is there at all."""
-    if importlib.util.find_spec("trackio") is None:
-        yield "tracking=trackio needs trackio, which is not here; type: pip install 'sft-sweeps[trackio]'"
+    return process.lacking(NAME, "trackio")
 
 
 TRACKER = Tracker(NAME, open_mirror, problems)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(showing.run(Way(_mirror)))

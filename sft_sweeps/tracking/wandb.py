@@ -108,7 +108,7 @@ def main() -> int:
     """A server that did not answer once is not waited for again."""
     import wandb  # noqa: F401  # once for all runs, before they are forked
 
-    return showing.run(Way(_show, _offline, server=True, secret=os.environ.get("WANDB_API_KEY", "")))
+    return showing.run(Way(_show, _offline, server=True, secret=find_key()[0]))
 
 
 def _offline(attempt: Attempt) -> Attempt:
@@ -152,9 +152,9 @@ def _forget_files(place: Path, identity: str) -> None:
 def _shown(attempt: Attempt, ended: Ended, mode: str) -> str:
     """Everything in one run; what became of it."""
     run = _begun(attempt, ended, mode)
-    if run.resumed and ended.is_set() and run.summary.get(CONTENT) == _content(attempt):
+    if run.resumed and ended.is_set() and run.summary.get(CONTENT) == (content := _content(attempt)):
         run.finish()
-        _note_uploaded(attempt)
+        _note_uploaded(attempt, content)
         return "there"
     run.define_metric(layout.STEP)
     run.define_metric(f"{layout.TRAIN}*", step_metric=layout.STEP)
@@ -164,15 +164,16 @@ def _shown(attempt: Attempt, ended: Ended, mode: str) -> str:
     if whole:
         _log_results(run, attempt, mode)
     _alert(run, attempt, ended)
-    run.summary.update(dict(attempt.summary) | ({CONTENT: _content(attempt)} if whole else {}))
+    content = _content(attempt) if whole else ""
+    run.summary.update(dict(attempt.summary) | ({CONTENT: content} if whole else {}))
     path, offline = "/".join(filter(None, (run.entity, run.project, run.id))), mode != "online"
     if not whole and ended.ending.how == "interrupted":
         run.mark_preempting()
     run.finish(exit_code=0 if whole else 1)
     if offline or not whole:
         return "kept" if offline else "shown"
-    _check_uploaded(path, attempt)
-    _note_uploaded(attempt)
+    _check_uploaded(path, content)
+    _note_uploaded(attempt, content)
     return "shown"
 
 
@@ -263,18 +264,17 @@ def _content(attempt: Attempt) -> str:
     return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:CONTENT_LENGTH]
 
 
-def _check_uploaded(path: str, attempt: Attempt) -> None:
+def _check_uploaded(path: str, content: str) -> None:
     """RuntimeError unless the server has what was written last: W&B itself ends without a word when it gives up."""
     import wandb
 
     found = wandb.Api(timeout=CHECK_SECONDS).run(path).summary.get(CONTENT)
-    if found != _content(attempt):
+    if found != content:
         raise RuntimeError("the server took not all of it; sft-sweeps sync sends the rest")
 
 
 def _where(tracking: Tracking) -> str:
-    server = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
-    return "/".join((server.rstrip("/"), tracking.entity, tracking.project))
+    return "/".join((server(), tracking.entity, tracking.project))
 
 
 def _known(attempt: Attempt) -> bool:
@@ -285,13 +285,13 @@ def _known(attempt: Attempt) -> bool:
     return False
 
 
-def _note_uploaded(attempt: Attempt) -> None:
+def _note_uploaded(attempt: Attempt, content: str) -> None:
     path = attempt.folder / FOLDER / UPLOADED
     with locked(path.with_name(f".{UPLOADED}.lock")):
         before: dict[str, Any] = {}
         with suppress(ValueError):
             before = read_json(path) or {}
-        here = [_where(attempt.tracking), _content(attempt)]
+        here = [_where(attempt.tracking), content]
         write_json(path, before | {attempt.identity: here}, durable=False)
 
 

@@ -9,17 +9,18 @@ refused, whatever it is called.
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.train import attention, head
-from sft_sweeps.train.loss import Bin
+from sft_sweeps.train.loss import Bin, to_bin
 
 LENGTHS = (17, 9, 3, 13)  # of the tiny model's examples
 WINDOW = 6  # of its sliding layers, so that it matters
@@ -60,11 +61,16 @@ def _drops(key: str, value: Any) -> bool:
     return named and not key.startswith("classifier") and isinstance(value, int | float) and value > 0
 
 
-def parameters(config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
-    """The shapes of all weights by name; no memory is taken."""
+def without_memory(config: PretrainedConfig) -> Any:
+    """Transformers' model, whose weights have shapes and no numbers."""
     with torch.device("meta"):
         model = _class(config)(config)
     model.tie_weights()
+    return model
+
+
+def parameters(model: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of all weights by name."""
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
@@ -146,38 +152,28 @@ def _padded(model: Any, examples: list[Tensor]) -> Tensor:
 
 def _packed(examples: list[Tensor]) -> Bin:
     """The same examples as one bin, all of their tokens supervised."""
-    lengths = [len(example) for example in examples]
-    ends = torch.tensor([0, *lengths]).cumsum(0)
-    keep = torch.cat([torch.arange(start, stop - 1) for start, stop in pairwise(ends.tolist())])
-    targets = torch.cat([example[1:] for example in examples])
-    return Bin(
-        input_ids=torch.cat(examples)[None],
-        position_ids=torch.cat([torch.arange(length) for length in lengths])[None],
-        keep=keep,
-        targets=targets,
-        weights=torch.ones(len(targets)),
-        losses=torch.zeros(len(targets)),
-        lengths=tuple(lengths),
-        boundaries=ends.to(torch.int32),
-    )
+    encoded = [Encoded(str(n), "", ids.numpy(), np.ones(len(ids), dtype=np.bool_)) for n, ids in enumerate(examples)]
+    return to_bin(encoded, [1.0] * len(encoded), torch.device("cpu"))
 
 
 def examine(folder: Path) -> dict[str, Any]:
     """What is wrong with training a folder's model, "" where nothing is, and the shapes of its parameters."""
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        problem = refusal(config)
-        return {"problem": problem or _inexact(config), "parameters": {} if problem else parameters(config)}
+        if problem := refusal(config):
+            return {"problem": problem, "parameters": {}}
+        model = without_memory(config)
+        return {"problem": inexact(config, model), "parameters": parameters(model)}
     except Exception as error:  # whatever a configuration makes transformers raise
         text = str(error).strip().partition("\n")[0]
         why = f"transformers cannot make a model of config.json ({type(error).__name__}: {text:.200})"
         return {"problem": why, "parameters": {}}
 
 
-def _inexact(config: PretrainedConfig) -> str:
-    """Why a model of this configuration would not be trained exactly, or ""."""
-    if (own := _layer_classes(config)) != (tried := _layer_classes(tiny(config))):
-        return f"a {config.model_type} model cannot be tried in small: {', '.join(sorted(own ^ tried))} would differ"
+def inexact(config: PretrainedConfig, model: Any) -> str:
+    """Why a model of this configuration, which was made without memory, would not be trained exactly, or ""."""
+    if differ := _layer_classes(model) ^ _layer_classes(without_memory(tiny(config))):
+        return f"a {config.model_type} model cannot be tried in small: {', '.join(sorted(differ))} would differ"
     try:
         apart = difference(config)
     except (TypeError, KeyError, RuntimeError, ValueError, AttributeError) as error:
@@ -192,9 +188,8 @@ def _inexact(config: PretrainedConfig) -> str:
     )
 
 
-def _layer_classes(config: PretrainedConfig) -> set[str]:
-    with torch.device("meta"):
-        return {type(module).__name__ for module in _class(config)(config).modules()}
+def _layer_classes(model: Any) -> set[str]:
+    return {type(module).__name__ for module in model.modules()}
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import logging
 
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.store.sweeps import Sweep
+from sft_sweeps.tracking import remembered
 
 log = logging.getLogger(__name__)
-
-SCORING = ("score", "judge")
 
 
 def after(job: Job, sweep: Sweep) -> None:
@@ -15,22 +15,19 @@ def after(job: Job, sweep: Sweep) -> None:
 
     Whatever goes wrong costs the job nothing.
     """
-    if job.kind not in SCORING:
+    if not KINDS[job.kind].scores or (tracking := remembered.shown_at(sweep.folder)) is None:
         return
     from sft_sweeps.report import tracked  # a second that other jobs do not wait for
     from sft_sweeps.report.page import evidence
-    from sft_sweeps.tracking import layout, trackers
+    from sft_sweeps.tracking import trackers
 
-    tracking = tracked.remembered(sweep.folder)
-    if tracking is None or tracking.name == layout.NONE:
-        return
     try:
         found = evidence.read(sweep, job.root)
         shown = tracked.Shown(found, sweep.folder, tracking, now=False)
         if found.results.missing:
             runs = shown.evaluated(job.subject.id) if trackers.live(tracking) else []
         else:
-            runs = shown.evaluated()
+            runs = shown.finished()
         for line in trackers.summary(tracking.name, list(trackers.publish(runs))) if runs else ():
             print(line, flush=True)
     except Exception as error:  # a mirror's trouble is no job's

@@ -24,6 +24,7 @@ from sft_sweeps.errors import Interrupted, RunError, Superseded, SweepError
 from sft_sweeps.files import fence
 from sft_sweeps.jobs import attempts
 from sft_sweeps.jobs.job import Job, claim_folder
+from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.plan.build import score_of
 from sft_sweeps.slurm.queue import requeue_this_job
@@ -145,7 +146,7 @@ def _attempt(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
 
 def _places(job: Job, claimed: Path) -> list[Path]:
     """The folders in which a job prepares what it publishes."""
-    items = [score_of(g) if job.kind in ("score", "judge") else g for g in job.generations]
+    items = [score_of(g) if KINDS[job.kind].scores else g for g in job.generations]
     return [claimed, *(job.store.write_folder(item) for item in (*items, *job.analyses))]
 
 

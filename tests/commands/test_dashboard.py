@@ -11,10 +11,11 @@ from values import request
 from sft_sweeps.commands.main import main
 from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import build
-from sft_sweeps.report import tracked
-from sft_sweeps.tracking.dashboard import files
+from sft_sweeps.tracking import remembered
 
 pytest.importorskip("wandb_workspaces")
+
+FILES = ("review.json", "live.json", "report.json", "verdict.vega.json", "trade_off.vega.json", "verdict.json")
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_the_files_are_written_and_named(store: Path, tmp_path: Path, capsys: py
     assert main(["dashboard", "table1", "--output-dir", str(store), "--out", str(out), "--json"]) == 0
     said: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (said["schema"], said["project"], said["pushed"]) == (1, "table1", [])
-    assert said["written"] == [str(out / name) for name in files.NAMES]
+    assert said["written"] == [str(out / name) for name in FILES]
     review = json.loads((out / "review.json").read_text())
     assert review["displayName"].startswith("Review: table1-")
     assert "mini_math/score" in (out / "review.json").read_text()
@@ -51,7 +52,7 @@ def test_they_are_of_the_project_that_the_sweep_was_launched_with(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder,) = store.glob("sweeps/*")
-    tracked.remember(folder, Tracking("wandb", "mine", "team"))
+    remembered.remember(folder, Tracking("wandb", "mine", "team"))
     assert main(["dashboard", "--output-dir", str(store), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["entity"], said["project"]) == ("team", "mine")

@@ -5,23 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outcomes import accuracy, finish
-from values import component, request
+from outcomes import accuracy, finish, launched
 
 from sft_sweeps.commands.main import main
-from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import PLAN, Sweep, freeze
+from sft_sweeps.store.sweeps import PLAN
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-def launched(store: Store, name: str, *sources: str) -> tuple[Plan, Sweep]:
-    plan = build([("x", request(tuple(map(component, sources)), "sequential"))])
-    return plan, freeze(plan, store, name, "why?", [])
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

@@ -7,26 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from outcomes import finish
-from values import component, request
+from outcomes import finished
 
 from sft_sweeps.commands.main import main
-from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import PLAN, Sweep, freeze
+from sft_sweeps.store.sweeps import PLAN
 from sft_sweeps.store.usage import usage
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-def launched(store: Store, name: str, *sources: str) -> tuple[Plan, Sweep]:
-    plan = build([("x", request(tuple(map(component, sources)), "sequential"))])
-    for item in (*plan.subjects, *plan.generations, *plan.scores):
-        finish(store, item)
-    return plan, freeze(plan, store, name, "why?", [])
 
 
 def asked(capsys: pytest.CaptureFixture[str], store: Store, *arguments: str) -> Any:
@@ -39,8 +30,8 @@ def files(store: Store) -> list[str]:
 
 
 def test_dry_by_default_then_freed(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    _, sweep = launched(store, "mine", "code", "math")
-    launched(store, "other", "code")
+    _, sweep = finished(store, "mine", "code", "math")
+    finished(store, "other", "code")
     shutil.rmtree(sweep.folder)
     (orphan,) = usage(store.root).unasked()
     before = files(store)
@@ -73,7 +64,7 @@ def test_dry_by_default_then_freed(store: Store, capsys: pytest.CaptureFixture[s
 def test_what_cannot_be_removed_is_said(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, sweep = launched(store, "mine", "math")
+    _, sweep = finished(store, "mine", "math")
     shutil.rmtree(sweep.folder)
 
     def refused(*_: Any) -> None:
@@ -96,7 +87,7 @@ def test_what_cannot_be_removed_is_said(
     ],
 )
 def test_bad_requests(arguments: list[str], said: str, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    launched(store, "mine", "math")
+    finished(store, "mine", "math")
     assert main(["gc", *arguments, "--output-dir", str(store.root)]) == 2
     assert said in capsys.readouterr().err
 
@@ -104,7 +95,7 @@ def test_bad_requests(arguments: list[str], said: str, store: Store, capsys: pyt
 def test_no_store_and_a_plan_that_cannot_be_read(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gc", "--output-dir", str(store.root)]) == 2
     assert "--output-dir FOLDER" in capsys.readouterr().err
-    _, sweep = launched(store, "mine", "math")
+    _, sweep = finished(store, "mine", "math")
     (sweep.folder / PLAN).write_text('{"runs": [')
     before = files(store)
     assert main(["gc", "--yes", "--older-than", "0", "--output-dir", str(store.root)]) == 2

@@ -11,7 +11,7 @@ from wandb_server import WandbServer
 from sft_sweeps.commands.main import main
 from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import build
-from sft_sweeps.report import tracked
+from sft_sweeps.tracking import remembered
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -20,7 +20,7 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 def store(tmp_path: Path) -> Path:
     plan = build([("strategy=multi_task", request(mixed(), benchmarks=(benchmark(ability="math"),)))])
     sweep = made(tmp_path, plan, lambda _: [index < 3 for index in range(8)], "table1")
-    tracked.remember(sweep.folder, Tracking("wandb", "table1", "", "auto", sweep.name, ("table1",)))
+    remembered.remember(sweep.folder, Tracking("wandb", "table1", "", "auto", sweep.name, ("table1",)))
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from sft_sweeps.report import tracked
 from sft_sweeps.report.page import evidence, findings, text
 from sft_sweeps.spec import Score
 from sft_sweeps.tracking import layout
-from sft_sweeps.tracking.dashboard import charts, views
+from sft_sweeps.tracking.dashboard import charts, panels, views
 from sft_sweeps.tracking.dashboard.board import Board
 
 CLAIM = claim("Mixing keeps more", "strategy=multi_task", "strategy=sequential")
@@ -92,7 +92,7 @@ def test_what_the_views_draw_is_what_the_sweeps_runs_have(
     (report,) = by_type["report"]
     assert report.tables[charts.TABLE] == boards.verdict(sweep)
     assert {run.tracking.group for run in runs} == {board.sweep}
-    spec = json.dumps(views.spec(views.review(board)))
+    spec = json.dumps(panels.spec(views.review(board)))
     axes = {f"study.value.{name}" for run in runs for name, _ in run.tracking.axes}
     assert set(re.findall(r"study\.value\.\w+", spec)) <= axes
     has = {name for run in by_type["score"] for name in run.summary}

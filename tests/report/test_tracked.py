@@ -9,11 +9,10 @@ from values import RECIPE, benchmark, mixed, request
 
 from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.report import tracked
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.tracked import Shown
 from sft_sweeps.spec import Score
-from sft_sweeps.tracking import layout
+from sft_sweeps.tracking import layout, remembered
 from sft_sweeps.tracking.base import Attempt
 
 BENCHMARKS = (benchmark(ability="math"), benchmark("mini_code", ability="code"))
@@ -106,8 +105,8 @@ def test_an_unfinished_sweep_raises_no_alert(tmp_path: Path) -> None:
 
 
 def test_where_a_sweep_is_shown_is_remembered(tmp_path: Path) -> None:
-    assert tracked.remembered(tmp_path) is None
-    tracked.remember(tmp_path, TRACKING)
-    assert tracked.remembered(tmp_path) == TRACKING
-    (tmp_path / tracked.TRACKING).write_text("[]")
-    assert tracked.remembered(tmp_path) is None
+    assert remembered.remembered(tmp_path) is None
+    remembered.remember(tmp_path, TRACKING)
+    assert remembered.remembered(tmp_path) == TRACKING
+    (tmp_path / remembered.FILE).write_text("[]")
+    assert remembered.remembered(tmp_path) is None

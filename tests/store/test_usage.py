@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from outcomes import finish
-from values import component, request
+from outcomes import finished
 
-from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.sweeps import PLAN, Sweep, freeze
+from sft_sweeps.store.sweeps import PLAN
 from sft_sweeps.store.usage import LEFT, RESUMES, usage
 
 PARTS = st.sampled_from(
@@ -31,14 +29,6 @@ def du(root: Path) -> int:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-def launched(store: Store, name: str, *sources: str) -> tuple[Plan, Sweep]:
-    """A sweep that trains on the sources one after the other; everything of it is done."""
-    plan = build([("x", request(tuple(map(component, sources)), "sequential"))])
-    for item in (*plan.subjects, *plan.generations, *plan.scores):
-        finish(store, item)
-    return plan, freeze(plan, store, name, "", [])
 
 
 @settings(max_examples=25, deadline=None)
@@ -65,8 +55,8 @@ def test_the_sum_is_du_s(
 
 
 def test_each_byte_once_and_each_stage_with_its_sweeps(store: Store) -> None:
-    long, mine = launched(store, "long", "code", "math")
-    short, theirs = launched(store, "short", "code")
+    long, mine = finished(store, "long", "code", "math")
+    short, theirs = finished(store, "short", "code")
     assert short.stages[0] == long.stages[0]
     found = usage(store.root)
     assert found.total.bytes == du(store.root)
@@ -80,7 +70,7 @@ def test_each_byte_once_and_each_stage_with_its_sweeps(store: Store) -> None:
 
 
 def test_what_trackers_wrote_has_a_line_of_its_own(store: Store) -> None:
-    plan, _ = launched(store, "mine", "math")
+    plan, _ = finished(store, "mine", "math")
     for place in (store.root / "trackio", store.folder(plan.stages[0]) / "wandb"):
         place.mkdir()
         (place / "a file").write_bytes(b"x" * 50_000)
@@ -91,7 +81,7 @@ def test_what_trackers_wrote_has_a_line_of_its_own(store: Store) -> None:
 
 
 def test_what_is_half_written_is_told_apart(store: Store) -> None:
-    plan, _ = launched(store, "mine", "math")
+    plan, _ = finished(store, "mine", "math")
     folder = store.folder(plan.stages[0])
     before = usage(store.root)
     for path in (
@@ -110,13 +100,13 @@ def test_what_is_half_written_is_told_apart(store: Store) -> None:
 
 
 def test_a_plan_that_cannot_be_read_is_no_empty_plan(store: Store) -> None:
-    _, sweep = launched(store, "mine", "math")
+    _, sweep = finished(store, "mine", "math")
     (sweep.folder / PLAN).write_bytes(b"\xff\xfe")
     assert usage(store.root).asked == {sweep.name: None}
 
 
 def test_what_goes_away_meanwhile_is_passed_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, _ = launched(store, "mine", "math")
+    plan, _ = finished(store, "mine", "math")
     gone, real = store.folder(plan.stages[0]) / "model", os.scandir
 
     def scandir(path: str) -> object:

@@ -13,7 +13,7 @@ from common import ROOT
 
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Table
-from sft_sweeps.tracking.dashboard import article, charts, files, views
+from sft_sweeps.tracking.dashboard import article, charts, files, panels, views
 from sft_sweeps.tracking.dashboard.board import Asked, Board, Words
 
 pytest.importorskip("wandb_workspaces")
@@ -103,12 +103,12 @@ def test_what_is_drawn_is_what_runs_have(board: Board) -> None:
 @pytest.mark.parametrize("board", BOARDS, ids=["two", "one", "three", "none"])
 def test_made_again_it_is_the_same_and_each_panel_has_an_id_of_its_own(board: Board) -> None:
     assert everything(board) == everything(board)
-    for spec in (views.spec(views.review(board)), views.spec(views.live(board))):
+    for spec in (panels.spec(views.review(board)), panels.spec(views.live(board))):
         ids = re.findall(r'"__id__": "(\w+)"', json.dumps(spec))
         assert len(ids) == len(set(ids)) > 0
     again = replace(board, sweep="another")
-    assert views.spec(views.live(board))["name"] == views.spec(views.live(again))["name"], "one of a project"
-    assert views.spec(views.review(board))["name"] != views.spec(views.review(again))["name"]
+    assert panels.spec(views.live(board))["name"] == panels.spec(views.live(again))["name"], "one of a project"
+    assert panels.spec(views.review(board))["name"] != panels.spec(views.review(again))["name"]
 
 
 def test_review_has_its_sections_and_the_runs_that_they_draw_from() -> None:
@@ -197,9 +197,8 @@ def marks(drawn: str, described: str) -> int:
 
 
 def test_a_table_of_text_survives_markdown() -> None:
-    from sft_sweeps.tracking.dashboard.panels import markdown
 
-    assert markdown([("a", "b"), ("x|y", "1")]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |"
+    assert panels.markdown([("a", "b"), ("x|y", "1")]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |"
 
 
 def test_a_charts_name_at_the_server_says_its_text(monkeypatch: pytest.MonkeyPatch) -> None:

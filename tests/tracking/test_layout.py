@@ -20,8 +20,9 @@ def test_a_stage_has_one_id_in_every_sweep_and_what_a_sweep_asks_of_it_one_in_ea
     assert ids["train", "first"] == ids["train", "second"] == DMT.id
     asked = [ids[kind, sweep] for kind in ("generate", "score", "report") for sweep in ("first", "second")]
     assert len(set(asked)) == 6
-    assert all(len(one) <= layout.LONGEST_ID and one.partition("-")[0] in layout.JOB_TYPES for one in asked)
-    assert ids["score", "first"] == "score-" + layout.run_id("score", DMT.id, "first").partition("-")[2]
+    assert all(len(one) <= layout.LONGEST_ID for one in asked)
+    assert all(one.startswith(f"{kind}-") for (kind, _), one in ids.items() if one in asked)
+    assert layout.run_id("score", FIRST.id, "first") not in ids.values()
 
 
 def axes(strategies: list[str], shares: list[Fraction | None], stages: list[Stage]) -> dict[str, str | int]:

@@ -58,6 +58,6 @@ def test_a_resumed_stage_has_every_step_once_as_metrics_jsonl_has_it(
 
 def test_without_its_writer_it_is_said_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(tensorboard.problems(Tracking("tensorboard")))
-    monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     (problem,) = tensorboard.problems(Tracking("tensorboard"))
     assert "pip install 'sft-sweeps[tensorboard]'" in problem

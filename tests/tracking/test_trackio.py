@@ -118,7 +118,7 @@ def test_a_folder_of_the_users_is_used(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_without_trackio_it_is_said_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(trackio.problems(Tracking("trackio")))
-    monkeypatch.setattr(trackio.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     (problem,) = trackio.problems(Tracking("trackio"))
     assert "pip install 'sft-sweeps[trackio]'" in problem
 

@@ -7,16 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch.nn.functional import log_softmax
-from training import RECIPE, Job, Outcome, examples, run
+from training import RECIPE, Job, Outcome, plain_training, run
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from sft_sweeps.data.encode import batches
 from sft_sweeps.launch.examined import examine
 from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.models.folder import Examined, problems
 from sft_sweeps.train import decoder
-from sft_sweeps.train.engine import learning_rate
 
 # With grouped heads, query-key norms, sliding windows, soft caps, scaled logits, biases, fused weights, tied heads,
 # partial and interleaved rotation, norms before and behind, learned positions.
@@ -48,11 +45,15 @@ def made(family: str, **changes: Any) -> Any:
     return config
 
 
+def inexact(config: Any) -> str:
+    return decoder.inexact(config, decoder.without_memory(config))
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_packed_step_is_the_padded_one(family: str) -> None:
     windows = {"use_sliding_window": True} if family in ("qwen2", "qwen3") else {}
     config = made(family, **windows)
-    assert decoder.refusal(config) == decoder._inexact(config) == ""
+    assert decoder.refusal(config) == inexact(config) == ""
     assert decoder.difference(config) <= 1e-5
 
 
@@ -61,9 +62,7 @@ def test_windows_matter_to_the_trial(family: str, monkeypatch: pytest.MonkeyPatc
     """Were they left out, the trial would show it."""
     everything = lambda length, *_: torch.ones(length, length).bool().tril()  # noqa: E731
     monkeypatch.setattr(decoder.attention, "_seen", everything)
-    assert "not trained exactly" in decoder._inexact(
-        made(family, **({"sliding_window": 99} if family == "phi3" else {}))
-    )
+    assert "not trained exactly" in inexact(made(family, **({"sliding_window": 99} if family == "phi3" else {})))
 
 
 @pytest.mark.parametrize("family", REFUSED)
@@ -71,7 +70,7 @@ def test_refused(family: str) -> None:
     import re
 
     config = made(family)
-    assert re.search(REFUSED[family], decoder.refusal(config) or decoder._inexact(config))
+    assert re.search(REFUSED[family], decoder.refusal(config) or inexact(config))
 
 
 def test_dropout_is_refused() -> None:
@@ -115,44 +114,17 @@ def test_it_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
 STEPS = 4
 
 
-def plain(folder: Path) -> list[tuple[float, float]]:
-    """Plain torch, one example at a time, transformers' own attention: losses and gradient norms."""
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
-    betas = (RECIPE.adam_beta1, RECIPE.adam_beta2)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=betas, eps=RECIPE.adam_epsilon, weight_decay=0.0)
-    data, measured = examples(), []
-    ids = tuple(example.id for example in data)
-    for step in range(STEPS):
-        batch = [data[place] for place in batches.batch(ids, RECIPE.seed, RECIPE.batch_size, step)]
-        total = sum(int(example.supervised[1:].sum()) for example in batch)
-        value = 0.0
-        for example in batch:
-            tokens = torch.tensor(example.input_ids.tolist())
-            scores = log_softmax(model(input_ids=tokens[None]).logits[0, :-1], dim=-1)
-            part = (
-                -scores.gather(1, tokens[1:, None])[:, 0][torch.tensor(example.supervised.tolist())[1:]].sum() / total
-            )
-            part.backward()
-            value += float(part.detach())
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE.max_grad_norm)
-        optimizer.param_groups[0]["lr"] = learning_rate(replace(RECIPE, epochs=1), step, STEPS)
-        optimizer.step()
-        optimizer.zero_grad()
-        measured.append((value, float(norm)))
-    return measured
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen3", "gemma2", "olmo2", "gpt2"])
 def test_a_stage_of_it_is_plain_torch_and_resumes_bit_for_bit(family: str, tmp_path: Path) -> None:
     """At one and two processes under ZeRO-3; the saved model is one that transformers loads."""
-    base, expected = saved(family, tmp_path / "base"), []
+    base = saved(family, tmp_path / "base")
     how: dict[str, Any] = {"recipe": {"epochs": 1}, "execution": {"token_budget": 100, "whole_parameters": 0}}
 
     def stage(name: str, processes: int, **befalls: int) -> Outcome:
         return run(Job(str(base), str(tmp_path / name), **how, **befalls), processes)[0]
 
-    expected = plain(base)
+    _, expected = plain_training(base, STEPS, replace(RECIPE, epochs=1))
     one, two = stage("one", 1), stage("two", 2)
     for outcome in (one, two):
         assert not outcome.error, outcome.log
@@ -162,4 +134,4 @@ def test_a_stage_of_it_is_plain_torch_and_resumes_bit_for_bit(family: str, tmp_p
     again = stage("stopped", 2)
     assert again.digest == two.digest, again.log
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "one" / "model")
-    assert {name: tuple(p.shape) for name, p in model.named_parameters()} == decoder.parameters(model.config)
+    assert decoder.parameters(model) == decoder.parameters(decoder.without_memory(model.config))

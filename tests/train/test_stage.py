@@ -12,15 +12,13 @@ import pytest
 import torch
 from common import ROOT
 from tokenizers import Tokenizer, models
-from torch.nn.functional import log_softmax
-from training import RECIPE, SHAPE, Job, Outcome, examples, in_child, run, run_fresh
+from training import RECIPE, SHAPE, Job, Outcome, examples, in_child, plain_training, run, run_fresh
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.models.init import materialise
-from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.steps import plan_batch
 
 STEPS = 20
@@ -60,30 +58,7 @@ def two(scratch: Path, base: Path) -> list[Outcome]:
 
 @pytest.fixture(scope="module")
 def plain(base: Path) -> tuple[Any, list[tuple[float, float]]]:
-    """Plain torch: AdamW, one example at a time, transformers' own attention. The model, losses and gradient norms."""
-    torch.set_num_threads(1)
-    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    betas = (RECIPE.adam_beta1, RECIPE.adam_beta2)
-    optimizer = torch.optim.AdamW(model.parameters(), betas=betas, eps=RECIPE.adam_epsilon, weight_decay=0.0)
-    data, measured = examples(), []
-    ids = tuple(example.id for example in data)
-    for step in range(STEPS):
-        batch = [data[place] for place in batches.batch(ids, RECIPE.seed, RECIPE.batch_size, step)]
-        total = sum(int(example.supervised[1:].sum()) for example in batch)
-        value = 0.0
-        for example in batch:
-            tokens = torch.tensor(example.input_ids.tolist())
-            scores = log_softmax(model(input_ids=tokens[None]).logits[0, :-1], dim=-1)
-            chosen = scores.gather(1, tokens[1:, None])[:, 0]
-            part = -chosen[torch.tensor(example.supervised.tolist())[1:]].sum() / total
-            part.backward()
-            value += float(part.detach())
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), RECIPE.max_grad_norm)
-        optimizer.param_groups[0]["lr"] = learning_rate(RECIPE, step, STEPS)
-        optimizer.step()
-        optimizer.zero_grad()
-        measured.append((value, float(norm)))
-    return model, measured
+    return plain_training(base, STEPS)
 
 
 def curve(outcome: Outcome) -> list[tuple[float, float]]:

@@ -10,9 +10,8 @@ from values import benchmark, mixed, request
 from sft_sweeps.execution import AnswerExecution, Isolation, Tracking
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.report import tracked
 from sft_sweeps.store.sweeps import Sweep
-from sft_sweeps.tracking import trackers
+from sft_sweeps.tracking import remembered, trackers
 from sft_sweeps.tracking.base import Attempt, Outcome
 from sft_sweeps.worker import shown
 
@@ -28,7 +27,7 @@ def sweep(root: Path, scored: int) -> Sweep:
     """So many of the two models are scored."""
     ids = [score.id for score in plan().scores][:scored]
     found = made(root, plan(), lambda one: [True, False] if one.id in ids else [])
-    tracked.remember(found.folder, Tracking("wandb", "table1"))
+    remembered.remember(found.folder, Tracking("wandb", "table1"))
     return found
 
 
@@ -78,5 +77,5 @@ def test_what_goes_wrong_is_no_jobs_trouble(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(trackers, "publish", publish)
     shown.after(job(tmp_path), found)
-    (found.folder / tracked.TRACKING).unlink()
+    (found.folder / remembered.FILE).unlink()
     shown.after(job(tmp_path), found)

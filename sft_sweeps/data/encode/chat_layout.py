@@ -47,12 +47,11 @@ class Layouts:
         self._in_parts = False
         if not self._writes_marks():
             self._in_parts = True
-            if not self._writes_marks():
-                self._in_parts = False
+            self._in_parts = self._writes_marks()
 
     def _writes_marks(self) -> bool:
         try:
-            return MARKED.findall(self.asked_or_written([MARK.format(n) for n in range(4)])) == ["0", "1", "2", "3"]
+            return MARKED.findall(self.written([MARK.format(n) for n in range(4)])) == ["0", "1", "2", "3"]
         except ValueError:
             return False
 
@@ -64,7 +63,7 @@ class Layouts:
         except ValueError:  # it raises where there is one
             return False
 
-    def asked_or_written(self, texts: Sequence[str], system: str = "", *, ask: bool = False) -> str:
+    def written(self, texts: Sequence[str], system: str = "", *, ask: bool = False) -> str:
         """What the template writes of these texts, prompts and responses in turn; ValueError as Renderer."""
         messages: list[dict[str, Any]] = [{"role": "system", "content": self._content(system)}] if system else []
         messages += [{"role": ROLES[n % 2], "content": self._content(text)} for n, text in enumerate(texts)]
@@ -79,7 +78,7 @@ class Layouts:
         """What the template writes around so many rounds of texts that are marks, a system text first."""
         count = 2 * rounds + system
         marks = [MARK.format(index) for index in range(count)]
-        written = self.asked_or_written(marks[system:], marks[0] if system else "")
+        written = self.written(marks[system:], marks[0] if system else "")
         if MARKED.findall(written) != [str(index) for index in range(count)]:
             raise ValueError("it does not write the messages in their order")
         return tuple(MARKED.split(written)[::2])
@@ -88,7 +87,7 @@ class Layouts:
     def asked(self, rounds: int) -> str:
         """What stands behind the last prompt of so many rounds where the template asks for its response."""
         marks = [MARK.format(index) for index in range(2 * rounds - 1)]
-        return MARKED.split(self.asked_or_written(marks, ask=True))[-1]
+        return MARKED.split(self.written(marks, ask=True))[-1]
 
     @lru_cache(maxsize=1024)  # noqa: B019 -- the conversations that are encoded at once
     def of(self, rounds: tuple[tuple[str, str], ...], system: str = "") -> Layout | None:
@@ -98,7 +97,7 @@ class Layouts:
         if any(mark in text for text in said for mark in (OPEN, CLOSE)) or any(map(WORDS.search, said)):
             return None
         try:
-            written = self.asked_or_written(texts, system)
+            written = self.written(texts, system)
             return self._alike(written, said, self.literals(len(rounds), bool(system))) or self._by_words(written, said)
         except ValueError:
             return None
@@ -123,7 +122,7 @@ class Layouts:
         if not all(map(WORDS.search, marked)):
             return None
         with_system = len(said) % 2
-        shown = self.asked_or_written(marked[with_system:], marked[0] if with_system else "")
+        shown = self.written(marked[with_system:], marked[0] if with_system else "")
         place, literals, texts = 0, [], []
         for text, own in zip(marked, said, strict=True):
             trimmed = [(shown.find(trim(text), place), trim) for trim in TRIMS]

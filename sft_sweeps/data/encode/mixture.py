@@ -32,7 +32,9 @@ def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) 
         chosen = [source.encoded(index) for index in taken(source.order(component.seed), component)]
         account[component.source.name] = _entry(component, source, chosen)
         kept = [example for example in chosen if component.source.bug_compatible or not example.reason]
-        examples += [replace(one, repeat=component.repeat, weight=float(component.weight)) for one in kept]
+        if component.repeat > 1 or component.weight != 1:
+            kept = [replace(one, repeat=component.repeat, weight=float(component.weight)) for one in kept]
+        examples += kept
     if not any(entry["examples"] for entry in account.values()):
         shares = ", ".join(f"{c.fraction} of {c.source.name}" for c in mixture.components)
         raise RequestError(f"{shares} is less than one example. Take a larger fraction.")

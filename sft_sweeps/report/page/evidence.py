@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sft_sweeps.analysis.cells import Cell, finals
+from sft_sweeps.analysis.cells import Cell, Compared, finals
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.collect import Results, collect
+from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.store.survey import Survey, survey
-from sft_sweeps.store.sweeps import OVERRIDES, Sweep, portable
+from sft_sweeps.store.sweeps import Sweep, points, short_name
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Evidence:
         """Of what its runs end with."""
         return finals(self.observations)
 
+    @cached_property
+    def compared(self) -> list[Compared]:
+        """These against the references of their models."""
+        return against_reference(self.plan, self.cells)
+
 
 def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
     """All of a sweep's; RequestError where its plan cannot be read."""
@@ -46,19 +52,10 @@ def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
 
 def of(sweep: Sweep, surveyed: Survey, scores: Scores, results: Results, name: str = "") -> Evidence:
     """From what was read of a sweep before."""
-    return Evidence(name or sweep.short_name, surveyed.plan, surveyed, scores, results, points(sweep.folder))
-
-
-def points(folder: Path) -> tuple[str, ...]:
-    """The command lines of a sweep's points, without what is only of the machine that ran them; none where unknown."""
-    try:
-        lines = (folder / OVERRIDES).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return ()
-    return tuple(portable(line) for line in lines)
+    return Evidence(name or short_name(sweep.name), surveyed.plan, surveyed, scores, results, points(sweep.folder))
 
 
 def names(sweeps: Sequence[Sweep]) -> list[str]:
     """A name for each: the short one, the folder's where two share it."""
-    short = [sweep.short_name for sweep in sweeps]
+    short = [short_name(sweep.name) for sweep in sweeps]
     return [one if short.count(one) == 1 else sweep.name for one, sweep in zip(short, sweeps, strict=True)]

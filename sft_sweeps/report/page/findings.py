@@ -11,7 +11,6 @@ from typing import Literal
 
 from sft_sweeps.analysis.cells import Cell, Compared, as_family, compared
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.stats import Interval
@@ -45,7 +44,7 @@ def findings(sweeps: Sequence[Evidence]) -> Findings:
     """Of all sweeps of a page."""
     claims = tuple(claim for sweep in sweeps for claim in tested(sweep))
     named = {_pair(pair) for claim in claims for pair in claim.pairs}
-    found = [one for sweep in sweeps for one in against_reference(sweep.plan, sweep.cells)]
+    found = [one for sweep in sweeps for one in sweep.compared]
     rest = tuple(one for one in found if _pair(one) not in named)
     headline, basis = _of_claims(claims) or _of_the_rest(rest) or _of_scores(sweeps)
     return Findings(headline, basis, claims, rest)

@@ -7,9 +7,8 @@ from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.dashboard import panels
 from sft_sweeps.tracking.dashboard.board import Board
 
-Spec = dict[str, Any]
 LONGEST_TITLE = 128
-WIDE, HALF, HEIGHT = 24, 12, 9  # of the grid's 24 columns
+HALF, HEIGHT = 12, 9  # of the grid's 24 columns
 
 
 def article(board: Board, known: bool = False) -> Any:
@@ -62,8 +61,7 @@ def _charts(board: Board, known: bool) -> Iterator[Any]:
     }
     for title, (job_type, of) in sections.items():
         if of:
-            for number, panel in enumerate(of):
-                panel._id = board.mark("report", title, number)
+            for number, panel in enumerate(panels.marked(board, "report", title, of)):
                 panel.layout = wr.Layout(x=number % 2 * HALF, y=number // 2 * HEIGHT, w=HALF, h=HEIGHT)
             yield wr.H3(title)
             yield wr.PanelGrid(runsets=[_runs(board, job_type, title, known)], panels=of)
@@ -74,10 +72,10 @@ def _runs(board: Board, job_type: str, title: str, known: bool) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     where = {"entity": board.entity, "project": board.project} if known else {}
-    group = "" if job_type == "report" else " and State = 'finished'"
+    finished = "" if job_type == "report" else " and State = 'finished'"
     found = wr.Runset(
         name=f"{job_type} runs of {board.sweep}",
-        filters=f"{panels.GROUP} and JobType = '{job_type}'{group}",
+        filters=f"{panels.GROUP} and JobType = '{job_type}'{finished}",
         **where,
     )
     found._id = board.mark("report", title, "runs")
@@ -100,7 +98,7 @@ def _rest(board: Board) -> Iterator[Any]:
         yield wr.MarkdownBlock("\n".join(["```bash", *words.commands, "```"]))
 
 
-def spec(report: Any) -> Spec:
+def spec(report: Any) -> panels.Spec:
     """As JSON holds it: what says when and by whom is the server's."""
-    found: Spec = report.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {key: value for key, value in found.items() if key in ("displayName", "description", "project", "spec")}
+    of_ours = ("displayName", "description", "project", "spec")
+    return {key: value for key, value in panels.spec(report).items() if key in of_ours}

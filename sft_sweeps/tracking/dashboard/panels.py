@@ -6,6 +6,7 @@ from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.dashboard import charts
 from sft_sweeps.tracking.dashboard.board import Asked, Board
 
+Spec = dict[str, Any]
 HISTORY = (
     ("loss", "Training loss, nats per token", False),
     ("grad_norm", "Gradient norm", True),
@@ -19,6 +20,19 @@ BY_SOURCE = (
 # The runs of one sweep, in a filter's text. The library changes some names in such a text (`=`, quotes), so that the
 # sweep's own is put in afterwards.
 GROUP = "Group = 'SWEEP'"
+
+
+def marked(board: Board, view: str, title: str, of: list[Any]) -> list[Any]:
+    """The panels of a section, each with an id of its own, which stays."""
+    for number, panel in enumerate(of):
+        panel._id = board.mark(view, title, number)
+    return of
+
+
+def spec(model: Any) -> Spec:
+    """A view or a report of the library's as JSON holds it."""
+    found: Spec = model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return found
 
 
 def of_sweep(filters: Any, board: Board) -> Any:

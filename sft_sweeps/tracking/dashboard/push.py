@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sft_sweeps.errors import RequestError, RunError
+from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.dashboard import article, charts, views
 from sft_sweeps.tracking.dashboard.board import Board
-from sft_sweeps.tracking.wandb import has_key
+from sft_sweeps.tracking.wandb import find_key, has_key
 
 SECONDS = 15  # that an answer is waited for
 VIEW, REPORT = "project-view", "runs"  # W&B's types of what it calls views
@@ -65,8 +66,7 @@ def _said(board: Board) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}".replace(os.environ.get("WANDB_API_KEY") or "\0", "***")
-    return " ".join(text.split())
+    return " ".join(problems.text(error, find_key()[0]).split())
 
 
 def _charts(api: Any, board: Board) -> Iterator[str]:

@@ -13,7 +13,6 @@ from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.dashboard import panels
 from sft_sweeps.tracking.dashboard.board import LIVE, REVIEW, Board
 
-Spec = dict[str, Any]
 SHOWN = ("score", "report", "train")
 SMALL, WIDE = (3, 2), (2, 1)  # columns and rows of a section
 
@@ -83,9 +82,8 @@ def _view(board: Board, name: str, sections: Mapping[str, tuple[list[Any], tuple
     for title, (of, (columns, rows)) in sections.items():
         if of:
             shape = ws.SectionLayoutSettings(columns=columns, rows=rows)
-            for number, panel in enumerate(of):
-                panel._id = board.mark(name, title, number)
-            made.append(ws.Section(name=title, panels=of, is_open=True, layout_settings=shape))
+            drawn = panels.marked(board, name, title, of)
+            made.append(ws.Section(name=title, panels=drawn, is_open=True, layout_settings=shape))
     view = ws.Workspace(
         entity=board.entity,
         project=board.project,
@@ -111,10 +109,4 @@ def _finished(found: Any, board: Board) -> Any:
             section.local_panel_settings.use_runs_table_grouping_in_panels = False
     for runs in found.spec.section.run_sets:
         runs.filters = panels.of_sweep(runs.filters, board)
-    return found
-
-
-def spec(view: Any) -> Spec:
-    """As JSON holds it."""
-    found: Spec = view.model_dump(mode="json", by_alias=True, exclude_none=True)
     return found
