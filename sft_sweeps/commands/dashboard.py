@@ -25,7 +25,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_sweep(parser)
     add_output_dir(parser)
     add_json(parser)
-    parser.add_argument("--out", help=f"folder for the files (default: {FOLDER}/ in the sweep's folder)")
+    parser.add_argument("--out", metavar="DIR", help=f"folder for the files (default: {FOLDER}/ in the sweep's folder)")
     parser.add_argument("--project", help="W&B's project (default: the one that the sweep was launched with)")
     parser.add_argument("--entity", help="a user or team of W&B's (default: as launched, else the key's own)")
     parser.add_argument("--push", action="store_true", help="put them up, with the key of the environment")

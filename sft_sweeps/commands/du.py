@@ -17,6 +17,7 @@ from rich.markup import escape
 from sft_sweeps.commands import fit
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.fit import Column
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.usage import Taken, Usage, usage
 from sft_sweeps.terminal import console, say, size
@@ -122,7 +123,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     if found["unasked"]["stages"]:
         taken = found["unasked"]
         text = f"stages and base models in no sweep's plan: {taken['stages']:,}, {size(taken['bytes'])}"
-        lines.append(f"{text}; what can go: sft-sweeps gc")
+        lines.append(f"{text}; what can go: {site.command(found['store'], 'gc')}")
     unreadable = [sweep["sweep"] for sweep in found["sweeps"] if not sweep["readable"]]
     if unreadable:
         lines.append(f"plans that cannot be read, so that nobody knows what is theirs: {', '.join(unreadable)}")

@@ -2,7 +2,6 @@
 # ruff: noqa: N999 (a command's file bears its name)
 
 import argparse
-import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.export import progress
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store import imports, sharing
 from sft_sweeps.store.exports import kind_of
@@ -79,7 +79,7 @@ def _show(found: dict[str, Any]) -> None:
     done = "imported" if found["written"] else "would be imported"
     say(out, escape(f"{done} into {found['store']}: {name}: {new or 'its plan'} ({size(found['bytes'])}){kept}"))
     if found["written"]:
-        say(out, escape(f"its page: sft-sweeps report {name} --output-dir {shlex.quote(found['store'])}"))
+        say(out, escape(f"its page: {site.command(found['store'], 'report', name)}"))
 
 
 ABOUT = """\

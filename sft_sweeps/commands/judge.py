@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
@@ -154,7 +155,7 @@ def _end(options: argparse.Namespace, sweep: str, work: "OpenJudging", bill: "Bi
     if options.json:
         print_json(SCHEMA, to_json(sweep, work, bill, done))
     else:
-        _show(sweep, work, done)
+        _show(sweep, work, done, site.command(options.output_dir, "report", sweep))
     return RunError.exit_status if done and done.failed else 0
 
 
@@ -174,7 +175,7 @@ def to_json(sweep: str, work: "OpenJudging", bill: "Bill", done: "Judged | None"
     }
 
 
-def _show(sweep: str, work: "OpenJudging", done: "Judged | None") -> None:
+def _show(sweep: str, work: "OpenJudging", done: "Judged | None", report: str) -> None:
     out, scores = console(), {**work.scores, **(done.scores if done else {})}
     for name, one in scores.items():
         say(out, escape(f"{name}: {one.text()}"))
@@ -185,7 +186,7 @@ def _show(sweep: str, work: "OpenJudging", done: "Judged | None") -> None:
         count = f"{len(done.scores)} of {_models(len(work.generations))} judged"
         kept = f", {done.cached:,} replies were kept from before" if done.cached else ""
         say(out, f"{count}: {done.calls:,} calls{dollars}{kept}")
-        say(out, "every reply is kept: the same command goes on" if done.failed else f"see: sft-sweeps report {sweep}")
+        say(out, "every reply is kept: the same command goes on" if done.failed else escape(f"see: {report}"))
     elif not work.generations:
         say(out, f"sweep {sweep}: nothing to judge" + ("" if scores or work.unanswered else ", it has no judge"))
     if work.unanswered:

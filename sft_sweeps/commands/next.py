@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find
@@ -75,7 +76,7 @@ def advised(plan: "Plan", sweep: Sweep, output_dir: str, budget: float) -> Next:
     if not boards:
         raise RequestError(
             f"no run of {sweep.name} is scored yet, so nothing is known that a run could change; begin with its "
-            f"smallest fractions. How far it is: sft-sweeps status {sweep.name}"
+            f"smallest fractions. How far it is: {site.command(output_dir, 'status', sweep.name)}"
         )
     unit = "GPU-hours" if needs_gpus(plan) else "% of the sweep's training"
     advice = next_runs.advise(boards, candidates(survey(plan, store, thorough=False)), budget, unit=unit)

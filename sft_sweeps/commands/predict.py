@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
@@ -67,7 +68,7 @@ def _predicted(options: argparse.Namespace) -> Predicted:
     if not any(one.final and one.setting.parts for one in scored):
         raise RequestError(
             f"no trained run of {sweep.name} is scored yet, so there is nothing to predict from; how far it is: "
-            f"sft-sweeps status {sweep.name}"
+            f"{site.command(options.output_dir, 'status', sweep.name)}"
         )
     return predicted(sweep.name, scored, [setting_of(run) for run in plan.runs], fractions)
 

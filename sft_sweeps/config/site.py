@@ -4,6 +4,7 @@ OmegaConf is loaded only where there is such a file, the schema only where a clu
 `sft-sweeps` waits for this module.
 """
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ def store_option(root: Path | str) -> list[str]:
     """What is typed behind a command so that it means the store at `root`; nothing where it does by itself."""
     same = Path(root).absolute() == Path(output_dir()).absolute()
     return [] if same else ["--output-dir", str(root)]
+
+
+def command(root: Path | str, *words: str) -> str:
+    """`sft-sweeps WORDS`, as it is typed so that it means the store at `root`."""
+    return shlex.join(["sft-sweeps", *words, *store_option(root)])
 
 
 def cluster() -> "ClusterConfig":

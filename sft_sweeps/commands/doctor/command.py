@@ -50,7 +50,9 @@ def _run(options: argparse.Namespace) -> int:
         found = [(topic, one) for topic, findings in asked.items() for one in findings]
         print_json(finding.SCHEMA, finding.to_json(found, topics[0] if len(topics) == 1 else ALL))
     else:
-        found = finding.show(asked, console())
+        found = finding.show(
+            asked, console(), lambda topic: site.command(options.output_dir, "doctor", topic, *overrides)
+        )
     return 0 if finding.healthy(one for _, one in found) else 1
 
 

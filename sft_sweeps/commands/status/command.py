@@ -2,12 +2,15 @@
 
 import argparse
 
+from rich.markup import escape
+
 from sft_sweeps.commands import list as listing
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.status import tables
 from sft_sweeps.commands.status.look import Look
 from sft_sweeps.commands.status.parts import active
 from sft_sweeps.commands.status.rows import SCHEMA
+from sft_sweeps.config import site
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find, sweeps
 from sft_sweeps.terminal import console, say
@@ -41,7 +44,8 @@ def _run(options: argparse.Namespace) -> int:
             listing.show(listing.listed(newest, store), out)
         tables.show(found := look(), out)
         if out.is_terminal and active(found):
-            say(out, "[dim]to see it go on: sft-sweeps status --watch[/]")
+            watch_it = site.command(options.output_dir, "status", *filter(None, [options.sweep]), "--watch")
+            say(out, f"[dim]to see it go on: {escape(watch_it)}[/]")
     return 0
 
 

@@ -43,6 +43,7 @@ def rows(found: SweepStatus, sweep: str, before: Row | None = None, subjects: Co
     scores = _scores(plan, found)
     return {
         "sweep": sweep,
+        "store": str(found.survey.store.root),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "runs": (runs := list(_runs(found, stages, scores, _by_id(before, "runs"), subjects))),
         "stages": stages,
