@@ -2,7 +2,6 @@
 # ruff: noqa: N999 (a command's file bears its name)
 
 import argparse
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.export import progress
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store import imports, sharing
@@ -48,13 +47,12 @@ def _run(options: argparse.Namespace) -> int:
         why = f"{store.root} cannot be written ({error.strerror})"
         raise RequestError(f"{why}; make room, or choose another: --output-dir FOLDER") from error
     found = _found(store, path, taken, written=not options.dry_run)
-    print(json.dumps(found, indent=1)) if options.json else _show(found)
+    print_json(SCHEMA, found) if options.json else _show(found)
     return 0
 
 
 def _found(store: Store, path: Path, taken: Imported, *, written: bool) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "store": str(store.root),
         "file": str(path),
         "sweep": taken.sweep,

@@ -5,7 +5,6 @@ fails is kept reply by reply, and the same command goes on.
 """
 
 import argparse
-import json
 import math
 import signal
 import sys
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import Progress
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
@@ -33,7 +32,7 @@ SCHEMA = 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask whether it may cost that")
     parser.add_argument("--dry-run", action="store_true", help="say what it would ask and cost; ask nothing")
     parser.add_argument("--max-usd", type=float, metavar="USD", help="stop before it costs more (needs prices)")
@@ -153,7 +152,7 @@ def _fetch_files(work: "OpenJudging") -> None:
 def _end(options: argparse.Namespace, sweep: str, work: "OpenJudging", bill: "Bill", done: "Judged | None") -> int:
     """Print what came of it, and the exit status."""
     if options.json:
-        print(json.dumps(to_json(sweep, work, bill, done), indent=1))
+        print_json(SCHEMA, to_json(sweep, work, bill, done))
     else:
         _show(sweep, work, done)
     return RunError.exit_status if done and done.failed else 0
@@ -163,7 +162,6 @@ def to_json(sweep: str, work: "OpenJudging", bill: "Bill", done: "Judged | None"
     """What `--json` prints; of `done`, None where nobody was asked, with the scores that were there before."""
     made = done.scores if done else {}
     return {
-        "schema": SCHEMA,
         "sweep": sweep,
         "judge": bill.judge.model if bill.judge else "",
         "to_judge": [generation.subject.id for generation in work.generations],

@@ -4,11 +4,10 @@
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find
@@ -34,7 +33,7 @@ class Next:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument(
         "--budget",
         type=float,
@@ -56,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
     plan = sweep.plan()
     made = advised(plan, sweep, options.output_dir, options.budget)
     if options.json:
-        print(json.dumps(to_json(made), indent=1))
+        print_json(SCHEMA, to_json(made))
     else:
         next_tables.show(made, console())
     chosen = {one.run for choice in made.advice.choices for one in choice.candidates}
@@ -104,7 +103,6 @@ def _launch(plan: "Plan", chosen: set[str]) -> int:
 def to_json(made: Next) -> dict[str, Any]:
     """Every choice, and every conclusion as it stands now."""
     return {
-        "schema": SCHEMA,
         "sweep": made.name,
         "unit": made.unit,
         "budget": made.budget,

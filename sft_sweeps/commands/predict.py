@@ -4,12 +4,11 @@ What is predicted are the sweep's runs without a score and the whole of each sou
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
@@ -34,7 +33,7 @@ class Predicted:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument("--at", metavar="1,1/2", default="1", help="fractions to predict (default: %(default)s)")
     parser.add_argument("--paper", action="store_true", help="the paper's own tables in place of a sweep")
     add_output_dir(parser)
@@ -46,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
 
     predicted = _predicted(options)
     if options.json:
-        print(json.dumps(to_json(predicted), indent=1))
+        print_json(SCHEMA, to_json(predicted))
     else:
         predict_tables.show(predicted, console())
     return 0
@@ -93,7 +92,6 @@ def to_json(predicted: Predicted) -> dict[str, Any]:
     from sft_sweeps.stats import CONFIDENCE
 
     return {
-        "schema": SCHEMA,
         "name": predicted.name,
         "confidence": CONFIDENCE,
         "predictions": [_prediction_json(one) for one in predicted.predictions],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_sweeps import PACKAGE
+from sft_sweeps.config import choices
 
 if TYPE_CHECKING:
     from sft_sweeps.config.cluster_schema import ClusterConfig
@@ -21,6 +22,11 @@ def local_file() -> Path | None:
     """The file that a launch from this folder would use: of the working folder's conf/, or else of this project's."""
     files = (folder / "local" / "default.yaml" for folder in (Path("conf"), CONF))
     return next((file for file in files if file.is_file()), None)
+
+
+def conf_folders() -> list[Path]:
+    """Where a launch from this folder looks for files of conf/, first to last."""
+    return [*choices.user_folders(None, CONF), CONF]
 
 
 def output_dir() -> str:

@@ -75,7 +75,7 @@ def _summary(seen: Found, topics: int) -> str:
 def to_json(found: Found, topic: str) -> dict[str, Any]:
     """The findings as JSON can hold them."""
     findings = [{"topic": of, **asdict(one)} for of, one in found]
-    return {"schema": SCHEMA, "topic": topic, "findings": findings, "ok": healthy(one for _, one in found)}
+    return {"topic": topic, "findings": findings, "ok": healthy(one for _, one in found)}
 
 
 def healthy(findings: Iterable[Finding]) -> bool:

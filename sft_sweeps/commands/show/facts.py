@@ -32,7 +32,6 @@ def facts(catalogue: Catalogue, one: Known, other: Known | None, root: Path | st
     compared = [(other, changes(catalogue, one, other))] if other else nearest(catalogue, one)
     folder = _folder(catalogue, one, surveyed, subject)
     return {
-        "schema": SCHEMA,
         "id": one.id,
         "kind": "stage" if one.trained else "base model",
         "label": catalogue.name(one),

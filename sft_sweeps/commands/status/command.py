@@ -1,13 +1,13 @@
 """The command `sft-sweeps status`: once as tables or JSON, or with `--watch` as a view that stays open."""
 
 import argparse
-import json
 
 from sft_sweeps.commands import list as listing
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.status import tables
 from sft_sweeps.commands.status.look import Look
 from sft_sweeps.commands.status.parts import active
+from sft_sweeps.commands.status.rows import SCHEMA
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find, sweeps
 from sft_sweeps.terminal import console, say
@@ -31,7 +31,7 @@ def _run(options: argparse.Namespace) -> int:
     store, out = Store(options.output_dir), console()
     look = Look(find(store, options.sweep), options.output_dir)
     if options.json:
-        print(json.dumps(look(), indent=1))
+        print_json(SCHEMA, look())
     elif options.watch:
         from sft_sweeps.commands.status.watch import watch
 
