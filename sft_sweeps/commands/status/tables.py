@@ -122,7 +122,7 @@ def summary(status: Mapping[str, Any]) -> list[str]:
         parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
     lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
     if gone := totals["states"].get("weights gone", 0):
-        lines.append(f"of {gone} of them the weights are gone")
+        lines.append(f"the weights of {gone} of them are gone")
     others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state not in TRAINED]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")
