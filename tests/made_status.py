@@ -29,7 +29,13 @@ def whole(stages: list[Row], jobs: list[Row] | None = None, **totals: Any) -> Ro
     made = {"states": states, "runs": 0, "scores_to_judge": 0, "runs_scored": 0, "trained": 0.5, "seconds_left": None}
     made |= dict(zip(HOURS, (used, lost, planned), strict=True))
     nothing = {"done": 0, "total": 0}
-    sweep = {"schema": 1, "sweep": "20261129-050111-mine-565f87", "time": "2026-11-29T05:12:31+0000", "runs": []}
+    sweep = {
+        "schema": 1,
+        "sweep": "20261129-050111-mine-565f87",
+        "store": "multirun_outputs",
+        "time": "2026-11-29T05:12:31+0000",
+        "runs": [],
+    }
     counts = {"scores": nothing, "analyses": nothing}
     return {**sweep, "stages": stages, "jobs": jobs or [], **counts, "totals": {**made, **totals}}
 

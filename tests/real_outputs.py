@@ -42,7 +42,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "report": ("report made --out there",),
     "score": ("score gsm8k answers.jsonl --out out.json --partial",),
     "show": ("show {stage}",),
-    "source": ("source add mixed.jsonl --dry-run --max-bad-fraction 0.5",),
+    "source": ("source add untidy.jsonl --dry-run --max-bad-fraction 0.5",),
     "status": ("status small", "status made"),
     "tokenizer": ("tokenizer rows.jsonl --vocab-size 300 --rows 5 --out words",),
 }
@@ -69,8 +69,8 @@ def _right(plan: Plan, missing: str) -> Any:
 def _files(folder: Path, stage: Path) -> None:
     rows = [{"question": f"How much is {n} + {n}?", "answer": f"{n} + {n} = {2 * n}\n#### {2 * n}"} for n in range(9)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    mixed = [*({**row, "mood": "calm"} for row in rows), {"question": "Why?", "answer": ""}]
-    (folder / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mixed))
+    untidy = [*({**row, "mood": "calm"} for row in rows), {"question": "Why?", "answer": ""}]
+    (folder / "untidy.jsonl").write_text("".join(json.dumps(row) + "\n" for row in untidy))
     answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]
     (folder / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in answers))
     log = worker_log(stage, "train", 0)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sft_sweeps import errors, terminal
-from sft_sweeps.commands.logs import _harmless
+from sft_sweeps.commands.logs.command import _harmless
 from sft_sweeps.commands.main import main
 from sft_sweeps.terminal import BARS, sparkline
 

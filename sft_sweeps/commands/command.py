@@ -133,6 +133,11 @@ def add_output_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default=site.output_dir(), metavar="DIR", help=help_text)
 
 
+def add_sweep(parser: argparse.ArgumentParser) -> None:
+    """The argument that says which sweep is meant."""
+    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+
+
 def add_json(parser: "argparse._ActionsContainer") -> None:
     """The option that asks for JSON on standard output."""
     parser.add_argument("--json", action="store_true", help="print JSON: see docs/json.md")

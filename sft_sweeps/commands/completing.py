@@ -87,7 +87,9 @@ def _completer(action: argparse.Action, names: Iterable[str]) -> Completer | Non
 
 
 def _store(options: argparse.Namespace) -> Path:
-    return Path(getattr(options, "output_dir", None) or "multirun_outputs")
+    from sft_sweeps.config import site
+
+    return Path(getattr(options, "output_dir", None) or site.output_dir())
 
 
 def _names(folder: Path) -> list[str]:
@@ -115,7 +117,7 @@ def overrides(typed: str) -> list[str]:
 
     prefix = typed[: len(typed) - len(typed.lstrip("+~"))]
     key, equals, value = typed.removeprefix(prefix).partition("=")
-    groups = choices.groups([*choices.user_folders(None, site.CONF), site.CONF])
+    groups = choices.groups(site.conf_folders())
     if equals:
         before, comma, _ = value.rpartition(",")
         known = groups.get(key.partition("@")[0]) or _values(key)
@@ -125,10 +127,10 @@ def overrides(typed: str) -> list[str]:
 
 def _next_parts(key: str, groups: Iterable[str]) -> list[str]:
     """The names that may follow the last dot: `model=`, `data.`, `data.seed=`."""
-    from sft_sweeps.config import choices, keys, site
+    from sft_sweeps.config import keys, site
 
     depth = key.count(".") + 1
-    every = keys.valid_keys([*choices.user_folders(None, site.CONF), site.CONF])
+    every = keys.valid_keys(site.conf_folders())
     found = [f"{group}=" for group in groups if depth == 1]
     for one in every:
         parts = one.split(".")

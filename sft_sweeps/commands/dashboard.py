@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
 from sft_sweeps.store import sharing
@@ -22,10 +22,10 @@ EXTRA = "wandb-workspaces is not installed; type: pip install 'sft-sweeps[dashbo
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     add_output_dir(parser)
     add_json(parser)
-    parser.add_argument("--out", help=f"folder for the files (default: {FOLDER}/ in the sweep's folder)")
+    parser.add_argument("--out", metavar="DIR", help=f"folder for the files (default: {FOLDER}/ in the sweep's folder)")
     parser.add_argument("--project", help="W&B's project (default: the one that the sweep was launched with)")
     parser.add_argument("--entity", help="a user or team of W&B's (default: as launched, else the key's own)")
     parser.add_argument("--push", action="store_true", help="put them up, with the key of the environment")

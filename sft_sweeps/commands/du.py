@@ -6,7 +6,6 @@ sweep asks for), `stages` (base models too, the largest first), `unread` (folder
 """
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands import fit
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.commands.fit import Column
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.usage import Taken, Usage, usage
-from sft_sweeps.terminal import console, say, show_long, size
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
 
@@ -31,7 +32,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     found = disk_usage(Path(options.output_dir))
-    print(json.dumps(found, indent=1)) if options.json else show(found, console())
+    print_json(SCHEMA, found) if options.json else show(found, console())
     return 0
 
 
@@ -43,7 +44,6 @@ def disk_usage(root: Path) -> dict[str, Any]:
     asked = {sweep: [taken.id for taken in used.of_sweep(sweep)] for sweep in sorted(used.sweeps)}
     stages = sorted(used.subjects.values(), key=lambda taken: (-taken.bytes, taken.name))
     return {
-        "schema": SCHEMA,
         "store": str(root),
         "bytes": used.total.bytes,
         "files": used.total.files,
@@ -96,7 +96,7 @@ def show(found: Mapping[str, Any], out: Console) -> None:
         Column("share", [_share(part["bytes"], found["bytes"]) for part in found["what"]], right=True),
         Column("files", [f"{part['files']:,}" for part in found["what"]], right=True, dropped=1),
     ]
-    out.print(table(what, str(found["store"]), out.width))
+    fit.show(what, str(found["store"]), out)
     if found["sweeps"]:
         _show_sweeps(found["sweeps"], out)
     for line in _lines(found):
@@ -111,9 +111,7 @@ def _show_sweeps(sweeps: Sequence[Mapping[str, Any]], out: Console) -> None:
         Column("only its", [size(sweep["alone_bytes"]) for sweep in sweeps], right=True),
         Column("its folder", [size(sweep["folder_bytes"]) for sweep in sweeps], right=True, dropped=1),
     ]
-    rows = list(zip(*(column.cells for column in columns), strict=True))
-    if not show_long(out, "sweeps", [column.name for column in columns], rows, "all of them: add --json"):
-        out.print(table(columns, "sweeps (what several ask for is in each one's `all of it`)", out.width))
+    fit.show(columns, "sweeps (what several ask for is in each one's `all of it`)", out)
 
 
 def _share(part: int, whole: int) -> str:
@@ -125,7 +123,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     if found["unasked"]["stages"]:
         taken = found["unasked"]
         text = f"stages and base models in no sweep's plan: {taken['stages']:,}, {size(taken['bytes'])}"
-        lines.append(f"{text}; what can go: sft-sweeps gc")
+        lines.append(f"{text}; what can go: {site.command(found['store'], 'gc')}")
     unreadable = [sweep["sweep"] for sweep in found["sweeps"] if not sweep["readable"]]
     if unreadable:
         lines.append(f"plans that cannot be read, so that nobody knows what is theirs: {', '.join(unreadable)}")

@@ -1,7 +1,6 @@
 """`sft-sweeps export SWEEP`: one file with all that a sweep's report is made of, and no weights."""
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import archive
 from sft_sweeps.store.exports import Export, export_of
@@ -23,7 +22,7 @@ SUFFIX = ".tar.zst"
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", metavar="SWEEP", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument("--out", metavar="FILE", help=f"the file to write (default: the sweep's name{SUFFIX}, here)")
     add_output_dir(parser)
     add_json(parser)
@@ -40,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
         with progress("packing", made.bytes) as step:
             archive.write(target, made.about, made.contents, step)
     found = _found(sweep.name, target, made)
-    print(json.dumps(found, indent=1)) if options.json else _show(found)
+    print_json(SCHEMA, found) if options.json else _show(found)
     return 0
 
 
@@ -56,7 +55,6 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def _found(sweep: str, target: Path, made: Export) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "sweep": sweep,
         "file": str(target),
         "bytes": target.stat().st_size,

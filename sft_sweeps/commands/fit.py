@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sft_sweeps.terminal import show_long
+
 FRAME = 3  # columns of a terminal for each one of a table besides its cells; one more for the table
 CUT = "…"
+MORE = "all of them: add --json"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,19 @@ def table(columns: Sequence[Column], title: str, width: int) -> Table:
     for row in range(len(columns[0].cells)):
         made.add_row(*(Text(c.cells[row], c.styles[row] if c.styles else "") for c in fitting))
     return made
+
+
+def show(columns: Sequence[Column], title: str, out: Console) -> None:
+    """The columns as a table, or many rows as plain lines."""
+    if not show_lines(columns, title, out):
+        out.print(table(columns, title, out.width))
+
+
+def show_lines(columns: Sequence[Column], title: str, out: Console) -> bool:
+    """Many rows as plain lines, of the columns that hold anything; False, and nothing printed, where they are few."""
+    filled = [column for column in columns if any(column.cells)]
+    rows = list(zip(*(column.cells for column in filled), strict=True))
+    return show_long(out, title, [column.name for column in filled], rows, MORE)
 
 
 def fit(columns: Sequence[Column], width: int) -> list[Column]:

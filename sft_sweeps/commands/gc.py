@@ -1,7 +1,6 @@
 """`sft-sweeps gc`: what of a store can go, why, and how much that is; `--yes` frees it."""
 
 import argparse
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands import fit
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.errors import RequestError, RunError, nearest
 from sft_sweeps.jobs import gc
 from sft_sweeps.jobs.disposable import KINDS, Disposable, disposable
@@ -19,7 +19,7 @@ from sft_sweeps.jobs.needs import read_needs
 from sft_sweeps.store import sharing
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.usage import sizes
-from sft_sweeps.terminal import console, counted, say, show_long, size
+from sft_sweeps.terminal import console, counted, say, size
 
 SCHEMA = 1
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -46,14 +46,15 @@ def _run(options: argparse.Namespace) -> int:
     store, policy = Store(root), options.retention or ""
     items, notes = disposable(read_needs(store), only, policy)
     old = [item for item in items if item.age >= older]
-    found = _found(store, items, old, notes)
+    young = [item for item in items if item.age < older]
+    found = _found(store, old, young, notes)
     if options.yes and old:
         sharing.join(root)
         try:
             _note(found, gc.free(store, old, policy))
         except OSError as error:
             raise RequestError(f"{root} cannot be written ({error.strerror}); its owner can free it") from error
-    print(json.dumps(found, indent=1)) if options.json else show(found, options.older_than, console())
+    print_json(SCHEMA, found) if options.json else show(found, options.older_than, console())
     return RunError.exit_status if any(item["state"] == "failed" for item in found["items"]) else 0
 
 
@@ -61,7 +62,7 @@ def _kinds(text: str | None) -> list[str]:
     chosen = [kind.strip() for kind in text.split(",")] if text is not None else []
     for kind in chosen:
         if kind not in KINDS:
-            raise RequestError(f"--only {kind}: valid: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+            raise RequestError(f"--only has no kind '{kind}'; valid: {', '.join(KINDS)}{nearest(kind, KINDS)}")
     return chosen
 
 
@@ -72,15 +73,13 @@ def _seconds(text: str) -> float:
 
 
 def _found(
-    store: Store, items: Sequence[Disposable], old: Sequence[Disposable], notes: Sequence[str]
+    store: Store, old: Sequence[Disposable], young: Sequence[Disposable], notes: Sequence[str]
 ) -> dict[str, Any]:
     """What can go, as JSON can hold it; the largest of each kind first."""
+    items = [*old, *young]
     taken = {item.path: size.bytes for item, size in zip(items, sizes(item.path for item in items), strict=True)}
-    young = [item for item in items if item not in old]
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    ordered = sorted(old, key=lambda item: (order[item.kind], -taken[item.path], item.path))
+    ordered = sorted(old, key=lambda item: (item.order, -taken[item.path], item.path))
     return {
-        "schema": SCHEMA,
         "store": str(store.root),
         "freed": False,
         "bytes": sum(taken[item.path] for item in old),
@@ -110,11 +109,9 @@ def show(found: Mapping[str, Any], older_than: str, out: Console) -> None:
     """A row for each thing, then what came of it or what to type."""
     items = found["items"]
     if items:
-        header = ("kind", "what", "size", "why")
         rows = [(item["kind"], item["what"], size(item["bytes"]), _why(item)) for item in items]
         title = f"what {'could' if found['freed'] else 'can'} go of {found['store']}"
-        if not show_long(out, title, header, rows, "all of them: add --json"):
-            out.print(table(_columns(rows), title, out.width))
+        fit.show(_columns(rows), title, out)
     for line in _lines(found, older_than):
         say(out, escape(line))
 

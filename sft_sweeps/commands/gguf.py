@@ -21,7 +21,7 @@ MAGIC = b"GGUF"
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     add_json(parser)
 
 

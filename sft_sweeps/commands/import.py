@@ -2,8 +2,6 @@
 # ruff: noqa: N999 (a command's file bears its name)
 
 import argparse
-import json
-import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +9,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.export import progress
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store import imports, sharing
 from sft_sweeps.store.exports import kind_of
@@ -48,13 +47,12 @@ def _run(options: argparse.Namespace) -> int:
         why = f"{store.root} cannot be written ({error.strerror})"
         raise RequestError(f"{why}; make room, or choose another: --output-dir FOLDER") from error
     found = _found(store, path, taken, written=not options.dry_run)
-    print(json.dumps(found, indent=1)) if options.json else _show(found)
+    print_json(SCHEMA, found) if options.json else _show(found)
     return 0
 
 
 def _found(store: Store, path: Path, taken: Imported, *, written: bool) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "store": str(store.root),
         "file": str(path),
         "sweep": taken.sweep,
@@ -81,7 +79,7 @@ def _show(found: dict[str, Any]) -> None:
     done = "imported" if found["written"] else "would be imported"
     say(out, escape(f"{done} into {found['store']}: {name}: {new or 'its plan'} ({size(found['bytes'])}){kept}"))
     if found["written"]:
-        say(out, escape(f"its page: sft-sweeps report {name} --output-dir {shlex.quote(found['store'])}"))
+        say(out, escape(f"its page: {site.command(found['store'], 'report', name)}"))
 
 
 ABOUT = """\

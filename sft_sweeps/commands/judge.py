@@ -5,7 +5,6 @@ fails is kept reply by reply, and the same command goes on.
 """
 
 import argparse
-import json
 import math
 import signal
 import sys
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.progress import Progress
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.spec import Judge
 from sft_sweeps.store.store import Store
@@ -33,7 +33,7 @@ SCHEMA = 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask whether it may cost that")
     parser.add_argument("--dry-run", action="store_true", help="say what it would ask and cost; ask nothing")
     parser.add_argument("--max-usd", type=float, metavar="USD", help="stop before it costs more (needs prices)")
@@ -153,9 +153,9 @@ def _fetch_files(work: "OpenJudging") -> None:
 def _end(options: argparse.Namespace, sweep: str, work: "OpenJudging", bill: "Bill", done: "Judged | None") -> int:
     """Print what came of it, and the exit status."""
     if options.json:
-        print(json.dumps(to_json(sweep, work, bill, done), indent=1))
+        print_json(SCHEMA, to_json(sweep, work, bill, done))
     else:
-        _show(sweep, work, done)
+        _show(sweep, work, done, site.command(options.output_dir, "report", sweep))
     return RunError.exit_status if done and done.failed else 0
 
 
@@ -163,7 +163,6 @@ def to_json(sweep: str, work: "OpenJudging", bill: "Bill", done: "Judged | None"
     """What `--json` prints; of `done`, None where nobody was asked, with the scores that were there before."""
     made = done.scores if done else {}
     return {
-        "schema": SCHEMA,
         "sweep": sweep,
         "judge": bill.judge.model if bill.judge else "",
         "to_judge": [generation.subject.id for generation in work.generations],
@@ -176,7 +175,7 @@ def to_json(sweep: str, work: "OpenJudging", bill: "Bill", done: "Judged | None"
     }
 
 
-def _show(sweep: str, work: "OpenJudging", done: "Judged | None") -> None:
+def _show(sweep: str, work: "OpenJudging", done: "Judged | None", report: str) -> None:
     out, scores = console(), {**work.scores, **(done.scores if done else {})}
     for name, one in scores.items():
         say(out, escape(f"{name}: {one.text()}"))
@@ -187,7 +186,7 @@ def _show(sweep: str, work: "OpenJudging", done: "Judged | None") -> None:
         count = f"{len(done.scores)} of {counted(len(work.generations), 'model')} judged"
         kept = f", {done.cached:,} replies were kept from before" if done.cached else ""
         say(out, f"{count}: {done.calls:,} calls{dollars}{kept}")
-        say(out, "every reply is kept: the same command goes on" if done.failed else f"see: sft-sweeps report {sweep}")
+        say(out, "every reply is kept: the same command goes on" if done.failed else escape(f"see: {report}"))
     elif not work.generations:
         say(out, f"sweep {sweep}: nothing to judge" + ("" if scores or work.unanswered else ", it has no judge"))
     if work.unanswered:

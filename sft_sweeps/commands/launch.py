@@ -25,7 +25,7 @@ def _groups() -> str:
     """Each group of conf/ with its choices."""
     from sft_sweeps.config import choices, site
 
-    found = choices.groups([*choices.user_folders(None, site.CONF), site.CONF])
+    found = choices.groups(site.conf_folders())
     found.pop("local", None)
     width = max(map(len, found), default=0)
     lines = [_group(name, ", ".join(found[name]), width) for name in found]

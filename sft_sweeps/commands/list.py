@@ -6,7 +6,6 @@ why nothing is known of it, empty where something is.
 """
 
 import argparse
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands import fit
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.errors import SweepError
 from sft_sweeps.plan.build import TRAINED
 from sft_sweeps.slurm.queue import Queue
@@ -24,7 +24,7 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep, find, sweeps
 from sft_sweeps.store.usage import usage
-from sft_sweeps.terminal import console, say, show_long, size
+from sft_sweeps.terminal import console, say, size
 
 SCHEMA = 1
 ORDER = ("running", "failed", "corrupted", "interrupted", "missing")  # of the states that are shown
@@ -40,7 +40,7 @@ def _run(options: argparse.Namespace) -> int:
     store = Store(options.output_dir)
     find(store, None)  # says what to type where there is none
     found = listed(sweeps(store), store, with_size=options.size)
-    print(json.dumps(found, indent=1)) if options.json else show(found, console())
+    print_json(SCHEMA, found) if options.json else show(found, console())
     return 0
 
 
@@ -53,7 +53,7 @@ def listed(chosen: Sequence[Sweep], store: Store, *, with_size: bool = False) ->
         if used and sweep.name in used.sweeps:
             row["bytes"] = used.sweeps[sweep.name].bytes + sum(taken.bytes for taken in used.of_sweep(sweep.name))
         rows.append(row)
-    return {"schema": SCHEMA, "store": str(store.root), "sweeps": rows}
+    return {"store": str(store.root), "sweeps": rows}
 
 
 def _row(sweep: Sweep, root: Path, queue: Queue) -> dict[str, Any]:
@@ -87,10 +87,7 @@ def _started(name: str) -> str:
 def show(found: Mapping[str, Any], out: Console) -> None:
     """A row for each sweep, and the whole reason where one cannot be read."""
     rows = found["sweeps"]
-    columns = _columns(rows)
-    cells = list(zip(*(column.cells for column in columns), strict=True))
-    if not show_long(out, "sweeps", [column.name for column in columns], cells, "all of them: add --json"):
-        out.print(table(columns, f"sweeps in {found['store']}", out.width))
+    fit.show(_columns(rows), f"sweeps in {found['store']}", out)
     for row in rows:
         if row["problem"]:
             say(out, escape(row["problem"]))

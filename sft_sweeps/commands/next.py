@@ -4,11 +4,11 @@
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find
@@ -34,7 +34,7 @@ class Next:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument(
         "--budget",
         type=float,
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
     plan = sweep.plan()
     made = advised(plan, sweep, options.output_dir, options.budget)
     if options.json:
-        print(json.dumps(to_json(made), indent=1))
+        print_json(SCHEMA, to_json(made))
     else:
         next_tables.show(made, console())
     chosen = {one.run for choice in made.advice.choices for one in choice.candidates}
@@ -76,7 +76,7 @@ def advised(plan: "Plan", sweep: Sweep, output_dir: str, budget: float) -> Next:
     if not boards:
         raise RequestError(
             f"no run of {sweep.name} is scored yet, so nothing is known that a run could change; begin with its "
-            f"smallest fractions. How far it is: sft-sweeps status {sweep.name}"
+            f"smallest fractions. How far it is: {site.command(output_dir, 'status', sweep.name)}"
         )
     unit = "GPU-hours" if needs_gpus(plan) else "% of the sweep's training"
     advice = next_runs.advise(boards, candidates(survey(plan, store, thorough=False)), budget, unit=unit)
@@ -104,7 +104,6 @@ def _launch(plan: "Plan", chosen: set[str]) -> int:
 def to_json(made: Next) -> dict[str, Any]:
     """Every choice, and every conclusion as it stands now."""
     return {
-        "schema": SCHEMA,
         "sweep": made.name,
         "unit": made.unit,
         "budget": made.budget,

@@ -9,40 +9,34 @@ from rich.markup import escape
 
 from sft_sweeps.analysis.conclusions import KINDS
 from sft_sweeps.analysis.next_runs import MEASURED, OPEN, SETTLED, Board, Choice
-from sft_sweeps.commands.fit import Column, table
-from sft_sweeps.terminal import say, show_long
+from sft_sweeps.commands import fit
+from sft_sweeps.commands.fit import Column
+from sft_sweeps.terminal import say
 
 if TYPE_CHECKING:
     from sft_sweeps.commands.next import Next
 
 SHOWN = 8  # conclusions of a kind that are named
 STATES = (SETTLED, OPEN, MEASURED)
-MORE = "all of them: add --json"
 
 
 def show(made: "Next", out: Console) -> None:
     """What to run, then what is settled and what is not."""
     choices = made.advice.choices
     if choices:
-        _show(f"{made.name}: to run next, at most {made.budget:g} {made.unit}", _choice_columns(choices), out)
+        fit.show(_choice_columns(choices), f"{made.name}: to run next, at most {made.budget:g} {made.unit}", out)
         say(out, "gain: how many conclusions more are expected to be right then")
         say(out, escape(f"{made.advice.hours:,.4g} {made.unit} in all; {made.advice.stopped}"))
     else:
         say(out, escape(f"{made.name}: nothing to run; {made.advice.stopped}"))
-    _show("conclusions as they stand now", _state_columns(made.boards), out)
+    fit.show(_state_columns(made.boards), "conclusions as they stand now", out)
     say(out, f"{MEASURED}: both scores are there, and only other items or seeds would tell")
     for state in (SETTLED, OPEN):
         named = [line for board in made.boards for line in _named(board, state)]
         lines = [text for _, text in sorted(named, key=lambda one: -abs(one[0]))]
         if lines:
-            more = f"\n  ... and {len(lines) - SHOWN} more; {MORE}" if len(lines) > SHOWN else ""
+            more = f"\n  ... and {len(lines) - SHOWN} more; {fit.MORE}" if len(lines) > SHOWN else ""
             say(out, escape(f"{state}:\n  " + "\n  ".join(lines[:SHOWN]) + more))
-
-
-def _show(title: str, columns: list[Column], out: Console) -> None:
-    rows = list(zip(*(column.cells for column in columns), strict=True))
-    if not show_long(out, title, [column.name for column in columns], rows, MORE):
-        out.print(table(columns, title, out.width))
 
 
 def _choice_columns(choices: tuple[Choice, ...]) -> list[Column]:

@@ -4,12 +4,12 @@ What is predicted are the sweep's runs without a score and the whole of each sou
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
+from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
@@ -34,7 +34,7 @@ class Predicted:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     parser.add_argument("--at", metavar="1,1/2", default="1", help="fractions to predict (default: %(default)s)")
     parser.add_argument("--paper", action="store_true", help="the paper's own tables in place of a sweep")
     add_output_dir(parser)
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
 
     predicted = _predicted(options)
     if options.json:
-        print(json.dumps(to_json(predicted), indent=1))
+        print_json(SCHEMA, to_json(predicted))
     else:
         predict_tables.show(predicted, console())
     return 0
@@ -68,7 +68,7 @@ def _predicted(options: argparse.Namespace) -> Predicted:
     if not any(one.final and one.setting.parts for one in scored):
         raise RequestError(
             f"no trained run of {sweep.name} is scored yet, so there is nothing to predict from; how far it is: "
-            f"sft-sweeps status {sweep.name}"
+            f"{site.command(options.output_dir, 'status', sweep.name)}"
         )
     return predicted(sweep.name, scored, [setting_of(run) for run in plan.runs], fractions)
 
@@ -93,7 +93,6 @@ def to_json(predicted: Predicted) -> dict[str, Any]:
     from sft_sweeps.stats import CONFIDENCE
 
     return {
-        "schema": SCHEMA,
         "name": predicted.name,
         "confidence": CONFIDENCE,
         "predictions": [_prediction_json(one) for one in predicted.predictions],

@@ -8,9 +8,10 @@ from rich.markup import escape
 from sft_sweeps.analysis.backtest import Backtest
 from sft_sweeps.analysis.fits import Prediction, shown
 from sft_sweeps.analysis.observations import grouped
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands import fit
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.stats import CONFIDENCE
-from sft_sweeps.terminal import say, show_long
+from sft_sweeps.terminal import say
 
 if TYPE_CHECKING:
     from sft_sweeps.commands.predict import Predicted
@@ -23,13 +24,13 @@ def show(predicted: "Predicted", out: Console) -> None:
     made = [one for one in predicted.predictions if not one.why_not]
     refused = [one for one in predicted.predictions if one.why_not]
     if made:
-        _show(f"{predicted.name}: predicted scores", _columns(made), out)
+        fit.show(_columns(made), f"{predicted.name}: predicted scores", out)
     if refused:
-        _show("not predicted", _refused_columns(refused), out)
+        fit.show(_refused_columns(refused), "not predicted", out)
     if not predicted.predictions:
         say(out, escape(f"{predicted.name}: nothing is to be predicted, every fraction that was asked for is measured"))
     if predicted.backtests:
-        _show("backtest: each curve's largest fraction held out", _backtest_columns(predicted.backtests), out)
+        fit.show(_backtest_columns(predicted.backtests), "backtest: each curve's largest fraction held out", out)
         say(out, "errors are means of absolute differences; shares in percent, a rating from 1 to 10, a loss in nats")
         say(
             out, f"no prediction where half of the {CONFIDENCE:.0%} interval is wider than all that the curve has moved"
@@ -38,12 +39,6 @@ def show(predicted: "Predicted", out: Console) -> None:
         say(out, "no backtest: it needs a curve of four fractions, one of which is held out")
     for note in predicted.notes:
         say(out, f"[yellow]note[/] {escape(note)}")
-
-
-def _show(title: str, columns: list[Column], out: Console) -> None:
-    rows = list(zip(*(column.cells for column in columns), strict=True))
-    if not show_long(out, title, [column.name for column in columns], rows, "all of them: add --json"):
-        out.print(table(columns, title, out.width))
 
 
 def _place(rows: list[Prediction]) -> list[Column]:

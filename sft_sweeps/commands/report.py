@@ -19,7 +19,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sweep", nargs="*", help="part of a sweep's name, or several (default: the newest)")
     add_output_dir(parser)
     add_json(parser)
-    parser.add_argument("--out", help="folder for the files (default: report/ in the sweep's folder)")
+    parser.add_argument("--out", metavar="DIR", help="folder for the files (default: report/ in the sweep's folder)")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ As JSON (`--json`, `"schema": 1`): `sweep`, `tracker`, `project`, `runs` (`id`, 
 import argparse
 from typing import Any
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.errors import RunError
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", help="part of a sweep's name (default: the newest)")
+    add_sweep(parser)
     add_output_dir(parser)
     add_json(parser)
     parser.add_argument("--tracker", metavar="NAME", help="wandb, ... (default: as launched)")

@@ -14,7 +14,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON lines, as data.sources.*.path")
     parser.add_argument("--vocab-size", type=int, default=2048, help="number of tokens (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=2000, help="rows read of each file (default: %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     add_json(parser)
 
 

@@ -19,7 +19,9 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 
 
-def _with_own_shape(config: Config) -> Config:
+def _completed(config: Config) -> Config:
+    """The configuration with what new sources and a model of one's own say of themselves, where nothing is typed."""
+    new_sources.name_in(config)
     return replace(config, model=with_own_shape(config.model))
 
 
@@ -36,12 +38,12 @@ class Composer:
     def config(self, overrides: Sequence[str]) -> Config:
         """The configuration of some overrides; raises what Hydra or OmegaConf says of them, or RequestError."""
         if config := self.quick(overrides):
-            return _with_own_shape(new_sources.named(config))
+            return _completed(config)
         node = self.whole(overrides)
         added = any(o.startswith("+") for o in overrides)  # only these get past the schema
         if added and (unknown := unknown_keys(node, Config)):
             raise RequestError("\n".join(unknown))
-        return _with_own_shape(new_sources.named(cast(Config, OmegaConf.to_object(node))))
+        return _completed(cast(Config, OmegaConf.to_object(node)))
 
     def quick(self, overrides: Sequence[str]) -> Config | None:
         """The same entry by entry; None where that may not be exact, or where anything is wrong."""

@@ -60,14 +60,13 @@ def slots(files: Iterable[Path]) -> set[str]:
     return {slot for path in files for slot in IN_FILE.findall(path.read_text(encoding="utf-8", errors="replace"))}
 
 
-def named(config: Config) -> Config:
-    """The configuration, with what is not typed of new sources taken from their slots."""
+def name_in(config: Config) -> None:
+    """Take what is not typed of new sources from their slots."""
     for slot, entry in config.data.sources.items():
         if entry.origin == ORIGIN:
             entry.name = entry.name or slot
             entry.ability = entry.ability or slot
             entry.role = entry.role or (GENERAL if slot == GENERAL else "specialized")
-    return config
 
 
 def hint(override: str) -> str:

@@ -50,6 +50,11 @@ def with_own_shape(entry: ModelConfig) -> ModelConfig:
     """The entry with the dimensions that the config.json of its weights has, and a name, where it gives none itself."""
     if entry.shape.hidden_size or entry.weights in MADE_TOKENIZERS:
         return entry
+    if not (entry.folder or entry.weights):
+        raise RequestError(
+            "model=hf takes its shape from a model: name its folder, model.folder=FOLDER, or what Hugging Face's cache "
+            "has, model.weights=OWNER/NAME model.revision=COMMIT"
+        )
     folder = Path(entry.folder) if entry.folder else hub_folder(_weights(entry))
     shape = _shape_of(str(folder), _changed(folder / "config.json"))
     known = {f.name: getattr(shape, f.name) for f in fields(ShapeConfig)}

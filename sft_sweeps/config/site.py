@@ -4,10 +4,12 @@ OmegaConf is loaded only where there is such a file, the schema only where a clu
 `sft-sweeps` waits for this module.
 """
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sft_sweeps import PACKAGE
+from sft_sweeps.config import choices
 
 if TYPE_CHECKING:
     from sft_sweeps.config.cluster_schema import ClusterConfig
@@ -23,6 +25,11 @@ def local_file() -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
+def conf_folders() -> list[Path]:
+    """Where a launch from this folder looks for files of conf/, first to last."""
+    return [*choices.user_folders(None, CONF), CONF]
+
+
 def output_dir() -> str:
     """The store of a launch from this folder on which none is typed."""
     return str(_value("output_dir") or STORE)
@@ -32,6 +39,11 @@ def store_option(root: Path | str) -> list[str]:
     """What is typed behind a command so that it means the store at `root`; nothing where it does by itself."""
     same = Path(root).absolute() == Path(output_dir()).absolute()
     return [] if same else ["--output-dir", str(root)]
+
+
+def command(root: Path | str, *words: str) -> str:
+    """`sft-sweeps WORDS`, as it is typed so that it means the store at `root`."""
+    return shlex.join(["sft-sweeps", *words, *store_option(root)])
 
 
 def cluster() -> "ClusterConfig":

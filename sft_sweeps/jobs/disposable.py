@@ -45,6 +45,11 @@ class Disposable:
     age: float
     stage: Stage | None = None
 
+    @property
+    def order(self) -> int:
+        """The place of its kind among KINDS, in which things are shown."""
+        return list(KINDS).index(self.kind)
+
 
 def disposable(needs: Needs, only: Collection[str] = (), policy: str = "") -> tuple[list[Disposable], list[str]]:
     """What can go of some kinds (none named: of all), and notes on what cannot be judged now.
@@ -157,9 +162,10 @@ def _models(needs: Needs, policy: str) -> Iterator[Disposable]:
     here = [stage for stage in stages.values() if _has_model(needs, stage)]
     broken = {stage.id for stage in here if broken_off(needs.store.folder(stage))}
     free = {stage.id for stage in retention.unneeded(here, needs.store, policy)}
+    going = (broken | free) - needs.alive
     for stage in here:
         folder = needs.store.folder(stage)
-        if stage.id in broken | free and stage.id not in needs.alive:
+        if stage.id in going:
             why = "its removal was broken off" if stage.id in broken else "no sweep needs or keeps it"
             yield Disposable("models", folder / "model", folder.name, why, age(folder), stage)
 
@@ -180,8 +186,9 @@ def broken_off(folder: Path) -> bool:
 def _orphans(needs: Needs) -> Iterator[Disposable]:
     if needs.unclear:
         return
+    wanted = needs.asked | needs.alive
     for folder in subject_folders(needs.store):
-        if folder.name[-ID_LENGTH:] not in needs.asked | needs.alive:
+        if folder.name[-ID_LENGTH:] not in wanted:
             done = "done" if recorded(folder) else "not done"
             yield Disposable("orphans", folder, folder.name, f"in no sweep's plan ({done})", age(folder))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sft_sweeps.jobs import retention
-from sft_sweeps.jobs.disposable import BY, KINDS, Disposable, broken_off, disposable, recorded
+from sft_sweeps.jobs.disposable import BY, Disposable, broken_off, disposable, recorded
 from sft_sweeps.jobs.needs import Needs, read_needs
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec import Stage
@@ -43,8 +43,7 @@ def free(store: Store, items: Sequence[Disposable], policy: str = "", done: Prog
     first = [item for item in items if item.kind not in WRITING]
     parts = [part for part in (first, [item for item in items if item.kind in WRITING]) if part]
     results = [result for part in parts for result in _free(store, part, policy, done)]
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    return sorted(results, key=lambda one: (order[one.item.kind], one.item.path))
+    return sorted(results, key=lambda one: (one.item.order, one.item.path))
 
 
 def _free(store: Store, items: Sequence[Disposable], policy: str, done: Progress) -> list[Freed]:
@@ -56,7 +55,8 @@ def _free(store: Store, items: Sequence[Disposable], policy: str, done: Progress
         still = [item for item in now if item.path in wanted]
         moved = [*_move_models([item for item in still if item.stage], needs, policy)]
         moved += [_move(item, needs) for item in still if not item.stage]
-    results = [Freed(item, kept=True) for item in items if item.path not in {one.path for one in still}]
+    left = wanted - {item.path for item in still}
+    results = [Freed(item, kept=True) for item in items if item.path in left]
     for item, places, problem in moved:
         problem = problem or _remove(places)
         results.append(Freed(item, problem, kept=not places and not problem))
@@ -98,6 +98,7 @@ def _move_models(items: Sequence[Disposable], needs: Needs, policy: str) -> Iter
     """Mark, look again, rename; a mark that was left behind by this command is looked at like a new one."""
     stages = [item.stage for item in items if item.stage]
     broken = [stage for stage in stages if broken_off(needs.store.folder(stage))]
+    fresh = [stage for stage in stages if stage not in broken]
     free_now = {stage.id for stage in retention.unneeded(broken, needs.store, LENIENT)}
     for stage in broken:
         if stage.id not in free_now:  # a launch has asked for it since: its weights are there again
@@ -105,7 +106,7 @@ def _move_models(items: Sequence[Disposable], needs: Needs, policy: str) -> Iter
     for stage in broken:
         if stage.id in free_now:
             retention.rename_away(needs.store.folder(stage))
-    problem, fresh = "", [stage for stage in stages if stage not in broken]
+    problem = ""
     try:
         retention.put_away(fresh, needs.store, {"sweep": "", "how": BY}, policy)
     except OSError as error:

@@ -70,7 +70,7 @@ def latex(sheet: Sheet) -> str:
     """Tabulars that are never wider than the text or longer than a page, to be \\input; needs booktabs and graphicx."""
     caption = " ".join(sheet.caption.split())
     made = [_tabular(sheet, page) for page in _pages(sheet.blocks)]
-    return f"% {caption}\n" + "\n\\par\\bigskip\n".join(made) + "\n"
+    return f"% {caption}\n% To be \\input; needs booktabs and graphicx.\n" + "\n\\par\\bigskip\n".join(made) + "\n"
 
 
 def _pages(blocks: Blocks) -> Iterator[Blocks]:

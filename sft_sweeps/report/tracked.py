@@ -33,7 +33,8 @@ def named(sweep: Sweep, tracker: str = "", project: str = "", entity: str = "") 
     launched = remembered.remembered(sweep.folder) or Tracking()
     name = tracker or launched.name
     if name == none.NAME:
-        raise RequestError(f"sweep {sweep.name} was launched with tracking=none; name a tracker: --tracker wandb")
+        how = "--tracker none shows nothing" if tracker else f"sweep {sweep.name} was launched with tracking=none"
+        raise RequestError(f"{how}; name a tracker: --tracker wandb")
     project = layout.project(project or launched.project, sweep.short_name)
     made = replace(launched, name=name, project=project, entity=entity or launched.entity, mode="online")
     for problem in trackers.TRACKERS.get(name).problems(made):

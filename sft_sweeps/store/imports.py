@@ -29,6 +29,7 @@ from sft_sweeps.store.claims import holder
 from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, packed, portable_plan
 from sft_sweeps.store.store import FREED, RECORD, Item, RecordError, Store, read_record
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
+from sft_sweeps.terminal import size
 
 IMPORTING = ".import-"  # begins the name of the folder that it is unpacked into
 HOW = "imported without its weights"
@@ -282,7 +283,10 @@ def _check_room(found: Imported, root: Path) -> None:
     needed = ROOM * sum(member.size for unit in found.new for member in unit.members)
     free = shutil.disk_usage(nearest_existing(root)).free
     if needed > free:
-        raise RequestError(f"it unpacks to {needed / 1e9:,.1f} GB, and {root} has {free / 1e9:,.1f} GB free")
+        raise RequestError(
+            f"it unpacks to {size(int(needed))}, and {root} has {size(free)} free; make room (sft-sweeps du says where "
+            "it went), or choose another: --output-dir FOLDER"
+        )
 
 
 def _unpack(opened: Archive, contents: Contents, found: Imported, staging: Path, progress: Progress) -> None:

@@ -130,8 +130,16 @@ def _show(attempt: Attempt, ended: Ended) -> str:
         mode = _mode(attempt.tracking)
         os.environ.pop("WANDB_MODE", None)  # W&B refuses to begin with one that it does not know, whatever it is told
         how = _shown(attempt, ended, mode)
+        _end_service()
     _check_room(place)
     return how
+
+
+def _end_service() -> None:
+    """W&B writes the rest of a run's file after `finish` has returned; only the end of its service is waited for."""
+    import wandb
+
+    wandb.teardown()
 
 
 def _check_room(place: Path) -> None:

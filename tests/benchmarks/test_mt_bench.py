@@ -503,7 +503,9 @@ def test_the_command_judges_and_resumes(serve, tmp_path: Path, capsys: pytest.Ca
     assert "160 calls (0 more are kept)" in capsys.readouterr().out
     assert main.main(command(paths, out, *more)) == 0
     found = json.loads(out.read_text())
-    assert found["scores"]["score"] == {"value": 6.0, "low": 6.0, "high": 6.0}
+    score = found["scores"]["score"]
+    assert score["value"] == 6
+    assert 5.5 < score["low"] < 6 < score["high"] < 6.5  # equal grades of 80 questions leave a little open
     assert (found["scores"]["n"], len(found["items"]), found["partial"]) == (160, 160, False)
     assert main.main(command(paths, out, *more)) == 0
     told = capsys.readouterr()

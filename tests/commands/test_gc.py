@@ -81,7 +81,7 @@ def test_what_cannot_be_removed_is_said(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "resume,model"], "--only model: valid: unfinished, resume, models"),
+        (["--only", "resume,model"], "--only has no kind 'model'; valid: unfinished, resume, models"),
         (["--older-than", "week"], "--older-than week: a number with its unit"),
         (["--older-than", "7"], "--older-than 7: a number with its unit"),
     ],

@@ -15,7 +15,10 @@ from outcomes import finish
 from pretended_slurm import Pretended, row, start, submit
 from values import request
 
-from sft_sweeps.commands import logs, main
+from sft_sweeps.commands import main
+from sft_sweeps.commands.logs import command as logs
+from sft_sweeps.commands.logs.log import Tail
+from sft_sweeps.commands.logs.subjects import find
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.kinds import KINDS
@@ -97,7 +100,7 @@ def show(plan: Plan, store: Store, sweep: Sweep, slurm: Pretended, capsys: pytes
 def test_the_last_lines(text: str, lines: int, shown: str, tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(text.encode())
-    with closing(logs.Tail(path, lines)) as tail:
+    with closing(Tail(path, lines)) as tail:
         assert tail.news() == shown.encode()
 
 
@@ -203,9 +206,9 @@ def test_why_there_is_none(show: Show, plan: Plan, store: Store, slurm: Pretende
 def test_names(show: Show, plan: Plan, store: Store) -> None:
     finish(store, plan.stages[0])
     for stage in plan.stages:
-        assert logs.find(store.root, stage.id[:9]).id == stage.id
-        assert logs.find(store.root, stage.label).folder == Store(store.root).folder(stage)
-    assert logs.find(store.root, "general").id == plan.stages[2].id
+        assert find(store.root, stage.id[:9]).id == stage.id
+        assert find(store.root, stage.label).folder == Store(store.root).folder(stage)
+    assert find(store.root, "general").id == plan.stages[2].id
     status, out, err = show(stage="mini--code--")
     assert (status, out) == (2, "")
     assert err.startswith("error 'mini--code--' means 2 stages; give the beginning of an id:\n")
@@ -216,7 +219,7 @@ def test_names(show: Show, plan: Plan, store: Store) -> None:
     assert plan.stages[2].label in err
     assert show("--lines", "-1")[0] == 2
     with pytest.raises(RequestError, match="no stage in"):
-        logs.find(store.root / "nowhere", "x")
+        find(store.root / "nowhere", "x")
 
 
 @pytest.fixture

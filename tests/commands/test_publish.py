@@ -235,7 +235,9 @@ def test_what_cannot_be_published_is_said_in_a_line(
     math, dmt = plan.runs[MATH].id, plan.runs[DMT].id
     assert "it is missing: new; launch it again: " in refused(capsys, root, math, *out)
     assert "is a base model" in refused(capsys, root, plan.models[0].id, *out)
-    assert "no stage or run 'nosuch'" in published(capsys, root, "nosuch", *out, status=2)
+    assert "no stage, run or sweep 'nosuch'" in published(capsys, root, "nosuch", *out, status=2)
+    assert "did you mean mine?" in published(capsys, root, "minee", *out, status=2)
+    assert "--push OWNER/NAME" in refused(capsys, root, dmt, "--public", *out)
     assert "valid: gsm8k, mini_math" in refused(capsys, root, "mine", "--best", "nosuch", *out)
     assert "leave it out" in refused(capsys, root, dmt, "--best", "gsm8k", *out)
     assert "OWNER/NAME" in refused(capsys, root, dmt, "--push", "no name", *out)

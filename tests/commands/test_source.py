@@ -112,6 +112,7 @@ def test_looking_writes_nothing(capsys: pytest.CaptureFixture[str], here: Path) 
         ("sums.jsonl", ("--name", "a/b"), "--name=a/b cannot be used in the name of a folder"),
         ("sums.jsonl", ("--ability", ""), "--ability= cannot be used"),
         ("sums.jsonl", ("--name", "gsm8k"), "gsm8k is the name of a source that is installed"),
+        ("sums.jsonl", ("--name", "mixed"), "mixed is the name of data that are installed"),
         ("sums.jsonl", ("--max-bad-fraction", "7"), "--max-bad-fraction 7 is no share"),
         ("sums.jsonl", ("--conf", "sums.jsonl"), "cannot be written (Not a directory)"),
     ],

@@ -63,7 +63,9 @@ def test_a_sweep_that_is_tracked_nowhere_needs_a_tracker(store: Path, capsys: py
     for path in store.glob("sweeps/*/tracking.json"):
         path.unlink()
     assert main(["sync", "--output-dir", str(store)]) == 2
-    assert "name a tracker: --tracker wandb" in capsys.readouterr().err
+    assert "was launched with tracking=none; name a tracker: --tracker wandb" in capsys.readouterr().err
+    assert main(["sync", "--output-dir", str(store), "--tracker", "none"]) == 2
+    assert "error --tracker none shows nothing; name a tracker" in capsys.readouterr().err
 
 
 def test_a_server_that_refuses_is_one_line_and_the_exit_status(

@@ -96,3 +96,9 @@ def test_a_branch_is_the_commit_that_the_cache_has(tmp_path: Path, monkeypatch: 
     (refs / "main").write_text("0123456789" * 4)
     assert revision_of("a/b", "main") == "0123456789" * 4
     assert set(ShapeConfig.__dataclass_fields__) <= set(Shape.__dataclass_fields__)
+
+
+def test_nothing_is_named(points: Points, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        points("model=hf", *MINI)
+    assert "name its folder, model.folder=FOLDER, or" in " ".join(capsys.readouterr().err.split())

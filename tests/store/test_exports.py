@@ -296,7 +296,7 @@ def test_bombs(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "bad").write_bytes(zstandard.compress(long.tobuf() + b"\0" * (1 << 20)))
     refused(tmp_path / "bad", tmp_path / "there", "no export")
     monkeypatch.setattr(imports, "ROOM", 1e15)
-    refused(packed, tmp_path / "there", "unpacks to .* GB, and .* free")
+    refused(packed, tmp_path / "there", "unpacks to .* TB, and .* free; make room .* choose another: --output-dir")
 
 
 def test_what_contradicts_is_refused_by_name(sweep: Sweep, packed: Path, tmp_path: Path) -> None:

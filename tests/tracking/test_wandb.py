@@ -131,6 +131,30 @@ def test_a_killed_wandb_core_costs_nothing_that_matters(tmp_path: Path) -> None:
     assert steps_of(inspect(folder)) == list(range(1, STEPS + 1)), log_file(folder, "wandb").read_text()
 
 
+def test_when_a_run_is_called_kept_all_of_it_is_in_its_file(tmp_path: Path) -> None:
+    """W&B writes the end of a file after `finish` has returned; its service is killed with the attempt's process."""
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    metrics = Metrics(folder)
+    for step in range(1, STEPS + 1):
+        metrics.write(line(step))
+    metrics.close()
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom sft_sweeps.execution import Tracking\n"
+        "from sft_sweeps.tracking import wandb\nfrom sft_sweeps.tracking.base import Attempt, Ending\n"
+        "from sft_sweeps.tracking.showing import Ended\n"
+        "ended = Ended(opened=True)\nended.ending = Ending()\nended.set()\n"
+        "attempt = Attempt(Path(sys.argv[1]), Tracking('wandb', 'tests', '', 'offline'), '0123456789ab', 'm', {})\n"
+        "print(wandb._show(attempt, ended), flush=True)\n"
+        "sys.path.insert(0, sys.argv[2])\nfrom wandb_files import services\n"
+        "print(services(Path(sys.argv[1])), flush=True)\nos._exit(0)\n"
+    )
+    command = [sys.executable, "-c", program, str(folder), str(ROOT / "tests")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split("\n")[-3:-1] == ["kept", "[]"], done.stdout + done.stderr
+    assert steps_of(inspect(folder)) == list(range(1, STEPS + 1))
+
+
 @pytest.fixture
 def silence() -> Iterator[str]:
     """A server that takes every connection and never answers."""

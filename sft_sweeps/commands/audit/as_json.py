@@ -13,7 +13,6 @@ SCHEMA = 1
 
 def document(audit: Audit, name: str) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
         "table": name,
         "cells": len(audit.table.entries),
         "findings": findings(audit),

@@ -1,11 +1,10 @@
 """`sft-sweeps audit TABLE.csv`: what a table of scores says of how its numbers came about, and what they can carry."""
 
 import argparse
-import json
 import re
 from pathlib import Path
 
-from sft_sweeps.commands.command import Command, add_json
+from sft_sweeps.commands.command import Command, add_json, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.terminal import console
 
@@ -67,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
         claims += against(options.against, table.entries)
     audit = audited(table, reference, claims, scan, discordant)
     if options.json:
-        print(json.dumps(as_json.document(audit, name), indent=1))
+        print_json(as_json.SCHEMA, as_json.document(audit, name))
     else:
         text.show(audit, name, console())
     return 0

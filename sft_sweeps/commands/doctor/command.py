@@ -1,14 +1,13 @@
 """The command `sft-sweeps doctor`: one topic, some, or all of them."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.doctor import finding, limited
 from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.commands.doctor.request import DoctorRequest
@@ -49,9 +48,11 @@ def _run(options: argparse.Namespace) -> int:
     asked = {topic: _findings(topic, request) for topic in topics}
     if options.json:
         found = [(topic, one) for topic, findings in asked.items() for one in findings]
-        print(json.dumps(finding.to_json(found, topics[0] if len(topics) == 1 else ALL), indent=1))
+        print_json(finding.SCHEMA, finding.to_json(found, topics[0] if len(topics) == 1 else ALL))
     else:
-        found = finding.show(asked, console())
+        found = finding.show(
+            asked, console(), lambda topic: site.command(options.output_dir, "doctor", topic, *overrides)
+        )
     return 0 if finding.healthy(one for _, one in found) else 1
 
 

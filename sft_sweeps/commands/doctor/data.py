@@ -21,8 +21,8 @@ def asked(request: DoctorRequest) -> Iterator[Finding]:
     level = asked_work.level
     used = dict.fromkeys(c.source for stage in plan.stages for c in stage.mixture.components)
     for source in used:
-        about = f"data.sources.{source.slot}"
-        if not any(text.startswith(about) for text in texts):
+        key = f"data.sources.{source.slot}"  # of math, not of math2
+        if not any(text.startswith((f"{key}:", f"{key}.", f"source {source.name}:")) for text in texts):
             yield _source(source, asked_work)
     for name, path in {g.benchmark.name: g.benchmark.path for g in plan.generations if g.benchmark.path}.items():
         if Path(path) in asked_work.fetched:

@@ -1,7 +1,7 @@
 """One line of what `sft-sweeps doctor` says."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -30,8 +30,11 @@ SHOWN_OK = 4  # of a topic's lines that are well, where all topics are asked
 Found = list[tuple[str, Finding]]  # with their topics
 
 
-def show(topics: Mapping[str, Iterable[Finding]], out: Console) -> Found:
-    """One line each, as soon as it is known, and how many problems; of several topics each below its name."""
+def show(topics: Mapping[str, Iterable[Finding]], out: Console, alone: Callable[[str], str]) -> Found:
+    """One line each, as soon as it is known, and how many problems; of several topics each below its name.
+
+    `alone` is what is typed to ask one topic alone.
+    """
     seen: Found = []
     for topic, findings in topics.items():
         if len(topics) > 1:
@@ -43,7 +46,7 @@ def show(topics: Mapping[str, Iterable[Finding]], out: Console) -> Found:
             if one.level != "ok" or len(topics) == 1 or well <= SHOWN_OK:
                 _line(one, out)
         if len(topics) > 1 and well > SHOWN_OK:
-            say(out, f"[green]ok     [/] {well - SHOWN_OK} more: sft-sweeps doctor {topic}")
+            say(out, f"[green]ok     [/] {well - SHOWN_OK} more: {escape(alone(topic))}")
     say(out, _summary(seen, len(topics)))
     return seen
 
@@ -75,7 +78,7 @@ def _summary(seen: Found, topics: int) -> str:
 def to_json(found: Found, topic: str) -> dict[str, Any]:
     """The findings as JSON can hold them."""
     findings = [{"topic": of, **asdict(one)} for of, one in found]
-    return {"schema": SCHEMA, "topic": topic, "findings": findings, "ok": healthy(one for _, one in found)}
+    return {"topic": topic, "findings": findings, "ok": healthy(one for _, one in found)}
 
 
 def healthy(findings: Iterable[Finding]) -> bool:

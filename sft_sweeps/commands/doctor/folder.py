@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sft_sweeps.commands.doctor.finding import Finding, Level
 from sft_sweeps.commands.doctor.slurm import file_system
-from sft_sweeps.files.folders import nearest_existing
+from sft_sweeps.files.folders import nearest_folder
 from sft_sweeps.launch.disk import room
 from sft_sweeps.slurm.queue import CLOCK_SECONDS
 
@@ -26,8 +26,7 @@ ELSEWHERE = "output_dir=FOLDER on another file system"
 
 def findings(root: Path) -> Iterator[Finding]:
     """Of the folder, or where there is none yet, of the one that it would be made in."""
-    place = nearest_existing(root)
-    place = place if place.is_dir() else place.parent
+    place = nearest_folder(root)
     tried = place / f".doctor-{uuid.uuid4().hex[:8]}"
     try:
         tried.mkdir()

@@ -23,7 +23,7 @@ def asked(request: DoctorRequest) -> Iterator[Finding]:
     texts = [text for text in asked_work.problems if text.startswith(OF_MODELS)]
     models = list({run.model.id: run.model for run in plan.runs}.values())
     for model in models:
-        if not any(text.startswith((f"model={model.name}", "model.tokenizer")) for text in texts):
+        if not any(text.startswith((f"model={model.name}:", "model.tokenizer")) for text in texts):
             yield _whole(model, store)
     for text in texts:
         about, _, rest = text.partition(": ")

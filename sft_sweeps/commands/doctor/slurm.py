@@ -18,7 +18,7 @@ from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.folders import nearest_existing
+from sft_sweeps.files.folders import nearest_folder
 from sft_sweeps.slurm import queue
 from sft_sweeps.slurm.cluster import (
     ELSEWHERE,
@@ -103,7 +103,7 @@ def findings(request: SlurmRequest) -> Iterator[Finding]:
     chosen = [one for one in known if (one.name == request.partition if request.partition else one.default)]
     if request.on_node and chosen:
         gpus = any(kind.gpus and kind.count for one in chosen for kind in one.nodes)
-        folder = _folder(request.output_dir)
+        folder = nearest_folder(request.output_dir)
         yield from node.findings(folder, request.cluster, gpus)
 
 
@@ -248,7 +248,7 @@ def _hours(minutes: int) -> str:
 def _folders(request: SlurmRequest) -> Iterator[Finding]:
     """Whether nodes can see what jobs need there. A local disk may be exported: only a node can tell."""
     for about, path, key in (
-        ("output_dir", _folder(request.output_dir), "output_dir=FOLDER on a shared file system"),
+        ("output_dir", nearest_folder(request.output_dir), "output_dir=FOLDER on a shared file system"),
         ("python", Path(sys.prefix), "install the environment on a shared file system, or cluster.python=PATH"),
     ):
         kind = file_system(path)
@@ -261,12 +261,6 @@ def _folders(request: SlurmRequest) -> Iterator[Finding]:
         elif not request.on_node:
             text = f"{path} lies on {kind or 'an unknown file system'}: whether nodes see it, --on-node finds out"
             yield Finding("warning", about, text)
-
-
-def _folder(path: Path) -> Path:
-    """The nearest existing folder: of a path that leads through a file, the one that holds the file."""
-    nearest = nearest_existing(path)
-    return nearest if nearest.is_dir() else nearest.parent
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

@@ -45,12 +45,12 @@ def choose(root: Path, text: str, best: str = "") -> Choice:
     `best` names a benchmark: of a sweep, the run that is best on it is chosen alone.
     """
     store = Store(root)
-    catalogue = Catalogue(store)
-    if not catalogue.exactly(text) and any(text in sweep.name for sweep in sweeps(store)):
+    catalogue, known = Catalogue(store), sweeps(store)
+    if not catalogue.exactly(text) and any(text in sweep.name for sweep in known):
         return _of_sweep(find(store, text), root, best)
     if best:
         raise RequestError(f"--best chooses among the runs of a sweep, and '{text}' is none; leave it out")
-    return Choice((_one(catalogue.find(text), catalogue, root),))
+    return Choice((_one(catalogue.find(text, [sweep.short_name for sweep in known]), catalogue, root),))
 
 
 def _one(known: Known, catalogue: Catalogue, root: Path) -> Chosen:

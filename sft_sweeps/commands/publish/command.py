@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.errors import RequestError
 from sft_sweeps.terminal import console, say, size, writing
 
 SCHEMA = 1
@@ -36,6 +37,8 @@ def _run(options: argparse.Namespace) -> int:
     target = Path(os.path.abspath(options.out))
     if options.push:
         hub.check_name(options.push)
+    elif options.public:
+        raise RequestError("--public says how a repository is made; name it too: --push OWNER/NAME")
     choice = choose(Path(options.output_dir), options.what, options.best)
     how = publish.How(link=not options.copy, repository=options.push, public=options.public)
     with writing(target):

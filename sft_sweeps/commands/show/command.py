@@ -1,14 +1,13 @@
 """`sft-sweeps show STAGE|RUN [OTHER]`: what it is, how it stands, in what it differs, what to type with it."""
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.show.changes import NONE
 from sft_sweeps.errors import RequestError
 from sft_sweeps.store.store import Store
@@ -34,7 +33,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sft_sweeps.commands.show.facts import facts
+    from sft_sweeps.commands.show.facts import SCHEMA, facts
     from sft_sweeps.commands.show.known import Catalogue
 
     catalogue = Catalogue(Store(options.output_dir))
@@ -44,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
         raise RequestError(f"'{options.what}' and '{options.other}' are the same: {one.id}  {catalogue.name(one)}")
     found = facts(catalogue, one, other, options.output_dir)
     if options.json:
-        print(json.dumps(found, indent=1))
+        print_json(SCHEMA, found)
     else:
         _show(found, console(), whole=other is not None)
     return 0

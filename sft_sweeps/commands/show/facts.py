@@ -32,7 +32,6 @@ def facts(catalogue: Catalogue, one: Known, other: Known | None, root: Path | st
     compared = [(other, changes(catalogue, one, other))] if other else nearest(catalogue, one)
     folder = _folder(catalogue, one, surveyed, subject)
     return {
-        "schema": SCHEMA,
         "id": one.id,
         "kind": "stage" if one.trained else "base model",
         "label": catalogue.name(one),
@@ -152,7 +151,7 @@ def _commands(
     """What to type: to make it again, to read its logs, to serve and to load its model; what cannot be is left out."""
     typed = {"reproduce": _reproduce(surveyed.plan, one, root)} if surveyed else {}
     weights = surveyed.store.weights(subject) if surveyed and subject else folder / "model"
-    typed["logs"] = shlex.join(["sft-sweeps", "logs", one.id, *site.store_option(root)])
+    typed["logs"] = site.command(root, "logs", one.id)
     if (weights / "config.json").is_file():
         path = str(weights.absolute())
         typed |= {"serve": serve(path, one.id), "ask": ask(path)}

@@ -80,8 +80,11 @@ class Catalogue:
         """Whether stages have an id that begins so, or a label that reads so."""
         return any(one.trained for how in EXACT for one in self._matching(text, how))
 
-    def find(self, text: str) -> Known:
-        """By the beginning of an id, a label of a stage or run, or a part of one; RequestError says what there is."""
+    def find(self, text: str, sweeps: Iterable[str] = ()) -> Known:
+        """By the beginning of an id, a label of a stage or run, or a part of one; RequestError says what there is.
+
+        `sweeps` are names that may have been meant too.
+        """
         matching = next(filter(None, (self._matching(text, how) for how in WAYS)), [])
         if len(matching) == 1:
             return matching[0]
@@ -89,8 +92,10 @@ class Catalogue:
             raise RequestError(f"nothing is known in {self.store.root}; start a sweep with: {LAUNCH} study=quickstart")
         named = self._named(matching or list(self.known.values()))
         if not matching:
-            near = nearest(text, [label for one in self.known.values() for label in (one.label, *one.runs)])
-            raise RequestError(f"no stage or run '{text}' in {self.store.root}{near}; there are:{named}")
+            labels = [label for one in self.known.values() for label in (one.label, *one.runs)]
+            what = "no stage, run or sweep" if sweeps else "no stage or run"
+            near = nearest(text, [*sweeps, *labels])
+            raise RequestError(f"{what} '{text}' in {self.store.root}{near}; there are:{named}")
         raise RequestError(f"'{text}' means {len(matching)} stages; give the beginning of an id:{named}")
 
     def _matching(self, text: str, fits: Callable[[str, Known, str], bool]) -> list[Known]:

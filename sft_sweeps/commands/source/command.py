@@ -111,7 +111,7 @@ def described(options: argparse.Namespace) -> tuple[Entry, "Look"]:
 
 
 def _check(name: str, options: argparse.Namespace) -> None:
-    """RequestError for a name that is none, or that another source has."""
+    """RequestError for a name that is none, or that is taken."""
     from sft_sweeps.config import choices, site
     from sft_sweeps.ranges import fits_folder_name
 
@@ -120,8 +120,10 @@ def _check(name: str, options: argparse.Namespace) -> None:
         raise RequestError(problem)
     if not 0 <= options.max_bad_fraction <= 1:
         raise RequestError(f"--max-bad-fraction {options.max_bad_fraction:g} is no share; write it like 0.05")
-    if name in choices.groups([site.CONF]).get("source", []) and site.CONF.resolve() != options.conf.resolve():
-        raise RequestError(f"{name} is the name of a source that is installed; give another: --name NAME")
+    installed = choices.groups([site.CONF]) if site.CONF.resolve() != options.conf.resolve() else {}
+    for group, what in (("source", "a source that is"), ("data", "data that are")):
+        if name in installed.get(group, []):  # a file of the same name would be taken in its place
+            raise RequestError(f"{name} is the name of {what} installed; give another: --name NAME")
 
 
 def texts(entry: Entry, conf: Path) -> dict[Path, str]:

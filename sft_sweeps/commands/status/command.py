@@ -1,13 +1,16 @@
 """The command `sft-sweeps status`: once as tables or JSON, or with `--watch` as a view that stays open."""
 
 import argparse
-import json
+
+from rich.markup import escape
 
 from sft_sweeps.commands import list as listing
-from sft_sweeps.commands.command import Command, add_json, add_output_dir
+from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.status import tables
 from sft_sweeps.commands.status.look import Look
 from sft_sweeps.commands.status.parts import active
+from sft_sweeps.commands.status.rows import SCHEMA
+from sft_sweeps.config import site
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find, sweeps
 from sft_sweeps.terminal import console, say
@@ -31,7 +34,7 @@ def _run(options: argparse.Namespace) -> int:
     store, out = Store(options.output_dir), console()
     look = Look(find(store, options.sweep), options.output_dir)
     if options.json:
-        print(json.dumps(look(), indent=1))
+        print_json(SCHEMA, look())
     elif options.watch:
         from sft_sweeps.commands.status.watch import watch
 
@@ -41,7 +44,8 @@ def _run(options: argparse.Namespace) -> int:
             listing.show(listing.listed(newest, store), out)
         tables.show(found := look(), out)
         if out.is_terminal and active(found):
-            say(out, "[dim]to see it go on: sft-sweeps status --watch[/]")
+            watch_it = site.command(options.output_dir, "status", *filter(None, [options.sweep]), "--watch")
+            say(out, f"[dim]to see it go on: {escape(watch_it)}[/]")
     return 0
 
 

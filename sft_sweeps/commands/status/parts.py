@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sft_sweeps.commands.fit import Column, fit, shortened
+from sft_sweeps.config import site
 from sft_sweeps.jobs.evidence import ACTIVE
 from sft_sweeps.terminal import COLORS, duration, sparkline
 from sft_sweeps.tracking import problems as mirrors
@@ -54,9 +55,10 @@ def at_work(status: Row) -> list[Row]:
 def notes(status: Row) -> list[str]:
     """What else to know: trouble with trackers, scores that wait for a judge."""
     waits = status["totals"].get("scores_to_judge")
-    judge = [f"{waits} wait for a judge alone: sft-sweeps judge {status['sweep']}"] if waits else []
-    again = f"when that is mended: sft-sweeps sync {status['sweep']}"
-    scores = [f"not all scores are shown at {status['mirror']}; {again}"] if status.get("mirror") else []
+    ask, again = (site.command(status["store"], name, status["sweep"]) for name in ("judge", "sync"))
+    judge = [f"{waits} wait for a judge alone: {ask}"] if waits else []
+    absent = f"not all scores are shown at {status.get('mirror')}; when that is mended: {again}"
+    scores = [absent] if status.get("mirror") else []
     return judge + scores + mirrors.lines({stage["label"]: stage.get("mirror", "") for stage in status["stages"]})
 
 

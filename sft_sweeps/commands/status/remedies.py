@@ -1,7 +1,6 @@
 """Of a job that failed: the last lines of its log, and what to type."""
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def of(job: JobStatus, kind: str, subject: Subject, found: SweepStatus, sweep: s
     store = found.survey.store
     folder = store.folder(subject)
     log = log_of(kind, folder, store.root / "sweeps" / sweep, job.job)
-    looking = [_look(subject, store.root)] if log else []
+    looking = [site.command(store.root, "logs", subject.id, "--lines", str(SHOWN))] if log else []
     hint = "; then ".join([*looking, _again(job, subject, folder)])
     return {"log": str(log or ""), "log_tail": tail(log) if log else [], "hint": hint}
 
@@ -43,11 +42,6 @@ def tail(log: Path) -> list[str]:
     """The last lines of a log that hold anything; of a line that was drawn over, what is seen."""
     lines = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in last_lines(log, BYTES))
     return [line for line in lines if line.strip()][:LINES][::-1]
-
-
-def _look(subject: Subject, root: Path) -> str:
-    """The command that shows more of the log."""
-    return shlex.join(["sft-sweeps", "logs", subject.id, "--lines", str(SHOWN), *site.store_option(root)])
 
 
 def _again(job: JobStatus, subject: Subject, folder: Path) -> str:

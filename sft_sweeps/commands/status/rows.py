@@ -42,8 +42,8 @@ def rows(found: SweepStatus, sweep: str, before: Row | None = None, subjects: Co
     stages = list(_stages(found, sweep, _by_id(before, "stages"), subjects))
     scores = _scores(plan, found)
     return {
-        "schema": SCHEMA,
         "sweep": sweep,
+        "store": str(found.survey.store.root),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "runs": (runs := list(_runs(found, stages, scores, _by_id(before, "runs"), subjects))),
         "stages": stages,

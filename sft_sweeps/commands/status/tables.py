@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.commands.fit import Column, table
+from sft_sweeps.commands import fit
+from sft_sweeps.commands.fit import Column
 from sft_sweeps.commands.status.parts import (
     BROKEN,
     STATE_COLORS,
@@ -20,17 +21,16 @@ from sft_sweeps.commands.status.parts import (
     urgent_first,
 )
 from sft_sweeps.plan.build import TRAINED
-from sft_sweeps.terminal import duration, say, show_long
+from sft_sweeps.terminal import duration, say
 
 FAILURES, RUNNING = 10, 40  # that are told of
 
 
 def show(status: Mapping[str, Any], out: Console) -> None:
     """The status as tables and a summary."""
-    if not _show_long("runs", _run_columns(status["runs"]), out):
-        out.print(runs_table(status["runs"], out.width))
+    fit.show(_run_columns(status["runs"]), "runs", out)
     title, stages = f"sweep {status['sweep']}", status["stages"]
-    if not _show_long(title, _stage_columns(urgent_first(stages) if out.is_terminal else stages), out):
+    if not fit.show_lines(_stage_columns(urgent_first(stages) if out.is_terminal else stages), title, out):
         table = stages_table(stages, title, out.width)
         out.print(table)
         for line in reason_lines(stages, table):
@@ -48,14 +48,7 @@ def _failures(status: Mapping[str, Any], width: int | None) -> list[str]:
     broken = failed(status)
     lines = [line for row in broken[:FAILURES] for line in failure_lines(row, width)]
     more = len(broken) - FAILURES
-    return lines + ([f"... and {more:,} more failed; all of them: add --json"] if more > 0 else [])
-
-
-def _show_long(title: str, columns: list[Column], out: Console) -> bool:
-    """Many rows as plain lines, with every column that holds anything."""
-    filled = [column for column in columns if any(column.cells)]
-    rows = list(zip(*(column.cells for column in filled), strict=True))
-    return show_long(out, title, [column.name for column in filled], rows, "all of them: add --json")
+    return lines + ([f"... and {more:,} more failed; {fit.MORE}"] if more > 0 else [])
 
 
 def other_lines(jobs: list[Mapping[str, Any]]) -> list[str]:
@@ -65,12 +58,8 @@ def other_lines(jobs: list[Mapping[str, Any]]) -> list[str]:
     return [f"other jobs: {', '.join(parts)}"] if counts else []
 
 
-def runs_table(runs: list[Mapping[str, Any]], width: int) -> Table:
-    """A row for each run; its reason is cut first, for the stage's row has it too."""
-    return table(_run_columns(runs), "runs", width)
-
-
 def _run_columns(runs: list[Mapping[str, Any]]) -> list[Column]:
+    """A row for each run; its reason is left out first, for the stage's row has it too."""
     why = [run["why"] for run in runs]
     return [
         Column("run", [run["label"] for run in runs], good=40, least=12, ends=True),
@@ -83,7 +72,7 @@ def _run_columns(runs: list[Mapping[str, Any]]) -> list[Column]:
 
 def stages_table(stages: list[Mapping[str, Any]], title: str, width: int) -> Table:
     """A row for each stage; of the columns those that hold anything and that the terminal has room for."""
-    return table([column for column in _stage_columns(stages) if any(column.cells)], title, width)
+    return fit.table([column for column in _stage_columns(stages) if any(column.cells)], title, width)
 
 
 def _stage_columns(stages: list[Mapping[str, Any]]) -> list[Column]:
@@ -133,7 +122,7 @@ def summary(status: Mapping[str, Any]) -> list[str]:
         parts.append(f"{status['analyses']['done']} of {status['analyses']['total']} analyses")
     lines = [f"{', '.join(parts[:-1])} and {parts[-1]} are done"]
     if gone := totals["states"].get("weights gone", 0):
-        lines.append(f"of {gone} of them the weights are gone")
+        lines.append(f"the weights of {gone} of them are gone")
     others = [f"{count} {state}" for state, count in sorted(totals["states"].items()) if state not in TRAINED]
     if others:
         lines.append(f"the other stages: {', '.join(others)}")

@@ -35,6 +35,7 @@ def test_the_end_of_the_log_and_what_to_type(tmp_path: Path) -> None:
     assert row["log_tail"] == ["loading 99%", "Traceback", "RunError: loss is nan"]
     look, again = row["hint"].split("; then ")
     assert look.split()[:5] == ["sft-sweeps", "logs", row["id"], "--lines", "50"]
+    assert look.endswith(f"--output-dir {tmp_path}")
     assert again.startswith("launch the sweep again: it continues from step 8 with a smaller train.learning_rate")
 
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sft_sweeps.commands.status import screen
+from sft_sweeps.commands.status.parts import notes
+from sft_sweeps.config import site
 
 LABELS = st.sampled_from(["mini--math", "llama13b--code+math@1_64--general k=1/256 seed=3", "x" * 70, "[/red] 表"])
 WHY = st.sampled_from(["", "on n7", "loss is [nan] " * 9, "after its parent (Dependency)"])
@@ -85,3 +88,11 @@ def test_a_sweep_at_work() -> None:
     assert re.split(r"  +", running.strip()) == cells
     at = lines.index("llama7b--code (000000000003): failed loss is nan")
     assert [line.strip() for line in lines[at + 1 : at + 4]] == ["│ RunError: loss is nan", "> a", "> b"]
+
+
+def test_what_is_to_be_typed_means_the_store_that_was_looked_at(tmp_path: Path) -> None:
+    sweep = whole([stage(1, "done")], scores_to_judge=2) | {"store": str(tmp_path), "mirror": "wandb: no network"}
+    judge, sync = notes(sweep)
+    assert judge.endswith(f": sft-sweeps judge {sweep['sweep']} --output-dir {tmp_path}")
+    assert sync.endswith(f": sft-sweeps sync {sweep['sweep']} --output-dir {tmp_path}")
+    assert notes(sweep | {"store": site.output_dir()})[0].endswith(f": sft-sweeps judge {sweep['sweep']}")

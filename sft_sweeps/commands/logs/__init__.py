@@ -1,0 +1,1 @@
+"""`sft-sweeps logs`: what a stage's job prints."""
