@@ -86,53 +86,25 @@ def runs() -> Figure:
     return {"what": "statistics of 100 runs on 1,319 items", "value": value, "target": 2.0, "unit": "s"}
 
 
+EOS, BATCH, NEW = 2, 16, 96  # of decoding: the token that ends an answer, prompts at once, the longest answer
+
+
 def decoding() -> Figure:
     """Our decoding against `generate` over unsorted, padded batches, the same answers; plain time / ours."""
-    import torch
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
-
     from sft_sweeps.generate.engine import greedy
-    from sft_sweeps.generate.hf import HFEngine
 
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    eos, size, new = 2, 16, 96
-    config = LlamaConfig(
-        vocab_size=512,
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=6,
-        num_attention_heads=8,
-        max_position_embeddings=1024,
-        initializer_range=0.3,
-        eos_token_id=None,
-    )
     stream = random.Random(0)
     prompts = [
         [1, *(stream.randrange(3, 512) for _ in range(int(stream.lognormvariate(4, 0.7)) + 8))] for _ in range(128)
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        model = LlamaForCausalLM(config).eval()
-        with torch.no_grad():  # answers that end by chance, most early and some late, as models' do
-            model.lm_head.weight[eos] *= 2.6
-        model.save_pretrained(folder)
-        engine = HFEngine(Path(folder), Engine("hf", "5", "fp32"))
+    model, engine = models()
 
     def plain() -> list[list[int]]:
-        found = []
-        settings = GenerationConfig(max_new_tokens=new, do_sample=False, eos_token_id=eos, pad_token_id=eos)
-        for start in range(0, len(prompts), size):
-            batch = prompts[start : start + size]
-            width = max(map(len, batch))
-            ids = torch.tensor([[eos] * (width - len(p)) + p for p in batch])
-            mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
-            with torch.inference_mode():
-                out = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
-            found += [row[: row.index(eos)] if eos in row else row for row in out[:, width:].tolist()]
-        return found
+        batches = (prompts[start : start + BATCH] for start in range(0, len(prompts), BATCH))
+        return [answer for batch in batches for answer in padded(model, batch)]
 
     def ours() -> list[list[int]]:
-        return [answer.ids for answer in engine.generate(greedy(prompts, new, eos), size)]
+        return [answer.ids for answer in engine.generate(greedy(prompts, NEW, EOS), BATCH)]
 
     theirs, mine = plain(), ours()
     same = sum(a == b for a, b in zip(theirs, mine, strict=True))
@@ -147,3 +119,44 @@ def decoding() -> Figure:
         "same": f"{same} of {len(mine)}",
         "answer tokens": f"median {lengths[len(lengths) // 2]}, longest {lengths[-1]}",
     }
+
+
+def models() -> tuple[Any, Any]:
+    """A small model as transformers has it, and our engine with the same weights."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from sft_sweeps.generate.hf import HFEngine
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    config = LlamaConfig(
+        vocab_size=512,
+        hidden_size=256,
+        intermediate_size=512,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        max_position_embeddings=1024,
+        initializer_range=0.3,
+        eos_token_id=None,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        model = LlamaForCausalLM(config).eval()
+        with torch.no_grad():  # answers that end by chance, most early and some late, as models' do
+            model.lm_head.weight[EOS] *= 2.6
+        model.save_pretrained(folder)
+        return model, HFEngine(Path(folder), Engine("hf", "5", "fp32"))
+
+
+def padded(model: Any, batch: list[list[int]]) -> list[list[int]]:
+    """Answers by `generate`, to prompts that are padded on the left."""
+    import torch
+    from transformers import GenerationConfig
+
+    settings = GenerationConfig(max_new_tokens=NEW, do_sample=False, eos_token_id=EOS, pad_token_id=EOS)
+    width = max(map(len, batch))
+    ids = torch.tensor([[EOS] * (width - len(p)) + p for p in batch])
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in batch])
+    with torch.inference_mode():
+        out = model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
+    return [row[: row.index(EOS)] if EOS in row else row for row in out[:, width:].tolist()]
