@@ -37,7 +37,7 @@ from sft_sweeps.data.read import stream
 from sft_sweeps.data.row_filter import RowFilter
 from sft_sweeps.data.template import find
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

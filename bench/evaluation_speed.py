@@ -15,7 +15,7 @@ from typing import Any
 from sft_sweeps.benchmarks import gsm8k, humaneval
 from sft_sweeps.benchmarks.programs import Problem
 from sft_sweeps.execution import Isolation
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec.evaluation import Engine
 from sft_sweeps.stats import holm, paired_proportions, proportion
 
 Figure = dict[str, Any]

@@ -32,7 +32,7 @@ from bench.trl_speed import Batches, dataset, write_tokenizer
 from bench.zero_overhead import RECIPE
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan import cost
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 SHAPES = {
     "1b": Shape(2048, 5504, layers=22, heads=16, kv_heads=16, vocab_size=32000, max_positions=2048),

@@ -23,7 +23,8 @@ from typing import Any
 from sft_sweeps.jobs import attempts
 from sft_sweeps.plan import serialize
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Score, Stage
+from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.stats import proportion
 from sft_sweeps.store.answers import ITEMS, VERDICTS
 from sft_sweeps.store.store import Store, check_identity, write_record

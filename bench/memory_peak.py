@@ -19,7 +19,7 @@ from typing import Any
 from bench.zero_overhead import RECIPE
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan import memory
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 SHAPES = {
     "40 M": Shape(512, 1376, layers=8, heads=8, kv_heads=8, vocab_size=8000, max_positions=2048),

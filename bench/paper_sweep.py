@@ -16,7 +16,7 @@ from bench.next_replay import paper_grid, planned
 from sft_sweeps.analysis.observations import Observation
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.stats import clustered_mean, proportion
 from sft_sweeps.store.answers import ITEMS, VERDICTS, write_rows
 from sft_sweeps.store.store import Store, write_record

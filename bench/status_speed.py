@@ -21,7 +21,7 @@ from sft_sweeps.jobs import attempts, submissions
 from sft_sweeps.plan import serialize
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.slurm.queue import FIELD, RECORD
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import claims, sweeps
 from sft_sweeps.store.store import Store, check_identity, write_record
 from sft_sweeps.store.sweeps import Sweep

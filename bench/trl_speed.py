@@ -32,7 +32,7 @@ from bench.zero_overhead import RECIPE
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 from sft_sweeps.train import loss, ranks
 from sft_sweeps.train.engine import TrainEngine, prepare_process
 from sft_sweeps.train.steps import plan_batch

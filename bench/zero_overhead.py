@@ -24,7 +24,7 @@ from transformers.models.llama.modeling_llama import LlamaAttention
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Recipe, Shape
+from sft_sweeps.spec.training import Recipe, Shape
 from sft_sweeps.train import attention, head, layers, loss, ranks
 from sft_sweeps.train.engine import TrainEngine, prepare_process
 

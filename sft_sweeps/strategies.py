@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sft_sweeps.registry import Registry
-from sft_sweeps.spec import Component, Mixture
+from sft_sweeps.spec.data import Component, Mixture
 
 Components = Sequence[Component]
 Chain = tuple[Mixture, ...]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 
 def chats(path: Path, count: int, **more: Any) -> Source:

@@ -8,7 +8,7 @@ from outcomes import finish
 
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.stats import proportion
 from sft_sweeps.store.answers import ITEMS, VERDICTS, write_rows
 from sft_sweeps.store.store import Store, write_record

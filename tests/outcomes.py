@@ -6,7 +6,7 @@ from typing import Any
 from values import component, request
 
 from sft_sweeps.plan.build import Plan, Subject, build
-from sft_sweeps.spec import Generation, Score
+from sft_sweeps.spec.evaluation import Generation, Score
 from sft_sweeps.stats import proportion
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.sweeps import Sweep, freeze

@@ -17,7 +17,7 @@ from made_sweeps import made
 from sft_sweeps.commands import main
 from sft_sweeps.launch.points import planned
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.store.paths import worker_log
 from sft_sweeps.store.store import Store
 

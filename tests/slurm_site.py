@@ -14,7 +14,7 @@ from slurm_cluster import Cluster
 
 from sft_sweeps.jobs import attempts, submissions
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find
 from sft_sweeps.tracking import metrics

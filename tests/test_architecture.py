@@ -16,7 +16,7 @@ from common import ROOT, Points
 from sft_sweeps.benchmarks import registry as benchmarks
 from sft_sweeps.config.checks import problems
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 HEAVY = ("torch", "transformers", "datasets", "wandb", "deepspeed")
 GROUPS = {

@@ -20,7 +20,7 @@ from sft_sweeps.config.checks import problems
 from sft_sweeps.data.mini import TOKENIZER
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # The manual pages: examples about sweeps and files of the reader's own; tests/commands/test_style.py parses them.

@@ -32,7 +32,7 @@ from sft_sweeps.plan import memory, serialize
 from sft_sweeps.plan.build import Plan, State, build
 from sft_sweeps.report import measured
 from sft_sweeps.score.judge_cost import Bill
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.store.sweeps import freeze

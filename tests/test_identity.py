@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sft_sweeps.identity import canonical, canonical_json, differences, digest
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(

@@ -19,7 +19,8 @@ from sft_sweeps.ranges import (
     one_of,
     problems,
 )
-from sft_sweeps.spec import Recipe, Source
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.training import Recipe
 
 NUMBERS = st.integers() | st.floats()
 

@@ -18,20 +18,9 @@ from values import ENGINE, RECIPE, SHAPE, benchmark, component, generation, mixe
 from sft_sweeps import identity
 from sft_sweeps.identity import canonical_json, digest, plain, revive
 from sft_sweeps.plan.build import score_of
-from sft_sweeps.spec import (
-    Component,
-    Engine,
-    Generation,
-    Judge,
-    Mixture,
-    Model,
-    Recipe,
-    Score,
-    Shape,
-    Source,
-    Stage,
-    TurnRules,
-)
+from sft_sweeps.spec.data import Component, Mixture, Source, TurnRules
+from sft_sweeps.spec.evaluation import Engine, Generation, Judge, Score
+from sft_sweeps.spec.training import Model, Recipe, Shape, Stage
 
 JUDGE = Judge("gpt", "", "sha256:p", "sha256:r", 0.0, 2048, 1)
 

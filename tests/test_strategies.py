@@ -17,7 +17,7 @@ from values import component, mixed
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import canonical
-from sft_sweeps.spec import Component, Mixture
+from sft_sweeps.spec.data import Component, Mixture
 from sft_sweeps.strategies import STRATEGIES, Chain, chain, uses_k
 
 SHARES = st.sampled_from([Fraction(1), Fraction(1, 3), Fraction(1, 4), Fraction(1, 64)])
@@ -61,7 +61,7 @@ def test_an_unknown_one_is_answered_with_the_valid_names() -> None:
 
 
 REVERSED = """
-from sft_sweeps.spec import Mixture
+from sft_sweeps.spec.data import Mixture
 from sft_sweeps.strategies import Strategy
 
 STRATEGY = Strategy(lambda components, k: tuple(Mixture((c,)) for c in reversed(components)), True, ("law",))

@@ -27,7 +27,7 @@ from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.launch.gpus import gpus_here
-from sft_sweeps.spec import Recipe, Shape
+from sft_sweeps.spec.training import Recipe, Shape
 
 SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
 RECIPE = replace(values.RECIPE, epochs=5, learning_rate=1e-3, warmup_fraction=0.1, max_length=256)

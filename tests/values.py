@@ -6,7 +6,9 @@ from fractions import Fraction
 from typing import Any
 
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Benchmark, Component, Engine, Generation, Mixture, Model, Recipe, Shape, Source, Stage
+from sft_sweeps.spec.data import Component, Mixture, Source
+from sft_sweeps.spec.evaluation import Benchmark, Engine, Generation
+from sft_sweeps.spec.training import Model, Recipe, Shape, Stage
 
 SHAPE = Shape(64, 176, 2, 4, 4, 300, 2048)
 RECIPE = Recipe(

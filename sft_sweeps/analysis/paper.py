@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from sft_sweeps.analysis.observations import Observation, Part, Setting
-from sft_sweeps.spec import count_examples
+from sft_sweeps.spec.data import count_examples
 from sft_sweeps.stats import ASSUMED_GRADE_SD, CRITICAL, Interval, proportion
 
 TABLES = Path(__file__).with_name("paper_tables.csv")

@@ -20,7 +20,7 @@ from sft_sweeps.benchmarks.judging import Grader, Grading
 from sft_sweeps.benchmarks.scored import Row, ScoringResult
 from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
 from sft_sweeps.execution import Isolation
-from sft_sweeps.spec import Benchmark, Generation, Judge
+from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
 
 ItemValues = Mapping[str, float | bool]
 
@@ -107,7 +107,7 @@ def mean_by_item(verdicts: Sequence[Row], key: str) -> ItemValues:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkDefinition:
-    """A benchmark's name and functions. (`spec.Benchmark` is what one point asks of it, exactly: that is hashed.)
+    """A benchmark's name and functions (`spec.evaluation.Benchmark` is what a point asks of it: that is hashed).
 
     `version` is the scorer's: raised when a score's meaning changes, so that kept answers are scored again. `settings`
     is a dataclass, the keys under `evaluate.NAME`. `runs_code`: scoring runs programs that models wrote. `judged_turns`

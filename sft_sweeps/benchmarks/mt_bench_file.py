@@ -12,7 +12,7 @@ from sft_sweeps.benchmarks.mt_bench_grading import QUESTIONS, TURNS, gradings, i
 from sft_sweeps.benchmarks.scored import Row
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 
 
 def command_options(parser: argparse.ArgumentParser) -> None:

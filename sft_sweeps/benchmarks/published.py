@@ -15,7 +15,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files import json_files, packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.ranges import NumberRange
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 Rows = list[dict[str, Any]]
 

@@ -9,7 +9,7 @@ from sft_sweeps.benchmarks.item import Item
 from sft_sweeps.benchmarks.settings import EvaluateConfig, EvaluatedPoint
 from sft_sweeps.errors import RequestError
 from sft_sweeps.registry import Registry, attributes
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 PACKAGE = "sft_sweeps.benchmarks"
 

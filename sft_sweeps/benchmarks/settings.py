@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.ranges import at_least, one_known, one_of
-from sft_sweeps.spec import Component
+from sft_sweeps.spec.data import Component
 
 
 @dataclass

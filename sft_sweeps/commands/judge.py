@@ -20,7 +20,7 @@ from rich.progress import Progress
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, add_sweep, print_json
 from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError, RunError
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import find
 from sft_sweeps.terminal import console, counted, say

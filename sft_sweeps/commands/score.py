@@ -19,7 +19,7 @@ from sft_sweeps.benchmarks.scored import Row
 from sft_sweeps.commands.command import Command, add_json, print_json
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 from sft_sweeps.terminal import console
 
 SCHEMA = 1

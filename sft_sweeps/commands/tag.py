@@ -23,7 +23,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from sft_sweeps.generate.tagger import Asking, tag
-    from sft_sweeps.spec import Engine
+    from sft_sweeps.spec.evaluation import Engine
 
     for path, what in ((options.file, "file"), (options.model / "config.json", "model")):
         if not path.is_file():

@@ -15,7 +15,8 @@ from sft_sweeps.config.resolve_model import model, recipe
 from sft_sweeps.config.resolve_sources import components, data_folder
 from sft_sweeps.config.schema import Config
 from sft_sweeps.plan.request import AskedRepresentations, Request
-from sft_sweeps.spec import Benchmark, Component, Engine
+from sft_sweeps.spec.data import Component
+from sft_sweeps.spec.evaluation import Benchmark, Engine
 
 
 def request(config: Config) -> Request:

@@ -14,7 +14,7 @@ from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
-from sft_sweeps.spec import Model, Recipe, Shape, made_from_seed
+from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
 from sft_sweeps.store.store import hub_folder, revision_of
 
 UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # in a model's name, which is part of folders' names

@@ -18,7 +18,8 @@ from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, ENCODED
 from sft_sweeps.identity import VERSIONS, canonical
-from sft_sweeps.spec import NO_TURN_RULES, Cleaning, Component, Recipe, Source, TurnRules
+from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, Component, Source, TurnRules
+from sft_sweeps.spec.training import Recipe
 
 
 def data_folder(config: Config) -> Path:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from sft_sweeps.data import formats
 from sft_sweeps.ranges import at_least, between, folder_name, literals, one_known, one_of
-from sft_sweeps.spec import Cleaning, Source, TurnRules
+from sft_sweeps.spec.data import Cleaning, Source, TurnRules
 
 
 @dataclass

@@ -7,7 +7,7 @@ from omegaconf import MISSING
 from sft_sweeps.config.fractions import fraction_text
 from sft_sweeps.data.template import valid_names as valid_templates
 from sft_sweeps.ranges import above, at_least, below, between, checked, folder_name, literals, one_known, one_of
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.strategies import STRATEGIES
 
 LARGEST_SEED = 2**32 - 1  # of the generator that draws initial weights

@@ -18,7 +18,7 @@ from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.formats import Turn
 from sft_sweeps.data.turns import Sound, Walk
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import NO_TURN_RULES, Cleaning, TurnRules
+from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, TurnRules
 
 FASTCHAT_ROLES = ("human", "gpt")
 SEPARATORS = 6  # tokens that FastChat reckons for a message's surroundings

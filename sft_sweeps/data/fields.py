@@ -19,7 +19,7 @@ from sft_sweeps.data import row_keys, spellings
 from sft_sweeps.data.formats import AUTO, CONTEXT_KEYS, CONVERSATIONS, FORMATS, SYSTEM_KEYS
 from sft_sweeps.files import packing
 from sft_sweeps.files.rows import FileRow, columns, is_plain_json, read_column, read_rows
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 # The files that conf/source pins: GSM8K's are read as ever, Code Alpaca has inputs of one character.
 GSM8K = "sha256:17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465"

@@ -22,7 +22,7 @@ from sft_sweeps.data.formats import FORMATS
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.files import packing
 from sft_sweeps.files.rows import FileRow, read_column, read_rows
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 NUMBER = re.compile(r"_\d+$")
 CHUNK = re.compile(r"([A-Za-z0-9]{7})_(\d+)")  # ids of ShareGPT's: the conversation, the turn that a chunk begins with

@@ -14,7 +14,7 @@ from sft_sweeps.data.read import examples_of, reader_of
 from sft_sweeps.data.row_filter import RowFilter, Tally, check_bad_rows
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.rows import read_rows
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 SIGNS_IN = 2000  # examples, the first, in which signs of an ability are looked for
 MOST = 0.5  # of them that have its signs, where a file is said to be of it

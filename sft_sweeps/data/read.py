@@ -22,7 +22,7 @@ from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Format, Pair, s
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import FileRow, read_rows
-from sft_sweeps.spec import NO_TURN_RULES, Cleaning, Source, TurnRules
+from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, Source, TurnRules
 
 # NUL is no text, and a lone half of a surrogate pair has no UTF-8 form: neither can be encoded or written.
 BAD_CHARACTERS = re.compile("[\0\ud800-\udfff]")

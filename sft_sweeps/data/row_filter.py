@@ -11,7 +11,7 @@ from sft_sweeps.data.example import Dropped
 from sft_sweeps.data.formats import FORMATS
 from sft_sweeps.data.remedies import remedies
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 # Rows that a rule of the user's own drops are no bad ones.
 DROPPED_BY_RULE = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sft_sweeps.data.example import Example
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Component
+from sft_sweeps.spec.data import Component
 
 
 def order_of(groups: Sequence[str], seed: int, source_name: str) -> list[int]:

@@ -17,7 +17,7 @@ from sft_sweeps.data.example import Example
 from sft_sweeps.data.groups import without_number
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
-from sft_sweeps.spec import Cleaning
+from sft_sweeps.spec.data import Cleaning
 
 FENCE = "```"
 WORDS = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sft_sweeps.data.example import DropError
 from sft_sweeps.data.formats import Turn
 from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
-from sft_sweeps.spec import TurnRules
+from sft_sweeps.spec.data import TurnRules
 
 JOINT = "\n"  # between turns of one role that are joined
 

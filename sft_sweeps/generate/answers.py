@@ -25,7 +25,9 @@ from sft_sweeps.generate.replicas import opened
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.build import Subject, reaches_heldout
-from sft_sweeps.spec import Benchmark, Engine, Generation, Model, Source
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.evaluation import Benchmark, Engine, Generation
+from sft_sweeps.spec.training import Model
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
 from sft_sweeps.store.store import Store, write_record
 

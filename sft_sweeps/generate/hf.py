@@ -23,7 +23,7 @@ from sft_sweeps.generate.engine import CHECKED, Keep, Progress, Prompts, greedy,
 from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.plan import engines
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec.evaluation import Engine
 from sft_sweeps.store.answers import Answer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

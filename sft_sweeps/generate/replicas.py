@@ -34,7 +34,7 @@ from sft_sweeps.generate.engine import (
 )
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan.engines import ENGINES
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec.evaluation import Engine
 from sft_sweeps.store.answers import Answer
 from sft_sweeps.terminal import how_ended
 

@@ -25,7 +25,7 @@ from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.jobs.job import PROGRESS
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.plan.engines import HF
-from sft_sweeps.spec import Engine, Queries, Representations
+from sft_sweeps.spec.evaluation import Engine, Queries, Representations
 from sft_sweeps.store.answers import ITEMS, write_rows
 from sft_sweeps.store.store import VECTORS, Store, write_record
 

@@ -15,7 +15,7 @@ class Served:
         import torch
 
         from sft_sweeps.generate.hf import HFEngine
-        from sft_sweeps.spec import Engine
+        from sft_sweeps.spec.evaluation import Engine
 
         torch.set_num_threads(settings["threads"])
         self.engine = HFEngine(settings["folder"], Engine("hf", settings["version"], settings["dtype"]))

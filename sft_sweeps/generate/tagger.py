@@ -24,7 +24,8 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.generate.engine import AnswerEngine, greedy
 from sft_sweeps.identity import digest, plain
 from sft_sweeps.models.pins import weights_pin
-from sft_sweeps.spec import Cleaning, Engine
+from sft_sweeps.spec.data import Cleaning
+from sft_sweeps.spec.evaluation import Engine
 from sft_sweeps.store.answers import Answer, Journal, write_rows
 
 # As public scripts prompt InsTagger, with no template around it.

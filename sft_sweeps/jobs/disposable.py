@@ -15,7 +15,7 @@ from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.needs import Needs, held, subject_folders, unplanned
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.freeing import ASIDE, MARK
 from sft_sweeps.store.imports import IMPORTING
 from sft_sweeps.store.resume_states import FOLDER as RESUME

@@ -21,7 +21,9 @@ from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import PROGRESS, Encoding, Job, Stop, claim_folder
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Generation, Model, Representations, Source, Stage
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import Store
 
 PROGRESS_SECONDS = 2.0  # between two notes of how far it is

@@ -15,7 +15,7 @@ from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.disposable import BY, Disposable, broken_off, disposable, recorded
 from sft_sweeps.jobs.needs import Needs, read_needs
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import claims, freeing
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.store import FREED, FREEING, Store

@@ -14,7 +14,9 @@ from pathlib import Path
 from sft_sweeps.execution import AnswerExecution, Execution, Executions, Tracking, TrainExecution
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Subject, score_of
-from sft_sweeps.spec import Generation, Model, Representations, Source, Stage
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
 

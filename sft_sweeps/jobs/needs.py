@@ -14,7 +14,8 @@ from sft_sweeps.jobs.retention import whole
 from sft_sweeps.jobs.submissions import claimed_folders
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Generation, Representations, Stage
+from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.claims import certain_holder
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey

@@ -28,7 +28,7 @@ from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import freeing
 from sft_sweeps.store.store import FREED, FREEING, RecordError, Store, read_record
 from sft_sweeps.store.survey import survey

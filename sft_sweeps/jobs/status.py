@@ -19,7 +19,7 @@ from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Queue
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store

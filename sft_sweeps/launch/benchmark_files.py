@@ -10,7 +10,7 @@ from sft_sweeps.config.resolve_sources import data_folder
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 
 def entries(configs: Iterable[Config]) -> dict[Path, SourceConfig]:

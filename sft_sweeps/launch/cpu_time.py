@@ -28,7 +28,7 @@ from sft_sweeps.launch.local.cores import at_once, capacity, cores_here, with_th
 from sft_sweeps.launch.local.launcher import LocalLauncher
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Recipe, Shape, Stage
+from sft_sweeps.spec.training import Recipe, Shape, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import console, counted, duration, say
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.plan import cost
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 
 ANSWER_SECONDS = 5.0
 BLOCK = 1024  # bytes; both commands count in kB of so many

@@ -33,7 +33,7 @@ from sft_sweeps.errors import RequestError, visible
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Cleaning, Component, Source, TurnRules
+from sft_sweeps.spec.data import Cleaning, Component, Source, TurnRules
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import say
 

@@ -25,7 +25,7 @@ from sft_sweeps.launch.settings import tracking_of, with_tracking
 from sft_sweeps.launch.show import say_notes, write_plan
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze

@@ -28,7 +28,8 @@ from sft_sweeps.launch.examined import examine
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import reaches_heldout
-from sft_sweeps.spec import Model, Source, Stage
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
 

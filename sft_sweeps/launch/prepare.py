@@ -22,7 +22,7 @@ from sft_sweeps.jobs import encoding
 from sft_sweeps.launch import benchmark_files, inspect
 from sft_sweeps.launch.download import download_all
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import say
 

@@ -10,7 +10,7 @@ from sft_sweeps.execution import AnswerExecution, Executions, Isolation, Trackin
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import cost, memory
 from sft_sweeps.plan.build import Plan, Run
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.tracking import layout
 
 

@@ -11,7 +11,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.jobs.job import Encoding, Job, encode_first
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 from sft_sweeps.store.store import Store
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 Shapes = dict[str, tuple[int, ...]]  # of parameters, by name
 

@@ -13,7 +13,7 @@ from sft_sweeps.files import foreign
 from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import ARCHITECTURES, SPELLINGS, Shapes, read_shape
 from sft_sweeps.models.pins import tokenizer_pin
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 DTYPES = tuple(weights.BYTES)
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"

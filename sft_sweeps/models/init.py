@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from sft_sweeps.files import fence
 from sft_sweeps.models import architectures
 from sft_sweeps.models.weights import share
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 STD = 0.02  # of the normal distribution that LLaMA is initialised from
 

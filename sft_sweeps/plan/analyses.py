@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import Model, Queries, Representations, Stage
+from sft_sweeps.spec.evaluation import Queries, Representations
+from sft_sweeps.spec.training import Model, Stage
 
 
 def analyses(requests: Sequence[tuple[Stage | Model, Request]]) -> tuple[Representations, ...]:

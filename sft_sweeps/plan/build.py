@@ -14,18 +14,9 @@ from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec import (
-    Benchmark,
-    Component,
-    Generation,
-    Judge,
-    Model,
-    Representations,
-    Score,
-    Source,
-    Stage,
-    count_examples,
-)
+from sft_sweeps.spec.data import Component, Source, count_examples
+from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge, Representations, Score
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.strategies import chain, uses_k
 
 Subject = Stage | Model

@@ -5,7 +5,8 @@ forward and backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 """
 
 from sft_sweeps.models import architectures
-from sft_sweeps.spec import Representations, Shape, Stage
+from sft_sweeps.spec.evaluation import Representations
+from sft_sweeps.spec.training import Shape, Stage
 
 A100_FLOPS = 312e12
 # In bf16 without sparsity, from NVIDIA's data sheets, by what torch calls the device; the first that fits.

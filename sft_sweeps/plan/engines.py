@@ -20,7 +20,7 @@ from importlib import metadata
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan import cost
 from sft_sweeps.registry import Registry
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 ROOM = 0.75  # of a GPU's memory may be weights; the rest holds the keys and values of what is being answered
 INSTALL = (

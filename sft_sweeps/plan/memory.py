@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan.cost import BYTES, parameters
-from sft_sweeps.spec import Recipe, Shape, Stage
+from sft_sweeps.spec.training import Recipe, Shape, Stage
 
 RESERVED = 3e9  # bytes of a GPU: CUDA's context, NCCL's buffers, what fragments
 LIVE = 1_000_000_000  # weights that ZeRO-3 gathers ahead at most (stage3_max_live_parameters)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from sft_sweeps.spec import Benchmark, Component, Engine, Model, Recipe
+from sft_sweeps.spec.data import Component
+from sft_sweeps.spec.evaluation import Benchmark, Engine
+from sft_sweeps.spec.training import Model, Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run, State, Subject, score_of
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
+from sft_sweeps.spec.evaluation import Generation, Representations, Score
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT, ASSUMED_GRADE_SD, detectable, detectable_mean
 
 Identified = TypeVar("Identified", Stage, Model, Generation, Score, Representations)

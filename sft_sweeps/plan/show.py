@@ -11,7 +11,7 @@ from sft_sweeps.errors import visible as visible_text
 from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.plan.serialize import detectable_differences
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
 from sft_sweeps.terminal import COLORS, counted, say, show_long
 

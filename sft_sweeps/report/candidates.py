@@ -6,7 +6,7 @@ from sft_sweeps.analysis.next_runs import Candidate
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.report.observe import setting_of
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.survey import Survey
 
 COMING = "running"  # a stage that is on its way costs nothing more

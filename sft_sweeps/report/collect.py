@@ -18,7 +18,8 @@ from sft_sweeps.report.observe import observations
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Benchmark, Score, Stage
+from sft_sweeps.spec.evaluation import Benchmark, Score
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import portable

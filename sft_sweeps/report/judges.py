@@ -17,7 +17,7 @@ from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Judge, Score
+from sft_sweeps.spec.evaluation import Judge, Score
 from sft_sweeps.stats import CRITICAL, Interval, paired_means
 from sft_sweeps.store.store import RECORD
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator
 
 from sft_sweeps.plan import cost
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.survey import Survey
 
 

@@ -9,7 +9,7 @@ from sft_sweeps.plan.build import Run
 from sft_sweeps.report.differences import Comparison
 from sft_sweeps.report.page import answers, text
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Cell, Table
 

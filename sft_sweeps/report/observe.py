@@ -10,7 +10,9 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run, Subject
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Component, Score, Stage
+from sft_sweeps.spec.data import Component
+from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sft_sweeps.analysis.representations import Separation, on_a_plane, separations
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.messages import without_folders
-from sft_sweeps.spec import Representations
+from sft_sweeps.spec.evaluation import Representations
 from sft_sweeps.store.answers import ITEMS, read_rows
 from sft_sweeps.store.store import VECTORS, RecordError, Store
 

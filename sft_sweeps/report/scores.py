@@ -6,7 +6,7 @@ from typing import Any
 
 from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.store.answers import VERDICTS, read_rows
 from sft_sweeps.store.store import RecordError, Store
 from sft_sweeps.store.survey import Survey

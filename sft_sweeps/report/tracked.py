@@ -17,7 +17,8 @@ from sft_sweeps.report import board
 from sft_sweeps.report.measures import differences_table, measures, samples, scores_table
 from sft_sweeps.report.page import costs, findings
 from sft_sweeps.report.page.evidence import Evidence
-from sft_sweeps.spec import Model, Score, Stage
+from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep

@@ -23,7 +23,7 @@ from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.score.endpoint import Endpoint, EndpointError, Reply
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 
 ASSUMED_COMPLETION = 200  # tokens of a reply, for estimates: 480 recorded ones of GPT-4 have 796 characters on average
 LONGEST_PAUSE = 60.0  # seconds between two tries

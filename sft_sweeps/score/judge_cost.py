@@ -15,7 +15,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.build import score_of
 from sft_sweeps.score.score import JUDGMENTS
-from sft_sweeps.spec import Benchmark, Generation, Judge
+from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, AnswerRow, read_rows
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey

@@ -17,7 +17,7 @@ from sft_sweeps.plan.build import Plan, score_of
 from sft_sweeps.score.judge_cost import Bill, capped
 from sft_sweeps.score.judge_cost import estimate as priced
 from sft_sweeps.score.score import score
-from sft_sweeps.spec import Benchmark, Generation, Judge
+from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
 from sft_sweeps.store import claims
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, survey

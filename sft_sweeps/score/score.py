@@ -14,7 +14,7 @@ from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import score_of
 from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.spec import Benchmark, Generation, Judge
+from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, VERDICTS, AnswerRow, read_rows, write_rows
 from sft_sweeps.store.store import Store, write_record
 

@@ -23,7 +23,8 @@ from sft_sweeps.files.json_files import parse_line, write_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, Subject
 from sft_sweeps.plan.serialize import from_json
-from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
+from sft_sweeps.spec.evaluation import Generation, Representations, Score
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, packed, portable_plan

@@ -8,7 +8,9 @@ from typing import Any
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import digest, plain
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Generation, Model, Score, Source, Stage
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.evaluation import Generation, Score
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.answers import ITEMS, VERDICTS
 from sft_sweeps.store.store import RECORD, Store
 from sft_sweeps.tracking.base import Artifact

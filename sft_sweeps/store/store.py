@@ -27,7 +27,8 @@ from sft_sweeps.files.folders import names
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
+from sft_sweeps.spec.evaluation import Generation, Representations, Score
+from sft_sweeps.spec.training import Model, Stage
 
 Item = Subject | Generation | Score | Representations
 

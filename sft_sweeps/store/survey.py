@@ -16,7 +16,8 @@ from sft_sweeps.files.json_files import last_line, parse_line
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
-from sft_sweeps.spec import Generation, Model, Representations, Score, Stage
+from sft_sweeps.spec.evaluation import Generation, Representations, Score
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.similar import PARENT, Namesakes

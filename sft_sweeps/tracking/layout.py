@@ -22,7 +22,7 @@ from hashlib import sha256
 from typing import Literal, get_args
 
 from sft_sweeps.identity import digest
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec.training import Model, Stage
 
 JobType = Literal["prepare", "train", "generate", "score", "report"]
 JOB_TYPES: tuple[JobType, ...] = get_args(JobType)

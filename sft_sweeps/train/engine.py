@@ -29,7 +29,7 @@ from deepspeed.utils import safe_get_full_fp32_param
 
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import load, loss, ranks, zero
 
 

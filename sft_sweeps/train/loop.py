@@ -18,7 +18,7 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget, convert, loss, ranks, resume, starts
 from sft_sweeps.train.engine import TrainEngine, learning_rate, prepare_process

@@ -28,7 +28,7 @@ from torch import Tensor
 from sft_sweeps.data.encode.batches import IGNORED, pack
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sft_sweeps.plan import cost
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import loss
 from sft_sweeps.train.engine import TrainEngine
 from sft_sweeps.train.steps import Batch

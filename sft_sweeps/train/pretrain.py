@@ -14,7 +14,7 @@ from sft_sweeps.data import graded
 from sft_sweeps.data.drawing import Stream
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.execution import TrainExecution
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import loop
 
 DOCUMENTS = 96_000  # of about 20 tokens

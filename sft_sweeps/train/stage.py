@@ -27,7 +27,7 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import lineage, resume_states
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.survey import resume_step

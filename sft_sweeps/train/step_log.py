@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.terminal import duration
 from sft_sweeps.tracking.metrics import RECENT, left
 from sft_sweeps.train.meter import StepMetrics

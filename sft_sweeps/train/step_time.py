@@ -20,7 +20,7 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.identity import revive
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Recipe, Shape
+from sft_sweeps.spec.training import Recipe, Shape
 from sft_sweeps.train import loop
 
 STEPS = 8

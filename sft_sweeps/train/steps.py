@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import loss
 from sft_sweeps.train.engine import TrainEngine
 

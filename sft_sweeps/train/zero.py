@@ -17,7 +17,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from sft_sweeps.execution import TrainExecution
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import ranks
 
 

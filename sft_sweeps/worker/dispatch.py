@@ -10,7 +10,8 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import PROGRESS, Job, Stop, claim_folder
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.spec import Generation, Model, Representations, Stage
+from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import RECORD, Store, damaged_files
 
 

@@ -7,7 +7,7 @@ from common import ROOT
 
 from sft_sweeps.analysis.paper import CLEAN, PARAMETERS, SOURCES, Cell, cells, observations
 from sft_sweeps.models.architectures import count_parameters
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 SIZES = ("llama7b", "llama13b", "llama33b")
 

@@ -42,7 +42,7 @@ from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import State, build, score_of
 from sft_sweeps.score import judge as judging
 from sft_sweeps.score import judge_cost
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
 

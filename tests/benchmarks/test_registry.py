@@ -15,7 +15,7 @@ from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.plan.build import build, score_of
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 
 def benchmarks(points: Points, *line: str) -> dict[str, Benchmark]:

@@ -14,7 +14,7 @@ from sft_sweeps.commands.status import rows as status
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs import submissions
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import claims
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze

@@ -20,7 +20,7 @@ from sft_sweeps.files.content import content_pin
 from sft_sweeps.plan.build import Plan, build, score_of
 from sft_sweeps.report.collect import collect
 from sft_sweeps.score import judge_cost
-from sft_sweeps.spec import Generation, Judge
+from sft_sweeps.spec.evaluation import Generation, Judge
 from sft_sweeps.store import claims
 from sft_sweeps.store.answers import ITEMS, write_rows
 from sft_sweeps.store.store import Store, write_record

@@ -35,7 +35,7 @@ from sft_sweeps.commands.publish.card import public
 from sft_sweeps.commands.publish.markdown import block, code, escape, table
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import FREED, Store, check_identity, write_record
 from sft_sweeps.store.sweeps import freeze
 

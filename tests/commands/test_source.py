@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sft_sweeps.commands.main import main
 from sft_sweeps.data.look import look
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 ROWS = {
     "good": json.dumps({"question": "How much is 3 + 3?", "answer": "3 + 3 = 6"}),

@@ -16,7 +16,7 @@ from sft_sweeps.config.schema import Config, HypothesisConfig
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
 from sft_sweeps.ranges import CHECK, NumberRange, OneOf
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 
 # What is set, and what the message must say. `data=mixed model=llama7b evaluate=heldout_loss` is the start.
 BAD: list[tuple[dict[str, Any], list[str]]] = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sft_sweeps.config.fractions import parse_fraction
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import count_examples
+from sft_sweeps.spec.data import count_examples
 
 FRACTIONS = st.fractions(min_value=Fraction(1, 10_000), max_value=1, max_denominator=10_000)
 

@@ -18,7 +18,7 @@ from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.identity import VERSIONS, canonical
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 ROWS = b'{"question": "1+1?", "answer": "2"}\n' * 3
 SHA256 = f"sha256:{hashlib.sha256(ROWS).hexdigest()}"

@@ -14,7 +14,7 @@ from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.read import read
 from sft_sweeps.data.tags import drop_reason
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Cleaning, Source
+from sft_sweeps.spec.data import Cleaning, Source
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_cleaning.json").read_text())
 CODES = {"too_short": 1, "role_break": 2, "blocked_word": 3, "bad_html": 4}

@@ -19,7 +19,7 @@ from sft_sweeps.data import fields
 from sft_sweeps.data.formats import FORMATS
 from sft_sweeps.data.read import SourceExamples, read
 from sft_sweeps.files import packing
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 KEYS = sorted({key for known in FORMATS.all.values() for key in known.fields} | {"input", "history", "system", "id"})
 NULL = st.sampled_from([None, math.nan])

@@ -25,7 +25,7 @@ from sft_sweeps.data.select import order, order_of, subset
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.identity import canonical
-from sft_sweeps.spec import Component, Source
+from sft_sweeps.spec.data import Component, Source
 
 # How the n-th row of a set may be called.
 SCHEMES: list[Callable[[str, int], Any]] = [

@@ -19,7 +19,7 @@ from sft_sweeps.data.example import Dropped, Example
 from sft_sweeps.data.read import Reader, SourceExamples, read
 from sft_sweeps.files.rows import FileRow
 from sft_sweeps.identity import canonical
-from sft_sweeps.spec import Source, TurnRules
+from sft_sweeps.spec.data import Source, TurnRules
 
 ROUND = "ab \n"
 NOTHING = [None, "", " ", [], {}, [None], {"bytes": None}, float("nan"), "[]", "{ }"]

@@ -20,7 +20,7 @@ from sft_sweeps.data.example import Example
 from sft_sweeps.data.select import heldout, order, subset
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import reaches_heldout
-from sft_sweeps.spec import Component, Mixture, Source, count_examples
+from sft_sweeps.spec.data import Component, Mixture, Source, count_examples
 
 FRACTIONS = st.fractions(min_value=Fraction(1, 1000), max_value=1, max_denominator=1000)
 GROUPS = st.lists(st.integers(0, 12), max_size=60)

@@ -174,7 +174,7 @@ def _bash(script: str) -> int:
 
 
 def changed(code: Path) -> None:
-    (code / "sft_sweeps" / "spec.py").write_bytes(b"import os")
+    (code / "sft_sweeps" / "errors.py").write_bytes(b"import os")
 
 
 def added(code: Path) -> None:
@@ -182,15 +182,15 @@ def added(code: Path) -> None:
 
 
 def renamed(code: Path) -> None:
-    (code / "sft_sweeps" / "spec.py").rename(code / "sft_sweeps" / "specs.py")
+    (code / "sft_sweeps" / "errors.py").rename(code / "sft_sweeps" / "errors2.py")
 
 
 def module_writable(code: Path) -> None:
-    (code / "sft_sweeps" / "spec.py").chmod(0o666)
+    (code / "sft_sweeps" / "errors.py").chmod(0o666)
 
 
 def linked(code: Path) -> None:
-    (code / "sft_sweeps" / "link.py").symlink_to("spec.py")
+    (code / "sft_sweeps" / "link.py").symlink_to("errors.py")
 
 
 def given_away(code: Path) -> None:

@@ -15,7 +15,7 @@ from sft_sweeps.generate.answers import DIFFERING, seed_of
 from sft_sweeps.generate.decode import Decoder, _drawn, _Row, _stream
 from sft_sweeps.generate.engine import Sampling
 from sft_sweeps.generate.hf import HFEngine
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec.evaluation import Engine
 
 PROMPTS = [[1, *range(3, 4 + n)] for n in (3, 17, 5, 30, 9, 2, 12, 8, 21)]
 

@@ -12,7 +12,7 @@ from sft_sweeps.generate import hf
 from sft_sweeps.generate.answers import seed_of
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.replicas import Replicas
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec.evaluation import Engine
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="GENERATION ON GPUS NOT TESTED: there is none")
 ENGINE = Engine("hf", "5", "fp32")

@@ -15,7 +15,7 @@ from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate.engine import greedy as asked
 from sft_sweeps.generate.hf import Answer, HFEngine
-from sft_sweeps.spec import Engine
+from sft_sweeps.spec.evaluation import Engine
 
 ENGINE = Engine("hf", "5", "fp32")
 NEW = 12

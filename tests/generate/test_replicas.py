@@ -26,7 +26,8 @@ from sft_sweeps.generate.replicas import Replicas
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.engines import Held, replica_devices
-from sft_sweeps.spec import Engine, Generation, Shape
+from sft_sweeps.spec.evaluation import Engine, Generation
+from sft_sweeps.spec.training import Shape
 from sft_sweeps.store.answers import ITEMS, JOURNAL, read_rows
 from sft_sweeps.store.store import Store
 
@@ -98,7 +99,7 @@ def test_replicas_leave_signals_to_their_master_and_end_with_it(folder: Path) ->
         f"import sys, time; sys.path[:] = {sys.path!r}\n"
         "from pathlib import Path\nfrom sft_sweeps.generate.engine import greedy\n"
         "from sft_sweeps.generate.replicas import Replicas\n"
-        "from sft_sweeps.spec import Engine\n"
+        "from sft_sweeps.spec.evaluation import Engine\n"
         f"made = Replicas(Path({str(folder)!r}), Engine('hf', '5', 'fp32'), ['', ''])\n"
         "print(*[process.pid for process in made.processes], flush=True)\n"
         "for process in made.processes: process.send_signal(12); process.send_signal(15)\n"

@@ -16,7 +16,7 @@ from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.generate import represent
 from sft_sweeps.generate.hf import HFEngine
 from sft_sweeps.generate.represent import hidden_states, pooled, prompts
-from sft_sweeps.spec import Engine, Queries, Representations
+from sft_sweeps.spec.evaluation import Engine, Queries, Representations
 from sft_sweeps.store.answers import ITEMS, read_rows
 from sft_sweeps.store.store import VECTORS, Store
 

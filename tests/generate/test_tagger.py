@@ -16,7 +16,7 @@ from sft_sweeps.files.content import content_pin
 from sft_sweeps.generate import tagger
 from sft_sweeps.generate.engine import GREEDY, Prompts
 from sft_sweeps.models.pins import weights_pin
-from sft_sweeps.spec import Cleaning
+from sft_sweeps.spec.data import Cleaning
 from sft_sweeps.store.answers import Answer
 
 CHATS = {
@@ -151,7 +151,7 @@ def test_a_real_engine_is_asked(chats: Path, folder: Path, capsys: pytest.Captur
 
 
 def test_a_query_that_is_too_long_is_cut(folder: Path, tmp_path: Path) -> None:
-    from sft_sweeps.spec import Engine
+    from sft_sweeps.spec.evaluation import Engine
 
     asking = tagger.Asking(Engine("hf", "5", "fp32"), max_new_tokens=100)
     journal = tagger.Journal(tmp_path / "journal")

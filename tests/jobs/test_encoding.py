@@ -28,7 +28,8 @@ from sft_sweeps.jobs.job import Encoding, Job, encode_first, missing
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Cleaning, Component, Model, Source
+from sft_sweeps.spec.data import Cleaning, Component, Source
+from sft_sweeps.spec.training import Model
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 

@@ -25,7 +25,7 @@ from sft_sweeps.jobs.disposable import KINDS, Disposable, disposable
 from sft_sweeps.jobs.job import missing
 from sft_sweeps.jobs.needs import read_needs
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import claims, freeing
 from sft_sweeps.store.store import FREED, FREEING, Store
 from sft_sweeps.store.survey import survey

@@ -15,7 +15,7 @@ from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job, missing, urgency
 from sft_sweeps.plan.build import Plan, State, build, score_of
 from sft_sweeps.plan.request import AskedRepresentations
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
 

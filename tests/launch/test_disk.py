@@ -18,7 +18,7 @@ from sft_sweeps.launch import disk
 from sft_sweeps.launch.disk import DiskPolicy, needed, room
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import build
-from sft_sweeps.spec import Shape, Stage
+from sft_sweeps.spec.training import Shape, Stage
 
 UID, GID = os.getuid(), os.getegid()
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)

@@ -27,7 +27,8 @@ from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.plan.request import AskedRepresentations
-from sft_sweeps.spec import Component, Shape, Source
+from sft_sweeps.spec.data import Component, Source
+from sft_sweeps.spec.training import Shape
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, survey
 

@@ -17,7 +17,7 @@ from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import LLAMA
 from sft_sweeps.models.folder import Examined, unfinished
 from sft_sweeps.models.init import initial_weights, materialise
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 TOKENIZER = {"added_tokens": [], "model": {"vocab": {"a": 0, "b": SHAPE.vocab_size - 1}}}
 

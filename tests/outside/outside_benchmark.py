@@ -8,7 +8,7 @@ from sft_sweeps.benchmarks.base import BenchmarkDefinition, ScoringContext
 from sft_sweeps.benchmarks.item import Item, Verdict
 from sft_sweeps.benchmarks.scored import Row, ScoringResult, from_verdicts
 from sft_sweeps.benchmarks.settings import BenchmarkConfig
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 
 @dataclass

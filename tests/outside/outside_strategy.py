@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sft_sweeps.spec import Component, Mixture
+from sft_sweeps.spec.data import Component, Mixture
 from sft_sweeps.strategies import Strategy
 
 

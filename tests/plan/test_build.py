@@ -19,7 +19,7 @@ from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State, build
 from sft_sweeps.plan.request import Request
 from sft_sweeps.plan.serialize import from_json, to_json
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.strategies import STRATEGIES
 
 SHARES = [Fraction(1), Fraction(1, 3), Fraction(1, 4)]

@@ -14,7 +14,8 @@ from sft_sweeps.generate.replicas import opened
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import engines
 from sft_sweeps.plan.engines import ENGINES, Held
-from sft_sweeps.spec import Engine, Shape
+from sft_sweeps.spec.evaluation import Engine
+from sft_sweeps.spec.training import Shape
 
 BACKEND = """
 from sft_sweeps.plan.engines import Backend

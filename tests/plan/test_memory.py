@@ -16,7 +16,7 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import build
-from sft_sweeps.spec import Shape, Stage
+from sft_sweeps.spec.training import Shape, Stage
 from sft_sweeps.train import attention, head, loss
 
 SHAPES = [Shape(128, 352, 2, 4, 4, 300, 512), Shape(128, 352, 4, 4, 2, 300, 512), Shape(64, 300, 3, 4, 4, 300, 512)]

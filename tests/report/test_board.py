@@ -16,7 +16,7 @@ from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import board as boards
 from sft_sweeps.report import tracked
 from sft_sweeps.report.page import evidence, findings, text
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.dashboard import charts, panels, views
 from sft_sweeps.tracking.dashboard.board import Board

@@ -18,7 +18,7 @@ from sft_sweeps.report.collect import Results, collect, to_json
 from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Judge, Score
+from sft_sweeps.spec.evaluation import Judge, Score
 from sft_sweeps.stats import clustered_mean, paired_means
 from sft_sweeps.store.answers import ITEMS, VERDICTS, write_rows
 from sft_sweeps.store.store import RECORD, Store, write_record

@@ -16,7 +16,7 @@ from sft_sweeps.report import tables
 from sft_sweeps.report.collect import to_json
 from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import evidence
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 
 BENCHMARKS = (benchmark(ability="math"), benchmark("humaneval", ability="code"))
 CLAIM = claim("Mixing keeps more", "strategy=multi_task", "strategy=sequential")

@@ -20,7 +20,7 @@ from sft_sweeps.report import represented, tables
 from sft_sweeps.report.collect import collect, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures.representations import caption, figure5
-from sft_sweeps.spec import Representations
+from sft_sweeps.spec.evaluation import Representations
 from sft_sweeps.store.answers import ITEMS, write_rows
 from sft_sweeps.store.store import VECTORS, Store, write_record
 

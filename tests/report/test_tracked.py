@@ -11,7 +11,7 @@ from sft_sweeps.execution import Tracking
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report.page import evidence
 from sft_sweeps.report.tracked import Shown
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.tracking import layout, remembered
 from sft_sweeps.tracking.base import Attempt
 

@@ -26,7 +26,9 @@ from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.models import train_tokenizer
 from sft_sweeps.plan.build import score_of, seen
 from sft_sweeps.score import score
-from sft_sweeps.spec import Benchmark, Component, Generation, Model, Source
+from sft_sweeps.spec.data import Component, Source
+from sft_sweeps.spec.evaluation import Benchmark, Generation
+from sft_sweeps.spec.training import Model
 from sft_sweeps.stats import proportion
 from sft_sweeps.store.answers import ITEMS, JOURNAL, VERDICTS, read_rows, write_rows
 from sft_sweeps.store.store import Store, write_record

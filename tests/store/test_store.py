@@ -21,7 +21,8 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import differences
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Score, Stage
+from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import sharing
 from sft_sweeps.store.claims import release, take
 from sft_sweeps.store.store import (

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from values import component, mixed, model, stage
 
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.tracking import layout
 
 FIRST = stage(components=mixed()[:2])

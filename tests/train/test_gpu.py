@@ -12,7 +12,7 @@ from training import RECIPE, Job, in_child, run, train_rank
 
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 from sft_sweeps.train import attention, budget, layers
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

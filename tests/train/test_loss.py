@@ -19,7 +19,7 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
 from sft_sweeps.models.init import materialise
 from sft_sweeps.ranges import literals
-from sft_sweeps.spec import Recipe
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import attention, head, loss
 from sft_sweeps.train.engine import learning_rate
 from sft_sweeps.train.steps import plan_batch, prepared

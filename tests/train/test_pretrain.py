@@ -30,7 +30,7 @@ def prepared(folder: str) -> str:
     """The digest of a prepared model, and what it and the model that was drawn lose on documents, in nats a token."""
     from sft_sweeps.generate.hf import HFEngine
     from sft_sweeps.models import init
-    from sft_sweeps.spec import Engine
+    from sft_sweeps.spec.evaluation import Engine
     from sft_sweeps.store.store import Store
     from sft_sweeps.train import pretrain, stage
 

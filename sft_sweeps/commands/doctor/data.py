@@ -7,7 +7,7 @@ from urllib.parse import urlparse
 from sft_sweeps.commands.doctor.asked_work import AskedWork
 from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.commands.doctor.request import DoctorRequest
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 OF_MODELS = ("model=", "model.")  # what texts about models begin with
 

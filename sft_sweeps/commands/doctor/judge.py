@@ -12,7 +12,7 @@ from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.json_files import parse
 from sft_sweeps.score.endpoint import Endpoint, EndpointError
-from sft_sweeps.spec import Judge
+from sft_sweeps.spec.evaluation import Judge
 
 PATIENCE = 8.0  # seconds for the endpoint to answer
 LATER = "afterwards, wherever there is a key and a network: sft-sweeps judge"

@@ -11,7 +11,7 @@ from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.launch.launchers import launcher_of
 from sft_sweeps.launch.local.launcher import LocalLauncher
 from sft_sweeps.plan import memory
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import Store
 
 

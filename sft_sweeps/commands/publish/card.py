@@ -15,7 +15,8 @@ from sft_sweeps.commands.show.facts import ask, mixture, recorded, serve
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.costs import gpu_hours
 from sft_sweeps.report.page.runs import took
-from sft_sweeps.spec import Model, Recipe, Source, Stage
+from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.training import Model, Recipe, Stage
 
 HERE = "."  # the folder itself, for commands that are typed in it
 LIBRARY, TASK = "transformers", "text-generation"

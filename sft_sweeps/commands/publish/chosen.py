@@ -11,7 +11,7 @@ from sft_sweeps.commands.show.known import Catalogue, Known
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, find, sweeps
 

@@ -14,7 +14,8 @@ from sft_sweeps.models import folder as model_folder
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.report.observe import observations, protocol_of
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Score, Stage
+from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import damaged_files
 from sft_sweeps.store.survey import survey
 from sft_sweeps.terminal import LAUNCH

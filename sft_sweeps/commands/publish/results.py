@@ -13,7 +13,7 @@ from sft_sweeps.benchmarks.base import OnHub
 from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.commands.publish.evidence import ScoreLine
 from sft_sweeps.report.page import text
-from sft_sweeps.spec import Benchmark
+from sft_sweeps.spec.evaluation import Benchmark
 
 NAMES = {"accuracy": "accuracy", "pass@1": "pass@1", "rating": "rating, 1 to 10", "loss": "loss, nats a token"}
 FOLDER = ".eval_results"

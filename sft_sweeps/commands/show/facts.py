@@ -14,7 +14,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts
 from sft_sweeps.plan.build import Plan, Run, State, Subject
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.terminal import LAUNCH

@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace) -> int:
 def described(options: argparse.Namespace) -> tuple[Entry, "Look"]:
     """The source that a file makes, and what was seen in it; RequestError where it makes none."""
     from sft_sweeps.data.look import look
-    from sft_sweeps.spec import Cleaning, Source, TurnRules
+    from sft_sweeps.spec.data import Cleaning, Source, TurnRules
 
     path: Path = options.file
     if not path.is_file():

@@ -21,7 +21,8 @@ from sft_sweeps.jobs.status import SweepStatus, status_of
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import TRAINED, Plan, Run, Subject
 from sft_sweeps.plan.show import mixture_text
-from sft_sweeps.spec import Generation, Stage
+from sft_sweeps.spec.evaluation import Generation
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.store import Store
 from sft_sweeps.tracking import metrics as tracking

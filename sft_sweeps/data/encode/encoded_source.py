@@ -20,7 +20,7 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.select import order_of
 from sft_sweeps.files.encoded import ACCOUNT, ENCODED, encoded_folder
 from sft_sweeps.identity import canonical, digest, versions
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 ACCOUNT_VERSION = 2  # 2: what became of every turn; raised so that what a store has is made anew, no stage is
 TRUNCATED = 1  # of flags; the bits above it are the index of the reason in the account's `reasons`

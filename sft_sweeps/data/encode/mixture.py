@@ -11,7 +11,7 @@ from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.select import last, taken
 from sft_sweeps.errors import RequestError
-from sft_sweeps.spec import Component, Mixture, Source
+from sft_sweeps.spec.data import Component, Mixture, Source
 
 
 def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) -> tuple[list[Encoded], dict[str, Any]]:

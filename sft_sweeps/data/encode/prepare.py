@@ -31,7 +31,7 @@ from sft_sweeps.files.lock import locked
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import tokenizer
 from sft_sweeps.models.pins import tokenizer_pin
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 MOST_PROCESSES = 8  # one reads and writes for all: more have to wait for it
 WORTH_PROCESSES = 8 << 20  # bytes of a file: less is encoded before helpers have started

@@ -14,7 +14,7 @@ from sft_sweeps.execution import AnswerExecution, TrainExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.store import Store
 

@@ -21,7 +21,7 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.engines import Held
 from sft_sweeps.slurm.cluster import minutes
-from sft_sweeps.spec import Model
+from sft_sweeps.spec.training import Model
 
 CPUS = 4  # of a job that neither trains nor generates
 MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}

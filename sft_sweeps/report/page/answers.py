@@ -16,7 +16,7 @@ from sft_sweeps.errors import SweepError
 from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.report.page import text
 from sft_sweeps.report.scores import Scores
-from sft_sweeps.spec import Benchmark, Score
+from sft_sweeps.spec.evaluation import Benchmark, Score
 from sft_sweeps.store.answers import ITEMS, VERDICTS
 
 LONGEST = 1200  # characters of a prompt or answer

@@ -5,7 +5,7 @@ from typing import Any
 
 from sft_sweeps.plan import cost
 from sft_sweeps.report.page.evidence import Evidence
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.terminal import counted, duration
 
 HEADER = ("model", "stages done", "GPU-hours planned", "of those done", "they took", "time of their training")

@@ -13,7 +13,8 @@ from sft_sweeps.report.page.answers import Sample, sample
 from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.report.replicates import seed_of
-from sft_sweeps.spec import Score, Stage
+from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.sweeps import portable
 from sft_sweeps.terminal import LAUNCH, duration
 from sft_sweeps.tracking import metrics

@@ -17,7 +17,7 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.files import checksum
 from sft_sweeps.models import train_tokenizer, weights
 from sft_sweeps.models.init import materialise
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import ResumeState
 from sft_sweeps.store.store import RECORD, Store, write_record

@@ -18,7 +18,7 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs import attempts
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.slurm import reasons
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import claims
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep, freeze

@@ -13,7 +13,7 @@ from fastchat_oracle import ORACLES, RECORDED, Oracle
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import read
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 
 
 def spans(supervised: Any) -> list[list[int]]:

@@ -28,7 +28,7 @@ from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ENCODED
 from sft_sweeps.identity import VERSIONS, plain
 from sft_sweeps.models import train_tokenizer
-from sft_sweeps.spec import Cleaning, Source
+from sft_sweeps.spec.data import Cleaning, Source
 
 TEMPLATE, LENGTH = "vicuna_bare", 60
 
@@ -127,7 +127,7 @@ import sys
 from pathlib import Path
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.identity import revive
-from sft_sweeps.spec import Source
+from sft_sweeps.spec.data import Source
 import json
 source = revive(Source, json.loads(Path(sys.argv[1]).read_text()))
 words, store = map(Path, sys.argv[2:])

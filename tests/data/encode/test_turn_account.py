@@ -28,7 +28,7 @@ from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.file_row import FileRow
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.models import train_tokenizer
-from sft_sweeps.spec import Cleaning, Component, Mixture, Source, TurnRules
+from sft_sweeps.spec.data import Cleaning, Component, Mixture, Source, TurnRules
 
 TEXT = st.text("ab \n1.", max_size=12)
 ROLES = ("human", "gpt", "user", "Assistant", "system", "tool", "bot", "somebody")

@@ -18,7 +18,7 @@ from sft_sweeps.launch.local import cores
 from sft_sweeps.launch.local.cores import at_once, capacity, with_threads
 from sft_sweeps.models import architectures
 from sft_sweeps.plan.build import Plan
-from sft_sweeps.spec import Model, Stage
+from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.resume_states import ResumeState
 from sft_sweeps.store.store import Store

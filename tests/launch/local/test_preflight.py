@@ -14,7 +14,8 @@ from sft_sweeps.launch import preflight as everywhere
 from sft_sweeps.launch.local import preflight
 from sft_sweeps.launch.local.preflight import problems
 from sft_sweeps.plan.build import Plan, build
-from sft_sweeps.spec import Component, Engine
+from sft_sweeps.spec.data import Component
+from sft_sweeps.spec.evaluation import Engine
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 

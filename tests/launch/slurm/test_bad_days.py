@@ -14,7 +14,7 @@ from common import ROOT
 from slurm_cluster import Cluster, running
 from slurm_site import LONG, Site
 
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import metrics

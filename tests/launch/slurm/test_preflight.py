@@ -12,7 +12,7 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.launch.slurm.preflight import needed_seconds, problems
 from sft_sweeps.slurm.cluster import NodeKind, Partition
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 
 LLAMA33B = Shape(6656, 17920, 60, 52, 52, 32000, 2048)
 NODE = NodeKind(4, 0, 64, 500_000, 8, "a100", ("ib",))

@@ -26,7 +26,8 @@ from sft_sweeps.launch.slurm.resources import (
     resources,
     sbatch_parameters,
 )
-from sft_sweeps.spec import Engine, Generation, Model, Queries, Representations
+from sft_sweeps.spec.evaluation import Engine, Generation, Queries, Representations
+from sft_sweeps.spec.training import Model
 
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("llama7b", "llama13b", "llama33b")

@@ -15,7 +15,7 @@ from slurm_cluster import Cluster
 from slurm_site import LONG, Site
 
 from sft_sweeps.jobs import submissions
-from sft_sweeps.spec import Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.answers import ITEMS, JOURNAL
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import resume_step

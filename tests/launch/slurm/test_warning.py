@@ -10,7 +10,7 @@ from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.slurm.warning import warning_seconds
 from sft_sweeps.plan.build import build
-from sft_sweeps.spec import Shape
+from sft_sweeps.spec.training import Shape
 from sft_sweeps.store import resume_states
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey

@@ -21,7 +21,7 @@ from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import chart, evidence
 from sft_sweeps.report.represented import Panel, Represented
 from sft_sweeps.report.sheets import FORMULA
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.stats import Interval
 
 CHROMIUM = shutil.which("chromium")

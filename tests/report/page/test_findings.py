@@ -12,7 +12,7 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report.page import build as page
 from sft_sweeps.report.page import costs, evidence, findings, notes
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.store.answers import VERDICTS
 from sft_sweeps.store.store import Store
 

@@ -26,7 +26,7 @@ from sft_sweeps.report.page import costs, evidence, looks
 from sft_sweeps.report.page.long import MANY, of_sheet
 from sft_sweeps.report.page.sections import apart
 from sft_sweeps.report.write import write
-from sft_sweeps.spec import Score
+from sft_sweeps.spec.evaluation import Score
 
 VALUES = st.lists(st.sampled_from(["1", "1/4", "x", "y"]), min_size=1, max_size=3, unique=True)
 LINES = st.lists(st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3), min_size=1, max_size=4)
