@@ -148,8 +148,9 @@ def _summary(work: MissingWork) -> str:
     judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
     judged += f", representations of {kinds['represent']} to take" if kinds["represent"] else ""
     judged += left_open
+    merges = f", {counted(kinds['merge'], 'merge')} to average" if kinds["merge"] else ""
     return (
         f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {counted(kinds['score'], 'model')} to score"
+        f"{f', {resumed} of them from a resume state' if resumed else ''}{merges}, {counted(kinds['score'], 'model')} to score"
         f"{judged}"
     )

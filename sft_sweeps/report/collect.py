@@ -147,7 +147,7 @@ def _rows(plan: Plan) -> Iterator[Run]:
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:
-    return run.stages or (run.model,)
+    return run.derived or (run.model,)
 
 
 def _after(subject: Subject, by_subject: Mapping[str, Mapping[str, Scored]]) -> StageScores:
