@@ -170,7 +170,7 @@ def _needed(plan: Plan, store: Store) -> set[str]:
         needed.add(job.subject.id)
         if job.stage:
             needed.add(job.stage.parent.id)
-        if isinstance(job.subject, Merge):
+        if job.kind == "merge" and isinstance(job.subject, Merge):
             needed |= {stage.id for stage in job.subject.parents}
     return needed
 
