@@ -31,7 +31,7 @@ FAST := $(addprefix tests/,benchmarks/test_gsm8k.py data/test_clean.py data/test
 	$(filter-out %/test_sweeper.py,$(wildcard tests/config/test_*.py))
 PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=fast -m "not slow and not heavy and not fuzz and not cases" \
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
-GOLDENS := tests/fixtures tests/launch/slurm/golden
+GOLDENS := tests/fixtures tests/launch/slurm/golden docs/models.md
 
 .PHONY: docs quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
 
@@ -84,7 +84,7 @@ coverage: install
 	@$(PYTEST_FAST) --cov --cov-report=term
 
 goldens: install
-	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl goldens.compare tests --include='test_*.py')
+	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rlE 'goldens.(compare|writing)' tests --include='test_*.py')
 	@git --no-pager diff --stat -- $(GOLDENS)
 	@git --no-pager diff -- $(GOLDENS)
 

@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 
+def writing() -> bool:
+    """Whether they are written anew."""
+    return os.environ.get("GOLDENS") == "write"
+
+
 def compare(path: Path, text: str) -> None:
     """The text must be the file's; with GOLDENS=write it becomes the file's."""
-    if os.environ.get("GOLDENS") == "write":
+    if writing():
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8"), f"{path} differs; where it should, run `make goldens`"
 

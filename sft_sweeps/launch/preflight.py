@@ -192,8 +192,8 @@ def _weights(model: Model, store: Store, padded: bool) -> Iterator[str]:
     """What is wrong with a base model's tokenizer or weights, to be trained in padded rows or without padding."""
     if model.tokenizer.startswith("provisional:"):
         yield (
-            f"model.tokenizer={model.tokenizer_path}: {why_provisional(model.tokenizer_path)}; name a folder that has "
-            "both, or make one with: sft-sweeps tokenizer FILE ... --out FOLDER"
+            f"model.tokenizer={model.tokenizer_path}: {why_provisional(model.tokenizer_path)}; or name another folder, "
+            "or make one with: sft-sweeps tokenizer FILE ... --out FOLDER"
         )
     if model.initialised:
         return

@@ -31,8 +31,8 @@ TOLERANCE = 1e-5  # of the loss, and of each gradient's largest number
 ROUNDING = 1e-6
 SMALL = 30_000_000  # weights of a tiny model at most
 REMOTE = (
-    "transformers has no model of its type; it comes with code of its own (auto_map), which is not run. Use a model that "
-    "transformers has"
+    "transformers has no model of its type, and code that comes with one (auto_map) is not run; use a model that "
+    "transformers knows"
 )
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 TINY = {
