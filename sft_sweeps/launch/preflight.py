@@ -224,10 +224,10 @@ def _templates(jobs: Sequence[Job], store: Store) -> Iterator[str]:
 def _written_with(job: Job, store: Store) -> tuple[str, Path, str] | None:
     """(model, folder of the tokenizer, template) of a job that trains; None where the tokenizer is this package's."""
     model = job.subject.model
-    folder = Path(model.tokenizer_path or store.weights(model))
-    if not job.stage or model.tokenizer.startswith("provisional:") or not folder.is_dir():
+    own = model.tokenizer_path or ("" if model.initialised else str(store.weights(model)))
+    if not job.stage or model.tokenizer.startswith("provisional:") or not (own and Path(own).is_dir()):
         return None
-    return model.name, folder, job.stage.recipe.template
+    return model.name, Path(own), job.stage.recipe.template
 
 
 def _sources(

@@ -120,7 +120,7 @@ SPELLINGS = {
 POSITIONS = {"bloom": 2048}  # that it was published for, of what has no table of them (ALiBi, Press et al. 2022)
 TIED = ("cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2")  # embeddings, unless they say no
 # Of those that train/decoder.py was tried on, what keeps examples of one row apart in none: they are padded.
-PADDED = ("bloom", "falcon", "gpt_neo", "gpt_neox_japanese", "mpt", "stablelm", "xglm")
+PADDED = ("bloom", "falcon", "gpt_neo", "gpt_neox_japanese", "mpt", "nemotron", "stablelm", "xglm")
 
 # Of those, what computes attention as products of every two tokens, which the backward pass holds: what torch's own
 # function does not do (ALiBi's biases, scores without a scale, soft caps).

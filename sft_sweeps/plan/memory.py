@@ -10,7 +10,7 @@
 Activations of one layer, numbers held of each token (H hidden, A all heads, I intermediate): the inputs of both norms
 and what comes of them, 4H, queries, keys and values (repeated where heads share them), 3A, attention's result, A (on a
 CPU 2A: its pieces are joined), and gate, up and their product, 3I, or 2I where an MLP has no gate (train/layers.py).
-Norms and rotations that are not fused hold more: UNFUSED times as much, between 0.7 and 2.1 of the families tried.
+Norms and rotations that are not fused hold more: UNFUSED times as much, between 0.7 and 2.5 of the families tried.
 Attention that is computed as products of every two tokens holds SCORE bytes of each, of each head, besides.
 tests/plan/test_memory.py holds this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL
 and the allocator keep, for which RESERVED stands.

