@@ -1,5 +1,6 @@
 """The families of decoders that are tried, tiny ones of them, and what such a one answers."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def made(family: str, **changes: Any) -> Any:
         if decoder._drops(key, value):
             setattr(config, key, 0.0)
     return config
+
+
+@cache
+def apart(family: str) -> float:
+    """How far a tiny one's loss and gradients are from transformers' own, in the way in which it is trained."""
+    return decoder.difference(made(family), padded=family in PADDED)
 
 
 def saved(family: str, folder: Path) -> Path:

@@ -91,8 +91,8 @@ def activations(shape: Shape, precision: str, *, recompute: bool, length: int = 
     """Bytes held of each token, of an example of `length`, for the backward pass."""
     size, hidden = BYTES[precision], shape.hidden_size
     inner = architectures.mlp_matrices(shape) * shape.intermediate_size
-    layer = (4 * hidden + 4 * shape.heads * shape.head_width + inner) * size
-    layer *= 1 if shape.model_type in architectures.ARCHITECTURES else UNFUSED
+    held = 1.0 if shape.model_type in architectures.ARCHITECTURES else UNFUSED
+    layer = held * (4 * hidden + 4 * shape.heads * shape.head_width + inner) * size
     if shape.model_type in architectures.HOLDS_SCORES:
         layer += SCORE * shape.heads * length
     last = hidden * size  # the final norm
