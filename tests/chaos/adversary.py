@@ -1,0 +1,94 @@
+"""The adversary: a seed's schedule of faults, and who follows it.
+
+A seed gives the same kinds in the same order, each with the same choice among what it finds (the work with that place
+in the order of names), the same length and the same pause after it. What it finds depends on the moment.
+"""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chaos.faults.fault import Chance, Fault, Lasting
+from chaos.world import World
+
+PAUSES = (1.5, 5.0)  # seconds between two faults, evenly
+AGAIN = 0.3  # after a fault that found nothing to befall
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One entry of a schedule."""
+
+    number: int
+    fault: Fault
+    chance: Chance
+    pause: float
+
+
+def schedule(seed: int, faults: Sequence[Fault]) -> Iterator[Stroke]:
+    """Without end. Every kind comes once before any comes again, in an order that changes."""
+    draws, number = random.Random(seed), 0
+    while True:
+        for fault in draws.sample(faults, len(faults)):
+            number += 1
+            chance = Chance(draws.random(), draws.random(), draws.uniform(*fault.seconds))
+            yield Stroke(number, fault, chance, draws.uniform(*PAUSES))
+
+
+@dataclass
+class Adversary:
+    """Follows a schedule; `struck` counts the faults that befell something, by kind, `missed` the others."""
+
+    world: World
+    strokes: Iterator[Stroke]
+    leaving: threading.Event
+    struck: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    lasting: list[tuple[float, Stroke, Lasting]] = field(default_factory=list)
+
+    def reign(self, seconds: float) -> None:
+        """For so long; all that lasts is ended at the end."""
+        end = time.monotonic() + seconds
+        try:
+            while (now := time.monotonic()) < end and not self.leaving.is_set():
+                hit = self._strike(next(self.strokes))
+                self._until(min(end, now + hit))
+        finally:
+            self._heal(all_of_it=True)
+
+    def _strike(self, stroke: Stroke) -> float:
+        """The pause until the next one."""
+        kind = stroke.fault.kind
+        if stroke.fault.excludes & {one.fault.kind for _, one, _ in self.lasting}:
+            found = None  # two of them cannot be at the same time
+        else:
+            found = stroke.fault.strike(self.world, stroke.chance)
+        if found is None:
+            self.missed[kind] += 1
+            return AGAIN
+        self.struck[kind] += 1
+        lasts = f", for {stroke.chance.seconds:.1f} s" if found.heal else ""
+        self.world.log.say(f"#{stroke.number:03d} {kind}: {found.what}{lasts}")
+        if found.heal:
+            self.lasting.append((time.monotonic() + stroke.chance.seconds, stroke, found))
+        return stroke.pause
+
+    def _until(self, moment: float) -> None:
+        while not self.leaving.is_set():
+            self._heal()
+            if time.monotonic() >= moment:
+                return
+            time.sleep(0.05)
+
+    def _heal(self, *, all_of_it: bool = False) -> None:
+        """End what has lasted long enough, the newest first: of two mounts the last one lies above."""
+        now = time.monotonic()
+        due = [one for one in self.lasting if all_of_it or one[0] <= now]
+        self.lasting = [one for one in self.lasting if one not in due]
+        for _, stroke, found in sorted(due, key=lambda one: -one[1].number):
+            assert found.heal is not None
+            found.heal()
+            self.world.log.say(f"#{stroke.number:03d} {stroke.fault.kind} is over")
