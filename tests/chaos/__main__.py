@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -129,24 +128,15 @@ def _undisturbed(world: World, users: Sequence[User]) -> Path:
 
 def _tell(world: World, adversary: Adversary, faults: Sequence[Fault], seed: int) -> int:
     """The table of faults by kind, and whether everything held."""
-    problems, trained = world.log.problems, len(checks.stages(world.store))
-    width = max(len(fault.kind) for fault in faults)
-    print(
-        f"\n{'fault':{width}}  survived  found nothing"
-        if not problems
-        else f"\n{'fault':{width}}  befell  found nothing"
-    )
+    problems, kinds, width = world.log.problems, +adversary.struck, max(len(fault.kind) for fault in faults)
+    print(f"\n{'fault':{width}}  {'befell' if problems else 'survived'}  found nothing  what it is")
     for fault in faults:
-        print(
-            f"{fault.kind:{width}}  {adversary.struck[fault.kind]:8d}  {adversary.missed[fault.kind]:13d}  {fault.about}"
-        )
-    total, kinds = adversary.struck.total(), len(+Counter(adversary.struck))
-    how = (
-        "survived: nothing lost, nothing twice, every bit as undisturbed"
-        if not problems
-        else f"{len(problems)} PROBLEMS"
-    )
-    print(f"{total} faults of {kinds} kinds, {trained} stages, seed {seed}; {how}")
+        struck, missed = adversary.struck[fault.kind], adversary.missed[fault.kind]
+        print(f"{fault.kind:{width}}  {struck:8d}  {missed:13d}  {fault.about}")
+    held = "survived: nothing lost, nothing twice, every bit as undisturbed"
+    how = f"{len(problems)} PROBLEMS" if problems else held
+    trained = len(checks.stages(world.store))
+    print(f"{kinds.total()} faults of {len(kinds)} kinds, {trained} stages, seed {seed}; {how}")
     return 1 if problems else 0
 
 

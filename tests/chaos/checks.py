@@ -24,7 +24,7 @@ SECONDS_TO_END = 60.0  # for what lives on a moment when a launch was killed
 
 @dataclass
 class Finished:
-    """A thread that notes every record of a stage that comes to be: the moment it was finished, by its folder's name."""
+    """A thread that notes every record of a stage: the moments at which it was finished, by its folder's name."""
 
     world: World
     leaving: threading.Event

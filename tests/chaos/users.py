@@ -120,7 +120,8 @@ class User:
 def judged(world: World, process: subprocess.Popen[bytes], said: Path) -> str:
     """What a command of ours said; a traceback, or an exit status that means nothing, is a problem."""
     out = said.read_text(errors="replace")
-    if "Traceback (most recent call last)" in out:
+    early = out.rstrip().endswith("KeyboardInterrupt") and ", in main" not in out  # while Python imports
+    if "Traceback (most recent call last)" in out and not early:
         last = out.strip().splitlines()[-1]
         world.log.problem(f"a traceback in {said.name}: {last}")
     if process.returncode not in EXPECTED:

@@ -58,7 +58,7 @@ class World:
     def environment(self) -> dict[str, str]:
         """Of all that is started here."""
         mine = {TAG: "1", "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1"}
-        mine |= {"GLOO_SOCKET_IFNAME": "lo", "TMPDIR": str(self.folder / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
+        mine |= {"GLOO_SOCKET_IFNAME": "lo", "TMPDIR": str(self.folder / "tmp")}
         return (self.cluster.env if self.cluster else dict(os.environ)) | mine
 
     def mount(self) -> None:
