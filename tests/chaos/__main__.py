@@ -15,7 +15,7 @@ import slurm_cluster
 from chaos import checks, room
 from chaos.adversary import Adversary, schedule
 from chaos.faults import ALL, LOCAL, Fault
-from chaos.users import ANNA, BESIDE, ON_SLURM, STUDY, User
+from chaos.users import ANNA, BESIDE, ON_SLURM, User
 from chaos.world import Log, World
 
 EPOCHS = 12  # of every stage: some hundred steps
@@ -116,12 +116,9 @@ def _undisturbed(world: World, users: Sequence[User]) -> Path:
     store = world.folder / "undisturbed"
     world.log.say("the same once more, undisturbed")
     for user in users:
-        seeds = ",".join(map(str, user.rounds))
-        where = (f"output_dir={store}", "name=undisturbed", "cluster=local", "tracking=none")
-        words = (*STUDY, *user.line.strategy, f"train.seed={seeds}", f"train.epochs={user.epochs}", *where)
+        command = user.line.undisturbed(store, user.rounds, user.epochs)
         said = world.folder / "said" / f"undisturbed-{user.line.user}.txt"
-        process = world.start([sys.executable, "launch.py", "-m", *words], said)
-        if process.wait(UNDISTURBED_SECONDS):
+        if world.start(command, said).wait(UNDISTURBED_SECONDS):
             world.log.problem(f"the undisturbed sweep failed: {said.read_text()[-400:]}")
     return store
 

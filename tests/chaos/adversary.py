@@ -1,7 +1,8 @@
 """The adversary: a seed's schedule of faults, and who follows it.
 
 A seed gives the same kinds in the same order, each with the same choice among what it finds (the work with that place
-in the order of names), the same length and the same pause after it. What it finds depends on the moment.
+in the order of names), the same length and the same pause after it. What it finds depends on the moment: a fault that
+finds nothing is tried again before each later one, until its kind comes once more.
 """
 
 import random
@@ -15,7 +16,7 @@ from chaos.faults.fault import Chance, Fault, Lasting
 from chaos.world import World
 
 PAUSES = (1.5, 5.0)  # seconds between two faults, evenly
-AGAIN = 0.3  # after a fault that found nothing to befall
+AGAIN = 0.3  # seconds until the next, where nothing was there to befall
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ def schedule(seed: int, faults: Sequence[Fault]) -> Iterator[Stroke]:
 
 @dataclass
 class Adversary:
-    """Follows a schedule; `struck` counts the faults that befell something, by kind, `missed` the others."""
+    """Follows a schedule; `struck` counts the faults that befell something, by kind, `missed` those that never did.
+
+    `lasting` are those that go on, with the moment of their end, `put_off` those that have found nothing yet, by kind.
+    """
 
     world: World
     strokes: Iterator[Stroke]
@@ -48,33 +52,44 @@ class Adversary:
     struck: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
     lasting: list[tuple[float, Stroke, Lasting]] = field(default_factory=list)
+    put_off: dict[str, Stroke] = field(default_factory=dict)
 
     def reign(self, seconds: float) -> None:
         """For so long; all that lasts is ended at the end."""
         end = time.monotonic() + seconds
         try:
             while (now := time.monotonic()) < end and not self.leaving.is_set():
-                hit = self._strike(next(self.strokes))
-                self._until(min(end, now + hit))
+                self._until(min(end, now + self._next()))
         finally:
             self._heal(all_of_it=True)
 
-    def _strike(self, stroke: Stroke) -> float:
-        """The pause until the next one."""
+    def _next(self) -> float:
+        """Strike once: with what was put off, the oldest first, or the next of the schedule; the pause after it."""
+        for stroke in list(self.put_off.values()):
+            if self._strike(stroke):
+                del self.put_off[stroke.fault.kind]
+                return stroke.pause
+        stroke = next(self.strokes)
+        if self._strike(stroke):
+            return stroke.pause
+        self.missed[stroke.fault.kind] += self.put_off.pop(stroke.fault.kind, None) is not None
+        self.put_off[stroke.fault.kind] = stroke
+        return AGAIN
+
+    def _strike(self, stroke: Stroke) -> bool:
+        """Whether there was something to befall."""
         kind = stroke.fault.kind
         if stroke.fault.excludes & {one.fault.kind for _, one, _ in self.lasting}:
-            found = None  # two of them cannot be at the same time
-        else:
-            found = stroke.fault.strike(self.world, stroke.chance)
+            return False  # they cannot be at the same time
+        found = stroke.fault.strike(self.world, stroke.chance)
         if found is None:
-            self.missed[kind] += 1
-            return AGAIN
+            return False
         self.struck[kind] += 1
         lasts = f", for {stroke.chance.seconds:.1f} s" if found.heal else ""
         self.world.log.say(f"#{stroke.number:03d} {kind}: {found.what}{lasts}")
         if found.heal:
             self.lasting.append((time.monotonic() + stroke.chance.seconds, stroke, found))
-        return stroke.pause
+        return True
 
     def _until(self, moment: float) -> None:
         while not self.leaving.is_set():

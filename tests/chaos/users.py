@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +39,12 @@ class Line:
         where = (f"name={self.name(seed)}", f"output_dir={world.store}")
         round_ = (f"train.seed={seed}", f"train.epochs={epochs}")
         return [sys.executable, "launch.py", "-m", *STUDY, *self.strategy, *self.cluster, *SAVING, *round_, *where]
+
+    def undisturbed(self, store: Path, seeds: Sequence[int], epochs: int) -> list[str]:
+        """All rounds as one sweep on this machine, in another store."""
+        where = ("cluster=local", "tracking=none", "name=undisturbed", f"output_dir={store}")
+        rounds = (f"train.seed={','.join(map(str, seeds))}", f"train.epochs={epochs}")
+        return [sys.executable, "launch.py", "-m", *STUDY, *self.strategy, *rounds, *where]
 
 
 ANNA = Line("anna", ("strategy=mixed_sequential,multi_task",), ("cluster=local", "tracking=wandb"), "anna")
