@@ -8,6 +8,7 @@ nothing had happened.
     world.py       the store (a small tmpfs), the cluster, what happens (the log)
     processes.py   who runs: ranks, launches, wandb-core
     users.py       who launch the same command again until their sweep is done, then the next one
+    caretaker.py   who looks after the cluster
     faults/        what can happen, a table by kind
     adversary.py   the schedule of a seed, and who follows it
     checks.py      what must hold at the end

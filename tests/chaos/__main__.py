@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import slurm_cluster
 
-from chaos import checks, room
+from chaos import caretaker, checks, room
 from chaos.adversary import Adversary, schedule
 from chaos.faults import ALL, LOCAL, Fault
 from chaos.users import ANNA, BESIDE, ON_SLURM, User
@@ -71,6 +71,8 @@ def _attack(world: World, options: argparse.Namespace) -> int:
     adversary = Adversary(world, schedule(options.seed, faults), leaving)
     try:
         finished.watch()
+        if world.cluster:
+            threading.Thread(target=caretaker.work, args=(world, leaving), daemon=True).start()
         for user in users:
             user.thread.start()
         adversary.reign(options.minutes * 60)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from chaos import caretaker
 from chaos.faults.fault import Chance, Fault, Lasting
 from chaos.world import World
 
@@ -63,10 +64,7 @@ def _node_down(world: World, chance: Chance) -> Lasting | None:
 def _back(world: World, node: str) -> None:
     """As an operator does it: what Slurm held because its node failed is released."""
     world.slurm("scontrol", "update", f"nodename={node}", "state=resume")
-    for job in world.slurm("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i %r").splitlines():
-        number, _, reason = job.partition(" ")
-        if "held" in reason.lower():
-            world.slurm("scontrol", "release", number)
+    caretaker.release(world)
 
 
 NODE = frozenset({"slurmd restarted", "node down", *SLURMCTLD})
