@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the adversary's choices")
     parser.add_argument("--minutes", type=float, default=5.0, help="during which it attacks; finishing takes longer")
+    parser.add_argument("--pace", type=float, default=5.0, help="seconds from fault to fault, in the mean")
     parser.add_argument("--local", action="store_true", help="without Slurm: both users launch on this machine")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of every stage")
     parser.add_argument("--kinds", nargs="*", default=(), help="of faults; the others do not happen")
@@ -68,7 +69,7 @@ def _attack(world: World, options: argparse.Namespace) -> int:
     lines = (ANNA, BESIDE if options.local else ON_SLURM)
     users = [User(world, line, options.epochs, quiet, leaving) for line in lines]
     finished = checks.Finished(world, leaving)
-    adversary = Adversary(world, schedule(options.seed, faults), leaving)
+    adversary = Adversary(world, schedule(options.seed, faults, options.pace), leaving)
     try:
         finished.watch()
         if world.cluster:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from chaos.faults.fault import Chance, Fault, Lasting
 from chaos.world import World
 
-PAUSES = (1.5, 5.0)  # seconds between two faults, evenly
+PAUSES = (0.4, 1.6)  # between two faults, evenly, of the pace
 AGAIN = 0.3  # seconds until the next, where nothing was there to befall
 
 
@@ -29,14 +29,14 @@ class Stroke:
     pause: float
 
 
-def schedule(seed: int, faults: Sequence[Fault]) -> Iterator[Stroke]:
-    """Without end. Every kind comes once before any comes again, in an order that changes."""
+def schedule(seed: int, faults: Sequence[Fault], pace: float = 5.0) -> Iterator[Stroke]:
+    """Without end, `pace` seconds from fault to fault. Every kind comes once before any comes again."""
     draws, number = random.Random(seed), 0
     while True:
         for fault in draws.sample(faults, len(faults)):
             number += 1
             chance = Chance(draws.random(), draws.random(), draws.uniform(*fault.seconds))
-            yield Stroke(number, fault, chance, draws.uniform(*PAUSES))
+            yield Stroke(number, fault, chance, pace * draws.uniform(*PAUSES))
 
 
 @dataclass
