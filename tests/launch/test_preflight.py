@@ -324,9 +324,11 @@ def test_a_record_that_cannot_be_trusted(part: str, problems: Problems, store: S
     items["analysis"] = plan.analyses
     path = finish(store, items[part][0]) / "record.json"
     assert problems(plan) == []
-    path.write_text("{")
+    path.write_text("{")  # broken off: made again
+    assert problems(plan) == []
+    path.write_text("{}")
     (text,) = problems(plan)
-    assert text.startswith(f"{path} cannot be read (")
+    assert text.startswith(f"{path} is not a record")
     assert text.endswith("if it cannot be repaired, delete that file to have the work done again, then launch")
 
 
