@@ -130,6 +130,12 @@ def claim_folder(job: Job, folder: Path) -> Path:
     return KINDS[job.kind].claim_folder(folder)
 
 
+def places(job: Job) -> list[Path]:
+    """The folders in which a job prepares what it publishes: that of its claim first."""
+    items = [score_of(g) if KINDS[job.kind].scores else g for g in job.generations]
+    return [claim_folder(job, job.folder), *(job.store.write_folder(item) for item in (*items, *job.analyses))]
+
+
 def missing(survey: Survey, executions: Executions) -> list[Job]:
     """Everything of a plan that is not done, as jobs, parents first."""
     unscored, unseen = _unscored(survey), _unseen(survey)

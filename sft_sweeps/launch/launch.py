@@ -27,7 +27,7 @@ from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import freeing, sharing
-from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.survey import made_again, resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, counted, say
 from sft_sweeps.tracking import remembered
@@ -118,7 +118,8 @@ def _show_notes(work: MissingWork, out: Console) -> None:
     """The plan's notes, what was dropped of the sources, what judging will cost."""
     if warning := work.plan.warning:
         say(out, f"[red]{escape(warning)}[/]")
-    say_notes((*work.plan.notes[bool(warning) :], *sources.dropped_notes(work.plan, work.store)), out)
+    notes = (*work.plan.notes[bool(warning) :], *sources.dropped_notes(work.plan, work.store))
+    say_notes((*notes, *made_again(work.survey)), out)
     if line := work.bill.line():
         say(out, escape(line))
 

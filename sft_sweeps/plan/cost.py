@@ -33,12 +33,7 @@ def parameters(shape: Shape) -> int:
 
 def flops_per_token(shape: Shape, length: float) -> float:
     """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
-    return flops_of_token(parameters(shape), shape.layers, shape.heads * shape.head_width, length)
-
-
-def flops_of_token(weights: int, layers: int, hidden: int, length: float) -> float:
-    """The same from the number of weights."""
-    return 6 * weights + 12 * layers * hidden * length / 2
+    return 6 * parameters(shape) + 12 * shape.layers * shape.heads * shape.head_width * length / 2
 
 
 def peak_flops(device: str, precision: str) -> float:

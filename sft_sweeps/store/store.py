@@ -46,6 +46,13 @@ class RecordError(Exception):
     """A record exists and cannot be trusted; the text says why."""
 
 
+class BrokenRecordError(RecordError):
+    """A record whose text is broken off or garbled: nothing can be read from it, so it proves nothing about anything.
+
+    Its work counts as not done. One that can be read and says something else may have been put there by somebody.
+    """
+
+
 def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str], extra: Mapping[str, Any]) -> None:
     """The proof that a folder's work is done, with the sizes and checksums of the files that must stay."""
     sizes = {name: (folder / name).stat().st_size for name in files}
@@ -66,7 +73,9 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
     path = folder / RECORD
     try:
         record = read_json(path)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        raise BrokenRecordError(f"{path} cannot be read ({error})") from error
+    except OSError as error:
         raise RecordError(f"{path} cannot be read ({error})") from error
     if record is None:
         return None
@@ -192,7 +201,7 @@ class Store:
         return (self.elsewhere(item) or self).write_folder(item)
 
     def record(self, item: Item) -> dict[str, Any] | None:
-        """The valid record of finished work whose files are all there, else None; RecordError for a bad one here."""
+        """The valid record of finished work whose files are all there, else None; RecordError for another's here."""
         return (self.elsewhere(item) or self)._done(item)
 
     def elsewhere(self, item: Item) -> "Store | None":
@@ -205,7 +214,10 @@ class Store:
 
     def _done(self, item: Item) -> dict[str, Any] | None:
         folder = self.write_folder(item)
-        record = read_record(folder, item.payload)
+        try:
+            record = read_record(folder, item.payload)
+        except BrokenRecordError:
+            return None
         if record is None or (isinstance(item, Subject) and freed(folder)) or lost_files(folder, record):
             return None
         return record
