@@ -232,7 +232,7 @@ of its own. strategy=merge has a launch plan such averages of a mixture's abilit
 are worth)."""
 COMMAND = Command(
     "merge",
-    "average finished stages into a model that is scored: a preview of training on all of their data",
+    "average finished stages: a preview of training on all of their data",
     _run,
     _add_arguments,
     about=ABOUT,
