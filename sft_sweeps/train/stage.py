@@ -25,10 +25,11 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.models import init, train_tokenizer, weights
+from sft_sweeps.models.adapter import FOLDER
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.store import lineage, resume_states
+from sft_sweeps.store import lineage, origins, resume_states
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
@@ -41,6 +42,7 @@ from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = (FOLDER, "model")
 Stop = Callable[[], bool]
 
 
@@ -69,12 +71,13 @@ def train(
         write_json(folder / "data.json", account)
         log_start(stage, sum(example.repeat for example in encoded), resume_step(folder))
     steps = loop.train(
-        store.weights(stage.parent),
+        origins.frozen(stage, store),
         folder,
         encoded,
         stage.recipe,
         execution,
         stop=stop,
+        before=origins.before(stage, store),
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=rendezvous,
@@ -113,7 +116,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **starts.summary(folder),
     }
     _record(folder, stage, extra, METRICS)
-    log.info("%s has its weights (%s)", folder / "model", digest[:19])
+    log.info("%s has its weights (%s)", folder, digest[:19])
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
@@ -150,7 +153,7 @@ def _drain(steps: Any, metrics: Metrics | None) -> str:
 
 
 def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:
-    files = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
+    files = [str(path.relative_to(folder)) for kind in WEIGHTS for path in sorted((folder / kind).glob("*"))]
     write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 
