@@ -20,7 +20,7 @@ from sft_sweeps.config.keys import nearest_key
 from sft_sweeps.config.resolve_model import MADE_TOKENIZERS
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
-from sft_sweeps.config.train_schema import TrainConfig
+from sft_sweeps.config.train_schema import LoraConfig, TrainConfig
 from sft_sweeps.data import mini, template
 from sft_sweeps.data.roles import VALID
 from sft_sweeps.data.tags import WORDS
@@ -187,6 +187,19 @@ def _max_length(c: Config) -> Iterator[str]:
         )
 
 
+def _adapter(c: Config) -> Iterator[str]:
+    """Settings of an adapter are for who trains one, and layers have names."""
+    asked, unset = c.train.lora, LoraConfig()
+    if c.train.adapter == "none":
+        changed = [f.name for f in fields(LoraConfig) if getattr(asked, f.name) != getattr(unset, f.name)]
+        if changed:
+            key = f"train.lora.{changed[0]}"
+            yield f"{key}={getattr(asked, changed[0])} is not read: train.adapter=none; also type train.adapter=lora"
+    for target in asked.targets:
+        if not target.strip(" .") or "*" in target:
+            yield f"train.lora.targets={target!r} names no layer; write the last part of a name, e.g. [q_proj,v_proj]"
+
+
 def _virtual_devices(c: Config) -> Iterator[str]:
     """Each virtual device has equally many of a step's examples, and at least one."""
     train: TrainConfig = c.train
@@ -306,6 +319,7 @@ ACROSS_FIELDS = (
     _strategy,
     _model,
     _max_length,
+    _adapter,
     _virtual_devices,
     _evaluate,
     _representations,

@@ -211,7 +211,8 @@ class Store:
     def _done(self, item: Item) -> dict[str, Any] | None:
         folder = self.write_folder(item)
         record = read_record(folder, item.payload)
-        if record is None or (isinstance(item, Subject) and freed(folder)) or lost_files(folder, record):
+        gone = isinstance(item, Subject) and not merges_again(item) and freed(folder)
+        if record is None or gone or lost_files(folder, record):
             return None
         return record
 
@@ -225,6 +226,11 @@ class Store:
             record, folder = self._done(item), self.write_folder(item)
             return record is not None and all(os.access(folder / name, os.R_OK) for name in record["files"])
         return False
+
+
+def merges_again(subject: Subject) -> bool:
+    """Whether its model can be merged of its adapter at any time, so that one that was freed is no loss."""
+    return isinstance(subject, Stage) and subject.recipe.adapter is not None
 
 
 def _kind(subject: Subject) -> str:

@@ -53,6 +53,7 @@ class Meter:
         self._layers, self._hidden = config.num_hidden_layers, heads * width
         self._guessing = math.log(config.vocab_size)
         self._parameters, self._budget = engine.parameters, engine.token_budget
+        self._beside = engine.trained if engine.adapter else 0
         name = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
         self._peak = engine.processes * cost.peak_flops(name, recipe.precision)
         self._first: list[float] = []
@@ -77,7 +78,8 @@ class Meter:
         supervised: Counter[str] = Counter()
         for example in batch.examples:
             supervised[example.source] += loss.supervised_tokens(example)
-        flops = sum(n * cost.flops_of_token(self._parameters, self._layers, self._hidden, n) for n in lengths)
+        size = (self._parameters, self._layers, self._hidden)
+        flops = sum(n * cost.flops_of_token(*size, n, self._beside) for n in lengths)
         return StepMetrics(
             **measured,
             tokens=sum(lengths),

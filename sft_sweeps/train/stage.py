@@ -23,6 +23,7 @@ from sft_sweeps.data.encode.mixture import mixture_examples, source_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
+from sft_sweeps.files import checksum
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.models.adapter import FOLDER
@@ -30,7 +31,7 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import lineage, origins, resume_states
-from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store.store import Store, merges_again, write_record
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
@@ -42,7 +43,6 @@ from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = (FOLDER, "model")
 Stop = Callable[[], bool]
 
 
@@ -153,7 +153,11 @@ def _drain(steps: Any, metrics: Metrics | None) -> str:
 
 
 def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:
-    files = [str(path.relative_to(folder)) for kind in WEIGHTS for path in sorted((folder / kind).glob("*"))]
+    kind = FOLDER if merges_again(subject) else "model"
+    files = [str(path.relative_to(folder)) for path in sorted((folder / kind).iterdir())]
+    if kind == FOLDER and (folder / "model").is_dir():  # no proof: it may go, and is merged again
+        merged = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
+        extra = {**extra, "merged": {name: checksum.of_file(folder / name) for name in merged}}
     write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 

@@ -42,7 +42,9 @@ def oracle(base: Path, adapter: Path, steps: int = STEPS) -> tuple[Any, list[tup
 
     torch.set_num_threads(1)
     whole = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    model: Any = get_peft_model(whole, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    model: Any = get_peft_model(
+        whole, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    )
     for name, parameter in model.named_parameters():
         if "lora_A" in name:
             layer = name.removeprefix("base_model.model.").partition(".lora_A")[0]
@@ -58,7 +60,9 @@ def oracle(base: Path, adapter: Path, steps: int = STEPS) -> tuple[Any, list[tup
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         labels = padded.clone()
         for row, example in zip(labels, batch, strict=True):
-            row[~torch.nn.functional.pad(torch.tensor(example.supervised), (0, len(row) - len(example.supervised)))] = -100
+            row[
+                ~torch.nn.functional.pad(torch.tensor(example.supervised), (0, len(row) - len(example.supervised)))
+            ] = -100
         labels[:, 0] = -100
         value = model(input_ids=padded, attention_mask=mask, labels=labels).loss
         value.backward()
@@ -81,6 +85,8 @@ def test_debug(tmp_path: Path) -> None:
     _, expected = oracle(base, base)
     for zero in (3,):
         for processes in (1, 2):
-            made = stage(base, tmp_path / f"made{zero}{processes}", processes, stop_at=STEPS, execution={"zero_stage": zero})
+            made = stage(
+                base, tmp_path / f"made{zero}{processes}", processes, stop_at=STEPS, execution={"zero_stage": zero}
+            )
             found = [(step["loss"], step["grad_norm"]) for step in made.metrics]
             print(zero, processes, found, expected, made.error, made.message, made.log[-1500:] if not found else "")
