@@ -3,7 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-SHORT = {"recipe.learning_rate": "lr", "mixture.seed": "data.seed", "mixture.heldout": "data.heldout"}
+SHORT = {
+    "recipe.learning_rate": "lr",
+    "recipe.adapter.kind": "adapter",
+    "mixture.seed": "data.seed",
+    "mixture.heldout": "data.heldout",
+}
 OPAQUE = ("parent", "kind", "mixture.source.content", "versions", "weights", "tokenizer")  # say nothing to people
 
 

@@ -27,6 +27,7 @@ import deepspeed
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 
+from sft_sweeps import identity
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec.training import Recipe
@@ -122,6 +123,11 @@ class TrainEngine:
         zero.set_masters(self.deepspeed, masters)
         # What exists by now stays: without it, each full collection of garbage walks through all of it.
         gc.freeze()
+
+    def seed(self, step: int) -> None:
+        """What an adapter's dropout leaves out in a step follows from the step and the rank, not from those before."""
+        if self.recipe.adapter and self.recipe.adapter.dropout:
+            torch.manual_seed(int(identity.digest([self.recipe.seed, step, self.rank]), 16))
 
     def step(self, bins: Sequence[loss.Bin], rate: float) -> tuple[Tensor, float]:
         """One optimizer step on this rank's bins: its part of the loss, and the gradient norm over all ranks."""

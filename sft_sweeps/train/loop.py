@@ -154,6 +154,7 @@ def _steps(
     save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0
     for step, (batch, bins) in enumerate(coming, start=done + 1):
         rate = learning_rate(recipe, step - 1, steps)
+        engine.seed(step)
         part = _backward(engine, folder, encoded, bins, step)
         due = engine.rank == 0 and save_due(engine.execution, step, started - saved_at, save_seconds)
         own = batch.losses_by_source(engine.rank, bins, sources)
