@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import LLAMA, Shapes
 from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Shape
 
 FOLDER = "adapter"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+BESIDE = ("generation_config.json", *weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE)  # what a model needs besides
 LAYER = re.compile(r"\.\d+\.")  # in the name of a parameter of one of the layers
 
 

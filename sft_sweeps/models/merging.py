@@ -19,11 +19,11 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.files import fence, foreign
 from sft_sweeps.identity import digest
 from sft_sweeps.models import arrays, folder, weights
-from sft_sweeps.models.adapter import CONFIG, WEIGHTS, Parts
+from sft_sweeps.models.adapter import BESIDE, CONFIG, WEIGHTS, Parts
 
 PREFIX = "base_model.model."  # of PEFT's names
 FIRST, SECOND = ".lora_A.weight", ".lora_B.weight"
-BESIDE = ("generation_config.json", *weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE)  # what a model needs besides
+
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # as config.json calls them
 Double = npt.NDArray[np.float64]
 

@@ -44,7 +44,14 @@ def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float
     torch.set_num_threads(1)
     whole = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
     model: Any = get_peft_model(
-        whole, LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+        whole,
+        LoraConfig(
+            r=4,
+            lora_alpha=8,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+            fan_in_fan_out=hasattr(whole, "transformer"),
+        ),
     )
     for name, parameter in model.named_parameters():
         if "lora_A" in name:
