@@ -458,6 +458,6 @@ def test_an_adapter_is_published_alone_where_its_base_is_the_hub_s(
         else:
             assert "merged into these weights" in card
             loaded = AutoModelForCausalLM.from_pretrained(target)
-        assert "| adapter | lora, alpha 4.0, rank 2 |" in card
+        assert "| adapter | lora, rank 2, alpha 4.0 |" in card
         logits.append(loaded(input_ids=torch.arange(3, 30)[None]).logits)
     torch.testing.assert_close(*logits, atol=1e-4, rtol=1e-4)
