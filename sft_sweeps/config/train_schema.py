@@ -126,6 +126,9 @@ class TrainConfig:
     adapter: str = one_of("none", "lora", default="none")
     """`none` trains all weights, as the paper; `lora` small matrices beside them, which `train.lora` describes."""
     lora: LoraConfig = field(default_factory=LoraConfig)
+    padded: bool | None = None
+    """Each example in a padded row of its own, in place of several in one: the same loss, slower; null: where the
+    architecture takes no others."""
 
 
 @dataclass

@@ -20,7 +20,6 @@ from sft_sweeps.models.weights import StoredTensor
 Array = npt.NDArray[np.float32]
 STORED = {"fp32": "F32", "bf16": "BF16"}  # the number formats of conf/, as safetensors calls them
 KINDS: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
-SHARD_BYTES = 5_000_000_000
 
 
 def read(stored: StoredTensor) -> Array:
@@ -64,7 +63,7 @@ def write(
     `dtype` is one of KINDS. RunError where one of them holds NaN or infinite numbers.
     """
     sizes = {name: int(np.prod(shape, dtype=np.int64)) * KINDS[dtype].itemsize for name, shape in shapes.items()}
-    files, coming = weights.shard_names(sizes, SHARD_BYTES), iter(tensors)
+    files, coming = weights.shard_names(sizes, weights.SHARD_BYTES), iter(tensors)
     for file in dict.fromkeys(files.values()):
         inside = {name: shape for name, shape in shapes.items() if files[name] == file}
         write_file(folder / file, inside, dtype, islice(coming, len(inside)))

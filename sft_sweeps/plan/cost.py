@@ -8,6 +8,7 @@ from sft_sweeps.models import adapter as adapters
 from sft_sweeps.models import architectures
 from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.evaluation import Representations
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Shape, Stage
 
 A100_FLOPS = 312e12
@@ -22,6 +23,8 @@ PEAK_FLOPS = (
 ASSUMED_UTILIZATION = 0.4
 BYTES = {"fp32": 4, "bf16": 2}
 RESUME_BYTES = 12  # of one parameter in a resume state: fp32 weight and two moments
+MERGED_PASSES = 3  # over the average: written, and read for its digest and its checksum
+AVERAGING = 3e8  # bytes/s of one core, measured
 WRITING = 1e9  # bytes/s to a shared file system, assumed until it is measured
 
 
@@ -32,17 +35,10 @@ def parameters(shape: Shape) -> int:
 
 def flops_per_token(shape: Shape, length: float, adapter: Adapter | None = None) -> float:
     """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
-    width, own = shape.heads * shape.head_width, beside(shape, adapter)
-    return flops_of_token(parameters(shape), shape.layers, width, length, own)
-
-
-def flops_of_token(weights: int, layers: int, hidden: int, length: float, beside: int = 0) -> float:
-    """The same from the number of weights; with so many trained ones `beside` them, the others being frozen.
-
-    Frozen weights have no gradient, which is a third of the operations, or half of the backward pass.
-    """
-    products = 4 * weights + 6 * beside if beside else 6 * weights
-    return products + 12 * layers * hidden * length / 2
+    products = 6 * parameters(shape)
+    if own := beside(shape, adapter):  # frozen weights have no gradient, which is a third of the operations
+        products = 4 * parameters(shape) + 6 * own
+    return products + 12 * shape.layers * shape.heads * shape.head_width * length / 2
 
 
 def beside(shape: Shape, adapter: Adapter | None) -> int:
@@ -83,9 +79,10 @@ def representation_gpu_hours(one: Representations) -> float:
     return queries.examples * length * forward / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
 
 
-def model_gb(stage: Stage, *, merged: bool = False) -> float:
-    """Disk of what a finished stage keeps in GB (1e9 bytes): its model; of an adapter, `merged` too or it alone."""
-    adapter = kept_parameters(stage)
+def model_gb(of: Stage | Merge, *, merged: bool = False) -> float:
+    """Disk of what is kept when it is finished in GB (1e9 bytes): a model; of an adapter it alone, or `merged` too."""
+    stage = of.parents[0] if isinstance(of, Merge) else of
+    adapter = kept_parameters(of) if isinstance(of, Stage) else 0
     whole = parameters(stage.model.shape) if merged or not adapter else 0
     return (adapter * BYTES["fp32"] + whole * BYTES[stage.recipe.model_dtype]) / 1e9
 
@@ -95,6 +92,11 @@ def kept_parameters(stage: Stage) -> int:
     own, parent = stage.recipe.adapter, stage.parent
     before = kept_parameters(parent) if own and own.then == "stack" and isinstance(parent, Stage) else 0
     return beside(stage.model.shape, own) + before
+
+
+def merge_seconds(merge: Merge) -> float:
+    """Estimated time of averaging, on a CPU: each model is read twice (is it what was written?), the result thrice."""
+    return model_gb(merge) * 1e9 * (2 * len(merge.parents) + MERGED_PASSES) / AVERAGING
 
 
 def resume_gb(shape: Shape, adapter: Adapter | None = None) -> float:

@@ -12,9 +12,11 @@ weights are there in fp32 for a moment when they are loaded.
 
 Activations of one layer, numbers held of each token (H hidden, A all heads, I intermediate): the inputs of both norms
 and what comes of them, 4H, queries, keys and values (repeated where heads share them), 3A, attention's result, A (on a
-CPU 2A: its pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds
-this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which
-RESERVED stands.
+CPU 2A: its pieces are joined), and gate, up and their product, 3I, or 2I where an MLP has no gate (train/layers.py).
+Norms and rotations that are not fused hold more: UNFUSED times as much, between 0.7 and 2.5 of the families tried.
+Attention that is computed as products of every two tokens holds SCORE bytes of each, of each head, besides.
+tests/plan/test_memory.py holds this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL
+and the allocator keep, for which RESERVED stands.
 """
 
 from collections.abc import Iterable
@@ -22,6 +24,7 @@ from dataclasses import dataclass, replace
 
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import adapter as adapters
+from sft_sweeps.models import architectures
 from sft_sweeps.models.architectures import LLAMA
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.cost import BYTES, parameters
@@ -32,6 +35,8 @@ LIVE = 1_000_000_000  # weights that ZeRO-3 gathers ahead at most (stage3_max_li
 BUCKET = 200_000_000  # gradients that are summed at once (train/engine.py)
 CHUNK = 1 << 26  # logits at a time (train/head.py)
 GROUP = 1_000_000_000  # weights that the optimizer steps at once (sub_group_size)
+UNFUSED = 1.5  # times what a layer holds, of architectures whose layers are not LLaMA's
+SCORE = 8  # bytes: the product as computed, its softmax in fp32
 GROUPS = {  # deepspeed=NAME: ZeRO stage, offload; the faster first
     "zero2": (2, False),
     "zero3": (3, False),
@@ -74,7 +79,7 @@ class MemoryFit:
 def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> Memory:
     """The peak of a stage that runs so, with rows of so many tokens, all of them supervised."""
     count, size, trained = parameters(shape), BYTES[recipe.precision], cost.trained(shape, recipe.adapter)
-    own, held = cost.beside(shape, recipe.adapter), activations(shape, recipe.precision, recompute=execution.recompute)
+    own, held = cost.beside(shape, recipe.adapter), _held(shape, recipe, execution)
     ranks, whole = execution.processes, execution.zero_stage < 3 or parameters(shape) <= execution.whole_parameters
     gathered = count if whole else min(count, LIVE)
     partition = 0.0 if whole else count / ranks
@@ -90,6 +95,10 @@ def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> 
     )
 
 
+def _held(shape: Shape, recipe: Recipe, execution: TrainExecution) -> float:
+    return activations(shape, recipe.precision, recompute=execution.recompute, length=recipe.max_length)
+
+
 def adapter_activations(shape: Shape, recipe: Recipe) -> float:
     """Bytes that adapters hold of each token: A x of every layer, and its inputs once more where some are left out."""
     if not (adapter := recipe.adapter):
@@ -99,10 +108,14 @@ def adapter_activations(shape: Shape, recipe: Recipe) -> float:
     return numbers * BYTES[recipe.precision]
 
 
-def activations(shape: Shape, precision: str, *, recompute: bool) -> float:
-    """Bytes held of each token for the backward pass."""
+def activations(shape: Shape, precision: str, *, recompute: bool, length: int = 0) -> float:
+    """Bytes held of each token, of an example of `length`, for the backward pass."""
     size, hidden = BYTES[precision], shape.hidden_size
-    layer = (4 * hidden + 4 * shape.heads * shape.head_width + 3 * shape.intermediate_size) * size
+    inner = architectures.mlp_matrices(shape) * shape.intermediate_size
+    held = 1.0 if shape.model_type in architectures.ARCHITECTURES else UNFUSED
+    layer = held * (4 * hidden + 4 * shape.heads * shape.head_width + inner) * size
+    if shape.model_type in architectures.HOLDS_SCORES:
+        layer += SCORE * shape.heads * length
     last = hidden * size  # the final norm
     if recompute:
         return shape.layers * hidden * size + layer + last

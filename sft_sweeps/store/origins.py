@@ -6,6 +6,7 @@ beside it, on those which that one lies on.
 """
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,11 +50,10 @@ def whole_folder(parts: Parts, place: Path) -> Iterator[Path]:
         return
     from sft_sweeps.models import merging  # NumPy, which whoever only asks where files lie does without
 
-    target = place / f".merged{fence.token()}"
-    shutil.rmtree(target, ignore_errors=True)
     place.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=f".merged{fence.token()}-", dir=place))
     try:
-        merging.merge(parts, target)
-        yield target
+        merging.merge(parts, hidden / "model")
+        yield hidden / "model"
     finally:
-        shutil.rmtree(target, ignore_errors=True)
+        shutil.rmtree(hidden, ignore_errors=True)

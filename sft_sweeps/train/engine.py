@@ -100,7 +100,9 @@ class TrainEngine:
         self.processes, self.rank, self.device = dist.get_world_size(), dist.get_rank(), ranks.device()
         self.parameters = weights.count(parent)
         whole = self.parameters <= execution.whole_parameters
-        model = load.load_model(parent, execution.zero_stage, whole=whole, recompute=execution.recompute)
+        model = load.load_model(
+            parent, execution.zero_stage, whole=whole, recompute=execution.recompute, padded=recipe.padded
+        )
         self.loaded = load.loaded_digest(model)
         self.adapter = Attached(model, recipe, before) if recipe.adapter else None
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -28,7 +28,6 @@ from sft_sweeps.train.adapter import pairs_of
 from sft_sweeps.train.engine import TrainEngine
 
 FOLDER = "model"
-SHARD_BYTES = 5_000_000_000
 STORED = {"fp32": "F32", "bf16": "BF16"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -97,7 +96,7 @@ def merge_adapter(parts: Parts, folder: Path, dtype: str) -> None:
 
 def _write_weights(engine: TrainEngine, folder: Path, dtype: torch.dtype) -> None:
     sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in engine.shapes().items()}
-    shard_names = weights.shard_names(sizes, SHARD_BYTES)
+    shard_names = weights.shard_names(sizes, weights.SHARD_BYTES)
     for file, shard in _shards(engine.full_weights(), shard_names, dtype):
         save_file(shard, folder / file, metadata={"format": "pt"})
     weights.write_index(folder, shard_names, sum(sizes.values()))

@@ -29,7 +29,7 @@ def test_reading_is_torchs(dtype: torch.dtype, tmp_path: Path) -> None:
 def test_writing_rounds_as_torch_and_is_read_by_safetensors(
     dtype: str, torchs: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrays, "SHARD_BYTES", 5000)
+    monkeypatch.setattr(weights, "SHARD_BYTES", 5000)
     numbers = NUMBERS.clamp(-6e4, 6e4) if torchs == torch.float16 else NUMBERS
     tensors = {"a": numbers.reshape(-1, 1), "b": numbers[:7], "c": numbers.flip(0)}
     arrays.write(
