@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 NAME = "merge"  # of its sweeps
-NUMBER = re.compile(r"-?\d{1,9}(\.\d{1,9})?(/\d{1,9})?")
+NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?(/\d{1,18})?")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
