@@ -1,7 +1,8 @@
 """Folders and records: what is done, what is not, and why.
 
     OUTPUT_DIR/stages/<label>-<id>/   identity.json, claim-*.json, data.json, metrics.jsonl, resume/, model/, logs/,
-                                      generations/, scores/, representations/, and last of all record.json
+                                      generations/, scores/, representations/, and last of all record.json; of a merge
+                                      what of these it has
     OUTPUT_DIR/models/<label>-<id>/   the same for a base model
     OUTPUT_DIR/sweeps/<time>-<name>/  plan.json, overrides, report/
 
@@ -28,7 +29,7 @@ from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.spec.training import Model
 
 Item = Subject | Generation | Score | Representations
 
@@ -141,7 +142,7 @@ class Store:
 
     def folder(self, subject: Subject) -> Path:
         """Where a stage or base model is made: the folder that ends in its id, whatever its label was."""
-        kind = _kind(subject)
+        kind = place_of(subject)
         known = self._known(kind).get(subject.id)
         return known or self.root / kind / f"{subject.label[:LABEL_LENGTH]}-{subject.id}"
 
@@ -225,7 +226,7 @@ class Store:
         """Whether this store of somebody else has an item done and lets its files be read."""
         generation = item.generation if isinstance(item, Score) else item
         subject = generation if isinstance(generation, Subject) else generation.subject
-        if subject.id not in self._known(_kind(subject)):
+        if subject.id not in self._known(place_of(subject)):
             return False
         with contextlib.suppress(RecordError):
             record, folder = self._done(item), self.write_folder(item)
@@ -233,8 +234,9 @@ class Store:
         return False
 
 
-def _kind(subject: Subject) -> str:
-    return "stages" if isinstance(subject, Stage) else "models"
+def place_of(subject: Subject) -> str:
+    """The folder of a store in which a subject's lies."""
+    return "models" if isinstance(subject, Model) else "stages"
 
 
 def freed(folder: Path) -> str:

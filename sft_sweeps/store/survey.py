@@ -17,7 +17,7 @@ from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.similar import PARENT, Namesakes
@@ -248,7 +248,7 @@ def _kind(item: Generation | Score | Representations) -> str:
 
 
 def _subject(item: Item) -> Subject:
-    if isinstance(item, Stage | Model):
+    if isinstance(item, Subject):
         return item
     return item.generation.subject if isinstance(item, Score) else item.subject
 
