@@ -71,6 +71,7 @@ def executions_of(config: Config) -> Executions:
             recompute=bool(deepspeed.recompute),
             save_every_seconds=cluster.save_every_seconds,
             save_every_steps=cluster.save_every_steps,
+            merged=config.train.lora.save == "merged",
         ),
         answer=AnswerExecution(
             threads=least_threads(cluster),

@@ -10,7 +10,7 @@ from rich.markup import escape
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch import benchmark_files, cpu_time, preflight, sources
+from sft_sweeps.launch import adapters, benchmark_files, cpu_time, preflight, sources
 from sft_sweeps.launch.missing import missing_jobs
 from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.settings import executions_of
@@ -36,6 +36,7 @@ def show(plan: Plan, configs: Sequence[Config]) -> Outcome:
         *sources.encoding_lines(jobs),
         *filter(None, [benchmark_files.note(benchmark_files.to_download(jobs, configs))]),
         *measured.lines(surveyed),
+        *adapters.lines(plan),
         *_memory_lines(plan, config),
         *filter(None, [bill.line(), cpu_time.line(jobs, plan, surveyed.store, config)]),
     ]
