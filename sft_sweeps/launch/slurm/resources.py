@@ -1,7 +1,7 @@
 """What a job asks Slurm for: from its kind, its model and `cluster.*`.
 
     kind              nodes                       processes                     GPUs
-    train             GPUs / GPUs of a node       one for each GPU              the model's
+    train             GPUs / GPUs of a node       one for each GPU              the model's, or as packed
     train, no GPUs    cluster.nodes               cluster.processes in all      none
     generate          1                           1                             replicas x the fewest that hold it
     represent         1                           1                             the fewest that hold it
@@ -131,7 +131,7 @@ def replicas(job: Job, cluster: ClusterConfig) -> int:
 
 def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
     """The table above."""
-    gpus = model_of(job).gpus
+    gpus = job.gpus
     if job.stage and gpus:
         nodes = -(-gpus // cluster.gpus_per_node)
         return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)
