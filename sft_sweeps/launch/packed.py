@@ -17,8 +17,9 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.launch.slurm.resources import replica_gpus, replicas
 from sft_sweeps.plan import cost, packing, scaling
-from sft_sweeps.plan.packing import Machine, Option, Packing, Schedule, Task
+from sft_sweeps.plan.packing import Packing
 from sft_sweeps.plan.scaling import Cluster, Way
+from sft_sweeps.plan.schedule import Machine, Option, Schedule, Task
 from sft_sweeps.store.survey import Survey
 
 LARGER = (2, 4, 8, 16)  # times plan.gpus, of which the first is named that keeps a deadline

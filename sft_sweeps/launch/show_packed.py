@@ -10,7 +10,7 @@ from sft_sweeps.errors import visible
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.packed import Packed
 from sft_sweeps.plan.build import Plan, Subject
-from sft_sweeps.plan.packing import Placed, Schedule, busy
+from sft_sweeps.plan.schedule import Placed, Schedule, busy
 from sft_sweeps.terminal import BARS, FIRST, LONG, counted, say
 
 BAR, NAME = 33, 21  # columns

@@ -7,91 +7,21 @@ The problem is NP-hard (Du and Leung 1989), so this is a heuristic with a bound 
    of its tasks where an hour costs the fewest GPU-hours (as CPA does: Radulescu and van Gemund 2001), to the fastest.
 2. Schedules. Each allotment is list-scheduled, the task on the longest remaining chain first (Graham 1969; Hu 1961),
    once with smaller tasks filling gaps and once without. GPUs lie on nodes: a task has GPUs of one node, or whole ones.
-3. Of each schedule on the front of wall-clock and GPU-hours, tasks get cheaper options where it ends no later.
+3. The shortest is shortened: of the tasks that follow on each other up to its end, one gets more GPUs, or fewer.
+4. Of each schedule on the front of wall-clock and GPU-hours, tasks get cheaper options where it ends no later.
 
 The front does not depend on the deadline, which only picks from it: a later one never costs more.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+
+from sft_sweeps.plan.schedule import Machine, Option, Placed, Pool, Schedule, Task
 
 ALLOTMENTS = 48  # that are scheduled, at most
-WORK = 60_000  # tasks scheduled in improving the front, at most: half a second
+WORK = 60_000  # tasks scheduled in shortening, and in improving the front, at most: half a second each
 SLACK = 1e-9  # relative, of sums of floats
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A number of GPUs, and the hours that the task takes on them."""
-
-    gpus: int
-    hours: float
-
-    @property
-    def gpu_hours(self) -> float:
-        return self.gpus * self.hours
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Work for GPUs: `parent` is the id of the task that ends before it, "" where it waits for none."""
-
-    id: str
-    options: tuple[Option, ...]
-    parent: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """So many GPUs, on nodes of `per_node`; the last node has what is left."""
-
-    gpus: int
-    per_node: int
-
-    @property
-    def nodes(self) -> list[int]:
-        whole, rest = divmod(self.gpus, self.per_node)
-        return [self.per_node] * whole + [rest] * bool(rest)
-
-    def holds(self, gpus: int) -> bool:
-        """Whether a task can have so many: of one node, or of several all."""
-        if gpus <= self.per_node:
-            return 1 <= gpus <= min(self.gpus, self.per_node)
-        return gpus % self.per_node == 0 and gpus <= self.gpus // self.per_node * self.per_node
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """When a task runs, on how many GPUs of which nodes."""
-
-    task: str
-    gpus: int
-    start: float
-    end: float
-    nodes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """All tasks in the order in which they start. Hours count from the start of the first."""
-
-    placed: tuple[Placed, ...]
-
-    @cached_property
-    def hours(self) -> float:
-        """Wall-clock, from start to end."""
-        return max((one.end for one in self.placed), default=0.0)
-
-    @cached_property
-    def gpu_hours(self) -> float:
-        return sum(one.gpus * (one.end - one.start) for one in self.placed)
-
-    @cached_property
-    def of(self) -> dict[str, Placed]:
-        """By task."""
-        return {one.task: one for one in self.placed}
 
 
 @dataclass(frozen=True)
@@ -127,6 +57,7 @@ def pack(tasks: Sequence[Task], machine: Machine, configured: Mapping[str, int])
     today = _on_configured(tasks, machine, configured)
     if today:
         found.append((today, forest.as_fast_as(today)))
+    found += forest.shortened(*min(found, key=lambda one: one[0].hours))
     return Packing(
         machine,
         tuple(schedule for schedule, _ in forest.improved(_front(found))),
@@ -237,7 +168,7 @@ class _Forest:
     def schedule(self, choice: Choice, *, fill_gaps: bool) -> Schedule:
         """List scheduling: at every end of a task, those that are ready start, on the longest remaining chain first."""
         level = self.levels(choice)
-        pool = _Pool(self.machine.nodes, self.machine.per_node)
+        pool = Pool(self.machine.nodes, self.machine.per_node)
         ready: dict[int, list[tuple[float, int]]] = {}  # by number of GPUs, each a heap
 
         def enter(place: int) -> None:
@@ -265,6 +196,36 @@ class _Forest:
                 enter(child)
         return Schedule(tuple(placed))
 
+    def shortened(self, schedule: Schedule, choice: Choice) -> list[tuple[Schedule, Choice]]:
+        """Ever shorter ones: of the tasks that follow on each other up to its end, one gets more GPUs, or fewer."""
+        found, work = [(schedule, choice)], WORK
+        while True:
+            now, chosen = found[-1]
+            ways = [(place, chosen[place] + more) for place in self._last_tasks(now) for more in (1, -1)]
+            ways = [(place, other) for place, other in ways if 0 <= other < len(self.options[place])]
+            ways = ways[: work // len(self.tasks)]
+            work -= len(ways) * len(self.tasks)
+            tries = [self.best([*chosen[:place], other, *chosen[place + 1 :]]) for place, other in ways]
+            best = min(tries, key=lambda one: one[0].hours, default=found[-1])
+            if best[0].hours >= now.hours * (1 - SLACK):
+                return found
+            found.append(best)
+
+    def _last_tasks(self, schedule: Schedule) -> list[int]:
+        """The places of the task that ends last, of one whose end let it start, and so on up to the beginning."""
+        places = {task.id: place for place, task in enumerate(self.tasks)}
+        ending: dict[float, list[Placed]] = {}
+        for one in schedule.placed:
+            ending.setdefault(one.end, []).append(one)
+        one, found = max(schedule.placed, key=lambda placed: placed.end), []
+        while True:
+            found.append(places[one.task])
+            before = ending.get(one.start, [])
+            if not before:
+                return found
+            parent = self.tasks[places[one.task]].parent
+            one = max(before, key=lambda placed: (placed.task == parent, placed.gpus))
+
     def improved(self, front: Sequence[tuple[Schedule, Choice]]) -> list[tuple[Schedule, Choice]]:
         """Each schedule with cheaper options for tasks, as long as it ends no later; the front of all that come."""
         found, work = list(front), WORK
@@ -287,35 +248,7 @@ class _Forest:
         return _front(found)
 
 
-class _Pool:
-    """The free GPUs of each node."""
-
-    def __init__(self, nodes: list[int], per_node: int) -> None:
-        self.free, self.per_node = nodes, per_node
-
-    def fits(self, gpus: int) -> bool:
-        if gpus <= self.per_node:
-            return any(free >= gpus for free in self.free)
-        return self.free.count(self.per_node) * self.per_node >= gpus
-
-    def take(self, gpus: int) -> tuple[int, ...]:
-        """The nodes that it comes from: the fullest that has room, or as many whole ones."""
-        if gpus <= self.per_node:
-            node = min((node for node, free in enumerate(self.free) if free >= gpus), key=self.free.__getitem__)
-            self.free[node] -= gpus
-            return (node,)
-        whole = [node for node, free in enumerate(self.free) if free == self.per_node]
-        nodes = tuple(whole[: gpus // self.per_node])
-        for node in nodes:
-            self.free[node] = 0
-        return nodes
-
-    def give(self, gpus: int, nodes: tuple[int, ...]) -> None:
-        for node in nodes:
-            self.free[node] += gpus // len(nodes)
-
-
-def _next(ready: Mapping[int, list[tuple[float, int]]], pool: _Pool, *, fill_gaps: bool) -> int:
+def _next(ready: Mapping[int, list[tuple[float, int]]], pool: Pool, *, fill_gaps: bool) -> int:
     """The number of GPUs of the ready task that starts next; 0 for none. Without filling gaps, none overtakes."""
     if not fill_gaps:
         first = min(ready, key=lambda gpus: ready[gpus][0], default=0)
@@ -340,15 +273,3 @@ def _front(schedules: Sequence[tuple[Schedule, Choice]]) -> list[tuple[Schedule,
         if not kept or one[0].gpu_hours < kept[-1][0].gpu_hours * (1 - SLACK):
             kept.append(one)
     return kept
-
-
-def busy(schedule: Schedule) -> Iterator[tuple[float, int]]:
-    """(hour, GPUs at work from then on), at every start and end."""
-    changes: dict[float, int] = {}
-    for one in schedule.placed:
-        changes[one.start] = changes.get(one.start, 0) + one.gpus
-        changes[one.end] = changes.get(one.end, 0) - one.gpus
-    total = 0
-    for hour in sorted(changes):
-        total += changes[hour]
-        yield hour, total

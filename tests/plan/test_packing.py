@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.plan.packing import Machine, Option, Packing, Schedule, Task, pack
+from sft_sweeps.plan.packing import Packing, pack
+from sft_sweeps.plan.schedule import Machine, Option, Schedule, Task
 
 SIZES = (1, 2, 4, 8, 16)
 
@@ -148,9 +149,9 @@ def test_tiny_plans_are_near_those_of_an_exhaustive_search() -> None:
             excess.append(cost / cheapest(best, hours) - 1)
         assert abs(made.front[-1].gpu_hours - min(cost for _, cost in best)) < 1e-6
         assert made.front[0].hours >= best[0][0] - 1e-6
-        assert made.front[0].hours <= best[0][0] * 1.34
+        assert made.front[0].hours <= best[0][0] * 1.2
         shortest += made.front[0].hours <= best[0][0] + 1e-6
-    assert shortest >= 50
+    assert shortest >= 55
     assert sum(excess) / len(excess) < 0.02
 
 
