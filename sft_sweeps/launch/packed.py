@@ -14,8 +14,8 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.answering import replica_gpus, replicas
 from sft_sweeps.launch.settings import executions_of
-from sft_sweeps.launch.slurm.resources import replica_gpus, replicas
 from sft_sweeps.plan import cost, packing, scaling
 from sft_sweeps.plan.packing import Packing
 from sft_sweeps.plan.scaling import Cluster, Way
