@@ -51,7 +51,7 @@ def measured(item: Item, base: Path) -> dict[str, Any]:
         budget_of = engine.token_budget
     if item.kind == "again":
         return {"losses": losses, "norms": norms}
-    flops = sum(n * cost.flops_of_token(cost.parameters(shape), shape.layers, shape.hidden_size, n) for n in tokens)
+    flops = sum(n * cost.flops_per_token(shape, n) for n in tokens)
     of = cost.peak_flops(torch.cuda.get_device_name(), "bf16") if peak else 0.0
     return {
         "seconds_a_step": seconds / item.steps,

@@ -32,6 +32,14 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     Where Hydra only shows something (`--help`), it exits by itself; what it refuses is told in one line.
     """
     try:
+        return _main(run, arguments, program, conf)
+    except KeyboardInterrupt:
+        print("interrupted before anything was started", file=sys.stderr)
+        return Interrupted.exit_status
+
+
+def _main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: str, conf: Path) -> int:
+    try:
         register()
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
@@ -62,9 +70,6 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(composed)()
-    except KeyboardInterrupt:
-        print("interrupted before anything was started", file=sys.stderr)
-        return Interrupted.exit_status
     except hydra_errors.REFUSALS as error:
         if own_traceback or begun:
             raise

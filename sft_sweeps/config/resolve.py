@@ -11,7 +11,7 @@ from typing import Any, cast
 from sft_sweeps.benchmarks import registry
 from sft_sweeps.benchmarks.settings import EvaluatedPoint
 from sft_sweeps.config.fractions import parse_fraction
-from sft_sweeps.config.resolve_model import model, recipe
+from sft_sweeps.config.resolve_model import model, padding_notes, recipe
 from sft_sweeps.config.resolve_sources import components, data_folder
 from sft_sweeps.config.schema import Config
 from sft_sweeps.plan.request import AskedRepresentations, Request
@@ -36,7 +36,7 @@ def request(config: Config) -> Request:
         every_stage=config.evaluate.stages == "all",
         specialized=config.evaluate.stages == "specialized",
         base_model=config.evaluate.base,
-        notes=tuple(notes),
+        notes=(*notes, *padding_notes(base, exact_recipe)),
         representations=representations(config),
     )
 

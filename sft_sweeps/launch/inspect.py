@@ -22,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from sft_sweeps.config.resolve_model import padding_notes
 from sft_sweeps.config.schema import Config
 from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
@@ -72,6 +73,8 @@ def run(requests: Sequence[Request], config: Config, out: Console) -> int:
     """Inspect the sources of the points, or the rows of `inspect.input`; the exit status."""
     store = Store(config.output_dir, config.store.read_from)
     seen = set()
+    for note in dict.fromkeys(note for one in requests for note in padding_notes(one.model, one.recipe)):
+        say(out, f"[yellow]note[/] {escape(note)}")
     with _output(config.inspect.output) as write:
         for request in requests:
             with tokenizer_of(request.model, store) as folder:

@@ -6,7 +6,7 @@ their time is not in it. A launch with `plan.gpus` submits the numbers that are 
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sft_sweeps.config.plan_checks import deadline_hours
@@ -120,16 +120,18 @@ class _Asked:
         )
 
 
-def _parents(working: Sequence[Job], jobs: Sequence[Job]) -> dict[str, str]:
-    """Of each job that uses GPUs, the nearest job above it that does."""
+def _parents(working: Sequence[Job], jobs: Sequence[Job]) -> dict[str, tuple[str, ...]]:
+    """Of each job that uses GPUs, the nearest jobs above it that do."""
     by_id, own = {job.id: job for job in jobs}, {job.id for job in working}
-    parents = {}
-    for job in working:
-        above = job.parent
-        while above and above not in own:
-            above = by_id[above].parent if above in by_id else ""
-        parents[job.id] = above
-    return parents
+
+    def above(job: Job) -> Iterator[str]:
+        for name in job.needs:
+            if name in own:
+                yield name
+            elif name in by_id:
+                yield from above(by_id[name])
+
+    return {job.id: tuple(dict.fromkeys(above(job))) for job in working}
 
 
 def _corrections(survey: Survey, train: TrainExecution, cluster: Cluster) -> dict[str, tuple[float, int]]:

@@ -1,4 +1,4 @@
-"""Which tasks of a forest get how many GPUs, and when: the fewest GPU-hours for each wall-clock time within reach.
+"""Which tasks get how many GPUs, and when: the fewest GPU-hours for each wall-clock time that can be reached.
 
 Each task may run on several numbers of GPUs (moldable tasks); a child starts after its parent; nothing is interrupted.
 The problem is NP-hard (Du and Leung 1989), so this is a heuristic with a bound beside it:
@@ -52,17 +52,17 @@ def pack(tasks: Sequence[Task], machine: Machine, configured: Mapping[str, int])
 
     `configured` is each task's number of GPUs as it would run without packing; a task that is not in it has no choice.
     """
-    forest = _Forest(tasks, machine)
-    found = [forest.best(choice) for choice in forest.allotments()]
+    them = _Tasks(tasks, machine)
+    found = [them.best(choice) for choice in them.allotments()]
     today = _on_configured(tasks, machine, configured)
     if today:
-        found.append((today, forest.as_fast_as(today)))
-    found += forest.shortened(*min(found, key=lambda one: one[0].hours))
+        found.append((today, them.as_fast_as(today)))
+    found += them.shortened(*min(found, key=lambda one: one[0].hours))
     return Packing(
         machine,
-        tuple(schedule for schedule, _ in forest.improved(_front(found))),
-        forest.longest_chain([len(options) - 1 for options in forest.options]),
-        sum(options[0].gpu_hours for options in forest.options),
+        tuple(schedule for schedule, _ in them.improved(_front(found))),
+        them.longest_chain([len(options) - 1 for options in them.options]),
+        sum(options[0].gpu_hours for options in them.options),
         today,
     )
 
@@ -76,23 +76,24 @@ def _on_configured(tasks: Sequence[Task], machine: Machine, configured: Mapping[
         fixed.append(replace(task, options=own))
     if not all(task.options for task in fixed):
         return None
-    return _Forest(fixed, machine).best([0] * len(fixed))[0]
+    return _Tasks(fixed, machine).best([0] * len(fixed))[0]
 
 
 Choice = list[int]  # of each task, the place of its option
 
 
-class _Forest:
+class _Tasks:
     """The tasks by their place, with the options that are worth having: each next one faster and dearer."""
 
     def __init__(self, tasks: Sequence[Task], machine: Machine) -> None:
         self.machine, self.tasks = machine, tasks
         places = {task.id: place for place, task in enumerate(tasks)}
-        self.parents = [places.get(task.parent, -1) for task in tasks]
+        self.parents = [[places[parent] for parent in task.parents] for task in tasks]
         self.children: list[list[int]] = [[] for _ in tasks]
-        for place, parent in enumerate(self.parents):
-            if parent >= 0:
+        for place, parents in enumerate(self.parents):
+            for parent in parents:
                 self.children[parent].append(place)
+        self.roots = [place for place, parents in enumerate(self.parents) if not parents]
         self.options = [_worthwhile([o for o in task.options if machine.holds(o.gpus)]) for task in tasks]
 
     def as_fast_as(self, schedule: Schedule) -> Choice:
@@ -109,7 +110,7 @@ class _Forest:
         level = [0.0] * len(self.tasks)
         for place in reversed(range(len(self.tasks))):  # children before parents
             level[place] = self.options[place][choice[place]].hours + below[place]
-            if (parent := self.parents[place]) >= 0:
+            for parent in self.parents[place]:
                 below[parent] = max(below[parent], level[place])
         return level
 
@@ -120,7 +121,7 @@ class _Forest:
         """From the cheapest to the fastest, evenly spread over the lengths of the longest chain."""
         choice = [0] * len(self.tasks)
         level = self.levels(choice)
-        roots = [(-level[place], place) for place, parent in enumerate(self.parents) if parent < 0]
+        roots = [(-level[place], place) for place in self.roots]
         heapq.heapify(roots)
         longest = -roots[0][0] if roots else 0.0
         shortest = self.longest_chain([len(options) - 1 for options in self.options])
@@ -132,8 +133,9 @@ class _Forest:
             if place < 0:
                 break
             choice[place] += 1
-            self._raise(place, choice, level)
-            heapq.heapreplace(roots, (-level[root], root))
+            self._bring_up(place, choice, level)
+            while -roots[0][0] != level[roots[0][1]]:  # a task under several roots shortened all of them
+                heapq.heapreplace(roots, (-level[roots[0][1]], roots[0][1]))
             if goals and -roots[0][0] <= goals[0]:
                 goals = [goal for goal in goals if goal < -roots[0][0]]
                 found.append(list(choice))
@@ -153,12 +155,14 @@ class _Forest:
                 return best
             place = max(self.children[place], key=level.__getitem__)
 
-    def _raise(self, place: int, choice: Choice, level: list[float]) -> None:
-        """Bring the levels up to date from a task to its root."""
-        while place >= 0:
+    def _bring_up(self, place: int, choice: Choice, level: list[float]) -> None:
+        """Bring the levels up to date from a task to its roots."""
+        changed = [place]
+        while changed:
+            place = changed.pop()
             below = max((level[child] for child in self.children[place]), default=0.0)
             level[place] = self.options[place][choice[place]].hours + below
-            place = self.parents[place]
+            changed += self.parents[place]
 
     def best(self, choice: Choice) -> tuple[Schedule, Choice]:
         """The shorter of both schedules of an allotment."""
@@ -175,9 +179,9 @@ class _Forest:
             gpus = self.options[place][choice[place]].gpus
             heapq.heappush(ready.setdefault(gpus, []), (-level[place], place))
 
-        for place, parent in enumerate(self.parents):
-            if parent < 0:
-                enter(place)
+        for place in self.roots:
+            enter(place)
+        waits = list(map(len, self.parents))
         placed: list[Placed] = []
         running: list[tuple[float, int, Placed]] = []
         now = 0.0
@@ -193,7 +197,9 @@ class _Forest:
             now, place, one = heapq.heappop(running)
             pool.give(one.gpus, one.nodes)
             for child in self.children[place]:
-                enter(child)
+                waits[child] -= 1
+                if not waits[child]:
+                    enter(child)
         return Schedule(tuple(placed))
 
     def shortened(self, schedule: Schedule, choice: Choice) -> list[tuple[Schedule, Choice]]:
@@ -223,8 +229,8 @@ class _Forest:
             before = ending.get(one.start, [])
             if not before:
                 return found
-            parent = self.tasks[places[one.task]].parent
-            one = max(before, key=lambda placed: (placed.task == parent, placed.gpus))
+            parents = self.tasks[places[one.task]].parents
+            one = max(before, key=lambda placed: (placed.task in parents, placed.gpus))
 
     def improved(self, front: Sequence[tuple[Schedule, Choice]]) -> list[tuple[Schedule, Choice]]:
         """Each schedule with cheaper options for tasks, as long as it ends no later; the front of all that come."""

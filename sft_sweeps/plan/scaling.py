@@ -77,6 +77,8 @@ def longest_example(mixture: Mixture, recipe: Recipe) -> float:
 def most_tokens(stage: Stage, gpus: int) -> float:
     """Tokens that the fullest of the GPUs has in a step."""
     mixture, recipe = stage.mixture, stage.recipe
+    if recipe.padded:  # each example is as long as its row's longest
+        return math.ceil(recipe.batch_size / gpus) * longest_example(mixture, recipe)
     tokens = mixture.tokens * recipe.epochs / max(1, stage.steps)
     return max(tokens / gpus, min(tokens, longest_example(mixture, recipe)))
 

@@ -19,11 +19,11 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Work for GPUs: `parent` is the id of the task that ends before it, "" where it waits for none."""
+    """Work for GPUs: `parents` are the ids of the tasks that end before it."""
 
     id: str
     options: tuple[Option, ...]
-    parent: str = ""
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ class Recipe:
     model_dtype: Literal["fp32", "bf16"]
     seed: int
     virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
+    padded: bool = field(default=False, metadata=WHERE_CHANGED)  # each example in a padded row of its own
 
     def steps(self, examples: int) -> int:
         """Optimizer steps: every epoch's last batch is filled up, never dropped."""

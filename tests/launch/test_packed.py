@@ -103,6 +103,20 @@ def test_a_model_that_fits_on_no_such_number_is_named(points: Points, tmp_path: 
         missing_work(planned(asked), asked[0].config)
 
 
+def test_the_answers_of_an_average_wait_for_all_of_its_stages(points: Points, tmp_path: Path) -> None:
+    """Averaging itself needs no GPU."""
+    line = ("model=llama7b", "data=mixed", "strategy=merge", "cluster=slurm_a100", f"output_dir={tmp_path}")
+    asked = points(*line, "plan.gpus=8")
+    plan, config = planned(asked), asked[0].config
+    found = survey(plan, Store(config.output_dir, ()))
+    into = packed(missing_jobs(found, config), found, config)
+    assert into is not None
+    placed = into.shown.of
+    answers = placed[f"generate-{plan.merges[0].id}"]
+    assert answers.start >= max(placed[f"train-{stage.id}"].end for stage in plan.stages)
+    assert len(plan.stages) == 3
+
+
 def test_finished_stages_correct_the_estimate(points: Points, tmp_path: Path) -> None:
     """One that took twice what the formula says makes the others of its model take twice as long."""
     asked = points(*SEVEN, f"output_dir={tmp_path}", "plan.gpus=16")

@@ -15,14 +15,14 @@ SIZES = (1, 2, 4, 8, 16)
 
 @st.composite
 def sweeps(draw: st.DrawFn, most: int = 12) -> tuple[list[Task], Machine, dict[str, int]]:
-    """Forests of tasks that fit on one GPU at least, a machine, and a configuration that it may lack."""
+    """Tasks that fit on one GPU at least, of up to two parents; a machine, and a configuration that it may lack."""
     machine = Machine(draw(st.integers(1, 24)), draw(st.sampled_from((1, 2, 4, 8))))
     tasks: list[Task] = []
     for place in range(draw(st.integers(1, most))):
         sizes = {1, *draw(st.sets(st.sampled_from(SIZES)))}
         options = tuple(Option(gpus, draw(st.integers(1, 40)) / 2) for gpus in sorted(sizes))
-        parent = draw(st.sampled_from(["", *(task.id for task in tasks)]))
-        tasks.append(Task(str(place), options, parent))
+        parents = draw(st.sets(st.sampled_from([task.id for task in tasks]), max_size=2)) if tasks else set()
+        tasks.append(Task(str(place), options, tuple(sorted(parents))))
     configured = {task.id: draw(st.sampled_from(task.options)).gpus for task in tasks}
     return tasks, machine, configured
 
@@ -33,7 +33,7 @@ def check(schedule: Schedule, tasks: Sequence[Task], machine: Machine) -> None:
     for task in tasks:
         one = schedule.of[task.id]
         assert any(o.gpus == one.gpus and abs(o.hours - (one.end - one.start)) < 1e-9 for o in task.options)
-        assert one.start >= (schedule.of[task.parent].end if task.parent else 0)
+        assert one.start >= max((schedule.of[parent].end for parent in task.parents), default=0)
         if len(one.nodes) > 1:
             assert all(machine.nodes[node] == machine.per_node for node in one.nodes)
             assert one.gpus == len(set(one.nodes)) * machine.per_node
@@ -94,9 +94,9 @@ def exhaustive(tasks: Sequence[Task], gpus: int) -> list[tuple[float, float]]:
             ends: dict[str, tuple[float, float, int]] = {}
             for place in order:
                 task, option = tasks[place], options[place]
-                if task.parent and task.parent not in ends:
+                if not ends.keys() >= set(task.parents):
                     break
-                after = ends[task.parent][1] if task.parent else 0.0
+                after = max((ends[parent][1] for parent in task.parents), default=0.0)
                 starts = sorted({after, *(end for _, end, _ in ends.values() if end > after)})
                 ends[task.id] = _earliest(starts, option, list(ends.values()), gpus)
             else:
@@ -125,7 +125,8 @@ def tiny(stream: random.Random) -> tuple[list[Task], int]:
         alone, efficiency = stream.randint(2, 20), stream.uniform(0.55, 0.95)
         sizes = [n for n in (1, 2, 4) if n <= gpus][: stream.randint(1, 3)]
         options = tuple(Option(n, float(round(alone / n / efficiency ** (n - 1), 1))) for n in sizes)
-        tasks.append(Task(str(place), options, stream.choice(["", *(task.id for task in tasks)])))
+        parents = stream.sample([task.id for task in tasks], min(stream.choice((0, 1, 1, 2)), len(tasks)))
+        tasks.append(Task(str(place), options, tuple(parents)))
     return tasks, gpus
 
 

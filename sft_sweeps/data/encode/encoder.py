@@ -217,7 +217,7 @@ class TextTemplateIds:
         self._template, self._text_encoder = template, encoder
         self.eos_id = special.eos_id
         self.takes_system = find(template).own_system is not None
-        self.start = np.array([special.bos_id], dtype=np.int32)
+        self.start = np.array([] if special.bos_id is None else [special.bos_id], dtype=np.int32)
         self._end = np.array([special.eos_id], dtype=np.int32)
         self.anchor = encoder.ids(find(template).after.strip())
         self.separator = find(template).separator
