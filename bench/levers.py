@@ -81,8 +81,8 @@ def applied(chosen: Collection[str], keep_layers: int = 0) -> Iterator[None]:
     plain_load = load.load_model
     own = {"keep_attention", "keep_layers", "compile"} & set(chosen)  # transformers recomputes its own forward only
 
-    def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -> Any:
-        model = plain_load(parent, zero_stage, whole=whole, recompute=recompute and not own)
+    def load_model(parent: Path, zero_stage: int, *, recompute: bool, **given: Any) -> Any:
+        model = plain_load(parent, zero_stage, recompute=recompute and not own, **given)
         if "fused_products" in chosen:
             _fuse(model)
         if "compile" in chosen:
