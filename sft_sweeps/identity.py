@@ -27,7 +27,8 @@ VERSIONS: dict[str, int] = {
     "row_keys": 2,
     # 1: a key whose value is null is absent, an input of one character is kept; of sources that have such
     # 2: an input beside any pair, other spellings of turns and more formats are read, choices without a place refused
-    "fields": 2,
+    # 3: answers of weight 0 are given and not learnt, beside others that are
+    "fields": 3,
     "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     # Of chat templates. 1: every text as it is, between what the template writes around marks
