@@ -295,6 +295,11 @@ def _cluster(c: Config) -> Iterator[str]:
     yield from cluster_checks.problems(c.cluster, c.model)
 
 
+def _plan(c: Config) -> Iterator[str]:
+    if c.plan.deadline and not c.plan.gpus:
+        yield f"plan.deadline={c.plan.deadline} needs the number of GPUs that the sweep may use: type plan.gpus=32"
+
+
 def _token_budget(c: Config) -> Iterator[str]:
     budget, longest = c.deepspeed.token_budget, c.train.max_length
     if 0 < budget < longest:
@@ -333,6 +338,7 @@ ACROSS_FIELDS = (
     _study,
     _sandbox,
     _cluster,
+    _plan,
     _token_budget,
     _tracking,
     _store,
