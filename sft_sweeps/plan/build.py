@@ -187,7 +187,7 @@ class _Builder:
         stages: list[Stage] = []
         for mixture in chain(request.strategy, request.components, request.k):
             parent = stages[-1] if stages and not merges(request.strategy) else base
-            stage = Stage(parent, mixture, request.recipe)
+            stage = Stage(parent, mixture, request.recipe.after(parent))
             stages.append(self.stages.setdefault(stage.id, stage))
         return tuple(stages)
 
@@ -319,6 +319,8 @@ def _label(request: Request) -> str:
         parts.append(f"({fractions.pop()})" if len(fractions) == 1 else f"({', '.join(shown)})")
     parts += [f"{c.source.ability} x{c.repeat}" for c in request.components if c.repeat > 1]
     parts += [f"{c.source.ability} weight {c.weight}" for c in request.components if c.weight != 1]
+    if request.recipe.adapter and request.strategy != "base":
+        parts.append(request.recipe.adapter.words)
     if request.recipe.seed:
         parts.append(f"seed={request.recipe.seed}")
     return " ".join(parts)

@@ -5,7 +5,12 @@ from typing import Any
 
 from sft_sweeps.identity import parents_of
 
-SHORT = {"recipe.learning_rate": "lr", "mixture.seed": "data.seed", "mixture.heldout": "data.heldout"}
+SHORT = {
+    "recipe.learning_rate": "lr",
+    "recipe.adapter.kind": "adapter",
+    "mixture.seed": "data.seed",
+    "mixture.heldout": "data.heldout",
+}
 OPAQUE = ("parent", "kind", "mixture.source.content", "versions", "weights", "tokenizer")  # say nothing to people
 
 
