@@ -21,6 +21,8 @@ TOTALS = {
     "stages",
     "stages_done",
     "stages_to_run",
+    "merges",
+    "merges_done",
     "gpu_hours_naive",
     "gpu_hours",
     "disk_gb",
