@@ -121,7 +121,7 @@ class User:
     def _wait_for_jobs(self) -> None:
         """Until none of this user's jobs is in the queue, which must answer."""
         while self.on_slurm and not self.leaving.is_set():
-            listed = self.world.slurm("squeue", "-h", "-o", "queued:%j", "-t", "all", "--states=PD,R,CG,S,RQ")
+            listed = self.world.slurm("squeue", "-h", "-o", "queued:%j", "--states=PD,R,CG,S,RQ")
             if "queued:" not in listed and self.world.slurm("scontrol", "ping"):
                 return
             time.sleep(1.0)

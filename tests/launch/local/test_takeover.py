@@ -1,5 +1,7 @@
 """A launch whose folder another one has taken over, to which it seemed dead."""
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -32,10 +34,12 @@ def test_it_trains_no_further_there_waits_and_goes_on_afterwards(tmp_path: Path)
         return next((tmp_path / "store").glob("stages/*"), tmp_path)
 
     until(lambda: metrics.last(folder()).get("step", 0) > 10)
-    for claim in claims.files(folder()):
-        claim.unlink()
+    (claim,) = claims.files(folder())
+    claim.write_text(json.dumps(json.loads(claim.read_text()) | {"host": "another"}))
+    os.utime(claim, (0, 0))
     rival = claims.take(folder(), "rival")
     assert rival is not None
+    assert rival.number == 2
     time.sleep(claims.HEARTBEAT_SECONDS + 5)
     reached, written = metrics.last(folder())["step"], sorted((folder() / "resume").iterdir())
     time.sleep(2.0)
