@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
-EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard$(if $(GPU),$(shell echo ,)gpu)
+EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard,lora$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
 # The quick tests wait for other processes most of the time: three of them fill two cores.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
@@ -32,7 +32,7 @@ FAST := $(addprefix tests/,benchmarks/test_gsm8k.py data/test_clean.py data/test
 	$(filter-out %/test_sweeper.py,$(wildcard tests/config/test_*.py))
 PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=fast -m "not slow and not heavy and not fuzz and not cases" \
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
-GOLDENS := tests/fixtures tests/launch/slurm/golden
+GOLDENS := tests/fixtures tests/launch/slurm/golden docs/models.md
 
 .PHONY: docs quickstart install torch lock test fast slow cases fuzz chaos coverage goldens lint format bench clean
 
@@ -88,7 +88,7 @@ coverage: install
 	@$(PYTEST_FAST) --cov --cov-report=term
 
 goldens: install
-	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl goldens.compare tests --include='test_*.py')
+	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rlE 'goldens.(compare|writing)' tests --include='test_*.py')
 	@git --no-pager diff --stat -- $(GOLDENS)
 	@git --no-pager diff -- $(GOLDENS)
 

@@ -20,9 +20,9 @@ from sft_sweeps.config.keys import nearest_key
 from sft_sweeps.config.resolve_model import MADE_TOKENIZERS
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
-from sft_sweeps.config.train_schema import TrainConfig
-from sft_sweeps.data import mini, template
-from sft_sweeps.data.roles import VALID
+from sft_sweeps.config.train_schema import LoraConfig, TrainConfig
+from sft_sweeps.data import columns, mini, roles, template
+from sft_sweeps.data.formats import CHOSEN
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
@@ -73,6 +73,8 @@ def _sources(c: Config) -> Iterator[str]:
         yield "data.sources is empty; choose data=mixed, math, code, general or mini"
     for slot, source in c.data.sources.items():
         yield from _source(f"data.sources.{slot}", source)
+        if c.data.bug_compatible and CHOSEN in (source.format, columns.format_of(columns.typed(source.columns))):
+            yield f"data.bug_compatible=true: FastChat knows no preferences, for which data.sources.{slot} asks"
     names = [source.name for source in c.data.sources.values()]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"source {name} is listed twice in data.sources; give each of its parts a name of its own"
@@ -83,8 +85,8 @@ def _source(key: str, source: SourceConfig) -> Iterator[str]:
         yield f"{key} has no file; type {key}.path=FILE"
         return
     yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
-    for name, role in source.roles.items():
-        yield from OneOf(lambda: VALID)(f"{key}.roles.{name}", role)
+    yield from roles.problems(f"{key}.roles", source.roles)
+    yield from columns.problems(f"{key}.columns", source.columns, source.format)
     if source.generated and source.path:
         yield (f"{key}.path={source.path} is not read: {source.name} is generated; also type {key}.generated=false")
     if source.generated and source.group_by:
@@ -156,6 +158,11 @@ def _strategy(c: Config) -> Iterator[str]:
     strategy = STRATEGIES.get(name)
     if strategy.uses_k and c.strategy.k is None:
         yield f"strategy={name} needs strategy.k, the replayed share; type strategy.k=1/256"
+    if strategy.merges and c.train.adapter != "none":
+        yield (
+            f"strategy={name} averages whole models, and train.adapter={c.train.adapter} trains adapters, which "
+            "are not averaged; type train.adapter=none, or another strategy"
+        )
     present = {source.role for source in c.data.sources.values()}
     if missing := [role for role in strategy.needs_roles if role not in present]:
         yield (
@@ -185,6 +192,19 @@ def _max_length(c: Config) -> Iterator[str]:
             f"train.max_length={longest} is beyond {c.model.name}'s {positions} positions; "
             f"set train.max_length={positions} or less"
         )
+
+
+def _adapter(c: Config) -> Iterator[str]:
+    """Settings of an adapter are for who trains one, and layers have names."""
+    asked, unset = c.train.lora, LoraConfig()
+    if c.train.adapter == "none":
+        changed = [f.name for f in fields(LoraConfig) if getattr(asked, f.name) != getattr(unset, f.name)]
+        if changed:
+            key = f"train.lora.{changed[0]}"
+            yield f"{key}={getattr(asked, changed[0])} is not read: train.adapter=none; also type train.adapter=lora"
+    for target in asked.targets:
+        if not target.strip(" .") or "*" in target:
+            yield f"train.lora.targets={target!r} names no layer; write the last part of a name, e.g. [q_proj,v_proj]"
 
 
 def _virtual_devices(c: Config) -> Iterator[str]:
@@ -275,6 +295,11 @@ def _cluster(c: Config) -> Iterator[str]:
     yield from cluster_checks.problems(c.cluster, c.model)
 
 
+def _plan(c: Config) -> Iterator[str]:
+    if c.plan.deadline and not c.plan.gpus:
+        yield f"plan.deadline={c.plan.deadline} needs the number of GPUs that the sweep may use: type plan.gpus=32"
+
+
 def _token_budget(c: Config) -> Iterator[str]:
     budget, longest = c.deepspeed.token_budget, c.train.max_length
     if 0 < budget < longest:
@@ -306,12 +331,14 @@ ACROSS_FIELDS = (
     _strategy,
     _model,
     _max_length,
+    _adapter,
     _virtual_devices,
     _evaluate,
     _representations,
     _study,
     _sandbox,
     _cluster,
+    _plan,
     _token_budget,
     _tracking,
     _store,

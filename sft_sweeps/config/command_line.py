@@ -47,7 +47,7 @@ def _main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: 
     arguments = _overrides_last(list(_own_options(arguments)))
     user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
-    arguments = new_sources.with_files(arguments, folders)
+    arguments = new_sources.with_own_names(new_sources.with_files(arguments, folders))
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
         say_error(problem)

@@ -4,6 +4,7 @@ import re
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig, TrainConfig
@@ -11,9 +12,10 @@ from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files import foreign
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models import weights
-from sft_sweeps.models.architectures import read_shape
+from sft_sweeps.models.architectures import is_padded, read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
 from sft_sweeps.store.store import hub_folder, revision_of
 
@@ -102,9 +104,30 @@ def _tokenizer_path(entry: ModelConfig) -> str:
 
 def recipe(train: TrainConfig, base: Model) -> Recipe:
     """The exact recipe. Virtual devices mean nothing to other reductions than `device_mean` and must fork no stage."""
-    exact = Recipe(**{f.name: getattr(train, f.name) for f in fields(Recipe)})
+    named = {f.name: getattr(train, f.name) for f in fields(Recipe)}
+    exact = Recipe(**named | {"adapter": adapter(train)})
     devices = exact.virtual_devices if exact.loss_reduction == "device_mean" else 0
-    return replace(exact, template=template(exact.template, base), virtual_devices=devices)
+    padded = is_padded(base.shape.model_type) if train.padded is None else train.padded
+    return replace(exact, template=template(exact.template, base), virtual_devices=devices, padded=padded)
+
+
+def padding_notes(base: Model, exact: Recipe) -> list[str]:
+    """That examples are padded, and why; none where they are not."""
+    if not exact.padded:
+        return []
+    kind = base.shape.model_type
+    why = f"{kind} does not keep the examples of one row apart" if is_padded(kind) else "train.padded=true"
+    return [f"{base.name}: each example is trained in a padded row of its own ({why}); the loss is the same"]
+
+
+def adapter(train: TrainConfig) -> Adapter | None:
+    """The exact adapter, its targets in the order of their names; None where all weights are trained."""
+    asked = train.lora
+    if train.adapter == "none":
+        return None
+    alpha = 2.0 * asked.rank if asked.alpha is None else asked.alpha
+    targets = tuple(sorted(set(asked.targets)))
+    return Adapter("lora", asked.rank, alpha, asked.dropout, targets, cast(Any, asked.then))
 
 
 def template(name: str, base: Model) -> str:

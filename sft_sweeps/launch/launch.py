@@ -110,7 +110,8 @@ def _too_little_gpu_memory(work: MissingWork) -> Iterator[str]:
             ways.setdefault(job.execution, []).append(job.stage)
     for execution, stages in ways.items():
         for stage in memory.alike(stages):
-            if text := memory.problem(stage, execution, work.config.cluster.gpu_memory_gb):
+            gpus = execution.processes if stage.model.gpus else 0
+            if text := memory.problem(stage, execution, work.config.cluster.gpu_memory_gb, gpus):
                 yield text
 
 
@@ -146,11 +147,12 @@ def _summary(work: MissingWork) -> str:
         there = f"all {len(plan.scores)} scores" + (f", all {len(plan.analyses)} analyses" if plan.analyses else "")
         return f"nothing to do: all {len(plan.stages)} stages are trained, {there} are there"
     resumed = sum(resume_step(work.store.folder(job.stage)) > 0 for job in work.jobs if job.stage)
-    judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
-    judged += f", representations of {kinds['represent']} to take" if kinds["represent"] else ""
-    judged += left_open
-    return (
-        f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {counted(kinds['score'], 'model')} to score"
-        f"{judged}"
-    )
+    parts = [
+        f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})",
+        *([f"{resumed} of them from a resume state"] if resumed else []),
+        *([f"{counted(kinds['merge'], 'merge')} to average"] if kinds["merge"] else []),
+        f"{counted(kinds['score'], 'model')} to score",
+        *([f"{kinds['judge']} to be judged"] if kinds["judge"] else []),
+        *([f"representations of {kinds['represent']} to take"] if kinds["represent"] else []),
+    ]
+    return ", ".join(parts) + left_open

@@ -17,7 +17,7 @@ from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.similar import PARENT, Namesakes
@@ -33,6 +33,7 @@ from sft_sweeps.store.store import (
     freed,
     lost_files,
     lost_names,
+    merges_again,
     read_record,
 )
 
@@ -181,7 +182,7 @@ class _Surveyor:
         if record is None:
             return None
         self.keep(item, record)  # also of weights that are gone: what training them took stays known
-        if isinstance(item, Subject) and FREED in here and (why := freed(folder)):
+        if isinstance(item, Subject) and FREED in here and not merges_again(item) and (why := freed(folder)):
             return State("weights gone", why)
         if lost := self.lost(item, folder, here, record):
             if not isinstance(item, Subject):
@@ -248,7 +249,7 @@ def _kind(item: Generation | Score | Representations) -> str:
 
 
 def _subject(item: Item) -> Subject:
-    if isinstance(item, Stage | Model):
+    if isinstance(item, Subject):
         return item
     return item.generation.subject if isinstance(item, Score) else item.subject
 

@@ -50,14 +50,16 @@ class LossHead(torch.nn.Linear):
 class Trained:
     """Mixed into a class of transformers, a decoder whose forward gives the loss of a bin (train/loss.py).
 
-    Names and weights stay those of that class.
+    Names and weights stay those of that class. `padded`: its bins are, and its attention is transformers' own.
     """
+
+    padded = False
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         self.loss_head.__class__ = LossHead
         self.loss_head.logits = logits_of(config)
-        use_fused_layers(self)  # type: ignore[arg-type]
+        use_fused_layers(self, padded=self.padded)  # type: ignore[arg-type]
 
     @property
     def loss_head(self) -> Any:
@@ -66,22 +68,17 @@ class Trained:
 
     def forward(self, packed: Any) -> Tensor:
         """The weighted sum of the losses of the bin's supervised tokens (`packed` is a loss.Bin)."""
-        # No attention mask and no cache: both would let examples attend to one another without a word.
-        output = self.base_model(  # type: ignore[attr-defined]
-            input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
-            use_cache=False,
-            lengths=packed.lengths,
-            boundaries=packed.boundaries,
-        )
-        kept = output.last_hidden_state[0, packed.keep]
+        # No cache, and in rows of several examples no mask: both would let them attend to one another without a word.
+        given = {"attention_mask": packed.mask} if self.padded else packed.places
+        output = self.base_model(input_ids=packed.input_ids, use_cache=False, **given)  # type: ignore[attr-defined]
+        kept = output.last_hidden_state.flatten(0, 1)[packed.keep]
         return self.loss_head(kept, packed.targets, packed.weights, packed.losses)  # type: ignore[no-any-return]
 
 
-def trained_class(config: Any) -> Any:
+def trained_class(config: Any, *, padded: bool = False) -> Any:
     """Transformers' decoder for a configuration, with `Trained` mixed in; KeyError where there is none."""
     decoder = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    return type(decoder)(decoder.__name__, (Trained, decoder), {})
+    return type(decoder)(decoder.__name__, (Trained, decoder), {"padded": padded})
 
 
 class _Loss(torch.autograd.Function):
@@ -92,8 +89,9 @@ class _Loss(torch.autograd.Function):
         hidden, weight, bias, targets, weights, losses, logits = given
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden)
-        to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        to_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        trained = ctx.needs_input_grad[1]  # beside an adapter the head is frozen
+        to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if trained else None
+        to_bias = None if bias is None or not trained else torch.zeros_like(bias, dtype=torch.float32)
         # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
         weighted = hidden * weights[:, None].to(hidden.dtype)
         size = max(1, CHUNK[hidden.device.type] // len(weight))
@@ -105,6 +103,8 @@ class _Loss(torch.autograd.Function):
             total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
             torch.mm(to_logits, weight, out=gradient)
+            if to_weight is None:
+                continue
             if states.dtype == torch.float32:
                 to_weight.addmm_(to_logits.t(), shares)
             else:
@@ -113,7 +113,7 @@ class _Loss(torch.autograd.Function):
                 to_bias += (to_logits.float() * share[:, None]).sum(0)
         to_hidden *= weights[:, None].to(hidden.dtype)
         ctx.save_for_backward(
-            to_hidden, to_weight.to(weight.dtype), None if to_bias is None else to_bias.to(weight.dtype)
+            to_hidden, *(one if one is None else one.to(weight.dtype) for one in (to_weight, to_bias))
         )
         return total
 

@@ -27,12 +27,12 @@ BLOCK = 1 << 20  # numbers of a digest at a time
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -> Any:
+def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool, padded: bool = False) -> Any:
     """The model with the weights of the folder, in fp32; on every rank. `whole`: it fits one with room to spare."""
     config = AutoConfig.from_pretrained(parent, local_files_only=True, trust_remote_code=False)
     if problem := decoder.refusal(config):
         raise RunError(f"{parent}: {problem}.")
-    settings = {"dtype": torch.float32, "attn_implementation": attention.NAME}
+    settings = {"dtype": torch.float32, **({} if padded else {"attn_implementation": attention.NAME})}
     # Without `dtype`, which Init takes for bf16 on a CPU, whatever it says: fp32 follows from the configuration. Its
     # linear layer exists to let go of gathered weights, which a whole model never does (the argument of that name is
     # overruled by the configuration).
@@ -42,7 +42,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
     }
     creation = deepspeed.zero.Init(config_dict_or_path=partition) if zero_stage == 3 else nullcontext()
     with no_init_weights(), creation:
-        model = head.trained_class(config)._from_config(config, **settings)
+        model = head.trained_class(config, padded=padded)._from_config(config, **settings)
     model.tie_weights()  # which comes with the initialisation that was left out
     _fill(model, parent)
     if recompute:
@@ -51,11 +51,12 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
 
 
 def lower(model: Any) -> dict[str, Tensor]:
-    """Replace the fp32 weights by bf16 copies; returns this rank's fp32 part of each, on the CPU."""
+    """Replace the fp32 weights by bf16 copies; returns this rank's fp32 part of each trained one, on the CPU."""
     masters = {}
     for name, parameter in model.named_parameters():
         held = getattr(parameter, "ds_tensor", parameter)
-        masters[name] = held.detach().to("cpu", copy=True)
+        if parameter.requires_grad:
+            masters[name] = held.detach().to("cpu", copy=True)
         held.data = held.data.to(torch.bfloat16)
         parameter.data = parameter.data.to(torch.bfloat16)
     return masters
@@ -65,12 +66,12 @@ def _fill(model: Any, parent: Path) -> None:
     shapes = {name: tuple(getattr(one, "ds_shape", one.shape)) for name, one in model.named_parameters()}
     stored = checkpoint.loadable(parent, shapes)
     for name, parameter in model.named_parameters():
-        part, first, count = _own_part(parameter)
+        part, first, count = own_part(parameter)
         part[:count].copy_(_read(stored[name], first, count))
         part[count:].zero_()
 
 
-def _own_part(parameter: Any) -> tuple[Tensor, int, int]:
+def own_part(parameter: Any) -> tuple[Tensor, int, int]:
     """(what this rank holds of a parameter, flat; its first number's place in the whole; how many there are)."""
     if not hasattr(parameter, "ds_tensor"):
         return parameter.data.view(-1), 0, parameter.numel()
@@ -87,7 +88,7 @@ def loaded_digest(model: Any) -> str:
     """
     total = 0
     for name, parameter in model.named_parameters():
-        part, first, count = _own_part(parameter)
+        part, first, count = own_part(parameter)
         if not hasattr(parameter, "ds_tensor"):  # every rank holds all of it, and adds up its share
             share = -(-count // dist.get_world_size())
             first = min(count, share * dist.get_rank())

@@ -26,10 +26,9 @@ from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.store import lineage, resume_states
-from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store import lineage, origins, resume_states
+from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
@@ -37,6 +36,7 @@ from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop, starts
 from sft_sweeps.train.pretrain import pretrain
+from sft_sweeps.train.records import record_model
 from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def prepare(model: Model, store: Store, stop: Stop) -> None:
         )
         if model.pretrained:
             pretrain(drawn, folder, stop)
-    _record(folder, model, {"digest": weights.digest(folder / "model")})
+    record_model(folder, model, {"digest": weights.digest(folder / "model")})
 
 
 def train(
@@ -69,12 +69,13 @@ def train(
         write_json(folder / "data.json", account)
         log_start(stage, sum(example.repeat for example in encoded), resume_step(folder))
     steps = loop.train(
-        store.weights(stage.parent),
+        origins.frozen(stage, store),
         folder,
         encoded,
         stage.recipe,
         execution,
         stop=stop,
+        before=origins.before(stage, store),
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=rendezvous,
@@ -112,8 +113,8 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         "last": {key: lines[-1].get(key) for key in ("step", "steps", "loss")} if lines else {},
         **starts.summary(folder),
     }
-    _record(folder, stage, extra, METRICS)
-    log.info("%s has its weights (%s)", folder / "model", digest[:19])
+    record_model(folder, stage, extra, METRICS)
+    log.info("%s has its weights (%s)", folder, digest[:19])
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
@@ -147,11 +148,6 @@ def _drain(steps: Any, metrics: Metrics | None) -> str:
         if metrics:
             metrics.write({key: value for key, value in asdict(step).items() if value is not None})
             log_step(step)
-
-
-def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:
-    files = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
-    write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 
 def _environment(execution: TrainExecution) -> dict[str, Any]:

@@ -11,8 +11,11 @@ from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import PROGRESS, Job, Stop, claim_folder
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import RECORD, Store, damaged_files
+
+WEIGHTS = ("model/", "adapter/")
 
 
 def do(job: Job, stop: Stop, rendezvous: str = "") -> None:
@@ -34,7 +37,12 @@ def gate(subject: Subject, store: Store) -> None:
 def _check_model(subject: Subject, store: Store) -> None:
     """RunError where a byte of a finished model has changed since it was written."""
     folder, record = store.read_folder(subject), store.record(subject)
-    if record and (damaged := damaged_files(folder, record, "model/")):
+    if record is None:
+        return
+    damaged = [name for kind in WEIGHTS for name in damaged_files(folder, record, kind)]
+    if (folder / "model").is_dir():
+        damaged += damaged_files(folder, {"checksums": record.get("merged", {})})
+    if damaged:
         raise RunError(
             f"{', '.join(damaged)} of {folder} changed since {subject.label} was finished. "
             f"Delete {folder / RECORD} and launch again: it is made anew"
@@ -61,6 +69,15 @@ def _train(job: Job, stop: Stop, rendezvous: str) -> None:
     from sft_sweeps.train import stage
 
     stage.train(job.subject, job.store, job.execution, job.tracking, stop, rendezvous=rendezvous)
+
+
+def _merge(job: Job, stop: Stop, _: str) -> None:
+    assert isinstance(job.subject, Merge)
+    for stage in job.subject.parents:
+        gate(stage, job.store)
+    from sft_sweeps.train import merge
+
+    merge.merge(job.subject, job.store, stop)
 
 
 def _generate(job: Job, stop: Stop, _: str) -> None:
@@ -100,6 +117,7 @@ WORK: dict[str, Callable[[Job, Stop, str], None]] = {
     "encode": _encode,
     "prepare": _prepare,
     "train": _train,
+    "merge": _merge,
     "generate": _generate,
     "represent": _represent,
     "score": _score,

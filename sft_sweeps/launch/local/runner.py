@@ -111,11 +111,11 @@ class JobRunner:
         return self.capacity.fits(job, running)
 
     def _ready(self) -> Iterator[Job]:
-        """The waiting jobs whose parent is done; those whose parent failed are given up."""
+        """The waiting jobs whose parents are done; those of which one failed are given up."""
         for job in list(self.waiting.values()):
-            if job.parent in self.failures:
-                self._give_up(job, f"not started: its parent {job.parent} failed")
-            elif job.parent not in self.waiting and job.parent not in self.running:
+            if failed := [parent for parent in job.needs if parent in self.failures]:
+                self._give_up(job, f"not started: its parent {failed[0]} failed")
+            elif not any(parent in self.waiting or parent in self.running for parent in job.needs):
                 yield job
 
     def _start_job(self, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -169,12 +170,26 @@ def test_tokens_may_be_written_as_objects(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["bos_token", "eos_token"])
 def test_missing_or_unknown_token_is_refused(tmp_path: Path, key: str) -> None:
-    with pytest.raises(RequestError, match=f"has no {key}"):
-        Encoder(broken(tmp_path, **{key: None}), "vicuna_bare", 9)
+    with pytest.raises(RequestError, match=f"has no {key}") if key == "eos_token" else nullcontext():
+        encoder = Encoder(broken(tmp_path, **{key: None}), "vicuna_bare", 99)
+        first = next(encoder.encoded([Example("t/0", (("a", "b"),))]))
+        assert encoder.bos_id is None  # as Qwen's
+        assert encoder.text(first.input_ids.tolist()).startswith("USER: a")
     with pytest.raises(RequestError, match=rf"{key} '<nope>' .* not in the vocabulary"):
         Encoder(broken(tmp_path, **{key: "<nope>"}), "vicuna_bare", 9)
     with pytest.raises(RequestError, match=f"{key} 'e' .* inside plain text"):
         Encoder(broken(tmp_path, **{key: "e"}), "vicuna_bare", 9)
+
+
+def test_the_end_is_learnt_where_it_is_the_padding_too(tmp_path: Path) -> None:
+    """As many tokenizers have it: GPT-2's, Qwen's, SmolLM's."""
+    example = Example("t/0", (("a", "b"), ("c", "d e")))
+    for pad in ("<unk>", "</s>"):
+        encoder = Encoder(broken(tmp_path, pad_token=pad), "vicuna_bare", 99)
+        one = next(encoder.encoded([example]))
+        ends = [n for n, token in enumerate(one.input_ids) if token == encoder.eos_id]
+        assert len(ends) == 2
+        assert one.supervised[ends].all()
 
 
 def test_a_tokenizer_that_cannot_encode_a_template_is_refused(tmp_path: Path) -> None:
