@@ -106,7 +106,6 @@ class TrainEngine:
         self.loaded = load.loaded_digest(model)
         self.adapter = Attached(model, recipe, before) if recipe.adapter else None
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.trained = sum(math.prod(_shape(parameter)) for parameter in trained)
         masters = load.lower(model) if recipe.precision == "bf16" else {}
         self._optimizer = torch.optim.AdamW(
             trained,
