@@ -158,6 +158,11 @@ def _strategy(c: Config) -> Iterator[str]:
     strategy = STRATEGIES.get(name)
     if strategy.uses_k and c.strategy.k is None:
         yield f"strategy={name} needs strategy.k, the replayed share; type strategy.k=1/256"
+    if strategy.merges and c.train.adapter != "none":
+        yield (
+            f"strategy={name} averages whole models, and train.adapter={c.train.adapter} trains adapters, which "
+            "are not averaged; type train.adapter=none, or another strategy"
+        )
     present = {source.role for source in c.data.sources.values()}
     if missing := [role for role in strategy.needs_roles if role not in present]:
         yield (
@@ -290,6 +295,11 @@ def _cluster(c: Config) -> Iterator[str]:
     yield from cluster_checks.problems(c.cluster, c.model)
 
 
+def _plan(c: Config) -> Iterator[str]:
+    if c.plan.deadline and not c.plan.gpus:
+        yield f"plan.deadline={c.plan.deadline} needs the number of GPUs that the sweep may use: type plan.gpus=32"
+
+
 def _token_budget(c: Config) -> Iterator[str]:
     budget, longest = c.deepspeed.token_budget, c.train.max_length
     if 0 < budget < longest:
@@ -328,6 +338,7 @@ ACROSS_FIELDS = (
     _study,
     _sandbox,
     _cluster,
+    _plan,
     _token_budget,
     _tracking,
     _store,

@@ -162,9 +162,9 @@ def alike(stages: Iterable[Stage]) -> list[Stage]:
     return list(first.values())
 
 
-def problem(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
-    """Why a stage does not fit as configured, and what does; empty where it fits or needs no GPU."""
-    shape, recipe, gpus = stage.model.shape, stage.recipe, stage.model.gpus
+def problem(stage: Stage, execution: TrainExecution, gpu_gb: float, gpus: int | None = None) -> str:
+    """Why a stage does not fit on `gpus` (its model's), and what does; empty where it fits or needs no GPU."""
+    shape, recipe, gpus = stage.model.shape, stage.recipe, stage.model.gpus if gpus is None else gpus
     if not gpus:
         return ""
     how, limit = replace(execution, processes=gpus), gpu_gb * 1e9
@@ -187,9 +187,15 @@ def problem(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
     )
 
 
-def with_recompute(stage: Stage, execution: TrainExecution, gpu_gb: float, recompute: bool | None) -> TrainExecution:
-    """The execution with `recompute` decided: as asked, else only where the longest example does not fit without."""
-    gpus, tokens = stage.model.gpus, execution.token_budget or stage.recipe.max_length
+def with_recompute(
+    stage: Stage, execution: TrainExecution, gpu_gb: float, recompute: bool | None, gpus: int | None = None
+) -> TrainExecution:
+    """The execution with `recompute` decided: as asked, else only where the longest example does not fit without.
+
+    On so many `gpus`, else the model's.
+    """
+    gpus = stage.model.gpus if gpus is None else gpus
+    tokens = execution.token_budget or stage.recipe.max_length
     if recompute is None and gpus:
         how = replace(execution, processes=gpus, recompute=False)
         recompute = of(stage.model.shape, stage.recipe, how, tokens).total > gpu_gb * 1e9

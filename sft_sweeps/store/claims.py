@@ -102,8 +102,8 @@ def _living(claim_files: list[Path], queue: Queue) -> Claim | None:
     if not claim_files:
         return None
     claim = _read(claim_files[-1])
-    if claim is None:  # gone, or cut short: then its holder's heartbeat tells, and puts it right
-        return None if _silent(claim_files[-1]) else _unreadable(_number(claim_files[-1]))
+    if claim is None:  # gone, or cut short: then its holder, if he lives, puts it right by his next heartbeat
+        return _unreadable(_number(claim_files[-1])) if _just_touched(claim_files[-1]) else None
     if not claim.call:
         return claim if _running(claim, claim_files[-1]) else None
     return _queued(claim, queue) if claim.job else _submitted(claim, claim_files[-1])
@@ -138,6 +138,14 @@ def _running(claim: Claim, file: Path) -> bool:
         holders = ((claim.pid, claim.started), *claim.workers)
         return any(started and process_started(pid) == started for pid, started in holders)
     return not _silent(file)
+
+
+def _just_touched(file: Path) -> bool:
+    """Whether a claim's file is there and was touched lately; not where that is to come, by a clock that is wrong."""
+    try:
+        return abs(time.time() - file.stat().st_mtime) < SILENT_SECONDS
+    except OSError:
+        return False
 
 
 _watched: dict[Path, tuple[float, float]] = {}  # the times of claims' files, and since when this process has seen them

@@ -262,6 +262,7 @@ TEXTS = {
     "cluster.srun": (["-v"], ["v"]),
     "cluster.container": ("run 'a b'", "run 'a b"),
     "cluster.python": ("/opt/my\\ env/python", "/opt/my\\"),
+    "plan.deadline": ("1.5d", "1.5"),
 }
 
 
@@ -308,4 +309,4 @@ def test_every_checked_field_takes_what_is_just_inside_and_refuses_what_is_just_
             assert all(text.startswith(f"{key}=") for text in texts), texts
             assert set(texts) <= set(problems(config))
     assert seen >= set(TEXTS)
-    assert len(seen) == 108
+    assert len(seen) == 111

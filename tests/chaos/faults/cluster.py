@@ -7,7 +7,7 @@ from chaos.faults.fault import Chance, Fault, Lasting
 from chaos.world import World
 
 NODES = ("127.0.0.10", "127.0.0.11")
-SLURMCTLD = frozenset({"slurmctld restarted"})
+SLURMCTLD = frozenset({"slurmctld restarted"})  # meanwhile nobody answers, and asking takes long
 
 
 def _running(world: World) -> list[str]:
@@ -69,10 +69,10 @@ def _back(world: World, node: str) -> None:
 
 NODE = frozenset({"slurmd restarted", "node down", *SLURMCTLD})
 FAULTS = (
-    Fault("requeued", "scontrol requeue", _of_job("scontrol", "requeue")),
-    Fault("warned", "USR2, as before a time limit", _of_job("scancel", "--signal=USR2")),
-    Fault("scancelled", "scancel by somebody else", _of_job("scancel")),
-    Fault("preempted", "a job that goes before takes a node", _preempt),
+    Fault("requeued", "scontrol requeue", _of_job("scontrol", "requeue"), excludes=SLURMCTLD),
+    Fault("warned", "USR2, as before a time limit", _of_job("scancel", "--signal=USR2"), excludes=SLURMCTLD),
+    Fault("scancelled", "scancel by somebody else", _of_job("scancel"), excludes=SLURMCTLD),
+    Fault("preempted", "a job that goes before takes a node", _preempt, excludes=SLURMCTLD),
     Fault(
         "slurmctld restarted",
         "the controller is ended or killed, and back after a while",
