@@ -46,12 +46,13 @@ class Stored:
         return added.T if self.transposed else added
 
 
-def first_weights(layer: str, shape: tuple[int, int], seed: int) -> arrays.Array:
+def first_weights(layer: str, shape: tuple[int, int], seed: int, number: int = 0) -> arrays.Array:
     """A [rank, in] of a new adapter: uniform within 1 / sqrt(in), as PEFT draws it (He et al. 2015, with a = sqrt 5).
 
-    From NumPy's frozen RandomState by seed and name, so that processes and the order of layers do not matter.
+    From NumPy's frozen RandomState by seed and name, so that processes and the order of layers do not matter; `number`
+    counts the adapters before it, so that a new one is no other's twin.
     """
-    stream = np.random.RandomState(int(digest([seed, layer])[:8], 16))
+    stream = np.random.RandomState(int(digest([seed, layer, number])[:8], 16))
     bound = 1 / math.sqrt(shape[1])
     return stream.uniform(-bound, bound, shape).astype(np.float32)
 

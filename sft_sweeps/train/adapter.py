@@ -29,13 +29,14 @@ class Attached:
     """The adapter of a model that is trained, on every rank; all of the model that is not in it is frozen.
 
     `before` is the parent's, where it has one: under `stack` it stays beside the new one, else it is what is trained.
+    `number` counts the adapters that were trained before it.
     """
 
-    def __init__(self, model: Any, recipe: Recipe, before: Path | None) -> None:
+    def __init__(self, model: Any, recipe: Recipe, before: Path | None, number: int = 0) -> None:
         from peft import LoraConfig
 
         assert recipe.adapter
-        self.asked, self.recipe = recipe.adapter, recipe
+        self.asked, self.recipe, self.number = recipe.adapter, recipe, number
         self.before = stored.read(before) if before else None
         stacked = self.before if self.asked.then == "stack" else None
         if stacked:
@@ -62,7 +63,7 @@ class Attached:
         if self.before and self.asked.then == "continue":
             return self.before.layers
         return {
-            layer: (stored.first_weights(layer, first, self.recipe.seed), np.zeros(second, np.float32))
+            layer: (stored.first_weights(layer, first, self.recipe.seed, self.number), np.zeros(second, np.float32))
             for layer, (first, second) in shapes.items()
         }
 

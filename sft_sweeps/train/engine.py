@@ -77,8 +77,8 @@ class TrainEngine:
     """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
     `parent` is the folder of the weights that it begins with, `before` that of the parent's adapter, where it has one
-    and that is not merged into them. `universal`: what it will load was saved by another process count and converted
-    (train/convert.py).
+    and that is not merged into them; `number` counts the adapters before its own. `universal`: what it will load was
+    saved by another process count and converted (train/convert.py).
     `loaded` is the digest of the parent's weights as they are in memory, the same for all ZeRO stages and ranks.
     `token_budget` is the most tokens of one forward pass: the configured number (0: not found yet) until a resume
     state or train/budget.py brings another.
@@ -91,6 +91,7 @@ class TrainEngine:
         execution: TrainExecution,
         *,
         before: Path | None = None,
+        number: int = 0,
         universal: bool = False,
     ) -> None:
         self.recipe, self.execution, self._universal = recipe, execution, universal
@@ -104,9 +105,8 @@ class TrainEngine:
             parent, execution.zero_stage, whole=whole, recompute=execution.recompute, padded=recipe.padded
         )
         self.loaded = load.loaded_digest(model)
-        self.adapter = Attached(model, recipe, before) if recipe.adapter else None
+        self.adapter = Attached(model, recipe, before, number) if recipe.adapter else None
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.trained = sum(math.prod(_shape(parameter)) for parameter in trained)
         masters = load.lower(model) if recipe.precision == "bf16" else {}
         self._optimizer = torch.optim.AdamW(
             trained,

@@ -41,6 +41,7 @@ def train(
     *,
     stop: Callable[[], bool],
     before: Path | None = None,
+    number: int = 0,
     tokenizer: Path | None = None,
     chat_template: str = "",
     rendezvous: str = "",
@@ -48,7 +49,8 @@ def train(
     """Train the parent on the examples and write `folder/model`; continues from the newest resume state in `folder`.
 
     A recipe with an adapter writes `folder/adapter`, and the merged `folder/model` where the execution says so;
-    `before` is the parent's adapter, where it has one and that is not merged into the weights to begin with.
+    `before` is the parent's adapter, where it has one and that is not merged into the weights to begin with, `number`
+    counts those that were trained before.
 
     Yields on every rank after each step, and returns the digest of the weights. A finished model is left as it is.
     Raises Interrupted after a step for which `stop()` was true on any rank, when all have saved.
@@ -59,7 +61,7 @@ def train(
     parts = Parts(parent) if isinstance(parent, Path) else parent
     prepare_process(execution)
     with ranks.process_group(execution.processes, rendezvous), frozen(parts, folder) as whole:
-        start = Start(whole, before, parts)
+        start = Start(whole, before, parts, number)
         finish = partial(_finish, start, folder, tokenizer=tokenizer or whole, chat_template=chat_template)
         finished = weights.digest(folder / FOLDER) if (folder / FOLDER).is_dir() else ""
         finished = str(ranks.from_first(finished))
@@ -122,14 +124,16 @@ def _continued(
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
     state, passed_over = resume.newest(folder)
     if state is None:
-        engine = TrainEngine(start.whole, recipe, execution, before=start.before)
+        engine = TrainEngine(start.whole, recipe, execution, before=start.before, number=start.number)
     else:
         resume.check(folder, state, execution)
         execution = resume.continued(state, execution)
         as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
         other = state.processes != execution.processes
         with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
-            engine = TrainEngine(start.whole, recipe, execution, before=start.before, universal=other)
+            engine = TrainEngine(
+                start.whole, recipe, execution, before=start.before, number=start.number, universal=other
+            )
             resume.load(engine, folder, state, source)
     done = state.step if state else 0
     if engine.rank == 0:

@@ -76,6 +76,7 @@ def train(
         execution,
         stop=stop,
         before=origins.before(stage, store),
+        number=sum(one.recipe.adapter is not None for one in stage.parent.chain),
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=rendezvous,

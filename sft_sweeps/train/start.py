@@ -17,11 +17,15 @@ from sft_sweeps.train import ranks
 
 @dataclass(frozen=True)
 class Start:
-    """`whole` is the folder of the weights, of `parts`; `before` the parent's adapter beside them."""
+    """`whole` is the folder of the weights, of `parts`; `before` the parent's adapter beside them.
+
+    `number` adapters were trained before.
+    """
 
     whole: Path
     before: Path | None
     parts: Parts
+    number: int = 0
 
     @property
     def base(self) -> str:

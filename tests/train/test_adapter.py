@@ -24,8 +24,7 @@ def saved(family: str, folder: Path) -> Path:
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
     torch.manual_seed(0)
-    quiet = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0} if family == "gpt2" else {}
-    config = decoder.tiny(CONFIG_MAPPING[family](**quiet))
+    config = decoder.tiny(CONFIG_MAPPING[family]())
     config.vocab_size, config.max_position_embeddings = 97, 256
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     for parameter in model.parameters():
@@ -50,7 +49,6 @@ def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float
             lora_alpha=8,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
-            fan_in_fan_out=hasattr(whole, "transformer"),
         ),
     )
     for name, parameter in model.named_parameters():
@@ -100,7 +98,7 @@ def close(found: list[tuple[float, float]], expected: list[tuple[float, float]])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_a_stage_is_peft_and_resumes_bit_for_bit(family: str, tmp_path: Path) -> None:
     """Under ZeRO-2 and 3, at one and two processes; a kill changes nothing, and PEFT loads what is written."""
     base = saved(family, tmp_path / "base")
