@@ -24,7 +24,7 @@ ASSUMED_UTILIZATION = 0.4
 BYTES = {"fp32": 4, "bf16": 2}
 RESUME_BYTES = 12  # of one parameter in a resume state: fp32 weight and two moments
 MERGED_PASSES = 3  # over the average: written, and read for its digest and its checksum
-AVERAGING = 3e8  # bytes/s of one core, measured
+AVERAGING = 8e8  # bytes/s of one core, measured
 WRITING = 1e9  # bytes/s to a shared file system, assumed until it is measured
 
 
