@@ -126,9 +126,9 @@ def plain_training(folder: Path, steps: int, recipe: Recipe = RECIPE) -> tuple[A
     betas = (recipe.adam_beta1, recipe.adam_beta2)
     optimizer = torch.optim.AdamW(model.parameters(), betas=betas, eps=recipe.adam_epsilon, weight_decay=0.0)
     data, measured = examples(), []
-    ids = tuple(example.id for example in data)
+    shown = batches.Shown(tuple(example.id for example in data))
     for step in range(steps):
-        batch = [data[place] for place in batches.batch(ids, recipe.seed, recipe.batch_size, step)]
+        batch = [data[place] for place in batches.batch(shown, recipe.seed, recipe.batch_size, step)]
         total = sum(int(example.supervised[1:].sum()) for example in batch)
         value = 0.0
         for example in batch:

@@ -4,6 +4,7 @@ import re
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, cast
 
 from sft_sweeps import PACKAGE
 from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig, TrainConfig
@@ -18,6 +19,7 @@ from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
 from sft_sweeps.store.store import hub_folder, revision_of
 
 UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # in a model's name, which is part of folders' names
+OF_DATA = {"order", "source_order"}  # fields of a recipe that data.order decides
 
 MADE_TOKENIZERS = {  # by `model.weights`, of those that are made here
     "init": str(PACKAGE / "data" / "mini_tokenizer.json"),
@@ -100,9 +102,13 @@ def _tokenizer_path(entry: ModelConfig) -> str:
     return entry.tokenizer or entry.folder or MADE_TOKENIZERS.get(entry.weights, "")
 
 
-def recipe(train: TrainConfig, base: Model) -> Recipe:
-    """The exact recipe. Virtual devices mean nothing to other reductions than `device_mean` and must fork no stage."""
-    exact = Recipe(**{f.name: getattr(train, f.name) for f in fields(Recipe)})
+def recipe(train: TrainConfig, base: Model, order: str = "shuffled") -> Recipe:
+    """The exact recipe. Virtual devices mean nothing to other reductions than `device_mean` and must fork no stage.
+
+    `order` is data.order, that of the examples; which sources follow one another, a stage's mixture says.
+    """
+    names = {f.name for f in fields(Recipe)} - OF_DATA
+    exact = Recipe(**{name: getattr(train, name) for name in names}, order=cast(Any, order))
     devices = exact.virtual_devices if exact.loss_reduction == "device_mean" else 0
     return replace(exact, template=template(exact.template, base), virtual_devices=devices)
 

@@ -12,12 +12,12 @@ from functools import cached_property
 from sft_sweeps.plan import cost, hypotheses
 from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.plan.labels import own_words
+from sft_sweeps.plan.labels import own_words, short_names
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec.data import Component, Source, count_examples
+from sft_sweeps.spec.data import Component, Source
 from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge, Representations, Score
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.strategies import chain, uses_k
+from sft_sweeps.strategies import chain, ordered, uses_k
 
 Subject = Stage | Model
 
@@ -154,6 +154,8 @@ class _Builder:
             self.note(note)
         if request.k is not None and not uses_k(request.strategy):
             self.note(f"strategy.k means nothing to strategy={request.strategy} and is ignored")
+        for key in _ignored(request, stages):
+            self.note(f"{run.label}: {key} means nothing where no stage has several sources, and is ignored")
         for c in (c for stage in stages for c in stage.mixture.components if not c.examples):
             self.note(f"{run.label}: {c.fraction} of {c.source.name} is no example; nothing of it is replayed")
         if first := self.runs.get(run.id):
@@ -168,7 +170,7 @@ class _Builder:
         parent: Subject = self.models.setdefault(request.model.id, request.model)
         stages = []
         for mixture in chain(request.strategy, request.components, request.k):
-            stage = Stage(parent, mixture, request.recipe)
+            stage = Stage(parent, mixture, ordered(request.recipe, mixture, request.components))
             parent = self.stages.setdefault(stage.id, stage)
             stages.append(parent)
         return tuple(stages)
@@ -273,7 +275,7 @@ def reaches_heldout(subject: Subject, benchmark: Benchmark, rows: int) -> bool:
     if benchmark.source is None:
         return False
     free = rows - benchmark.examples
-    return free <= 0 or any(count_examples(rows, c.fraction, c.heldout) > free for c in seen(subject, benchmark.source))
+    return free <= 0 or any(c.taken_of(rows) > free for c in seen(subject, benchmark.source))
 
 
 def _not_scored(names: Sequence[str], examples: int) -> str:
@@ -291,14 +293,27 @@ def _label(request: Request) -> str:
     if request.k is not None and uses_k(request.strategy):
         parts.append(f"k={request.k}")
     fractions = {c.fraction for c in request.components}
+    named = short_names(request.components)
     if request.strategy != "base" and fractions != {Fraction(1)}:
-        shown = [f"{c.source.ability} {c.fraction}" for c in request.components if c.fraction != 1]
+        shown = [f"{named[c.source.name]} {c.fraction}" for c in request.components if c.fraction != 1]
         parts.append(f"({fractions.pop()})" if len(fractions) == 1 else f"({', '.join(shown)})")
-    parts += [f"{c.source.ability} x{c.repeat}" for c in request.components if c.repeat > 1]
-    parts += [f"{c.source.ability} weight {c.weight}" for c in request.components if c.weight != 1]
+    if limits := {c.limit for c in request.components if c.limit is not None}:
+        parts.append(f"limit {limits.pop():,}")
+    parts += [f"{named[c.source.name]} x{c.repeat}" for c in request.components if c.repeat > 1]
+    parts += [f"{named[c.source.name]} weight {c.weight}" for c in request.components if c.weight != 1]
+    parts += [request.recipe.order] if request.recipe.order != "shuffled" else []
     if request.recipe.seed:
         parts.append(f"seed={request.recipe.seed}")
     return " ".join(parts)
+
+
+def _ignored(request: Request, stages: Sequence[Stage]) -> Iterator[str]:
+    """The keys that say how sources compare, where no stage of a run has several."""
+    alone = all(len(stage.mixture.components) == 1 for stage in stages)
+    if alone and any(c.weight != 1 for c in request.components):
+        yield "data.weight"
+    if alone and request.recipe.order != "shuffled":
+        yield f"data.order={request.recipe.order}"
 
 
 def _with_own_labels(runs: Sequence[Run]) -> list[Run]:

@@ -12,10 +12,15 @@ from typing import Any, Literal
 from sft_sweeps.identity import EXECUTION, WHERE_CHANGED, canonical, digest, versions
 from sft_sweeps.spec.data import Mixture
 
+ExampleOrder = Literal["shuffled", "by_source", "interleaved"]  # within an epoch (data/encode/batches.py)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a stage is trained: everything that changes its weights and is not data. Units: steps, examples, tokens."""
+    """How a stage is trained: everything that changes its weights and is not data. Units: steps, examples, tokens.
+
+    `source_order` are the sources by name, first to last, where the order of the examples is `by_source`.
+    """
 
     epochs: int
     batch_size: int
@@ -34,6 +39,8 @@ class Recipe:
     model_dtype: Literal["fp32", "bf16"]
     seed: int
     virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
+    order: ExampleOrder = field(default="shuffled", metadata=WHERE_CHANGED)
+    source_order: tuple[str, ...] = field(default=(), metadata=WHERE_CHANGED)
 
     def steps(self, examples: int) -> int:
         """Optimizer steps: every epoch's last batch is filled up, never dropped."""
@@ -187,7 +194,7 @@ class Stage:
         parts = []
         for c in self.mixture.components:
             share = "" if c.fraction == 1 else "@" + str(c.fraction).replace("/", "_")
-            share += f"@{c.limit}" if c.limit else ""
+            share += "" if c.limit is None else f"@{c.limit}"
             share += f"x{c.repeat}" if c.repeat > 1 else ""
             share += "" if c.weight == 1 else "w" + str(c.weight).replace("/", "_")
             parts.append((c.source.role != "general", c.source.ability, c.source.ability + share))

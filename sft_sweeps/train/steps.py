@@ -59,11 +59,10 @@ def prepared(
     engine: TrainEngine, encoded: Sequence[Encoded], recipe: Recipe, steps: Sequence[int]
 ) -> Iterator[tuple[Batch, list[loss.Bin]]]:
     """Each step's batch and this rank's bins of it, on the engine's device."""
-    ids, token_budget = tuple(example.id for example in encoded), engine.token_budget
-    repeats = batches.repeats_of(encoded)
+    shown, token_budget = batches.shown(encoded, recipe), engine.token_budget
 
     def make(step: int) -> tuple[Batch, list[loss.Bin]]:
-        indices = batches.batch(ids, recipe.seed, recipe.batch_size, step, repeats)
+        indices = batches.batch(shown, recipe.seed, recipe.batch_size, step)
         batch = plan_batch([encoded[index] for index in indices], recipe, engine.processes, token_budget)
         return batch, [
             loss.to_bin(examples, weights, engine.device) for examples, weights in batch.of_rank(engine.rank)
