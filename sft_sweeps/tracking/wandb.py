@@ -41,6 +41,7 @@ CONTENT_LENGTH = 16
 PUBLISH_SECONDS = 90.0  # for each of several finished runs
 CHECK_SECONDS = 15
 ROOM = 1 << 16  # bytes; W&B writes its files by half as many
+NO_KEY = "no key of Weights & Biases is found; type: wandb login, or set WANDB_API_KEY"
 IDS = 3  # of a run: a server takes none again that somebody deleted there
 DELETED = re.compile("previously created and deleted")
 LIBRARY_SETTINGS: dict[str, Any] = {
@@ -66,7 +67,7 @@ def publish(attempts: Sequence[Attempt]) -> Iterator[Outcome]:
     RequestError where they are to be there at once and no key is found.
     """
     if any(attempt.now for attempt in attempts) and not has_key():
-        raise RequestError("no key of Weights & Biases is found; type wandb login, or set WANDB_API_KEY")
+        raise RequestError(NO_KEY)
     known = {attempt.identity for attempt in attempts if _known(attempt)}
     yield from (Outcome(identity, "there") for identity in known)
     left = [attempt for attempt in attempts if attempt.identity not in known]

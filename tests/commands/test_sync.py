@@ -52,7 +52,7 @@ def test_twice_uploads_once(store: Path, monkeypatch: pytest.MonkeyPatch, capsys
 
 def test_without_a_key_it_is_said_what_to_type(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sync", "--output-dir", str(store)]) == 2
-    assert "no key of Weights & Biases is found; type wandb login" in capsys.readouterr().err
+    assert "no key of Weights & Biases is found; type: wandb login" in capsys.readouterr().err
     assert main(["sync", "--output-dir", str(store), "--tracker", "wandbee"]) == 2
     assert "did you mean wandb?" in capsys.readouterr().err
     assert main(["sync", "--output-dir", str(store), "--project", "a/b"]) == 2

@@ -24,6 +24,7 @@ from sft_sweeps.tracking import metrics
 
 CALL = "20260101-000000-sweep-abcdef.123456"
 STEPS = 30
+HELD = 12  # the step after which a start waits for `Starts.go_on`: no slow machine lets one end before the other begins
 # In the place of training: a step each 0.05 s, a state every five, the record last; it dies at no step of its own.
 START = """
 import json, os, sys, time
@@ -40,6 +41,8 @@ def work(job, stop, rendezvous):
     for step in range(resume_step(folder) + 1, STEPS + 1):
         time.sleep(0.05)
         lines.write({"step": step, "start": start, "seconds": 0.05})
+        while step == HELD and not Path(sys.argv[1]).with_name("go").exists():
+            time.sleep(0.01)
         if step % 5 == 0:
             fence.check()
             state = folder / "resume" / f".writing-{fence.token()}-{step}"
@@ -53,7 +56,7 @@ def work(job, stop, rendezvous):
     store.write_record(folder, job.subject.payload, ["model/start", "metrics.jsonl"], {"start": start})
 dispatch.do = work
 slurm_task.run(Path(sys.argv[1]).read_bytes(), sys.argv[2], Path(sys.argv[1]))
-""".replace("STEPS", str(STEPS))
+""".replace("STEPS", str(STEPS)).replace("HELD", str(HELD))
 
 
 class Starts:
@@ -83,6 +86,13 @@ class Starts:
 
     def step(self) -> int:
         return int(metrics.last(self.folder).get("step", 0))
+
+    def by_later(self) -> bool:
+        """Whether the newest step is the later start's."""
+        return metrics.last(self.folder).get("start") == 1
+
+    def go_on(self) -> None:
+        self.path.with_name("go").touch()
 
     def until(self, happens: Callable[[], object]) -> None:
         end = time.monotonic() + 60
@@ -118,7 +128,10 @@ def assert_only_the_later(starts: Starts, later: "subprocess.Popen[bytes]", earl
 def test_the_earlier_start_ends_when_a_later_one_comes(starts: Starts) -> None:
     earlier = starts.start(0)
     starts.until(lambda: starts.step() >= 7)
-    assert_only_the_later(starts, starts.start(1), earlier)
+    later = starts.start(1)
+    starts.until(starts.by_later)
+    starts.go_on()
+    assert_only_the_later(starts, later, earlier)
 
 
 def test_one_that_stood_still_meanwhile_ends_when_it_goes_on(starts: Starts) -> None:
@@ -126,7 +139,9 @@ def test_one_that_stood_still_meanwhile_ends_when_it_goes_on(starts: Starts) -> 
     starts.until(lambda: starts.step() >= 7)
     earlier.send_signal(signal.SIGSTOP)
     later = starts.start(1)
-    starts.until(lambda: starts.step() >= 12)
+    starts.until(starts.by_later)
+    starts.go_on()
+    starts.until(lambda: starts.step() > HELD)
     earlier.send_signal(signal.SIGCONT)
     assert_only_the_later(starts, later, earlier)
 
@@ -134,7 +149,10 @@ def test_one_that_stood_still_meanwhile_ends_when_it_goes_on(starts: Starts) -> 
 def test_one_that_comes_late_does_not_begin(starts: Starts) -> None:
     later = starts.start(1)
     starts.until(lambda: starts.step() >= 3)
-    assert_only_the_later(starts, later, starts.start(0))
+    earlier = starts.start(0)
+    earlier.wait(60)
+    starts.go_on()
+    assert_only_the_later(starts, later, earlier)
 
 
 def test_a_start_that_comes_after_a_dead_one_continues(starts: Starts) -> None:
@@ -142,6 +160,7 @@ def test_a_start_that_comes_after_a_dead_one_continues(starts: Starts) -> None:
     starts.until(lambda: starts.step() >= 7)
     dead.kill()
     dead.wait()
+    starts.go_on()
     assert starts.start(1).wait(60) == 0
     assert [row["start"] for row in metrics.read(starts.folder)] == [0] * 5 + [1] * (STEPS - 5)
     assert os.listdir(starts.folder / "resume") != []

@@ -14,7 +14,7 @@ from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.dashboard import article, charts, views
 from sft_sweeps.tracking.dashboard.board import Board
-from sft_sweeps.tracking.wandb import find_key, has_key
+from sft_sweeps.tracking.wandb import NO_KEY, find_key, has_key
 
 SECONDS = 15  # that an answer is waited for
 VIEW, REPORT = "project-view", "runs"  # W&B's types of what it calls views
@@ -38,9 +38,7 @@ class PutUp:
 def push(board: Board) -> PutUp:
     """Replaces what is there; RequestError without a key, RunError where the server refuses or does not answer."""
     if not has_key():
-        raise RequestError(
-            "Weights & Biases has no key of yours here; type: wandb login, or set WANDB_API_KEY, or leave out --push"
-        )
+        raise RequestError(f"{NO_KEY}, or leave out --push")
     with _said(board):
         import wandb
 
