@@ -46,6 +46,11 @@ def examples(count: int = 60, seed: int = 0) -> list[Encoded]:
     return made
 
 
+def heldout(count: int) -> list[Encoded]:
+    """So many examples that are none of `examples`."""
+    return [replace(example, id=f"{example.source}/held-{at}") for at, example in enumerate(examples(count, seed=1))]
+
+
 @dataclass(frozen=True)
 class Job:
     """A stage to train, and what befalls it: each `..._at` is a step after which it happens (0: never).
@@ -69,6 +74,7 @@ class Job:
     full_disk_at: int = 0
     file_bytes: int = 0
     group_size: int = 0
+    heldout: int = 0  # so many examples are not trained on, and losses are taken on them
 
 
 @dataclass(frozen=True)
@@ -301,6 +307,7 @@ def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:
         stop=lambda: bool(job.stop_at) and done + 1 >= job.stop_at and os.environ["RANK"] == str(processes - 1),
         rendezvous=rendezvous,
         chat_template="{{ messages }}",
+        heldout=heldout(job.heldout),
     )
     with Path(f"{out}.jsonl").open("w", encoding="utf-8") as metrics:
         while True:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
+from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config.fractions import parse_fraction, parse_weight
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import DataConfig
@@ -78,7 +79,7 @@ def _unknown(data: DataConfig, name: str) -> Iterator[str]:
     for own, value in getattr(data, name).items():
         if own not in valid and value is not None:
             yield (
-                f"data.{name}.{own}: this data has no source and no ability {own}; "
+                f"data.{name}.{own}={value}: this data has no source and no ability {own}; "
                 f"it has: {', '.join(valid) or 'none'}{nearest(own, valid, f'data.{name}.')}"
             )
 
@@ -122,3 +123,14 @@ def limited(data: DataConfig, name: str, available: int) -> tuple[int | None, st
         else f"data.limit={data.limit} is more than the {available:,} of {name}: all are taken"
     )
     return None, more
+
+
+def not_held_out(evaluate: EvaluateConfig, components: Sequence[Component]) -> Iterator[str]:
+    """That `evaluate.heldout_every` finds no examples of some sources, and what to type."""
+    count = evaluate.heldout_examples
+    names = [c.source.name for c in components if c.examples > c.source.rows - count]
+    if evaluate.heldout_every and names:
+        yield (
+            f"evaluate.heldout_every={evaluate.heldout_every} finds nothing of {', '.join(names)}: fewer than {count} "
+            f"examples are not trained on; type data.heldout={count} (or fewer, with evaluate.heldout_examples)"
+        )

@@ -39,7 +39,7 @@ def request(config: Config) -> Request:
         every_stage=config.evaluate.stages == "all",
         specialized=config.evaluate.stages == "specialized",
         base_model=config.evaluate.base,
-        notes=tuple(notes),
+        notes=(*notes, *mixtures.not_held_out(config.evaluate, parts)),
         representations=representations(config),
     )
 

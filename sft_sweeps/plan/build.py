@@ -271,11 +271,14 @@ def seen(subject: Subject, source: Source) -> Iterator[Component]:
 
 
 def reaches_heldout(subject: Subject, benchmark: Benchmark, rows: int) -> bool:
-    """Whether training reached into the last examples of a source of `rows`, on which its held-out loss is taken."""
-    if benchmark.source is None:
-        return False
-    free = rows - benchmark.examples
-    return free <= 0 or any(c.taken_of(rows) > free for c in seen(subject, benchmark.source))
+    """Whether training reached into the examples of a source of `rows` on which its held-out loss is taken."""
+    return benchmark.source is not None and reaches_last(subject, benchmark.source, benchmark.examples, rows)
+
+
+def reaches_last(subject: Subject, source: Source, examples: int, rows: int) -> bool:
+    """Whether training reached into the last so many examples of a source of `rows`."""
+    free = rows - examples
+    return free <= 0 or any(c.taken_of(rows) > free for c in seen(subject, source))
 
 
 def _not_scored(names: Sequence[str], examples: int) -> str:

@@ -128,6 +128,12 @@ class TrainEngine:
             total += value.detach()
         return total
 
+    @torch.no_grad()
+    def take_losses(self, bins: Sequence[loss.Bin]) -> None:
+        """Write each token's loss into the bins, of which every rank must bring the same number; nothing else of it."""
+        for packed in bins:
+            self.deepspeed(packed)
+
     def update(self, rate: float) -> float:
         """Clip the gradients, update the weights, and return the norm that the gradients had over all ranks."""
         for group in self._optimizer.param_groups:

@@ -19,7 +19,7 @@ import torch
 import transformers
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.data.encode.mixture import mixture_examples, source_finder
+from sft_sweeps.data.encode.mixture import check_repeats, mixture_examples, source_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
@@ -33,9 +33,10 @@ from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
-from sft_sweeps.tracking.metrics import METRICS, Metrics, read
+from sft_sweeps.tracking.metrics import HELDOUT_LOSS, METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop, starts
+from sft_sweeps.train.heldout import heldout_of
 from sft_sweeps.train.pretrain import pretrain
 from sft_sweeps.train.step_log import StepLog, log_start
 
@@ -75,6 +76,7 @@ def train(
         stage.recipe,
         execution,
         stop=stop,
+        heldout=heldout_of(stage, store, execution.heldout_examples) if execution.heldout_every else (),
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=rendezvous,
@@ -109,7 +111,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **throughput(lines),
         "execution": {**_environment(execution), "token_budget": used, "threads": threads},
         "budgets": budget.history(folder),
-        "last": {key: lines[-1].get(key) for key in ("step", "steps", "loss")} if lines else {},
+        "last": last_of(lines[-1]) if lines else {},
         **starts.summary(folder),
     }
     _record(folder, stage, extra, METRICS)
@@ -122,9 +124,16 @@ def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, An
     recipe = stage.recipe
     find = source_finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
     encoded, account = mixture_examples(stage.mixture, find)
+    check_repeats(encoded, recipe.batch_size)
     if not any(example.supervised.any() for example in encoded):
         raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")
     return encoded, {"sources": account, "examples": len(encoded)}
+
+
+def last_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of the last step."""
+    optional = {HELDOUT_LOSS: line[HELDOUT_LOSS]} if HELDOUT_LOSS in line else {}
+    return {key: line.get(key) for key in ("step", "steps", "loss")} | optional
 
 
 def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -48,11 +48,16 @@ def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_bu
     lengths = [len(example.input_ids) for example in examples]
     counts = [loss.supervised_tokens(example) for example in examples]
     weights = loss.token_weights(counts, recipe, [example.weight for example in examples])
+    return Batch(examples, weights, spread(lengths, processes, token_budget))
+
+
+def spread(lengths: Sequence[int], processes: int, token_budget: int) -> list[list[list[int]]]:
+    """Every rank's bins of examples of these lengths: [rank][bin][example]."""
     bins = []
     for share in batches.share(lengths, processes):
         packed = batches.bins([lengths[at] for at in share], token_budget)
         bins.append([[share[at] for at in each] for each in packed])
-    return Batch(examples, weights, bins)
+    return bins
 
 
 def prepared(

@@ -43,7 +43,10 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"data.fraction": "abc"}, ["data.fraction=abc ", "(0, 1]"]),
     ({"data.fraction": "nan"}, ["data.fraction=nan ", "(0, 1]"]),
     ({"data.fractions.code": "2"}, ["data.fractions.code=2 ", "data.fractions.code=1/4"]),
-    ({"data.fractions.law": "1/4"}, ["data.fractions.law", "no source law", "code, math, general"]),
+    (
+        {"data.fractions.law": "1/4"},
+        ["data.fractions.law=1/4", "no source and no ability law", "code, code_alpaca, math"],
+    ),
     ({"data.fractions.code": "1/20023"}, ["data.fractions.code=1/20023", "takes no example", "20,022 rows"]),
     ({"data.heldout": -1}, ["data.heldout=-1", "at least 0"]),
     ({"data.heldout": 20022}, ["data.fraction=1", "takes no example of code_alpaca"]),

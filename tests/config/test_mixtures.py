@@ -174,3 +174,17 @@ def test_a_study_restricts_what_it_sweeps_of_single_sources() -> None:
     typed = [addable(one) for one in ("data.repeat.mini_math=2,4", "data.repeat.math=2", "train.seed=1")]
     assert typed == ["++data.repeat.mini_math=2,4", "++data.repeat.math=2", "train.seed=1"]
     assert axes(typed) == {"data.repeat.mini_math": ["2", "4"], "data.repeat.math": ["2"], "train.seed": ["1"]}
+
+
+def test_where_nothing_is_held_out_the_plan_says_so(points: Points) -> None:
+    asked = (*LINE[:3], "evaluate=none", "evaluate.heldout_every=9")
+
+    def notes(*more: str) -> list[str]:
+        return [note for note in request(points(*asked, *more)[0].config).notes if "heldout_every" in note]
+
+    (note,) = notes("data.fractions.code=1/2")
+    assert note.startswith(
+        "evaluate.heldout_every=9 finds nothing of mini_math, mini_general: fewer than 64 examples are"
+    )
+    assert "type data.heldout=64" in note
+    assert notes("data.heldout=64") == notes("data.fraction=1/2") == notes("evaluate.heldout_every=0") == []

@@ -10,7 +10,7 @@ from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.select import last, taken
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.spec.data import Component, Mixture, Source
 
 
@@ -39,6 +39,21 @@ def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) 
         shares = ", ".join(f"{c.fraction} of {c.source.name}" for c in mixture.components)
         raise RequestError(f"{shares} is less than one example. Take a larger fraction.")
     return examples, account
+
+
+def check_repeats(examples: Sequence[Encoded], batch_size: int) -> None:
+    """RunError where a repeated source has fewer examples than a batch, which would hold one twice.
+
+    A plan counts rows, of which some may be dropped when they are read.
+    """
+    counts = Counter(example.source for example in examples if example.repeat > 1)
+    for name, count in counts.items():
+        if count < batch_size:
+            raise RunError(
+                f"{name} is repeated, and has {count:,} examples of which something can be learnt, fewer than a batch "
+                f"({batch_size}), so that one would hold an example twice. Set train.batch_size={count} or less, take "
+                "more examples, or leave data.repeat out."
+            )
 
 
 def heldout(source: EncodedSource, seed: int, count: int) -> list[Encoded]:
