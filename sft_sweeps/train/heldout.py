@@ -7,15 +7,14 @@ losses comes of it, no gradient and no random number: weights and resume states 
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sft_sweeps.data.encode import prepare
+from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.encode.mixture import heldout
 from sft_sweeps.plan.build import reaches_last, seen
-from sft_sweeps.spec.data import Component
+from sft_sweeps.spec.data import Component, Source
 from sft_sweeps.spec.training import Stage
-from sft_sweeps.store.store import Store
 from sft_sweeps.train import loss, ranks
 from sft_sweeps.train.engine import TrainEngine
 from sft_sweeps.train.steps import Batch, spread
@@ -23,7 +22,7 @@ from sft_sweeps.train.steps import Batch, spread
 log = logging.getLogger(__name__)
 
 
-def heldout_of(stage: Stage, store: Store, count: int) -> list[Encoded]:
+def heldout_of(stage: Stage, find: Callable[[Source], EncodedSource | None], count: int) -> list[Encoded]:
     """The last `count` examples of each source of a stage and of those before it; of one whose last are trained, none.
 
     A source that earlier stages were trained on is left out where it is not encoded here.
@@ -31,19 +30,16 @@ def heldout_of(stage: Stage, store: Store, count: int) -> list[Encoded]:
     components = {c.source.name: c for one in stage.chain for c in one.mixture.components}
     examples: list[Encoded] = []
     for name, component in sorted(components.items()):
-        found = _last(stage, component, store, count)
+        found = _last(stage, component, find(component.source), count)
         if not found:
             log.info("no held-out loss of %s: it is not encoded here, or its last %d examples are trained", name, count)
         examples += found
     return examples
 
 
-def _last(stage: Stage, component: Component, store: Store, count: int) -> list[Encoded]:
-    source, recipe = component.source, stage.recipe
-    key = prepare.encoded_key(source, store.tokenizer(stage.parent), recipe.template, recipe.max_length)
-    encoded = prepare.stored(key, store.roots)
-    orders = {c.seed for c in seen(stage, source)}
-    if encoded is None or len(orders) > 1 or reaches_last(stage, source, count, len(encoded)):
+def _last(stage: Stage, component: Component, encoded: EncodedSource | None, count: int) -> list[Encoded]:
+    orders = {c.seed for c in seen(stage, component.source)}
+    if encoded is None or len(orders) > 1 or reaches_last(stage, component.source, count, len(encoded)):
         return []
     return heldout(encoded, component.seed, count)
 

@@ -19,7 +19,7 @@ import torch
 import transformers
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.data.encode.mixture import check_repeats, mixture_examples, source_finder
+from sft_sweeps.data.encode.mixture import check_repeats, mixture_examples, source_finder, stored_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
@@ -76,7 +76,7 @@ def train(
         stage.recipe,
         execution,
         stop=stop,
-        heldout=heldout_of(stage, store, execution.heldout_examples) if execution.heldout_every else (),
+        heldout=heldout_examples(stage, store, execution),
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=rendezvous,
@@ -117,6 +117,15 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
     _record(folder, stage, extra, METRICS)
     log.info("%s has its weights (%s)", folder / "model", digest[:19])
     shutil.rmtree(folder / "resume", ignore_errors=True)
+
+
+def heldout_examples(stage: Stage, store: Store, execution: TrainExecution) -> list[Encoded]:
+    """On which losses are taken while the stage trains; none where that is not asked for."""
+    if not execution.heldout_every:
+        return []
+    recipe = stage.recipe
+    find = stored_finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
+    return heldout_of(stage, find, execution.heldout_examples)
 
 
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:

@@ -13,10 +13,10 @@ follow one another; in each of them every source keeps the relative order of its
                    (i + 1/2) / n, from 0 to 1; equal places in the order of the sources' names. Wherever an epoch is
                    cut, each of S sources had its share p of the examples to within 1/2 + p S/2
 
-(These places are those of Webster's apportionment.) With one source, all three are the same. A step takes exactly
-`batch_size` examples of the order; an epoch's last batch is filled from the start of the same order. Within a step the
-examples are spread over ranks, packed into bins of a token budget and concatenated without padding: position ids
-restart at each example and no label crosses from one to the next.
+With one source, all three are the same. (The places of `interleaved` are those of Webster's apportionment: Balinski and
+Young, Fair Representation, 1982.) A step takes exactly `batch_size` examples of the order; an epoch's last batch is
+filled from the start of the same order. Within a step the examples are spread over ranks, packed into bins of a token
+budget and concatenated without padding: position ids restart at each example and no label crosses from one to the next.
 """
 
 import hashlib

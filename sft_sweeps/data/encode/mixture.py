@@ -73,6 +73,13 @@ def source_finder(
     return find
 
 
+def stored_finder(
+    tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]
+) -> Callable[[Source], EncodedSource | None]:
+    """The same for what is there already; None for what is not."""
+    return lambda source: prepare.stored(prepare.encoded_key(source, tokenizer, template, max_length), roots)
+
+
 def _entry(component: Component, source: EncodedSource, chosen: list[Encoded]) -> dict[str, Any]:
     masked = Counter(example.reason for example in chosen if example.reason)
     return {
