@@ -4,6 +4,7 @@
 # make slow         tests that take minutes
 # make cases        inputs of ../shared/cases, which once showed a fault, and what each gives now
 # make fuzz         input at random against command line, files and stores; FUZZ=5000 FUZZ_SEED=1 for more, and others
+# make chaos        a miniature study under attack, on a real Slurm and this machine; SEED=1 MINUTES=25 (tests/chaos)
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
@@ -31,9 +32,9 @@ FAST := $(addprefix tests/,benchmarks/test_gsm8k.py data/test_clean.py data/test
 	$(filter-out %/test_sweeper.py,$(wildcard tests/config/test_*.py))
 PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=fast -m "not slow and not heavy and not fuzz and not cases" \
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
-GOLDENS := tests/fixtures tests/launch/slurm/golden
+GOLDENS := tests/fixtures tests/launch/slurm/golden docs/models.md
 
-.PHONY: docs quickstart install torch lock test fast slow cases fuzz coverage goldens lint format bench clean
+.PHONY: docs quickstart install torch lock test fast slow cases fuzz chaos coverage goldens lint format bench clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -80,11 +81,14 @@ cases: install
 fuzz: install
 	@$(PYTEST) -m fuzz $(ARGS)
 
+chaos: install
+	@PYTHONPATH=tests $(BIN)/python -m chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) $(ARGS)
+
 coverage: install
 	@$(PYTEST_FAST) --cov --cov-report=term
 
 goldens: install
-	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rl goldens.compare tests --include='test_*.py')
+	@GOLDENS=write $(PYTEST) -q $(ARGS) $(shell grep -rlE 'goldens.(compare|writing)' tests --include='test_*.py')
 	@git --no-pager diff --stat -- $(GOLDENS)
 	@git --no-pager diff -- $(GOLDENS)
 

@@ -165,8 +165,7 @@ def one(base: Path, shape: Shape, way: Way, batches: Batches, trace: Path | None
     else:
         seconds, losses = theirs(base, batches, way)
     timed = [len(example.input_ids) for batch in batches[WARM:] for example in batch]
-    weights = cost.parameters(shape)
-    flops = sum(n * cost.flops_of_token(weights, shape.layers, shape.hidden_size, n) for n in timed)
+    flops = sum(n * cost.flops_per_token(shape, n) for n in timed)
     peak = cost.peak_flops(torch.cuda.get_device_name(), "bf16")
     return {
         "way": way.name,

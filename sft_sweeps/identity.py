@@ -27,7 +27,8 @@ VERSIONS: dict[str, int] = {
     "row_keys": 2,
     # 1: a key whose value is null is absent, an input of one character is kept; of sources that have such
     # 2: an input beside any pair, other spellings of turns and more formats are read, choices without a place refused
-    "fields": 2,
+    # 3: answers of weight 0 are given and not learnt, beside others that are
+    "fields": 3,
     "groups": 1,  # 1: proven ones alone; of sources of which the ids were taken for those of chunks, or with a column
     "encoding": 1,  # 1: each round is a segment of its own after the end-of-sequence token
     # Of chat templates. 1: every text as it is, between what the template writes around marks
@@ -37,6 +38,7 @@ VERSIONS: dict[str, int] = {
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start
     "loss": 2,  # 1: token_mean; 2: device_mean and example_mean beside it, taken over those that have supervised tokens
     "optimizer": 1,  # 1: AdamW, gradient norm clipped, linear warm-up from 0, cosine to 0
+    "merge": 1,  # 1: the weighted sum in fp64, rounded once to fp32, and from that to the stages' number format
     "init": 1,  # 1: normal(0, std) from numpy's frozen RandomState, parameters in the order of names, norms 1
     "mini": 1,  # 1: the generated abilities and their test items
     # 1: the graded abilities, their test items, text and recipe of the models pretrained on it 2: jargon, other forms
@@ -117,6 +119,12 @@ def _reviver(kind: Any) -> Any:
 def versions(*components: str) -> dict[str, int]:
     """The versions of the named components, for a payload."""
     return {name: VERSIONS[name] for name in components}
+
+
+def parents_of(payload: Mapping[str, Any]) -> list[str]:
+    """The ids of what a stage or a merge is made from, by its payload; none of a base model's."""
+    several = [str(one["stage"]) for one in payload.get("parents", ())]
+    return several or ([str(payload["parent"])] if "parent" in payload else [])
 
 
 ABSENT = object()

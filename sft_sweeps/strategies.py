@@ -23,12 +23,14 @@ ROLES = ("specialized", "general")
 class Strategy:
     """`function(components)` gives the mixtures, first to last; with `uses_k` it is `function(components, k)`.
 
-    `needs_roles` are those of which the data must have a source.
+    `needs_roles` are those of which the data must have a source. With `merges`, each mixture is trained apart, from the
+    base model, and the run's model is the average of theirs.
     """
 
     function: Callable[..., Chain]
     uses_k: bool = False
     needs_roles: tuple[str, ...] = ()
+    merges: bool = False
 
 
 def chain(strategy: str, components: Components, k: Fraction | None = None) -> Chain:
@@ -44,6 +46,11 @@ def chain(strategy: str, components: Components, k: Fraction | None = None) -> C
 def uses_k(strategy: str) -> bool:
     """Whether `strategy.k` changes anything."""
     return STRATEGIES.get(strategy).uses_k
+
+
+def merges(strategy: str) -> bool:
+    """Whether the mixtures are trained side by side and their models averaged."""
+    return STRATEGIES.get(strategy).merges
 
 
 def base(components: Components) -> Chain:  # noqa: ARG001
@@ -62,6 +69,11 @@ def sequential(components: Components) -> Chain:
     for c in _in_sequence(components):
         groups.setdefault((c.source.role, c.source.ability), []).append(c)
     return _stages(*groups.values())
+
+
+def merge(components: Components) -> Chain:
+    """Each ability apart; the average of these models previews what all of them train together."""
+    return sequential(components)
 
 
 def mixed_sequential(components: Components) -> Chain:
@@ -88,6 +100,7 @@ STRATEGIES: Registry[Strategy] = Registry(
         "sequential": Strategy(sequential),
         "mixed_sequential": Strategy(mixed_sequential),
         "dmt": Strategy(dmt, uses_k=True, needs_roles=ROLES),
+        "merge": Strategy(merge, merges=True),
         "base": Strategy(base),
     },
 )

@@ -217,8 +217,7 @@ def _asks_for(sweep: Sweep, subjects: Iterable[str]) -> bool:
 def _makers(subject: Subject | None) -> Iterator[str]:
     """The jobs that make a subject and all that it is made from."""
     if subject is not None:
-        yield maker(subject.model)
-        yield from map(maker, subject.chain)
+        yield from map(maker, (subject.model, *subject.chain, subject))
 
 
 def carry_out(jobs: Sequence[Submitted], sweep: Sweep, store: Store) -> list[Submitted]:

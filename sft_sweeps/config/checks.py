@@ -20,8 +20,8 @@ from sft_sweeps.config.resolve_model import MADE_TOKENIZERS
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.config.train_schema import TrainConfig
-from sft_sweeps.data import mini, template
-from sft_sweeps.data.roles import VALID
+from sft_sweeps.data import columns, mini, roles, template
+from sft_sweeps.data.formats import CHOSEN
 from sft_sweeps.data.tags import WORDS
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
@@ -71,6 +71,8 @@ def _sources(c: Config) -> Iterator[str]:
         yield "data.sources is empty; choose data=mixed, math, code, general or mini"
     for slot, source in c.data.sources.items():
         yield from _source(f"data.sources.{slot}", source)
+        if c.data.bug_compatible and CHOSEN in (source.format, columns.format_of(columns.typed(source.columns))):
+            yield f"data.bug_compatible=true: FastChat knows no preferences, for which data.sources.{slot} asks"
     names = [source.name for source in c.data.sources.values()]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"source {name} is listed twice in data.sources; give each of its parts a name of its own"
@@ -81,8 +83,8 @@ def _source(key: str, source: SourceConfig) -> Iterator[str]:
         yield f"{key} has no file; type {key}.path=FILE"
         return
     yield from NumberRange(0 if source.path or source.hub else 1)(f"{key}.rows", source.rows)
-    for name, role in source.roles.items():
-        yield from OneOf(lambda: VALID)(f"{key}.roles.{name}", role)
+    yield from roles.problems(f"{key}.roles", source.roles)
+    yield from columns.problems(f"{key}.columns", source.columns, source.format)
     if source.generated and source.path:
         yield (f"{key}.path={source.path} is not read: {source.name} is generated; also type {key}.generated=false")
     if source.generated and source.group_by:

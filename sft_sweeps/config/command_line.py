@@ -32,6 +32,14 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     Where Hydra only shows something (`--help`), it exits by itself; what it refuses is told in one line.
     """
     try:
+        return _main(run, arguments, program, conf)
+    except KeyboardInterrupt:
+        print("interrupted before anything was started", file=sys.stderr)
+        return Interrupted.exit_status
+
+
+def _main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: str, conf: Path) -> int:
+    try:
         register()
     except RequestError as error:  # what another distribution adds to the schema
         say_error(error)
@@ -39,7 +47,7 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     arguments = _overrides_last(list(_own_options(arguments)))
     user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
-    arguments = new_sources.with_files(arguments, folders)
+    arguments = new_sources.with_own_names(new_sources.with_files(arguments, folders))
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
         say_error(problem)
@@ -62,9 +70,6 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf), config_name="config")(composed)()
-    except KeyboardInterrupt:
-        print("interrupted before anything was started", file=sys.stderr)
-        return Interrupted.exit_status
     except hydra_errors.REFUSALS as error:
         if own_traceback or begun:
             raise

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -25,13 +26,21 @@ def _completed(config: Config) -> Config:
     return replace(config, model=with_own_shape(config.model))
 
 
+def _parsed(text: str) -> Override:
+    """An override; what names something of a user's own file need not be there to be typed."""
+    override = OverridesParser.create().parse_override(text)
+    if override.type == OverrideType.CHANGE and new_sources.OWN_NAMES.match(text):
+        return replace(override, type=OverrideType.FORCE_ADD)
+    return override
+
+
 class Composer:
     """Composes the points of one launch; what points share is composed once."""
 
     def __init__(self, loader: Any, master: DictConfig) -> None:
         self.loader, self.master = loader, master
         self.entries = Entries(loader, master)
-        self.parse = cache(OverridesParser.create().parse_override)
+        self.parse = cache(_parsed)
         self.exists = cache(loader.repository.group_exists)
         self.composed: dict[tuple[str, ...], tuple[DictConfig, dict[str, Any]]] = {}
 

@@ -18,6 +18,7 @@ CHOICE = "file"  # of conf/source
 ORIGIN = "a file of yours"  # of its source
 TYPED = re.compile(r"\+data\.sources\.([\w-]+)[.=].*", re.DOTALL)
 IN_FILE = re.compile(r"@(?:data\.)?sources\.([\w-]+)")
+OWN_NAMES = re.compile(r"data\.sources\.[\w-]+\.(?:roles|columns)[.=]")  # what follows is named by the user's file
 GENERAL = "general"
 KEY = re.compile(
     r"\+?data\.sources\.(?P<slot>[\w-]+)(?:\.(?P<key>(?P<name>\w+)[\w.]*))?(?:=(?P<value>[^{]*))?", re.DOTALL
@@ -42,6 +43,11 @@ def with_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
             made.append(choice)
         made.append(text.removeprefix("+"))  # the file has every key
     return made
+
+
+def with_own_names(overrides: Sequence[str]) -> list[str]:
+    """The overrides, with what names something of a user's file as additions: Hydra knows no such key."""
+    return [f"++{text}" if OWN_NAMES.match(text) else text for text in overrides]
 
 
 def _chosen(overrides: Iterable[str]) -> set[str]:

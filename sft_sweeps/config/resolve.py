@@ -12,7 +12,7 @@ from sft_sweeps.benchmarks import registry
 from sft_sweeps.benchmarks.settings import EvaluatedPoint
 from sft_sweeps.config import mixtures
 from sft_sweeps.config.fractions import parse_fraction
-from sft_sweeps.config.resolve_model import model, recipe
+from sft_sweeps.config.resolve_model import model, padding_notes, recipe
 from sft_sweeps.config.resolve_sources import components, data_folder
 from sft_sweeps.config.schema import Config
 from sft_sweeps.plan.request import AskedRepresentations, Request
@@ -39,7 +39,7 @@ def request(config: Config) -> Request:
         every_stage=config.evaluate.stages == "all",
         specialized=config.evaluate.stages == "specialized",
         base_model=config.evaluate.base,
-        notes=(*notes, *mixtures.not_held_out(config.evaluate, parts)),
+        notes=(*notes, *padding_notes(base, exact_recipe), *mixtures.not_held_out(config.evaluate, parts)),
         representations=representations(config),
     )
 

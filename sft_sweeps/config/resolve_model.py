@@ -12,7 +12,7 @@ from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files import foreign
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.models import weights
-from sft_sweeps.models.architectures import read_shape
+from sft_sweeps.models.architectures import is_padded, read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
 from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
@@ -110,7 +110,17 @@ def recipe(train: TrainConfig, base: Model, order: str = "shuffled") -> Recipe:
     names = {f.name for f in fields(Recipe)} - OF_DATA
     exact = Recipe(**{name: getattr(train, name) for name in names}, order=cast(Any, order))
     devices = exact.virtual_devices if exact.loss_reduction == "device_mean" else 0
-    return replace(exact, template=template(exact.template, base), virtual_devices=devices)
+    padded = is_padded(base.shape.model_type) if train.padded is None else train.padded
+    return replace(exact, template=template(exact.template, base), virtual_devices=devices, padded=padded)
+
+
+def padding_notes(base: Model, exact: Recipe) -> list[str]:
+    """That examples are padded, and why; none where they are not."""
+    if not exact.padded:
+        return []
+    kind = base.shape.model_type
+    why = f"{kind} does not keep the examples of one row apart" if is_padded(kind) else "train.padded=true"
+    return [f"{base.name}: each example is trained in a padded row of its own ({why}); the loss is the same"]
 
 
 def template(name: str, base: Model) -> str:

@@ -11,8 +11,9 @@ from sft_sweeps.config import mixtures, new_sources
 from sft_sweeps.config.fractions import parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
+from sft_sweeps.data import columns, groups, mini, roles, row_keys, row_scan
 from sft_sweeps.data import fields as row_fields
-from sft_sweeps.data import groups, mini, row_keys, row_scan
+from sft_sweeps.data.formats import CHOSEN
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
@@ -107,10 +108,11 @@ def _account(name: str, mtime: int) -> dict[str, Any]:  # noqa: ARG001
 def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:
     """The exact source, and a note or "" where a file takes the place of the declared one, under its own name."""
     pin = hub_pin(entry) if entry.hub else entry.content
+    named = columns.typed(entry.columns)
     declared = Source(
         name=entry.name,
         content=pin,
-        format=entry.format,
+        format=columns.format_of(named) or entry.format,
         ability=entry.ability,
         role=cast(Literal["specialized", "general"], entry.role),
         rows=entry.rows,
@@ -121,6 +123,7 @@ def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = 
         declared_rows=entry.rows if pin else 0,
         bug_compatible=bug_compatible,
         fields=row_fields.pinned_version(pin, bug_compatible) if pin else 0,
+        columns=named,
         group_by=entry.group_by or "",
         pre_split=entry.pre_split,
         groups=_groups(entry.group_by or "", entry.pre_split, bool(pin) and pin not in row_keys.WITHOUT),
@@ -147,8 +150,10 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
         content, rows = content_pin(path, pin)
         if content == pin:
             return declared, ""
-        version = row_fields.version(path, declared)
-        found = row_scan.ALL if version == VERSIONS["fields"] else row_scan.traits(path, _roles(entry))
+        # By columns, or on request, rows are read of which the scans of a file's keys know nothing.
+        own = bool(declared.columns) or declared.format == CHOSEN
+        version = VERSIONS["fields"] if own else row_fields.version(path, declared)
+        found = row_scan.ALL if version >= row_fields.SPELLINGS else row_scan.traits(path, _roles(entry))
         differ = groups.differ_from_ids(path, rows, declared)
     except packing.DAMAGED as error:
         raise RequestError(f"source {declared.name}: {path} is damaged ({error}). Fetch it again.") from error
@@ -156,9 +161,9 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     except RequestError as error:  # of a reader that looks at files, whosever they are
         raise RequestError(re.sub(r"^source \w+:", f"source {declared.name}:", str(error))) from error
-    own = _groups(declared.group_by, declared.pre_split, differ)
+    grouped = _groups(declared.group_by, declared.pre_split, differ)
     counted = replace(declared, content=content, rows=rows, rows_from="counted", declared_rows=0)
-    counted = _ruled(replace(counted, groups=own, fields=version), entry, found)
+    counted = _ruled(replace(counted, groups=grouped, fields=version), entry, found)
     if not pin:
         return counted, f"{path.name} with {rows:,} rows is used"
     name = re.sub(r"[^A-Za-z0-9_.+-]", "_", path.name.partition(".")[0])[:40] or "file"
@@ -190,7 +195,7 @@ def _ruled(source: Source, entry: SourceConfig, found: row_scan.Traits) -> Sourc
 
 
 def _roles(entry: SourceConfig) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(entry.roles.items()))
+    return roles.named(entry.roles)
 
 
 def _groups(group_by: str, pre_split: bool, differ: bool) -> str:

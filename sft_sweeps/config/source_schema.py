@@ -1,7 +1,7 @@
 """The text schema of `conf/source` and `conf/data`: what a source is, how it is cleaned, how much of it is taken."""
 
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from sft_sweeps.data import formats
 from sft_sweeps.ranges import at_least, between, folder_name, literals, one_known, one_of
@@ -67,8 +67,10 @@ class SourceConfig:
     """`render`: written where train.template has a place for them, else the row is refused; `drop`: left out."""
     tool_turns: str = one_of(*literals(TurnRules, "tools"), default="refuse")
     """Calls of tools and what they answer: the row is refused, they are left out, or the conversation ends there."""
-    roles: dict[str, str] = field(default_factory=dict)
-    """What other names of roles mean, e.g. {caller: human, helper: assistant}."""
+    roles: dict[str, Any] = field(default_factory=dict)
+    """What other names of roles mean, e.g. {human: [caller, guest], assistant: [helper]}, or {caller: human}."""
+    columns: dict[str, str | None] = field(default_factory=dict)
+    """Which columns hold what, e.g. {prompt: question, response: answer}; {KEY: null}: the key is not read."""
     group_by: str | None = None
     """A column: rows that have the same value in it belong together, and a fraction takes them together."""
     pre_split: bool = False

@@ -104,6 +104,9 @@ class TrainConfig:
     """Of the finished model, so of what the next stage starts from."""
     seed: int = at_least(0, default=0)
     """Of the order of the examples."""
+    padded: bool | None = None
+    """Each example in a padded row of its own, in place of several in one: the same loss, slower; null: where the
+    architecture takes no others."""
 
 
 @dataclass

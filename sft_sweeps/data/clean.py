@@ -10,12 +10,13 @@ import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
 from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.formats import Turn
+from sft_sweeps.data.turn_flags import NOTHING_LEARNT
 from sft_sweeps.data.turns import Sound, Walk
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, TurnRules
@@ -39,14 +40,19 @@ def conversation(
     bug_compatible: bool,
     plugins: bool = False,
     rules: TurnRules = NO_TURN_RULES,
+    *,
+    unlearnt: Collection[int] = (),
 ) -> Example:
-    """The rounds that turns become, as an example without an id; DropError says why there is none."""
+    """The rounds that turns become, as an example without an id; DropError says why there is none.
+
+    `unlearnt` are the places of turns that are not learnt.
+    """
     if bug_compatible:
         texts = _fastchat_cleaned(turns, cleaning) if cleaning else _fastchat_raw(turns)
         left_out = {"cleaned_away": len(turns) - len(texts)} if len(turns) > len(texts) else {}
         found = Sound(texts, [1] * len(texts), left_out=Counter(left_out))
     else:
-        found = _sound(turns, cleaning or Cleaning(), rules)
+        found = _sound(turns, cleaning or Cleaning(), rules, unlearnt)
     if cleaning and plugins and cleaning.drop_plugins:
         raise DropError("plugin")
     if cleaning:
@@ -60,18 +66,21 @@ def conversation(
         system_turns=found.system_turns,
         joined=tuple(zip(joined[::2], joined[1::2], strict=False)) if max(joined, default=1) > 1 else (),
         left_out=tuple(found.left_out.items()),
+        unlearnt=tuple(found.unlearnt),
     )
 
 
-def _sound(turns: Sequence[Turn], cleaning: Cleaning, rules: TurnRules) -> Sound:
+def _sound(turns: Sequence[Turn], cleaning: Cleaning, rules: TurnRules, unlearnt: Collection[int]) -> Sound:
     def cleaned(text: str) -> str:
         _refuse_words(text, cleaning)
         text = _markdown(text, cleaning)
         return text if not cleaning.html_to_markdown or text[:1].isprintable() else ""
 
-    found = Walk(rules, cleaning.role_break, cleaned).through(turns)
+    found = Walk(rules, cleaning.role_break, cleaned).through(turns, unlearnt)
     if not found.texts:
         raise DropError("no_round")
+    if len(found.unlearnt) == len(found.texts) // 2:
+        raise DropError(NOTHING_LEARNT)
     if sum(map(len, found.texts)) < cleaning.min_characters:
         raise DropError("too_short")
     return found
@@ -219,6 +228,7 @@ def split(
             rounds=example.rounds[start:stop],
             system_turns=example.system_turns if start == 0 else 0,
             joined=example.joined[start:stop],
+            unlearnt=tuple(index - start for index in example.unlearnt if start <= index < stop),
         )
 
 

@@ -7,7 +7,7 @@ ONE_EACH = (1, 1)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A conversation as rounds of (prompt, response); every response is supervised.
+    """A conversation as rounds of (prompt, response); every response is learnt but those of the rounds `unlearnt`.
 
     `id` is unique within a sweep and stable: the source's name and the row's index in its file ("gsm8k/17").
     `group` names what must not be split over a subset's edge needlessly (data/groups.py); by default the example is
@@ -28,6 +28,7 @@ class Example:
     system_turns: int = 0
     joined: tuple[tuple[int, int], ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
+    unlearnt: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.group:

@@ -3,6 +3,7 @@
 Files are read so since version 1 of `fields`, and Alpaca's inputs of one character are kept. Before, a key was enough,
 and FastChat's rule held, by which such an input is none. Version 2 reads an `input`, `passage` or `article` beside any
 pair, other spellings of turns (data/spellings.py) and two more formats, and refuses what row_keys.newer_reasons names.
+Version 3 gives answers of weight 0 without teaching them (data/turn_flags.py), where it refused such rows before.
 Identities name the version since which a file is read as it is.
 """
 
@@ -17,8 +18,10 @@ from typing import Any
 
 from sft_sweeps.data import row_keys, spellings
 from sft_sweeps.data.formats import AUTO, CONTEXT_KEYS, CONVERSATIONS, FORMATS, SYSTEM_KEYS
+from sft_sweeps.data.turn_flags import FLAGS, asked
 from sft_sweeps.files import packing
 from sft_sweeps.files.rows import FileRow, columns, is_plain_json, read_column, read_rows
+from sft_sweeps.identity import VERSIONS
 from sft_sweeps.spec.data import Source
 
 # The files that conf/source pins: GSM8K's are read as ever, Code Alpaca has inputs of one character.
@@ -34,6 +37,7 @@ LISTED_AS_TEXT = re.compile(rb'"(?:' + "|".join(CONVERSATIONS).encode() + rb')"\
 # Keys, other than an `input`, of which a row has one that is read otherwise since version 2.
 NEWER_KEYS = frozenset({*spellings.KEYS, *row_keys.NEWER, *row_keys.LABELS, *row_keys.PREFERENCE})
 NEWER_KEYS |= {"passage", "article", "inputs"}
+SPELLINGS = 2  # the version since which other keys and spellings are read
 NEWER_FORMATS = ("query_answer", "inputs_targets")
 OVERLAP = 256  # bytes of a block that are looked at with the next one
 DECIDING_ROWS = 100  # decide a file's format
@@ -90,30 +94,35 @@ def pinned_version(pin: str, bug_compatible: bool) -> int:
     """`version` of a file that may not be here: of one that is not known, it is not known either."""
     if pin in (GSM8K, GSM8K_RFT) or (bug_compatible and pin == CODE_ALPACA):
         return 0
-    return 1 if bug_compatible or pin == CODE_ALPACA else 2
+    return 1 if bug_compatible or pin == CODE_ALPACA else VERSIONS["fields"]
 
 
 def version(path: Path, source: Source) -> int:
     """The version of `fields` since which a file is read as it is, 0 where it always was."""
-    if not source.bug_compatible and read_newly(path):
-        return 2
-    return int(read_otherwise(path, source))
+    newer = 0 if source.bug_compatible else read_newly(path)
+    return newer or int(read_otherwise(path, source))
 
 
-def read_newly(path: Path) -> bool:
-    """Whether a file has rows of which something else is read than before version 2. False is certain."""
+def read_newly(path: Path) -> int:
+    """The last version, 2 or later, since which something else is read of a file's rows than before; 0 is certain."""
     stat = path.stat()
     return _newer(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _newer(name: str, size: int, mtime: int) -> bool:
+def _newer(name: str, size: int, mtime: int) -> int:
+    latest = VERSIONS["fields"]
     if packing.packing(name) == "parquet" or is_plain_json(Path(name)):
         keys, _, listed = _seen(name, size, mtime)
         several = len(keys & {*SYSTEM_KEYS}) > 1 or ("history" in keys and not keys.isdisjoint(CONVERSATIONS))
-        if not (listed or several or keys & NEWER_KEYS or keys >= {"query", "answer"} or _has_input(keys)):
-            return False
-    return any(_is_newer(row.value) for row in read_rows(Path(name), "rows") if isinstance(row.value, dict))
+        latest = latest if keys & FLAGS else SPELLINGS
+        if not (listed or several or keys & (NEWER_KEYS | FLAGS) or keys >= {"query", "answer"} or _has_input(keys)):
+            return 0
+    found = 0
+    for row in read_rows(Path(name), "rows"):
+        if isinstance(row.value, dict) and (found := max(found, _since(row.value))) == latest:
+            break
+    return found
 
 
 def _has_input(keys: frozenset[str]) -> bool:
@@ -122,17 +131,20 @@ def _has_input(keys: frozenset[str]) -> bool:
     return "input" in keys and (not keys.isdisjoint(CONVERSATIONS) or any(fields <= keys for fields in beside))
 
 
-def _is_newer(row: dict[str, Any]) -> bool:
+def _since(row: dict[str, Any]) -> int:
+    """The last version, 2 or later, since which something else is read of a row; 0 where there is none."""
     row = present(row)
     known = FORMATS.all.get(format_of(row.keys()))
     if known is None:
-        return False
+        return 0
     usual = spellings.usual(row)
+    if any(asked(turn) == "leave" for turn in row_keys.turns_of(usual)):
+        return VERSIONS["fields"]
     if usual is not row or any(row_keys.newer_reasons(usual)):
-        return True
+        return SPELLINGS
     newer = known in [FORMATS.get(name) for name in NEWER_FORMATS]
     contexts = known.also & {*CONTEXT_KEYS} - {"context"} if known is not FORMATS.get("alpaca") else ()
-    return newer or any(row.get(key) for key in contexts)
+    return SPELLINGS if newer or any(row.get(key) for key in contexts) else 0
 
 
 def read_otherwise(path: Path, source: Source) -> bool:
@@ -171,7 +183,7 @@ def _turns(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 @lru_cache(maxsize=256)
 def _seen(name: str, size: int, mtime: int) -> tuple[frozenset[str], bool, bool]:  # noqa: ARG001
     """The keys of formats and turns that a file has; whether it may have inputs of one character, and turns as text."""
-    wanted = {"input", "history", *SYSTEM_KEYS, *NEWER_KEYS, *chain.from_iterable(TURN_KEYS)}
+    wanted = {"input", "history", *SYSTEM_KEYS, *NEWER_KEYS, *FLAGS, *chain.from_iterable(TURN_KEYS)}
     wanted |= {*chain.from_iterable(known.fields for known in FORMATS.all.values())}
     if packing.packing(name) == "parquet":
         inputs = (cell for cell in read_column(name, "input") if isinstance(cell, str))

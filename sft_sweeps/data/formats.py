@@ -14,6 +14,7 @@
     input_output          {input, output}
     query_answer          {query, answer}
     inputs_targets        {inputs, targets}
+    chosen                {prompt, chosen, rejected}        only where `format=chosen` asks for it (data/preferences.py)
 
 A row may also have a `system` text (or `system_prompt`, ...), and one that is a pair a `history` of earlier rounds,
 [[prompt, response], ...], and a `context` (or `input`, `passage`, `article`), which follows the prompt as Alpaca's
@@ -23,12 +24,13 @@ To add a format: a function here and its entry in `FORMATS`. Another distributio
 group `sft_sweeps.formats` (registry.py) that leads to a `Format`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sft_sweeps.data.example import DropError
 from sft_sweeps.data.roles import ASSISTANT, kind_of
+from sft_sweeps.data.turn_flags import asked
 from sft_sweeps.registry import Registry
 
 Row = Mapping[str, Any]
@@ -36,6 +38,7 @@ Turn = tuple[str, str]  # role, text
 SYSTEM_KEYS = ("system", "system_prompt", "system_message", "system_instruction")
 CONTEXT_KEYS = ("context", "input", "passage", "article")  # what a prompt speaks of
 CONVERSATIONS = ("conversations", "messages", "conversation")
+PROMPT, RESPONSE, TURNS = "prompt", "response", "turns"  # what a key is used for
 TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -58,14 +61,15 @@ class Pair:
 class Conversation:
     """A row that is the turns of a conversation, to be cleaned.
 
-    `id` is the row's own. `plugins`: whether the assistant used any. `system` stands beside the turns, and is not read
-    by FastChat.
+    `id` is the row's own. `plugins`: whether the assistant used any. `system` stands beside the turns, `unlearnt` are
+    the places of answers that are given and not learnt; FastChat reads neither.
     """
 
     turns: list[Turn]
     id: str = ""
     plugins: bool = False
     system: Any = ""
+    unlearnt: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,25 +82,23 @@ class Format:
     fields: frozenset[str]
     read: Callable[[Row], Pair | Conversation]
     also: frozenset[str] = frozenset()  # fields that it reads where a row has them
+    uses: Mapping[str, str] = field(default_factory=dict)  # what its fields are, in words (data/key_uses.py)
 
 
 def pair(prompt: str, response: str) -> Format:
     """A format of two fields, with what a row may say beside them."""
 
-    contexts = tuple(key for key in CONTEXT_KEYS if key != prompt)
-
     def read(row: Row) -> Pair:
-        return Pair(
-            row[prompt], row[response], row.get("history") or (), system_of(row), _context(row, prompt, contexts)
-        )
+        return Pair(row[prompt], row[response], row.get("history") or (), system_of(row), beside(row, prompt))
 
-    return Format(frozenset({prompt, response}), read, frozenset({"history", *contexts, *SYSTEM_KEYS}))
+    also = frozenset({"history", *CONTEXT_KEYS, *SYSTEM_KEYS}) - {prompt}
+    return Format(frozenset({prompt, response}), read, also, {prompt: PROMPT, response: RESPONSE})
 
 
-def _context(row: Row, prompt: str, keys: Sequence[str]) -> Any:
+def beside(row: Row, prompt: str) -> Any:
     """What a row's prompt speaks of; a tuple where several keys say different things."""
     found: list[Any] = []
-    for value in (row.get(key) for key in keys):
+    for value in (row.get(key) for key in CONTEXT_KEYS):
         if value not in (None, "", row[prompt], *found):
             found.append(value)
     return found[0] if len(found) == 1 else tuple(found) or ""
@@ -126,7 +128,7 @@ def alpaca(row: Row) -> Pair:
 
 def conversation(row: Row) -> Conversation:
     """ShareGPT's, and OpenAI's messages."""
-    return _conversation(row[next((key for key in CONVERSATIONS if key in row), CONVERSATIONS[0])], row)
+    return conversation_of(row[next((key for key in CONVERSATIONS if key in row), CONVERSATIONS[0])], row)
 
 
 def prompt_completion(row: Row) -> Pair | Conversation:
@@ -134,19 +136,22 @@ def prompt_completion(row: Row) -> Pair | Conversation:
     prompt, completion = row["prompt"], row["completion"]
     if not isinstance(prompt, list) or not isinstance(completion, list):
         return PROMPT_COMPLETION.read(row)
-    if any(kind_of(role) == ASSISTANT for role, _ in map(_turn, prompt)):
+    if any(kind_of(role) == ASSISTANT for role, _ in map(turn_of, prompt)):
         raise DropError("answer_in_prompt")
-    return _conversation([*prompt, *completion], row)
+    return conversation_of([*prompt, *completion], row)
 
 
-def _conversation(turns: Any, row: Row) -> Conversation:
+def conversation_of(turns: Any, row: Row) -> Conversation:
+    """The turns of a list, with what the row says beside them."""
     if not isinstance(turns, list):
         raise DropError("not_text")
-    listed = [_turn(turn) for turn in turns]
-    return Conversation(listed, str(row.get("id") or ""), row.get("plugins") is not None, system_of(row))
+    listed = [turn_of(turn) for turn in turns]
+    unlearnt = frozenset(place for place, turn in enumerate(turns) if asked(turn) == "leave")
+    return Conversation(listed, str(row.get("id") or ""), row.get("plugins") is not None, system_of(row), unlearnt)
 
 
-def _turn(turn: Any) -> Turn:
+def turn_of(turn: Any) -> Turn:
+    """Who speaks, and the text; DropError where either is missing."""
     if not isinstance(turn, dict):
         raise DropError("not_text")
     role, text = turn.get("from", turn.get("role")), _text(turn.get("value", turn.get("content")))
@@ -170,7 +175,14 @@ def _text(content: Any) -> str | None:
 
 PROMPT_COMPLETION = pair("prompt", "completion")
 ALPACA_ALSO = frozenset({"history", "context", "input", *SYSTEM_KEYS})
+ALPACA_USES = {"instruction": PROMPT, "output": RESPONSE}
 LISTED = frozenset({"id", "plugins", *SYSTEM_KEYS})
+CHOSEN = "chosen"  # of preferences, which are read on request only
+
+
+def _listed(key: str) -> Format:
+    return Format(frozenset({key}), conversation, LISTED, {key: TURNS})
+
 
 # In this order: a row that has the fields of two is of the first.
 FORMATS: Registry[Format] = Registry(
@@ -179,11 +191,11 @@ FORMATS: Registry[Format] = Registry(
     lambda: {
         "question_answer": pair("question", "answer"),
         "query_response": pair("query", "response"),
-        "alpaca": Format(frozenset({"instruction", "output"}), alpaca, ALPACA_ALSO),
-        "sharegpt": Format(frozenset({"conversations"}), conversation, LISTED),
-        "messages": Format(frozenset({"messages"}), conversation, LISTED),
-        "conversation": Format(frozenset({"conversation"}), conversation, LISTED),
-        "prompt_completion": Format(frozenset({"prompt", "completion"}), prompt_completion, PROMPT_COMPLETION.also),
+        "alpaca": Format(frozenset({"instruction", "output"}), alpaca, ALPACA_ALSO, ALPACA_USES),
+        "sharegpt": _listed("conversations"),
+        "messages": _listed("messages"),
+        "conversation": _listed("conversation"),
+        "prompt_completion": replace(PROMPT_COMPLETION, read=prompt_completion),
         "prompt_response": pair("prompt", "response"),
         "problem_solution": pair("problem", "solution"),
         "question_response": pair("question", "response"),
@@ -198,4 +210,4 @@ AUTO = "auto"  # the format that most of a file's first rows have
 
 def valid_names() -> tuple[str, ...]:
     """What `data.sources.<name>.format` may be."""
-    return (AUTO, *FORMATS.names)
+    return (AUTO, CHOSEN, *FORMATS.names)

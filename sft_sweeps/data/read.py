@@ -16,10 +16,21 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.data import clean, fields, groups, row_keys, tags
+from sft_sweeps.data import clean, columns, fields, groups, key_uses, preferences, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
-from sft_sweeps.data.formats import AUTO, FORMATS, Conversation, Format, Pair, system_of, valid_names, with_input
+from sft_sweeps.data.formats import (
+    AUTO,
+    CHOSEN,
+    FORMATS,
+    Conversation,
+    Format,
+    Pair,
+    system_of,
+    valid_names,
+    with_input,
+)
 from sft_sweeps.data.row_filter import RowCount, RowFilter, Tally, check_bad_rows
+from sft_sweeps.data.turn_flags import NOTHING_LEARNT
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import FileRow, read_rows
 from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, Source, TurnRules
@@ -51,11 +62,15 @@ class RowResult:
     keys: clean.Keys | None = None
     left_out: tuple[tuple[str, int], ...] = ()
     ignored: tuple[str, ...] = ()
+    uses: key_uses.Uses = ()
 
     @property
     def count(self) -> RowCount:
         turns = sum(example.turns for example in self.examples)
-        return RowCount(len(self.examples), self.dropped, self.keys, turns, self.left_out, self.ignored)
+        given = sum(map(len, (example.unlearnt for example in self.examples)))
+        return RowCount(
+            len(self.examples), self.dropped, self.keys, turns, self.left_out, self.ignored, self.uses, given
+        )
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,8 @@ class Reader:
     bug_compatible: bool = False
     turns: TurnRules = NO_TURN_RULES
     auto: bool = False
+    columns: tuple[tuple[str, str], ...] = ()
+    group_by: str = ""
 
     @cached_property
     def _roles(self) -> Mapping[str, str]:
@@ -78,6 +95,8 @@ class Reader:
 
     def _format_of(self, row: Mapping[str, Any]) -> Format | None:
         name = (fields.own_format(row, self.format) if self.auto else "") or self.format
+        if name == CHOSEN:
+            return preferences.FORMAT
         return FORMATS.get(name) if name else None
 
     def _read_keys(self, row: Mapping[str, Any]) -> frozenset[str]:
@@ -98,7 +117,7 @@ class Reader:
         """What a row becomes."""
         cleaned = self.cleaned(row, index)
         if isinstance(cleaned, Dropped):
-            return RowResult(dropped=(cleaned,))
+            return self.without_example(cleaned, row)
         return self.parts(cleaned, row, split, refusal)
 
     def cleaned(self, row: FileRow, index: int) -> Example | Dropped:
@@ -111,6 +130,16 @@ class Reader:
             detail = f"{error.detail} in " if error.detail else ""
             return Dropped(error.reason, f"{row.location}: {detail}{_shown(row)}", self._turns_of(row))
         return example
+
+    def without_example(self, dropped: Dropped, row: FileRow) -> RowResult:
+        """What becomes of a row that is dropped whole."""
+        return RowResult(dropped=(dropped,), uses=self._uses(row))
+
+    def _uses(self, row: FileRow) -> key_uses.Uses:
+        if not isinstance(row.value, dict):
+            return ()
+        known = self._format_of(row.value)
+        return key_uses.of_row(row.value, known, self.columns, self.group_by, self.bug_compatible)
 
     def ignored(self, row: FileRow) -> tuple[str, ...]:
         """The keys of a row that nothing is known of."""
@@ -137,10 +166,13 @@ class Reader:
             wrong = [part for part in parts if clean.has_wrong_list(part)]
             dropped += [Dropped("wrong_list", f"{row.location}: {_shown(row)}", part.turns) for part in wrong]
             parts = tuple(part for part in parts if part not in wrong)
+        if idle := [part for part in parts if part.unlearnt and len(part.unlearnt) == len(part.rounds)]:
+            dropped += [Dropped(NOTHING_LEARNT, f"{row.location}: {_shown(row)}", part.turns) for part in idle]
+            parts = tuple(part for part in parts if all(part is not one for one in idle))
         if refused := [(part, reason) for part in parts if (reason := refusal(part))]:
             dropped += [Dropped(reason, f"{row.location}: {_shown(row)}", part.turns) for part, reason in refused]
             parts = tuple(part for part in parts if all(part is not one for one, _ in refused))
-        return RowResult(parts, tuple(dropped), keys, example.left_out, self.ignored(row))
+        return RowResult(parts, tuple(dropped), keys, example.left_out, self.ignored(row), self._uses(row))
 
     def _content(self, row: FileRow) -> Pair | Conversation:
         """What a row says, before anything is judged but its keys."""
@@ -148,14 +180,18 @@ class Reader:
             raise DropError("broken_json")
         if not isinstance(row.value, dict):
             raise DropError("not_an_object")
-        if not self.bug_compatible and (reason := row_keys.reason(row.value, self._roles)):
+        chosen = self.format == CHOSEN
+        if not self.bug_compatible and (reason := row_keys.reason(row.value, self._roles, preferences=chosen)):
             raise DropError(reason)
         known = self._format_of(row.value)
         if known is None:
             raise DropError("unknown_fields")
         try:
             return known.read(row.value)
-        except KeyError:
+        except KeyError as error:
+            if self.columns:
+                column = columns.column_of(str(error.args[0]), self.columns)
+                raise DropError("missing_column", f"no {column}") from None
             raise DropError("unknown_fields") from None
 
     def _turns_of(self, row: FileRow) -> int:
@@ -218,10 +254,12 @@ class Reader:
         return prompt, response
 
     def _conversation(self, content: Conversation) -> Example:
-        turns = content.turns
+        turns, unlearnt = content.turns, content.unlearnt
         if not self.bug_compatible and (system := _system(content.system)):
-            turns = [("system", system), *turns]
-        made = clean.conversation(turns, self.cleaning, self.bug_compatible, content.plugins, self.turns)
+            turns, unlearnt = [("system", system), *turns], frozenset(place + 1 for place in unlearnt)
+        made = clean.conversation(
+            turns, self.cleaning, self.bug_compatible, content.plugins, self.turns, unlearnt=unlearnt
+        )
         return replace(made, row_id=content.id)
 
 
@@ -256,15 +294,25 @@ def reader_of(rows: Iterator[FileRow], source: Source, path: Path) -> tuple[Read
         valid = ", ".join(valid_names())
         raise RequestError(f"source {source.name}: format {source.format} is not known. Choose from {valid}.")
     rows = map(fields.without_nulls, rows)
+    rows = _in_columns(rows, source) if source.columns else rows
     rows = rows if source.bug_compatible else map(fields.spelt_as_usual, rows)
     head = _head(rows)
     if not head:
         raise RequestError(f"source {source.name}: {path} is empty. Write one JSON object a line into it.")
     auto = source.format == AUTO
     format_name = recognised_format(head) if auto else source.format
-    groups.check_column(head, source)
-    reader = Reader(source.name, format_name, source.cleaning, source.bug_compatible, source.turns, auto)
-    return reader, groups.named(chain(head, rows), source, format_name)
+    grouped = replace(source, group_by=columns.own_name(source.group_by, source.columns))
+    groups.check_column(head, grouped)
+    rules = source.cleaning, source.bug_compatible, source.turns
+    reader = Reader(source.name, format_name, *rules, auto, source.columns, grouped.group_by)
+    return reader, groups.named(chain(head, rows), grouped, format_name)
+
+
+def _in_columns(rows: Iterator[FileRow], source: Source) -> Iterator[FileRow]:
+    """The rows with their columns named; RequestError where the first of them have not what was typed."""
+    head = _head(rows)
+    columns.check(head, source)
+    return (columns.named(row, source.columns) for row in chain(head, rows))
 
 
 def _head(rows: Iterator[FileRow]) -> list[FileRow]:

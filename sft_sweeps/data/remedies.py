@@ -1,21 +1,34 @@
 """What a user may type, or do, about rows that are refused for what they say."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 
-ROLE = re.compile(r"the role '([^']+)'")
+ROLES = re.compile(r"the roles? ('[^']+'(?:, '[^']+')*)")
+NAME = re.compile(r"'([^']+)'")
+PLAIN = re.compile(r"[\w-]+")
+TEXT_KEY = re.compile(r'"([A-Za-z_][\w-]*)": "')
 REMEDIES: Mapping[str, str] = {
-    "unknown_role": "say what the role means, human, assistant, system or tool: '{slot}.roles={{{role}: assistant}}'.",
+    "unknown_role": "say who that is, human, assistant, system or tool, e.g. '{slot}.roles={roles}'.",
     "system_turn": "this train.template has no place for a system text, or one stands behind the first prompt. Choose "
     "another template, e.g. chat_template, or leave such turns out: {slot}.system_turns=drop.",
     "tool_turn": "no template here writes calls of tools and what they answer. Leave these turns out with "
     "{slot}.tool_turns=drop, or end the conversation before them with {slot}.tool_turns=cut.",
     "role_break": "two turns of one role follow each other. Make them one with {slot}.clean.role_break=join, or end "
     "the conversation before the second with {slot}.clean.role_break=cut.",
-    "turn_weight": "a turn says that it is not to be learnt as the others. Take the row out, or the key.",
-    "row_weight": "the row says that it is not to be learnt as the others. Take the row out, or the key.",
+    "turn_weight": "an answer's weight may be 1 (learnt) or 0 (given, not learnt). Other weights belong to a whole "
+    "source: data.weight.{name}=2. Round them, or take the key out.",
+    "row_weight": "the row says that it is not to be learnt as the others. Take the row out, or have the key ignored, "
+    "e.g. '{slot}.columns={{weight: null}}'; a weight that all rows share is data.weight.{name}=2.",
+    "no_answer_to_learn": "all answers of the row have weight 0. Take the row out.",
+    "missing_column": "these rows lack a column that {slot}.columns names. Complete them, or take them out.",
+    "chosen_is_rejected": "what was chosen was rejected, too, so that nothing of the row was preferred. Take it out.",
+    "no_prompt": "nothing says what the chosen answer answers. Name its column: '{slot}.columns={{prompt: NAME, "
+    "chosen: chosen, rejected: rejected}}'.",
+    "two_prompts": "the prompt is not in the conversation that was chosen. Take one of them out.",
     "label_false": "the row says that its answer is bad. Take it out.",
-    "rejected": "a row of preferences holds an answer that is not to be learnt. Keep the prompt and the chosen answer.",
+    "rejected": "a row of preferences holds an answer that is not to be learnt. To train on what was chosen, and on "
+    "nothing that was rejected, type {slot}.format=chosen.",
     "media": "pictures and sounds cannot be given to these models. Take the row out.",
     "reasoning_content": "what was thought before an answer is kept apart from it. Write it into the answer, as the "
     "model is to write it, or take the key out.",
@@ -28,7 +41,8 @@ REMEDIES: Mapping[str, str] = {
     '{{"role": "user", "content": "..."}}.',
     "not_an_object": "a row is a list, a text or a number. Write each as an object, one a line: jq -c '.[]' FILE > NEW "
     "where the rows are in lists.",
-    "unknown_fields": "name the keys as one format does, e.g. jq -c '{{question: .A, answer: .B}}' FILE > NEW.",
+    "unknown_fields": "say which columns hold what: '{slot}.columns={{prompt: {prompt}, response: {response}}}', or "
+    "messages for a list of turns.",
     "two_systems": "several keys hold system texts that differ. Keep one of them.",
     "changed_by_template": "the chat template writes these texts otherwise than they are, e.g. without what was "
     "thought in earlier turns, or fails on them. Take a template that keeps them, or another train.template.",
@@ -42,7 +56,28 @@ def remedies(samples: Mapping[str, str], slot: str) -> Iterator[str]:
 
     `slot` is the key of the source.
     """
-    role = ROLE.search(samples.get("unknown_role", ""))
+    keys = [*dict.fromkeys(TEXT_KEY.findall(samples.get("unknown_fields", ""))), "A", "B"]
+    words = {
+        "slot": slot,
+        "name": slot.rpartition(".")[2],
+        "roles": _roles(samples.get("unknown_role", "")),
+        "prompt": keys[0] if len(keys) > 3 else "A",
+        "response": keys[1] if len(keys) > 3 else "B",
+    }
     for reason, remedy in REMEDIES.items():
         if reason in samples:
-            yield f"{reason}: {remedy.format(slot=slot, role=role[1] if role else 'NAME')}"
+            yield f"{reason}: {remedy.format(**words)}"
+
+
+def _roles(sample: str) -> str:
+    """The unknown names of a row, as they may be typed: of two, the first asks and the second answers."""
+    found = ROLES.search(sample)
+    names = [typed(name) for name in NAME.findall(found[1])] if found else ["NAME"]
+    if len(names) == 1:
+        return f"{{assistant: [{names[0]}]}}"
+    return f"{{human: [{names[0]}], assistant: [{names[1]}]}}"
+
+
+def typed(name: str) -> str:
+    """A name as it can be typed in a list."""
+    return name if PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sft_sweeps.data import clean
 from sft_sweeps.data.example import Dropped
 from sft_sweeps.data.formats import FORMATS
+from sft_sweeps.data.key_uses import Uses
 from sft_sweeps.data.remedies import remedies
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec.data import Source
@@ -37,6 +38,8 @@ class RowCount(NamedTuple):
     turns: int = 0  # of the examples
     left_out: tuple[tuple[str, int], ...] = ()  # turns that are in none of them, by reason
     ignored: tuple[str, ...] = ()  # keys of the row that nothing is known of
+    uses: Uses = ()  # what its keys are used for
+    unlearnt: int = 0  # answers of the examples that are given and not learnt
 
 
 @dataclass
@@ -51,6 +54,8 @@ class Tally:
     turns: int = 0  # that the rows have: those of the examples, and those that were dropped
     dropped_turns: Counter[str] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)  # keys that nothing is known of, by the rows that have them
+    uses: Counter[tuple[str, str]] = field(default_factory=Counter)  # keys with their use, by the rows that have them
+    unlearnt: int = 0  # answers that are given and not learnt
 
     def drop(self, dropped: Dropped) -> None:
         """Count a dropped row, or a part of one."""
@@ -69,6 +74,19 @@ class Tally:
         for key in keys:
             self.ignored[key if key in self.ignored or len(self.ignored) < MOST_KEYS else OTHERS] += 1
 
+    def use(self, uses: Uses) -> None:
+        """Count what the keys of a row are used for; of very many different ones, no new names."""
+        for both in uses:
+            self.uses[both if both in self.uses or len(self.uses) < MOST_KEYS else (OTHERS, both[1])] += 1
+
+    @property
+    def keys(self) -> dict[str, dict[str, int]]:
+        """For each key, by what it is used for, the rows that have it."""
+        found: dict[str, dict[str, int]] = {}
+        for (key, use), rows in self.uses.items():
+            found.setdefault(key, {})[use] = rows
+        return found
+
 
 class RowFilter:
     """Counts what became of the rows, and drops duplicates of earlier ones."""
@@ -82,6 +100,7 @@ class RowFilter:
         tally = self.tally
         tally.rows += 1
         tally.ignore(row.ignored)
+        tally.use(row.uses)
         for reason, turns in row.left_out:
             tally.drop_turns(reason, turns)
         if row.keys and (reason := self._unique.repeats(row.keys)):
@@ -94,6 +113,7 @@ class RowFilter:
             tally.dropped_rows[row.dropped[0].reason] += 1
         tally.examples += row.examples
         tally.turns += row.turns
+        tally.unlearnt += row.unlearnt
         return bool(row.examples)
 
 

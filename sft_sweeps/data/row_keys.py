@@ -1,24 +1,21 @@
 """What the keys of a row say beside its texts: each is read, means nothing for training, or makes the row refused.
 
 A row that says it is not to be trained as it stands is refused with a reason of its own, because its examples would be
-trained against its own word: an answer of weight 0 is one that must not be learnt, what was thought or called before an
-answer belongs to it, a picture is part of the question. Null and whatever is empty say nothing. Keys that nobody knows
-are ignored and counted. `data.bug_compatible` reads rows as FastChat does, which knows none of these keys.
+trained against its own word: what was thought or called before an answer belongs to it, a picture is part of the
+question. An answer that is not to be learnt is given without being learnt (data/turn_flags.py). Null and whatever is
+empty say nothing. Keys that nobody knows are ignored and counted. `data.bug_compatible` reads rows as FastChat does,
+which knows none of these keys.
 """
 
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from sft_sweeps.data.formats import SYSTEM_KEYS
 from sft_sweeps.data.roles import HUMAN, SYSTEM, TOOL, kind_of
+from sft_sweeps.data.turn_flags import LEARNT, NO, TRAINED, WEIGHTS, YES, ZERO, asked, is_one, says_something, word
 
 LISTS = ("conversations", "messages", "conversation", "prompt", "completion")  # of turns
-# Whether, or how much, a turn is learnt. What is listed first may be any number, the others only yes or no.
-WEIGHTS = ("weight", "weights", "loss_weight", "sample_weight")
-TRAINED = ("train", "training", "trainable", "trained", "loss", "loss_mask", "compute_loss", "train_on_turn")
 MASKED = ("mask", "masked")  # the other way round
 DETAILS = ("train_detail", "training_detail", "train_details")
 LABELS = ("label", "kto_tag", "correct", "is_correct")
@@ -29,7 +26,6 @@ LEFT_OUT = (
     *("ignore", "ignored", "skip", "skipped", "exclude", "excluded", "no_train", "no_loss", "train_on_input"),
     *("train_on_inputs", "train_on_prompt", "train_on_prompts"),
 )  # more is to be learnt than answers
-LEARNT = ("learn", "supervise", "supervised", "is_trained", "train_on", "to_train", "include_in_training")
 MEDIA = (
     *("image_path", "image_paths", "image_urls", "image_file", "image_files", "pixel_values", "img", "pictures"),
     *("audio_path", "audio_paths", "audio_url", "audio_file", "video_path", "video_paths", "video_file"),
@@ -58,7 +54,6 @@ PREFERENCE = dict.fromkeys(
     ("rejected", "chosen", "rejected_response", "chosen_response", "non_preferred_output", "preferred_output"),
     "rejected",
 )
-YES, NO = frozenset({"true", "yes", "1", "1.0", "y"}), frozenset({"false", "no", "0", "0.0", "n", "-1", "-1.0"})
 BAD_LABELS = NO | {"bad", "negative", "undesirable", "rejected", "incorrect", "wrong"}
 PARTS: Mapping[str, str] = {
     **dict.fromkeys(("thinking", "reasoning", "redacted_thinking"), "reasoning_content"),
@@ -93,9 +88,13 @@ WITHOUT = frozenset(
 )
 
 
-def reason(row: Mapping[str, Any], roles: Mapping[str, str] | None = None) -> str:
-    """Why a row must not be trained as it stands; "" where nothing speaks against it."""
-    return next(filter(None, chain(_row_reasons(row), (_turn_reason(turn, roles) for turn in turns_of(row)))), "")
+def reason(row: Mapping[str, Any], roles: Mapping[str, str] | None = None, *, preferences: bool = False) -> str:
+    """Why a row must not be trained as it stands; "" where nothing speaks against it.
+
+    `preferences`: it is read as one, so that an answer which was rejected says nothing against it.
+    """
+    found = chain(_row_reasons(row), (_turn_reason(turn, roles) for turn in turns_of(row)))
+    return next((text for text in found if text and not (preferences and text == "rejected")), "")
 
 
 def ignored(row: Mapping[str, Any], read: frozenset[str]) -> set[str]:
@@ -120,10 +119,10 @@ def turns_of(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _row_reasons(row: Mapping[str, Any]) -> Iterator[str]:
     if not row.keys().isdisjoint(RULED):
-        yield from ("label_false" for key in LABELS if _word(row.get(key)) in BAD_LABELS)
+        yield from ("label_false" for key in LABELS if word(row.get(key)) in BAD_LABELS)
         yield from (text for keys in (REASONS, PREFERENCE) for key, text in keys.items() if _holds(row.get(key)))
-        yield from ("row_weight" for key in WEIGHTS if not _is_one(row.get(key)))
-        yield from ("row_weight" for key in TRAINED if _word(row.get(key)) in NO)
+        yield from ("row_weight" for key in WEIGHTS if not is_one(row.get(key)))
+        yield from ("row_weight" for key in TRAINED if word(row.get(key)) in NO)
         yield from ("row_weight" for key in MASKED if not _masks_prompts(row.get(key)))
     yield from newer_reasons(row)
 
@@ -142,18 +141,19 @@ def newer_reasons(row: Mapping[str, Any]) -> Iterator[str]:
     for turn in turns_of(row) if listed else ():
         if not turn.keys() <= TEXTS:
             yield from _newer_word(turn, "turn_weight")
-            yield from ("label_false" for key in LABELS if _word(turn.get(key)) in BAD_LABELS and _answers(turn))
+            yield from ("label_false" for key in LABELS if word(turn.get(key)) in BAD_LABELS and _answers(turn))
             yield from ("rejected" for key in PREFERENCE if _holds(turn.get(key)))
 
 
 def _newer_word(value: Mapping[str, Any], reason: str) -> Iterator[str]:
     """What a row, or a turn that is an answer, says of its own training."""
     yield from ("media" for key in MEDIA if _holds(value.get(key)))
+    if reason == "row_weight":
+        yield from (reason for key in LEARNT if word(value.get(key)) in NO)
     if reason == "row_weight" or _answers(value):
-        yield from ("label_false" for key in ACCEPTED if _word(value.get(key)) in BAD_LABELS)
-        yield from ("label_false" for key in DELETED if _word(value.get(key)) in YES)
-        yield from (reason for key in LEFT_OUT if _word(value.get(key)) in YES)
-        yield from (reason for key in LEARNT if _word(value.get(key)) in NO)
+        yield from ("label_false" for key in ACCEPTED if word(value.get(key)) in BAD_LABELS)
+        yield from ("label_false" for key in DELETED if word(value.get(key)) in YES)
+        yield from (reason for key in LEFT_OUT if word(value.get(key)) in YES)
 
 
 def _answers(turn: Mapping[str, Any]) -> bool:
@@ -180,54 +180,19 @@ def _part_reason(turn: Mapping[str, Any]) -> str:
 
 
 def _weight_is_kept(turn: Mapping[str, Any], supervised: bool) -> bool:
-    """Whether training gives a turn what it asks for: 1 to an answer, none to a prompt, whatever full weight it has."""
+    """Whether training gives a turn what it asks for: 1 or 0 to an answer, none to a prompt, whatever weight it has."""
     if any(says_something(turn.get(key)) for key in DETAILS):
         return False
     if not supervised:
-        return all(_is_one(turn.get(key)) or _word(turn.get(key)) in NO - {"-1", "-1.0"} for key in WEIGHTS)
-    learnt = (turn.get(key) for key in (*WEIGHTS, *TRAINED))
-    return all(map(_is_one, learnt)) and all(_word(turn.get(key)) in ("", "false") for key in MASKED)
-
-
-def _is_one(value: Any) -> bool:
-    return not says_something(value) or _word(value) in YES
+        return all(is_one(turn.get(key)) or word(turn.get(key)) in ZERO for key in WEIGHTS)
+    return asked(turn) != "unclear" and all(word(turn.get(key)) in ("", "false") for key in MASKED)
 
 
 def _masks_prompts(value: Any) -> bool:
     """Whether a row's mask is none, or that of the prompts."""
-    return _word(value) in ("", "false") or (isinstance(value, str) and kind_of(value) in (HUMAN, SYSTEM))
+    return word(value) in ("", "false") or (isinstance(value, str) and kind_of(value) in (HUMAN, SYSTEM))
 
 
 def _holds(value: Any) -> bool:
     """Whether a value has content of its own; a number or a yes only speaks of some ("thinking": true)."""
     return not isinstance(value, bool | int | float) and says_something(value)
-
-
-def _word(value: Any) -> str:
-    """A yes or no as it may be spelt; "" for null and what is empty."""
-    return str(value).strip().lower() if says_something(value) else ""
-
-
-def says_something(value: Any) -> bool:
-    """Whether a value is more than null, a NaN (the null of a table's numbers), or a container of nothing else.
-
-    A text that is an empty list or object in JSON is such a container.
-    """
-    if isinstance(value, float):
-        return not math.isnan(value)
-    if isinstance(value, str | list | dict):
-        parts: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        return _text_says(value) if isinstance(value, str) else any(map(says_something, parts))
-    return value is not None
-
-
-def _text_says(text: str) -> bool:
-    text = text.strip()
-    if text in ("", "null", "None", "NaN", "nan"):
-        return False
-    if text[0] in "[{" and text[-1] in "]}" and len(text) < 16:
-        try:
-            return says_something(json.loads(text))
-        except ValueError:
-            return True
-    return True

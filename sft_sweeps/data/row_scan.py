@@ -15,13 +15,14 @@ from typing import Any
 from sft_sweeps.data import row_keys
 from sft_sweeps.data.formats import SYSTEM_KEYS
 from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
+from sft_sweeps.data.turn_flags import TRAINED, WEIGHTS
 from sft_sweeps.files import packing
 from sft_sweeps.files.rows import is_plain_json, read_rows
 
 OVERLAP = 512  # bytes of a block that are looked at with the next one: a key with its value
 # The names that were known before a file could say others; a row of one of those is read as ever.
 FIRST_NAMES = frozenset({"human", "user", "gpt", "chatgpt", "bing", "bard", "assistant", "system"})
-YES_ONLY = (*row_keys.WEIGHTS, *row_keys.TRAINED)
+YES_ONLY = (*WEIGHTS, *TRAINED)
 LABELS = "|".join(row_keys.LABELS)
 FILLED = (*row_keys.REASONS, *row_keys.PREFERENCE, *row_keys.DETAILS, *SYSTEM_KEYS, "history", "context")
 EMPTY = r'(?:null|NaN|""|\[\s*+\]|\{\s*+\})'

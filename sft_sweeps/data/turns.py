@@ -6,7 +6,7 @@ empty or out of turn. What is done about turns that rounds have no place for is 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sft_sweeps.data.example import DropError
@@ -15,14 +15,19 @@ from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
 from sft_sweeps.spec.data import TurnRules
 
 JOINT = "\n"  # between turns of one role that are joined
+MOST_NAMED = 4  # names of roles in a message
 
 
 @dataclass
 class Sound:
-    """A row's texts, prompts and responses in turn, each of `joined` turns, and the turns that are not in them."""
+    """A row's texts, prompts and responses in turn, each of `joined` turns, and the turns that are not in them.
+
+    `unlearnt` are the rounds whose responses are given and not learnt.
+    """
 
     texts: list[str] = field(default_factory=list)
     joined: list[int] = field(default_factory=list)
+    unlearnt: list[int] = field(default_factory=list)
     system: str = ""
     system_turns: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
@@ -36,13 +41,13 @@ class Walk:
         self._own: Mapping[str, str] = dict(rules.roles)
         self.found = Sound()
 
-    def through(self, turns: Sequence[Turn]) -> Sound:
-        """What the turns become; DropError where the row is refused."""
-        kinds = [self._kind(role) for role, _ in turns]
+    def through(self, turns: Sequence[Turn], unlearnt: Collection[int] = ()) -> Sound:
+        """What the turns become, of which those at `unlearnt` are not learnt; DropError where the row is refused."""
+        kinds = self._kinds([role for role, _ in turns])
         start = kinds.index(HUMAN) if HUMAN in kinds else len(turns)
         self._before(turns[:start], kinds[:start])
         for index in range(start, len(turns)):
-            if stopped := self._stops(kinds[index], turns[index][1]):
+            if stopped := self._stops(kinds[index], turns[index][1], index not in unlearnt):
                 self.found.left_out[stopped] += len(turns) - index
                 break
         if len(self.found.texts) % 2:
@@ -50,10 +55,12 @@ class Walk:
             self.found.left_out["unanswered_prompt"] += self.found.joined.pop()
         return self.found
 
-    def _kind(self, role: str) -> str:
-        if kind := kind_of(role, self._own):
-            return kind
-        raise DropError("unknown_role", f"the role {role!r}")
+    def _kinds(self, roles: Sequence[str]) -> list[str]:
+        kinds = [kind_of(role, self._own) for role in roles]
+        unknown = [repr(role) for role, kind in zip(roles, kinds, strict=True) if not kind]
+        if named := list(dict.fromkeys(unknown))[:MOST_NAMED]:
+            raise DropError("unknown_role", f"the role{'s' if len(named) > 1 else ''} {', '.join(named)}")
+        return kinds
 
     def _before(self, turns: Sequence[Turn], kinds: Sequence[str]) -> None:
         """The turns in front of the first prompt."""
@@ -70,7 +77,7 @@ class Walk:
                 self.found.left_out[reason if text else "empty_turn"] += 1
         self.found.system, self.found.system_turns = JOINT.join(dict.fromkeys(texts)), len(texts)
 
-    def _stops(self, kind: str, text: str) -> str:
+    def _stops(self, kind: str, text: str, learnt: bool) -> str:
         """Take the next turn, or leave it out, and return ""; or return why the conversation ends before it."""
         if kind == SYSTEM:
             return self._outside("system_turn", {"drop": "drop"}.get(self._rules.system, ""))
@@ -89,7 +96,17 @@ class Walk:
         else:
             texts.append(text)
             joined.append(1)
+        if kind == ASSISTANT:
+            self._mark(learnt, again)
         return ""
+
+    def _mark(self, learnt: bool, again: bool) -> None:
+        """Note whether the last response is learnt; it is learnt whole or not at all."""
+        last, unlearnt = len(self.found.texts) // 2 - 1, self.found.unlearnt
+        if again and learnt == (last in unlearnt):
+            raise DropError("turn_weight", "answers that are joined and have different weights")
+        if not learnt and not again:
+            unlearnt.append(last)
 
     def _outside(self, reason: str, rule: str) -> str:
         """What a turn that no round has a place for does: "" where it is left out, else it ends the conversation."""

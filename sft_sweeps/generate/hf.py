@@ -38,17 +38,18 @@ class HFEngine:
 
         if (major := transformers.__version__.partition(".")[0]) != engine.version:
             raise RunError(f"transformers {major} is installed, but evaluate.engine_version={engine.version}")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[engine.dtype], attn_implementation="sdpa")
+        # Attention is what transformers chooses: torch's function, or where a model (Gemma 2) does not take it, eager.
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[engine.dtype])
         used = [torch.device(name) for name in devices or _devices(folder, engine)]
         self.device = used[0]
+        self._positions = held(folder, engine).shape.max_positions
         self.model = (spread.spread(model, used) if len(used) > 1 else model.to(self.device)).eval()
 
     def generate(
         self, prompts: Prompts, batch_size: int, *, progress: Progress = no_progress, keep: Keep = not_kept
     ) -> list[Answer]:
         """See AnswerEngine; `progress` is called between two tokens."""
-        positions = self.model.config.max_position_embeddings
-        room = [min(limit, positions - len(ids)) for limit, ids in zip(prompts.limits, prompts.ids, strict=True)]
+        room = [min(limit, self._positions - len(ids)) for limit, ids in zip(prompts.limits, prompts.ids, strict=True)]
         answers: dict[int, Answer] = {}
 
         def done(index: int, ids: list[int], finished: bool) -> None:

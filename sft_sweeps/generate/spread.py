@@ -11,23 +11,40 @@ import torch
 
 
 def spread(model: Any, devices: Sequence[torch.device]) -> Any:
-    """The model (Hugging Face's decoder with `model.layers` and `model.norm`), moved, with its inputs following it."""
-    first, decoder = devices[0], model.get_decoder()
-    layers, norm = decoder.layers, decoder.norm
+    """The model, moved, with its inputs following it."""
+    first, (parent, name) = devices[0], _place_of_layers(model)
+    layers = getattr(parent, name)
     if len(devices) > len(layers):
         raise ValueError(f"{len(layers)} layers cannot lie on {len(devices)} devices")
-    decoder.layers = torch.nn.ModuleList()  # what is moved next goes to the first device
-    decoder.norm = torch.nn.Identity()
+    setattr(parent, name, torch.nn.ModuleList())  # what is moved next goes to the first device
     model.to(first)
-    decoder.layers, decoder.norm = layers, norm.to(devices[-1])
+    setattr(parent, name, layers)
     moved: dict[tuple[int, torch.device], torch.Tensor] = {}
-    decoder.register_forward_pre_hook(lambda *_: moved.clear())
+    model.get_decoder().register_forward_pre_hook(lambda *_: moved.clear())
     for index, layer in enumerate(layers):
         device = devices[index * len(devices) // len(layers)]
         layer.to(device)
         layer.register_forward_pre_hook(_Following(device, moved), with_kwargs=True)
-    norm.register_forward_hook(lambda _module, _given, out: out.to(first))
+    layers[-1].register_forward_hook(lambda _module, _given, out: _moved(out, first))
     return model
+
+
+def _place_of_layers(model: Any) -> tuple[torch.nn.Module, str]:
+    """The module that holds a decoder's layers, whatever they are called (`layers`, `h`), and their name in it."""
+    count = model.config.num_hidden_layers
+    return next(
+        (parent, name)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, torch.nn.ModuleList) and len(child) == count
+    )
+
+
+def _moved(states: Any, device: torch.device) -> Any:
+    """A tensor, or those of a tuple, on the device."""
+    if isinstance(states, tuple):
+        return tuple(_moved(one, device) for one in states)
+    return states.to(device) if isinstance(states, torch.Tensor) else states
 
 
 class _Following:
@@ -37,8 +54,7 @@ class _Following:
         self.device, self.moved = device, moved
 
     def __call__(self, _layer: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-        hidden = tuple(x.to(self.device) if isinstance(x, torch.Tensor) else x for x in given)
-        return hidden, {key: self._here(value) for key, value in named.items()}
+        return _moved(given, self.device), {key: self._here(value) for key, value in named.items()}
 
     def _here(self, value: Any) -> Any:
         if isinstance(value, tuple):

@@ -15,6 +15,7 @@ from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.needs import Needs, held, subject_folders, unplanned
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.freeing import ASIDE, MARK
 from sft_sweeps.store.imports import IMPORTING
@@ -36,14 +37,14 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Disposable:
-    """One thing that can go. `age` is in seconds, `stage` the one whose model it is."""
+    """One thing that can go. `age` is in seconds, `stage` the one (or the merge) whose model it is."""
 
     kind: str
     path: Path
     what: str
     why: str
     age: float
-    stage: Stage | None = None
+    stage: Stage | Merge | None = None
 
     @property
     def order(self) -> int:
@@ -158,7 +159,7 @@ def recorded(folder: Path) -> bool:
 
 def _models(needs: Needs, policy: str) -> Iterator[Disposable]:
     """Of the stages that plans name, the models that these let go."""
-    stages = {stage.id: stage for one in needs.sweeps for stage in one.plan.stages}
+    stages = {stage.id: stage for one in needs.sweeps for stage in one.plan.derived}
     here = [stage for stage in stages.values() if _has_model(needs, stage)]
     broken = {stage.id for stage in here if broken_off(needs.store.folder(stage))}
     free = {stage.id for stage in retention.unneeded(here, needs.store, policy)}
@@ -170,7 +171,7 @@ def _models(needs: Needs, policy: str) -> Iterator[Disposable]:
             yield Disposable("models", folder / "model", folder.name, why, age(folder), stage)
 
 
-def _has_model(needs: Needs, stage: Stage) -> bool:
+def _has_model(needs: Needs, stage: Stage | Merge) -> bool:
     """Not one that is renamed away already: that is unfinished."""
     return (needs.store.folder(stage) / "model").is_dir() and retention.has_model(needs.store, stage)
 

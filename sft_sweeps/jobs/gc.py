@@ -15,6 +15,7 @@ from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.disposable import BY, Disposable, broken_off, disposable, recorded
 from sft_sweeps.jobs.needs import Needs, read_needs
 from sft_sweeps.slurm.queue import Queue
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import claims, freeing
 from sft_sweeps.store.claims import Claim
@@ -115,7 +116,7 @@ def _move_models(items: Sequence[Disposable], needs: Needs, policy: str) -> Iter
         yield item, _renamed(item.stage, needs.store), problem
 
 
-def _renamed(stage: Stage | None, store: Store) -> list[Path]:
+def _renamed(stage: Stage | Merge | None, store: Store) -> list[Path]:
     return sorted(store.folder(stage).glob(f"{FREEING}*")) if stage else []
 
 

@@ -1,10 +1,11 @@
 """From a plan and the store's states to the jobs that are missing.
 
 A job is what a local process or Slurm runs: encode the sources of a sweep, prepare a base model, train a stage,
-generate a subject's missing answers to all benchmarks with one load of its weights, take its representations of
-queries, or score answers, which needs neither weights nor a GPU (where a judge grades them: a network). Every job has
-at most one parent job, so the jobs are a forest; what encodes is above all that needs it. A job is frozen as JSON that
-says everything its worker needs.
+average stages, generate a subject's missing answers to all benchmarks with one load of its weights, take its
+representations of queries, or score answers, which needs neither weights nor a GPU (where a judge grades them: a
+network). Every job has at most one parent job, so the jobs are a forest, but for those that average stages: these wait
+for the others too. What encodes is above all that needs it. A job is frozen as JSON that says everything its worker
+needs.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Subject, score_of
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey
@@ -45,7 +47,7 @@ class Job:
 
     kind: str
     root: str
-    subject: Stage | Model
+    subject: Stage | Model | Merge
     execution: Execution | None = None
     generations: tuple[Generation, ...] = ()
     parent: str = ""
@@ -53,6 +55,7 @@ class Job:
     tracking: Tracking = NOT_TRACKED
     encodings: tuple[Encoding, ...] = ()
     analyses: tuple[Representations, ...] = ()
+    besides: tuple[str, ...] = ()  # jobs that it waits for as for its parent: those of a merge's other stages
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -65,6 +68,11 @@ class Job:
     def id(self) -> str:
         """Unique within a sweep, readable."""
         return f"{self.kind}-{self.subject.id}"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The jobs that are to be done before it."""
+        return (*filter(None, [self.parent]), *self.besides)
 
     @property
     def processes(self) -> int:
@@ -98,8 +106,10 @@ class Job:
         return self.subject if self.kind == "train" and isinstance(self.subject, Stage) else None
 
     @property
-    def releases(self) -> tuple[Stage, ...]:
-        """The stages that may be needed no more once this job is done."""
+    def releases(self) -> tuple[Stage | Merge, ...]:
+        """The stages and merges that may be needed no more once this job is done."""
+        if isinstance(self.subject, Merge):
+            return (self.subject, *self.subject.parents)
         if not isinstance(self.subject, Stage):
             return ()
         return (self.subject, self.subject.parent) if isinstance(self.subject.parent, Stage) else (self.subject,)
@@ -120,6 +130,12 @@ def claim_folder(job: Job, folder: Path) -> Path:
     return KINDS[job.kind].claim_folder(folder)
 
 
+def places(job: Job) -> list[Path]:
+    """The folders in which a job prepares what it publishes: that of its claim first."""
+    items = [score_of(g) if KINDS[job.kind].scores else g for g in job.generations]
+    return [claim_folder(job, job.folder), *(job.store.write_folder(item) for item in (*items, *job.analyses))]
+
+
 def missing(survey: Survey, executions: Executions) -> list[Job]:
     """Everything of a plan that is not done, as jobs, parents first."""
     unscored, unseen = _unscored(survey), _unseen(survey)
@@ -134,6 +150,9 @@ def missing(survey: Survey, executions: Executions) -> list[Job]:
 def _making(subject: Subject, survey: Survey, executions: Executions, to_make: Collection[str]) -> Job:
     """The job that makes a subject's weights; a stage is trained by a process for each GPU that its model asks for."""
     root, read_from = _roots(survey.store)
+    if isinstance(subject, Merge):
+        first, *others = [maker(stage) for stage in subject.parents if stage.id in to_make] or [""]
+        return Job("merge", root, subject, parent=first, read_from=read_from, besides=tuple(others))
     if not isinstance(subject, Stage):
         return Job("prepare", root, subject, read_from=read_from)
     execution = replace(executions.train, processes=max(subject.model.gpus, executions.train.processes))
@@ -210,6 +229,11 @@ def _to_make(survey: Survey, unscored: Mapping[str, list[Generation]], unseen: C
     states = survey.states
     needed = {key for key, asked in unscored.items() if any(states[g.id].state != "done" for g in asked)}
     needed |= set(unseen)
+    for merge in survey.plan.merges:
+        state = states[merge.id].state
+        if state != "done" and (state != "weights gone" or merge.id in needed):
+            make.add(merge.id)
+            needed |= {stage.id for stage in merge.parents}
     for stage in reversed(survey.plan.stages):
         state = states[stage.id].state
         if state != "done" and (state != "weights gone" or stage.id in needed):
@@ -245,10 +269,12 @@ def urgency(jobs: list[Job]) -> dict[str, int]:
     steps: dict[str, int] = {}
     for job in reversed(jobs):  # children before parents
         steps[job.id] = job.steps + below.get(job.id, 0)
-        below[job.parent] = max(below.get(job.parent, 0), steps[job.id])
+        for above in job.needs:
+            below[above] = max(below.get(above, 0), steps[job.id])
     return steps
 
 
 def maker(subject: Subject) -> str:
     """The id of the job that makes a subject's weights."""
-    return f"{'train' if subject.chain else 'prepare'}-{subject.id}"
+    kind = "merge" if isinstance(subject, Merge) else "train" if subject.chain else "prepare"
+    return f"{kind}-{subject.id}"

@@ -16,7 +16,7 @@ from sft_sweeps.store.paths import worker_log
 class JobKind:
     """What sets one kind of job apart from the others.
 
-    A job's subject is a stage or a base model. `execution` is the type of what says how such a job runs.
+    A job's subject is a stage, a base model or a merge. `execution` is the type of what says how such a job runs.
     """
 
     name: str
@@ -44,6 +44,7 @@ KINDS: dict[str, JobKind] = {
         JobKind("encode", "cleans and encodes the sources of a sweep", "encoded"),
         JobKind("prepare", "makes a base model from a seed", "prepared", makes_model=True),
         JobKind("train", "trains a stage", "trained", TrainExecution, makes_model=True, gpus=True),
+        JobKind("merge", "averages finished stages", "averaged", makes_model=True),
         JobKind("generate", "answers benchmarks", "answered by", AnswerExecution, evaluates=True, gpus=True),
         JobKind(
             "represent", "takes representations of queries", "looked into", AnswerExecution, evaluates=True, gpus=True

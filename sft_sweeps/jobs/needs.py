@@ -1,5 +1,6 @@
 """What the sweeps of a store ask for and its living jobs work on, at one moment: the rest can go."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.identity import ID_LENGTH, parents_of
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.retention import whole
 from sft_sweeps.jobs.submissions import claimed_folders
@@ -61,7 +62,7 @@ class Needs:
             if "" in own:
                 states = survey(plan, sweep.store(self.store.root), self.queue, thorough=False).states
                 open_ids = [one.id for one in plan.scores] + [one.id for one in plan.analyses]
-                trained = all(states[stage.id].trained for stage in plan.stages)
+                trained = all(states[one.id].trained for one in plan.derived)
                 if not trained or any(states[key].state != "done" for key in open_ids):
                     return None
             keys |= own
@@ -129,20 +130,18 @@ def _alive(store: Store, queue: Queue, asked: frozenset[str]) -> tuple[frozenset
                 unclear = f"a job of a deleted sweep has not begun: {folder.name}"
     waiting = list(alive)
     while waiting:
-        parent = parents.get(waiting.pop(), "")
-        if parent and parent not in alive:
-            alive.add(parent)
-            waiting.append(parent)
+        new = set(parents.get(waiting.pop(), ())) - alive
+        alive |= new
+        waiting += new
     return frozenset(alive), unclear
 
 
-def _parents(store: Store) -> Iterator[tuple[str, str]]:
-    """Each stage that has begun, and what it is made from."""
+def _parents(store: Store) -> Iterator[tuple[str, list[str]]]:
+    """Each stage or merge that has begun, and what it is made from."""
     for folder in subject_folders(store, "stages"):
-        try:
-            yield folder.name[-ID_LENGTH:], str(read_json(folder / "identity.json")["parent"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            identity = read_json(folder / "identity.json")
+            yield folder.name[-ID_LENGTH:], parents_of(identity)
 
 
 def subject_folders(store: Store, *kinds: str) -> Iterator[Path]:

@@ -28,6 +28,7 @@ from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.plan.build import Plan
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import freeing
 from sft_sweeps.store.store import FREED, FREEING, RecordError, Store, read_record
@@ -52,11 +53,11 @@ def policy_of(sweep: Sweep) -> str:
         return "all"
 
 
-def free(sweep: Sweep, store: Store, among: Collection[Stage] | None = None) -> list[str]:
+def free(sweep: Sweep, store: Store, among: Collection[Stage | Merge] | None = None) -> list[str]:
     """Free the models of a sweep's stages (`among`: of these alone) that no sweep needs; says what was freed."""
     if policy_of(sweep) == "all":
         return []
-    stages = [s for s in (sweep.plan().stages if among is None else among) if has_model(store, s)]
+    stages = [s for s in (sweep.plan().derived if among is None else among) if has_model(store, s)]
     if stages and not whole((sweep.folder / PLAN).read_text(encoding="utf-8")):
         raise RequestError(f"{sweep.folder / PLAN} cannot be read; launch the sweep again")
     folders = put_away(unneeded(stages, store), store, {"sweep": sweep.name})
@@ -64,8 +65,8 @@ def free(sweep: Sweep, store: Store, among: Collection[Stage] | None = None) -> 
 
 
 def put_away(
-    stages: Sequence[Stage], store: Store, by: Mapping[str, str], policy: str = ""
-) -> list[tuple[Stage, Path]]:
+    stages: Sequence[Stage | Merge], store: Store, by: Mapping[str, str], policy: str = ""
+) -> list[tuple[Stage | Merge, Path]]:
     """Mark models as freed, look again, and rename away those that still nobody needs; their stages and folders.
 
     What was renamed is for the caller to remove. `by` is what the marker says.
@@ -93,7 +94,7 @@ def free_after(job: Job, sweep: Sweep, store: Store) -> list[str]:
         return [f"nothing was freed: {error}"]
 
 
-def has_model(store: Store, stage: Stage) -> bool:
+def has_model(store: Store, stage: Stage | Merge) -> bool:
     """Whether a stage's work is done in this store and its model, or a part of it, is still there."""
     folder = store.folder(stage)
     try:
@@ -103,7 +104,7 @@ def has_model(store: Store, stage: Stage) -> bool:
     return done and ((folder / "model").exists() or any(folder.glob(f"{FREEING}*")))
 
 
-def unneeded(stages: Sequence[Stage], store: Store, policy: str = "") -> list[Stage]:
+def unneeded(stages: Sequence[Stage | Merge], store: Store, policy: str = "") -> list[Stage | Merge]:
     """The stages whose models no sweep of the store needs; none where a plan that may need them cannot be read.
 
     `policy` is asked of every sweep, in place of the one that it was last launched with.
@@ -130,11 +131,11 @@ def whole(text: str) -> bool:
     return text.rstrip().endswith("}")
 
 
-def _held(plan: Plan, policy: str, stages: Sequence[Stage], store: Store) -> set[str]:
+def _held(plan: Plan, policy: str, stages: Sequence[Stage | Merge], store: Store) -> set[str]:
     """Of some stages, the ids of those that a sweep does not let go."""
     ids = {stage.id for stage in stages}
     if policy == "all":
-        return ids & {stage.id for stage in plan.stages}
+        return ids & {stage.id for stage in plan.derived}
     ends = {run.id for run in plan.runs}
     scored = {generation.subject.id for generation in plan.generations}
     kept = ends if policy == "final" else ends - scored
@@ -147,12 +148,14 @@ def _below(plan: Plan, ids: Collection[str]) -> Plan:
     for stage in plan.stages:
         if stage.parent.id in below:
             below.add(stage.id)
+    below |= {merge.id for merge in plan.merges if any(stage.id in below for stage in merge.parents)}
     pairs = zip(plan.generations, plan.scores, strict=True)
     chosen = [(generation, score) for generation, score in pairs if generation.subject.id in below]
     return replace(
         plan,
         models=(),
         stages=tuple(stage for stage in plan.stages if stage.id in below),
+        merges=tuple(merge for merge in plan.merges if merge.id in below),
         generations=tuple(generation for generation, _ in chosen),
         scores=tuple(score for _, score in chosen),
         analyses=tuple(one for one in plan.analyses if one.subject.id in below),
@@ -167,6 +170,8 @@ def _needed(plan: Plan, store: Store) -> set[str]:
         needed.add(job.subject.id)
         if job.stage:
             needed.add(job.stage.parent.id)
+        if job.kind == "merge" and isinstance(job.subject, Merge):
+            needed |= {stage.id for stage in job.subject.parents}
     return needed
 
 

@@ -19,6 +19,7 @@ from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Plan, State
 from sft_sweeps.slurm import queue, reasons
 from sft_sweeps.slurm.queue import Entry, Queue
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
@@ -88,6 +89,9 @@ def _planned(evidence: Evidence, encoding: PlannedJob | None) -> Iterator[Planne
         if isinstance(subject, Stage):
             above = maker(subject.parent) if subject.parent.made else encodes
             yield PlannedJob("train", subject, states[subject.id], above)
+        elif isinstance(subject, Merge):
+            awaited = [stage for stage in subject.parents if not states[stage.id].trained] or subject.parents
+            yield PlannedJob("merge", subject, states[subject.id], maker(awaited[0]))
         elif subject.made:
             yield PlannedJob("prepare", subject, states[subject.id], encodes)
         parent = maker(subject)

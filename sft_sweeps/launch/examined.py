@@ -27,4 +27,4 @@ def _examined(folder: str, config: bytes) -> Examined:  # noqa: ARG001 -- the ke
         reason = (asked.stderr.strip().splitlines() or ["it was killed"])[-1]
         return Examined(f"transformers could not be asked ({reason:.200})")
     said = json.loads(asked.stdout.splitlines()[-1])
-    return Examined(said["problem"], {name: tuple(shape) for name, shape in said["parameters"].items()})
+    return Examined(**{**said, "parameters": {name: tuple(shape) for name, shape in said["parameters"].items()}})

@@ -22,7 +22,9 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from sft_sweeps.config.resolve_model import padding_notes
 from sft_sweeps.config.schema import Config
+from sft_sweeps.data import key_uses
 from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
@@ -72,6 +74,8 @@ def run(requests: Sequence[Request], config: Config, out: Console) -> int:
     """Inspect the sources of the points, or the rows of `inspect.input`; the exit status."""
     store = Store(config.output_dir, config.store.read_from)
     seen = set()
+    for note in dict.fromkeys(note for one in requests for note in padding_notes(one.model, one.recipe)):
+        say(out, f"[yellow]note[/] {escape(note)}")
     with _output(config.inspect.output) as write:
         for request in requests:
             with tokenizer_of(request.model, store) as folder:
@@ -217,12 +221,15 @@ def statistics(encoded: EncodedSource, out: Console) -> None:
 
 
 def turns_and_keys(account: Mapping[str, Any]) -> Iterator[str]:
-    """What became of the turns of a source's rows, and the keys that nothing is known of."""
+    """What became of the turns of a source's rows, and what their keys are used for."""
     if turns := account.get("turns"):
         parts = [f"{turns['trained']:,} trained", f"{turns['prompt']:,} given as prompts"]
         parts += [f"{number:,} cut ({reason})" for reason, number in turns["cut"].items()]
         parts += [f"{number:,} dropped ({reason})" for reason, number in turns["dropped"].items()]
         yield f"turns: {turns['read']:,} = {' + '.join(parts)}"
+    if given := account.get("answers_of_weight_0"):
+        yield f"answers of weight 0, given and never learnt: {given:,}"
+    yield from key_uses.lines(account.get("keys", {}))
     if ignored := account.get("ignored_keys"):
         yield f"ignored keys: {', '.join(f'{key} ({rows:,} rows)' for key, rows in ignored.items())}"
 

@@ -27,7 +27,7 @@ from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import freeing, sharing
-from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.survey import made_again, resume_step
 from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, counted, say
 from sft_sweeps.tracking import remembered
@@ -118,7 +118,8 @@ def _show_notes(work: MissingWork, out: Console) -> None:
     """The plan's notes, what was dropped of the sources, what judging will cost."""
     if warning := work.plan.warning:
         say(out, f"[red]{escape(warning)}[/]")
-    say_notes((*work.plan.notes[bool(warning) :], *sources.dropped_notes(work.plan, work.store)), out)
+    notes = (*work.plan.notes[bool(warning) :], *sources.dropped_notes(work.plan, work.store))
+    say_notes((*notes, *made_again(work.survey)), out)
     if line := work.bill.line():
         say(out, escape(line))
 
@@ -145,11 +146,12 @@ def _summary(work: MissingWork) -> str:
         there = f"all {len(plan.scores)} scores" + (f", all {len(plan.analyses)} analyses" if plan.analyses else "")
         return f"nothing to do: all {len(plan.stages)} stages are trained, {there} are there"
     resumed = sum(resume_step(work.store.folder(job.stage)) > 0 for job in work.jobs if job.stage)
-    judged = f", {kinds['judge']} to be judged" if kinds["judge"] else ""
-    judged += f", representations of {kinds['represent']} to take" if kinds["represent"] else ""
-    judged += left_open
-    return (
-        f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})"
-        f"{f', {resumed} of them from a resume state' if resumed else ''}, {counted(kinds['score'], 'model')} to score"
-        f"{judged}"
-    )
+    parts = [
+        f"{kinds['train']} of {len(plan.stages)} stages to train (each run alone would train {plan.stages_naive})",
+        *([f"{resumed} of them from a resume state"] if resumed else []),
+        *([f"{counted(kinds['merge'], 'merge')} to average"] if kinds["merge"] else []),
+        f"{counted(kinds['score'], 'model')} to score",
+        *([f"{kinds['judge']} to be judged"] if kinds["judge"] else []),
+        *([f"representations of {kinds['represent']} to take"] if kinds["represent"] else []),
+    ]
+    return ", ".join(parts) + left_open

@@ -25,7 +25,9 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch import benchmark_files
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.launch.examined import examine
+from sft_sweeps.models import architectures
 from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.models.pins import why_provisional
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import reaches_heldout
 from sft_sweeps.spec.data import Source
@@ -36,6 +38,7 @@ from sft_sweeps.store.survey import Survey
 DEFAULT_POLICY = DiskPolicy()
 NO_DOWNLOADS: Mapping[Path, str] = MappingProxyType({})
 NO_ENTRIES: Mapping[Path, SourceConfig] = MappingProxyType({})
+SHORT = 64  # tokens of an example that is not written
 SURVEYED = 8 << 20  # bytes of a file whose rows are all looked at here: seconds
 
 if TYPE_CHECKING:
@@ -67,7 +70,8 @@ def inputs(
     texts = [
         *_records(survey),
         *(text for other in survey.store.others for text in _other_store(other.root)),
-        *(text for model in _models(jobs) for text in _weights(model, survey.store)),
+        *(text for model, padded in _models(jobs) for text in _weights(model, survey.store, padded)),
+        *_templates(jobs, survey.store),
         *_bad_rows(survey),
         *_sources(jobs, survey.store, failed_downloads, entries),
         *_benchmarks(jobs, failed_downloads),
@@ -174,17 +178,22 @@ def _not_downloaded(jobs: Sequence[Job], failed_downloads: Mapping[Path, str]) -
     yield from (failed_downloads[path] for path in sorted(read & failed_downloads.keys()) if failed_downloads[path])
 
 
-def _models(jobs: Sequence[Job]) -> list[Model]:
-    return list({job.subject.model.id: job.subject.model for job in jobs}.values())
+def _models(jobs: Sequence[Job]) -> list[tuple[Model, bool]]:
+    """Each base model, and whether it is trained in padded rows."""
+    found: dict[tuple[str, bool], tuple[Model, bool]] = {}
+    for job in jobs:
+        model = job.subject.model
+        padded = job.stage.recipe.padded if job.stage else architectures.is_padded(model.shape.model_type)
+        found.setdefault((model.id, padded), (model, padded))
+    return list(found.values())
 
 
-def _weights(model: Model, store: Store) -> Iterator[str]:
-    """What is wrong with a base model's tokenizer or weights."""
+def _weights(model: Model, store: Store, padded: bool) -> Iterator[str]:
+    """What is wrong with a base model's tokenizer or weights, to be trained in padded rows or without padding."""
     if model.tokenizer.startswith("provisional:"):
         yield (
-            f"model.tokenizer={model.tokenizer_path}: no readable tokenizer.json there, or beside it no "
-            "tokenizer_config.json that names bos_token and eos_token; name a folder that has both, or make one with: "
-            "sft-sweeps tokenizer FILE ... --out FOLDER"
+            f"model.tokenizer={model.tokenizer_path}: {why_provisional(model.tokenizer_path)}; or name another folder, "
+            "or make one with: sft-sweeps tokenizer FILE ... --out FOLDER"
         )
     if model.initialised:
         return
@@ -197,8 +206,28 @@ def _weights(model: Model, store: Store) -> Iterator[str]:
         return
     yield from (
         f"model={model.name}: {text}"
-        for text in checkpoint.problems(folder, model.shape, model.tokenizer_path, examine)
+        for text in checkpoint.problems(folder, model.shape, model.tokenizer_path, examine, padded=padded)
     )
+
+
+def _templates(jobs: Sequence[Job], store: Store) -> Iterator[str]:
+    """Tokenizers and chat templates of models that are not made here, with which no example could be written."""
+    for name, folder, template in sorted({found for job in jobs if (found := _written_with(job, store))}):
+        from sft_sweeps.data.encode.encoder import Encoder  # as above
+
+        try:
+            Encoder(folder, template, SHORT)
+        except RequestError as error:
+            yield f"model={name}: {error}"
+
+
+def _written_with(job: Job, store: Store) -> tuple[str, Path, str] | None:
+    """(model, folder of the tokenizer, template) of a job that trains; None where the tokenizer is this package's."""
+    model = job.subject.model
+    own = model.tokenizer_path or ("" if model.initialised else str(store.weights(model)))
+    if not job.stage or model.tokenizer.startswith("provisional:") or not (own and Path(own).is_dir()):
+        return None
+    return model.name, Path(own), job.stage.recipe.template
 
 
 def _sources(

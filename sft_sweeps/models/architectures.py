@@ -111,15 +111,25 @@ ARCHITECTURES = {"llama": LLAMA}
 SPELLINGS = {
     "hidden_size": ("hidden_size", "n_embd", "d_model"),
     "intermediate_size": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
-    "layers": ("num_hidden_layers", "n_layer", "n_layers"),
-    "heads": ("num_attention_heads", "n_head", "n_heads"),
+    "layers": ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
     "kv_heads": ("num_key_value_heads", "num_kv_heads"),
     "vocab_size": ("vocab_size",),
     "max_positions": ("max_position_embeddings", "n_positions", "max_seq_len"),
 }
-# What some architectures imply and leave out of config.json.
-IMPLIED = {"kv_heads": "heads", "intermediate_size": "hidden_size"}
+POSITIONS = {"bloom": 2048}  # that it was published for, of what has no table of them (ALiBi, Press et al. 2022)
 TIED = ("cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2")  # embeddings, unless they say no
+# Of those that train/decoder.py was tried on, what keeps examples of one row apart in none: they are padded.
+PADDED = ("bloom", "falcon", "gpt_neo", "gpt_neox_japanese", "mpt", "nemotron", "stablelm", "xglm")
+
+# Of those, what computes attention as products of every two tokens, which the backward pass holds: what torch's own
+# function does not do (ALiBi's biases, scores without a scale, soft caps).
+HOLDS_SCORES = ("bloom", "gemma2", "gpt_neo", "gpt_neox_japanese", "mpt", "vaultgemma", "xglm")
+
+
+def is_padded(model_type: str) -> bool:
+    """Whether an architecture's examples are trained in padded rows, each its own."""
+    return model_type in PADDED
 
 
 def read_shape(config: Mapping[str, Any], parameters: int = 0) -> Shape:
@@ -129,31 +139,68 @@ def read_shape(config: Mapping[str, Any], parameters: int = 0) -> Shape:
     """
     model_type = str(config.get("model_type"))
     if model_type in ARCHITECTURES:
-        return ARCHITECTURES[model_type].shape(config)
+        return _sound(ARCHITECTURES[model_type].shape(config))
     found: dict[str, Any] = {field: _spelt(config, keys) for field, keys in SPELLINGS.items()}
-    found |= {field: found[other] for field, other in IMPLIED.items() if not found[field]}
+    found |= {field: value for field, value in _implied(config, found).items() if not found[field]}
+    if _shares_one_key(config):
+        found["kv_heads"] = 1
     if lacking := [field for field, value in found.items() if value < 1]:
         raise ValueError(f"it has none of {', '.join(SPELLINGS[lacking[0]])}")
     width = _spelt(config, ("head_dim",))
-    return Shape(
+    made = Shape(
         **found,
         tie_embeddings=bool(config.get("tie_word_embeddings", model_type in TIED)),
         model_type=model_type,
         head_dim=0 if width * found["heads"] == found["hidden_size"] else width,
         parameters=parameters,
     )
+    return _sound(made)
+
+
+def _sound(shape: Shape) -> Shape:
+    """The shape; ValueError where it is none of a model."""
+    for field in SPELLINGS:
+        if getattr(shape, field) < 1:
+            raise ValueError(f"its {field.replace('_', ' ')} are {getattr(shape, field)}")
+    if shape.heads % shape.kv_heads:
+        raise ValueError(f"its {shape.heads} heads cannot share {shape.kv_heads} keys")
+    return shape
+
+
+def _implied(config: Mapping[str, Any], found: Mapping[str, int]) -> dict[str, int]:
+    """What config.json leaves out: as many keys as queries, and the width of GPT-2's and its heirs' MLPs."""
+    inner = 4 * found["hidden_size"]
+    return {
+        "kv_heads": found["heads"],
+        "intermediate_size": inner,
+        "max_positions": POSITIONS.get(str(config.get("model_type")), 0),
+    }
+
+
+def _shares_one_key(config: Mapping[str, Any]) -> bool:
+    """Whether all heads share one key and value (Shazeer 2019), as Falcon 7B and StarCoder say it."""
+    return bool(config.get("multi_query")) and not config.get("new_decoder_architecture")
 
 
 def _spelt(config: Mapping[str, Any], keys: Sequence[str]) -> int:
-    value = next((config[key] for key in keys if config.get(key) is not None), 0)
+    key = next((key for key in keys if config.get(key) is not None), "")
+    value = config[key] if key else 0
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{' or '.join(keys)} is {value!r:.60}, no whole number")
+        raise ValueError(f"{key} is {value!r:.60}, no whole number")
     return value
 
 
 def of(shape: Shape) -> Architecture:  # noqa: ARG001
     """The architecture of a model that is made here."""
     return LLAMA
+
+
+def mlp_matrices(shape: Shape) -> int:
+    """How many matrices an MLP has: 3 with a gate (Shazeer 2020), else 2; from the number of weights."""
+    embeddings = shape.vocab_size * shape.hidden_size * (1 if shape.tie_embeddings else 2)
+    attention = 2 * shape.hidden_size * shape.head_width * (shape.heads + shape.kv_heads)
+    a_layer = (count_parameters(shape) - embeddings) / shape.layers
+    return 2 if a_layer - attention < 2.5 * shape.hidden_size * shape.intermediate_size else 3
 
 
 @lru_cache(maxsize=64)

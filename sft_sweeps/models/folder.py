@@ -19,6 +19,7 @@ DTYPES = tuple(weights.BYTES)
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
 COMPUTED = "rotary_emb.inv_freq"  # stored by old versions of transformers; every reader computes it
 KINDS: dict[str, Any] = {
+    "quantization_config": dict,
     "vocab_size": int,
     "tie_word_embeddings": bool,
     "attention_dropout": (int, float),
@@ -29,20 +30,34 @@ KIND_NAMES = {int: "a whole number", bool: "true or false", (int, float): "a num
 
 @dataclass(frozen=True)
 class Examined:
-    """What transformers says of a decoder: why it is not trained, "" where it is, and its parameters' shapes."""
+    """What transformers says of a decoder: why it is not trained, "" where it is, and its parameters' shapes.
+
+    `packed` and `padded` are why it is not trained exactly in rows of several examples, or in padded ones.
+    """
 
     problem: str = ""
     parameters: Shapes = field(default_factory=dict)
+    packed: str = ""
+    padded: str = ""
+
+    def refusal(self, *, padded: bool) -> str:
+        """Why it is not trained so, or ""."""
+        own, other = (self.padded, self.packed) if padded else (self.packed, self.padded)
+        if self.problem or not own:
+            return self.problem
+        if other:
+            return f"{own}; and {other}"
+        return f"{own}, but it is {'without' if padded else 'with it'}: type train.padded={str(not padded).lower()}"
 
 
 Examine = Callable[[Path], Examined]
 
 
-def problems(folder: Path, shape: Shape, tokenizer: str, examine: Examine) -> Iterator[str]:
+def problems(folder: Path, shape: Shape, tokenizer: str, examine: Examine, *, padded: bool = False) -> Iterator[str]:
     """Each with the file, what it holds, what is valid and what to do.
 
     `tokenizer` is the tokenizer's folder or file, "" where it is the model's own. `examine` is asked of architectures
-    whose parameters are not known here.
+    whose parameters are not known here; `padded` is how the model is to be trained.
     """
     try:
         config = _read(folder)
@@ -53,7 +68,8 @@ def problems(folder: Path, shape: Shape, tokenizer: str, examine: Examine) -> It
     examined = Examined()
     if not wrong and not _is_known(config):
         examined = examine(folder)
-        wrong = [f"{folder / 'config.json'}: {examined.problem}."] if examined.problem else []
+        refusal = examined.refusal(padded=padded)
+        wrong = [f"{folder / 'config.json'}: {refusal}."] if refusal else []
     yield from wrong
     if not wrong:
         yield from _tensors(folder, config, examined.parameters)
@@ -90,6 +106,8 @@ def _config(path: Path, config: Mapping[str, Any], shape: Shape) -> Iterator[str
     if not isinstance(model_type, str):
         yield f"{path} names no model_type. Fetch it again."
         return
+    if config.get("quantization_config"):
+        yield f"{path} has a quantization_config: quantized weights are not trained. Fetch the model without it."
     if config.get("attention_dropout"):
         yield f"{path} sets attention_dropout={config['attention_dropout']}. Dropout is refused: set it to 0."
     scaling = config.get("rope_scaling") or {}

@@ -27,20 +27,32 @@ def tokenizer_pin(path: str) -> tuple[str, int]:
 
 
 @lru_cache(maxsize=64)
-def _tokenizer(name: str, size: int, mtime: int, ends: tuple[str, str]) -> tuple[str, int]:  # noqa: ARG001
+def _tokenizer(name: str, size: int, mtime: int, ends: tuple[str | None, str]) -> tuple[str, int]:  # noqa: ARG001
     content = tokenizer.content(Path(name))
     canonical = json.dumps([content, *ends], sort_keys=True, separators=(",", ":"))
     ids = [token["id"] for token in content["added_tokens"]] + list(content["model"]["vocab"].values())
     return f"tokenizer:{hashlib.sha256(canonical.encode()).hexdigest()}", max(ids) + 1
 
 
-def _ends(folder: Path) -> tuple[str, str]:
-    """The tokens that begin and end an example, as a tokenizer's folder names them."""
+def _ends(folder: Path) -> tuple[str | None, str]:
+    """The tokens that begin, if any does, and end an example, as a tokenizer's folder names them."""
     named = tokenizer.settings(folder)
-    first, last = (named[key]["content"] if isinstance(named[key], dict) else named[key] for key in ENDS)
-    if not (isinstance(first, str) and isinstance(last, str)):
-        raise TypeError(f"{folder} names no {' and '.join(ENDS)}")
+    first, last = (one["content"] if isinstance(one := named.get(key), dict) else one for key in ENDS)
+    if not (isinstance(first, str | None) and isinstance(last, str)):
+        raise TypeError(f"{folder / tokenizer.CONFIG} names no eos_token, which ends every response: add it")
     return first, last
+
+
+def why_provisional(path: str) -> str:
+    """Why a tokenizer's content cannot be read."""
+    try:
+        tokenizer.content(Path(path))
+        _ends(Path(path))
+    except (TypeError, RequestError) as error:
+        return str(error)
+    except (OSError, ValueError, KeyError, AttributeError):
+        pass
+    return f"no readable {tokenizer.FAST} there, or beside it no {tokenizer.CONFIG} that names eos_token"
 
 
 def weights_pin(folder: Path) -> str:

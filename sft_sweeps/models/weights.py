@@ -24,6 +24,7 @@ from sft_sweeps.files import foreign
 BLOCK = 1 << 24
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}  # of a number, of what can be trained
 HEADER_LIMIT = 100_000_000  # bytes, as safetensors itself
+SHARD_BYTES = 5_000_000_000  # of a file that is written
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",

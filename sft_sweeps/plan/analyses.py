@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from sft_sweeps.identity import canonical_json
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec.evaluation import Queries, Representations
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 
 
-def analyses(requests: Sequence[tuple[Stage | Model, Request]]) -> tuple[Representations, ...]:
+def analyses(requests: Sequence[tuple[Stage | Model | Merge, Request]]) -> tuple[Representations, ...]:
     """Those that points ask for, each given with its run's model: of that and of its base model, a base model first.
 
     All are given the same queries, of every source that any of these points has: else they could not be compared.

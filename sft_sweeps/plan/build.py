@@ -16,15 +16,19 @@ from sft_sweeps.plan.labels import own_words, short_names
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec.data import Component, Source
 from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge, Representations, Score
+from sft_sweeps.spec.merge import Merge, merged
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.strategies import chain, ordered, uses_k
+from sft_sweeps.strategies import chain, merges, ordered, uses_k
 
-Subject = Stage | Model
+Subject = Stage | Model | Merge
 
 
 @dataclass(frozen=True)
 class Run:
-    """A row of a table: a chain of stages that ends in one scored model; `points` are its command lines."""
+    """A row of a table: a chain of stages that ends in one scored model; `points` are its command lines.
+
+    With a `merge`, the stages stand side by side, and the run's model is their average.
+    """
 
     label: str
     strategy: str
@@ -32,11 +36,17 @@ class Run:
     stages: tuple[Stage, ...]
     k: Fraction | None = None
     points: tuple[str, ...] = ()
+    merge: Merge | None = None
 
     @property
     def subject(self) -> Subject:
         """The model that the run ends in."""
-        return self.stages[-1] if self.stages else self.model
+        return self.derived[-1] if self.derived else self.model
+
+    @property
+    def derived(self) -> tuple[Stage | Merge, ...]:
+        """The models on the way from the base model to the last, each made from the one before."""
+        return (self.merge,) if self.merge else self.stages
 
     @property
     def id(self) -> str:
@@ -78,6 +88,7 @@ class Plan:
     analyses: tuple[Representations, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()  # what the study says in advance
     unscored: tuple[str, ...] = ()  # ids of runs that get no score though one was asked for
+    merges: tuple[Merge, ...] = ()
 
     @property
     def warning(self) -> str:
@@ -94,7 +105,12 @@ class Plan:
     @property
     def subjects(self) -> tuple[Subject, ...]:
         """Everything that has weights, parents first."""
-        return (*self.models, *self.stages)
+        return (*self.models, *self.stages, *self.merges)
+
+    @property
+    def derived(self) -> tuple[Stage | Merge, ...]:
+        """What is made from other models, parents first."""
+        return (*self.stages, *self.merges)
 
     @cached_property
     def abilities(self) -> list[str]:
@@ -133,6 +149,7 @@ class _Builder:
         self.claims = claims
         self.runs: dict[str, Run] = {}
         self.stages: dict[str, Stage] = {}
+        self.merges: dict[str, Merge] = {}
         self.requests: list[tuple[Subject, Request]] = []
         self.models: dict[str, Model] = {}
         self.generations: dict[str, Generation] = {}
@@ -145,7 +162,8 @@ class _Builder:
     def add(self, name: str, request: Request) -> None:
         """One point of the sweep."""
         stages = self.chain(request)
-        run = Run(_label(request), request.strategy, request.model, stages, request.k, (name,))
+        merge = self.merge(stages) if merges(request.strategy) and len(stages) > 1 else None
+        run = Run(_label(request), request.strategy, request.model, stages, request.k, (name,), merge)
         self.rows += 1
         self.asked |= {run.id} if request.benchmarks else set()
         self.stages_naive += len(stages)
@@ -159,7 +177,7 @@ class _Builder:
         for c in (c for stage in stages for c in stage.mixture.components if not c.examples):
             self.note(f"{run.label}: {c.fraction} of {c.source.name} is no example; nothing of it is replayed")
         if first := self.runs.get(run.id):
-            self.runs[run.id] = Run(first.label, first.strategy, first.model, stages, first.k, (*first.points, name))
+            self.runs[run.id] = replace(first, points=(*first.points, name))
         else:
             self.runs[run.id] = run
         self.score(run, request)
@@ -167,13 +185,18 @@ class _Builder:
 
     def chain(self, request: Request) -> tuple[Stage, ...]:
         """The run's stages, shared with other runs where they are the same."""
-        parent: Subject = self.models.setdefault(request.model.id, request.model)
-        stages = []
+        base = self.models.setdefault(request.model.id, request.model)
+        stages: list[Stage] = []
         for mixture in chain(request.strategy, request.components, request.k):
+            parent = stages[-1] if stages and not merges(request.strategy) else base
             stage = Stage(parent, mixture, ordered(request.recipe, mixture, request.components))
-            parent = self.stages.setdefault(stage.id, stage)
-            stages.append(parent)
+            stages.append(self.stages.setdefault(stage.id, stage))
         return tuple(stages)
+
+    def merge(self, stages: Sequence[Stage]) -> Merge:
+        """The average of some stages, shared like these."""
+        merge = merged(stages)
+        return self.merges.setdefault(merge.id, merge)
 
     def score(self, run: Run, request: Request) -> None:
         """The generations of those of a run's models that are asked for."""
@@ -222,17 +245,18 @@ class _Builder:
             analyses=analyses(self.requests),
             hypotheses=tuple(claims),
             unscored=tuple(run.id for run in unscored),
+            merges=tuple(self.merges.values()),
         )
 
 
 def _scored(run: Run, request: Request) -> list[Subject]:
     """The models of a run that are scored, in the order in which they are made."""
     wanted = {run.subject.id, run.model.id if request.base_model else ""}
-    if request.specialized:
+    if request.specialized and not run.merge:
         roles = [{c.source.role for c in stage.mixture.components} for stage in run.stages]
         first = next((number for number, found in enumerate(roles) if "general" in found), 0)
         wanted |= {run.stages[first - 1].id} if first else set()
-    made: tuple[Subject, ...] = (run.model, *run.stages)
+    made: tuple[Subject, ...] = (run.model, *run.stages, *((run.merge,) if run.merge else ()))
     return [one for one in made if one.id in wanted or (request.every_stage and isinstance(one, Stage))]
 
 
@@ -265,9 +289,8 @@ def score_of(generation: Generation) -> Score:
 
 def seen(subject: Subject, source: Source) -> Iterator[Component]:
     """What a subject and its ancestors were trained on of a source."""
-    while isinstance(subject, Stage):
-        yield from (c for c in subject.mixture.components if c.source.name == source.name)
-        subject = subject.parent
+    for stage in subject.chain:
+        yield from (c for c in stage.mixture.components if c.source.name == source.name)
 
 
 def reaches_heldout(subject: Subject, benchmark: Benchmark, rows: int) -> bool:

@@ -6,6 +6,7 @@ forward and backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 
 from sft_sweeps.models import architectures
 from sft_sweeps.spec.evaluation import Representations
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Shape, Stage
 
 A100_FLOPS = 312e12
@@ -20,6 +21,8 @@ PEAK_FLOPS = (
 ASSUMED_UTILIZATION = 0.4
 BYTES = {"fp32": 4, "bf16": 2}
 RESUME_BYTES = 12  # of one parameter in a resume state: fp32 weight and two moments
+MERGED_PASSES = 3  # over the average: written, and read for its digest and its checksum
+AVERAGING = 3e8  # bytes/s of one core, measured
 WRITING = 1e9  # bytes/s to a shared file system, assumed until it is measured
 
 
@@ -30,12 +33,7 @@ def parameters(shape: Shape) -> int:
 
 def flops_per_token(shape: Shape, length: float) -> float:
     """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
-    return flops_of_token(parameters(shape), shape.layers, shape.heads * shape.head_width, length)
-
-
-def flops_of_token(weights: int, layers: int, hidden: int, length: float) -> float:
-    """The same from the number of weights."""
-    return 6 * weights + 12 * layers * hidden * length / 2
+    return 6 * parameters(shape) + 12 * shape.layers * shape.heads * shape.head_width * length / 2
 
 
 def peak_flops(device: str, precision: str) -> float:
@@ -66,9 +64,15 @@ def representation_gpu_hours(one: Representations) -> float:
     return queries.examples * length * forward / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
 
 
-def model_gb(stage: Stage) -> float:
+def model_gb(of: Stage | Merge) -> float:
     """Disk of the finished model in GB (1e9 bytes)."""
+    stage = of.parents[0] if isinstance(of, Merge) else of
     return parameters(stage.model.shape) * BYTES[stage.recipe.model_dtype] / 1e9
+
+
+def merge_seconds(merge: Merge) -> float:
+    """Estimated time of averaging, on a CPU: each model is read twice (is it what was written?), the result thrice."""
+    return model_gb(merge) * 1e9 * (2 * len(merge.parents) + MERGED_PASSES) / AVERAGING
 
 
 def resume_gb(shape: Shape) -> float:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sft_sweeps.identity import parents_of
 from sft_sweeps.spec.data import Component
 
 SHORT = {"recipe.learning_rate": "lr", "mixture.seed": "data.seed", "mixture.heldout": "data.heldout"}
@@ -46,8 +47,13 @@ def _words(payloads: Mapping[str, Mapping[str, Any]], parents: Mapping[str, str]
     }
     if len(set(words.values())) == len(words):
         return words
-    above = {key: parents.get(str(payload.get("parent")), "") for key, payload in payloads.items()}
+    above = {key: _above(payload, parents) for key, payload in payloads.items()}
     return {key: f"{text} after {above[key]}".strip() if above[key] else text for key, text in words.items()}
+
+
+def _above(payload: Mapping[str, Any], words: Mapping[str, str]) -> str:
+    """What is said of the parent, or of the stages that a merge is made of."""
+    return " and ".join(dict.fromkeys(filter(None, (words.get(parent) for parent in parents_of(payload)))))
 
 
 def _leaves(payload: Mapping[str, Any]) -> dict[str, str]:

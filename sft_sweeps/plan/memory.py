@@ -9,15 +9,18 @@
 
 Activations of one layer, numbers held of each token (H hidden, A all heads, I intermediate): the inputs of both norms
 and what comes of them, 4H, queries, keys and values (repeated where heads share them), 3A, attention's result, A (on a
-CPU 2A: its pieces are joined), and gate, up and their product, 3I (train/layers.py). tests/plan/test_memory.py holds
-this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL and the allocator keep, for which
-RESERVED stands.
+CPU 2A: its pieces are joined), and gate, up and their product, 3I, or 2I where an MLP has no gate (train/layers.py).
+Norms and rotations that are not fused hold more: UNFUSED times as much, between 0.7 and 2.5 of the families tried.
+Attention that is computed as products of every two tokens holds SCORE bytes of each, of each head, besides.
+tests/plan/test_memory.py holds this to what torch saves, docs/speed.md to peaks on a GPU. Not in it: what CUDA, NCCL
+and the allocator keep, for which RESERVED stands.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sft_sweeps.execution import TrainExecution
+from sft_sweeps.models import architectures
 from sft_sweeps.plan.cost import BYTES, parameters
 from sft_sweeps.spec.training import Recipe, Shape, Stage
 
@@ -26,6 +29,8 @@ LIVE = 1_000_000_000  # weights that ZeRO-3 gathers ahead at most (stage3_max_li
 BUCKET = 200_000_000  # gradients that are summed at once (train/engine.py)
 CHUNK = 1 << 26  # logits at a time (train/head.py)
 GROUP = 1_000_000_000  # weights that the optimizer steps at once (sub_group_size)
+UNFUSED = 1.5  # times what a layer holds, of architectures whose layers are not LLaMA's
+SCORE = 8  # bytes: the product as computed, its softmax in fp32
 GROUPS = {  # deepspeed=NAME: ZeRO stage, offload; the faster first
     "zero2": (2, False),
     "zero3": (3, False),
@@ -75,16 +80,21 @@ def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> 
         weights=(gathered + partition) * size,
         gradients=(count / ranks + min(count, BUCKET)) * 4,
         optimizer=states,
-        activations=tokens * activations(shape, recipe.precision, recompute=execution.recompute),
+        activations=tokens
+        * activations(shape, recipe.precision, recompute=execution.recompute, length=recipe.max_length),
         logits=logits(shape, recipe.precision, tokens),
         update=min(count / ranks, GROUP) * 4,
     )
 
 
-def activations(shape: Shape, precision: str, *, recompute: bool) -> float:
-    """Bytes held of each token for the backward pass."""
+def activations(shape: Shape, precision: str, *, recompute: bool, length: int = 0) -> float:
+    """Bytes held of each token, of an example of `length`, for the backward pass."""
     size, hidden = BYTES[precision], shape.hidden_size
-    layer = (4 * hidden + 4 * shape.heads * shape.head_width + 3 * shape.intermediate_size) * size
+    inner = architectures.mlp_matrices(shape) * shape.intermediate_size
+    held = 1.0 if shape.model_type in architectures.ARCHITECTURES else UNFUSED
+    layer = held * (4 * hidden + 4 * shape.heads * shape.head_width + inner) * size
+    if shape.model_type in architectures.HOLDS_SCORES:
+        layer += SCORE * shape.heads * length
     last = hidden * size  # the final norm
     if recompute:
         return shape.layers * hidden * size + layer + last

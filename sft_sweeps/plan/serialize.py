@@ -11,10 +11,11 @@ from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, Run, State, Subject, score_of
 from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT, ASSUMED_GRADE_SD, detectable, detectable_mean
 
-Identified = TypeVar("Identified", Stage, Model, Generation, Score, Representations)
+Identified = TypeVar("Identified", Stage, Model, Merge, Generation, Score, Representations)
 
 
 def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def to_json(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
     return {
         "runs": [_run_json(run) for run in plan.runs],
         "stages": [_stage_json(plan, stage, states) for stage in plan.stages],
+        "merges": [_merge_json(plan, merge, states) for merge in plan.merges],
         "generations": [
             {"id": g.id, "subject": g.subject.id, "benchmark": g.benchmark.name, "engine": plain(g.engine)}
             for g in plan.generations
@@ -47,9 +49,11 @@ def totals(plan: Plan, states: Mapping[str, State]) -> dict[str, Any]:
         "stages": len(plan.stages),
         "stages_done": done,
         "stages_to_run": len(plan.stages) - done,
+        "merges": len(plan.merges),
+        "merges_done": sum(one.id in states and states[one.id].state == "done" for one in plan.merges),
         "gpu_hours_naive": round(plan.gpu_hours_naive, 2),
         "gpu_hours": round(sum(round(cost.gpu_hours(stage), 3) for stage in plan.stages), 2),
-        "disk_gb": round(sum(map(cost.model_gb, plan.stages)), 3),
+        "disk_gb": round(sum(map(cost.model_gb, plan.derived)), 3),
     }
 
 
@@ -78,6 +82,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "k": None if run.k is None else str(run.k),
         "stages": [stage.id for stage in run.stages],
         "points": list(run.points),
+        **({"merge": run.merge.id} if run.merge else {}),
     }
 
 
@@ -108,6 +113,20 @@ def _stage_json(plan: Plan, stage: Stage, states: Mapping[str, State]) -> dict[s
     }
 
 
+def _merge_json(plan: Plan, merge: Merge, states: Mapping[str, State]) -> dict[str, Any]:
+    state = states.get(merge.id, State("missing", "new"))
+    return {
+        "id": merge.id,
+        "label": merge.label,
+        "parents": [{"stage": stage.id, "weight": str(weight)} for stage, weight in merge.shares],
+        "model": merge.model.name,
+        "cpu_seconds": round(cost.merge_seconds(merge), 3),
+        "state": state.state,
+        "why": state.why,
+        "runs": [run.label for run in plan.runs if run.id == merge.id],
+    }
+
+
 def _analysis_json(one: Representations, states: Mapping[str, State]) -> dict[str, Any]:
     state = states.get(one.id, State("missing", "new"))
     return {
@@ -128,8 +147,7 @@ def _analysis_json(one: Representations, states: Mapping[str, State]) -> dict[st
 def _spec_json(plan: Plan) -> dict[str, Any]:
     """Each value once; stages name their parents by id. Payloads are kept, with the versions of their day."""
     items: tuple[Subject | Generation | Score | Representations, ...] = (
-        *plan.models,
-        *plan.stages,
+        *plan.subjects,
         *plan.generations,
         *plan.scores,
         *plan.analyses,
@@ -138,6 +156,7 @@ def _spec_json(plan: Plan) -> dict[str, Any]:
         "payloads": {item.id: item.payload for item in items},
         "models": {m.id: plain(m) for m in plan.models},
         "stages": {s.id: {**plain(s), "parent": s.parent.id} for s in plan.stages},
+        "merges": {m.id: {**plain(m), "parents": [stage.id for stage in m.parents]} for m in plan.merges},
         "generations": {g.id: {**plain(g), "subject": g.subject.id} for g in plan.generations},
         "analyses": {one.id: {**plain(one), "subject": one.subject.id} for one in plan.analyses},
     }
@@ -155,6 +174,8 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     subjects: dict[str, Subject] = {key: under(key, revive(Model, value)) for key, value in spec["models"].items()}
     for key, value in spec["stages"].items():
         subjects[key] = under(key, revive(Stage, {**value, "parent": subjects[value["parent"]]}))
+    for key, value in spec.get("merges", {}).items():
+        subjects[key] = under(key, revive(Merge, {**value, "parents": [subjects[one] for one in value["parents"]]}))
     generations = tuple(
         under(key, revive(Generation, {**value, "subject": subjects[value["subject"]]}))
         for key, value in spec["generations"].items()
@@ -166,8 +187,9 @@ def from_json(data: Mapping[str, Any]) -> Plan:
     scores = {g.id: under(s["id"], score_of(g)) for g, s in zip(generations, data["scores"], strict=True)}
     stages = {key: value for key, value in subjects.items() if isinstance(value, Stage)}
     models = {key: value for key, value in subjects.items() if isinstance(value, Model)}
+    merges = {key: value for key, value in subjects.items() if isinstance(value, Merge)}
     return Plan(
-        runs=tuple(_run_from(run, stages, models) for run in data["runs"]),
+        runs=tuple(_run_from(run, stages, models, merges) for run in data["runs"]),
         stages=tuple(stages.values()),
         generations=generations,
         scores=tuple(scores.values()),
@@ -181,6 +203,7 @@ def from_json(data: Mapping[str, Any]) -> Plan:
             revive(Hypothesis, one) for one in data.get("hypotheses", [])
         ),  # plans of version 1.0 have neither
         unscored=tuple(data.get("unscored", ())),
+        merges=tuple(merges.values()),
     )
 
 
@@ -190,16 +213,17 @@ def part(data: Mapping[str, Any], ids: Collection[str]) -> dict[str, Any]:
     For who asks about two stages of ten thousand: making the whole plan again takes seconds.
     """
     spec = data["spec"]
-    parents = {key: value["parent"] for key, value in spec["stages"].items()}
+    parents = {key: [value["parent"]] for key, value in spec["stages"].items()}
+    parents |= {key: value["parents"] for key, value in spec.get("merges", {}).items()}
     below = {key for key in ids if key in parents}
-    for key, parent in parents.items():  # parents come first
-        if parent in below:
+    for key, above in parents.items():  # parents come first
+        if below & set(above):
             below.add(key)
-    kept = set(below)
-    for key in ids:
-        while key in parents:
-            kept.add(key)
-            key = parents[key]
+    kept, waiting = set(below), [key for key in below if key in ids or key in spec.get("merges", {})]
+    while waiting:
+        above = [key for key in parents[waiting.pop()] if key in parents]
+        kept.update(above)
+        waiting += above
     generations = {key: value for key, value in spec["generations"].items() if value["subject"] in below}
     return {
         **data,
@@ -208,17 +232,21 @@ def part(data: Mapping[str, Any], ids: Collection[str]) -> dict[str, Any]:
         "spec": {
             **spec,
             "stages": {key: value for key, value in spec["stages"].items() if key in kept},
+            "merges": {key: value for key, value in spec.get("merges", {}).items() if key in kept},
             "generations": generations,
             "analyses": {key: v for key, v in spec.get("analyses", {}).items() if v["subject"] in below},
         },
     }
 
 
-def _run_from(run: Mapping[str, Any], stages: Mapping[str, Stage], models: Mapping[str, Model]) -> Run:
+def _run_from(
+    run: Mapping[str, Any], stages: Mapping[str, Stage], models: Mapping[str, Model], merges: Mapping[str, Merge]
+) -> Run:
     chain_ = tuple(stages[key] for key in run["stages"])
     model = chain_[0].model if chain_ else models[run["id"]]
     k = None if run["k"] is None else Fraction(run["k"])
-    return Run(run["label"], run["strategy"], model, chain_, k, tuple(run["points"]))
+    merge = merges[run["merge"]] if "merge" in run else None
+    return Run(run["label"], run["strategy"], model, chain_, k, tuple(run["points"]), merge)
 
 
 def dumps(plan: Plan, states: Mapping[str, State], **more: Any) -> str:

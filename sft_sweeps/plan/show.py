@@ -14,10 +14,10 @@ from sft_sweeps.plan.labels import short_names
 from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
-from sft_sweeps.terminal import COLORS, counted, say, show_long
+from sft_sweeps.terminal import COLORS, counted, duration, say, show_long
 
 MORE = "all of them are in the file that plan.output=FILE names"
-RIGHT = ("", "steps", "GPUs", "GPU-h", "runs")  # columns of numbers
+RIGHT = ("", "steps", "GPUs", "GPU-h", "runs", "CPU-s")  # columns of numbers
 
 
 def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
@@ -29,6 +29,9 @@ def show_plan(plan: Plan, states: Mapping[str, State], out: Console) -> None:
     if plan.stages:
         header = ("", "id", "from", "mixture (examples)", "steps", "GPUs", "GPU-h", "runs", "state", "why")
         _show(counted(len(plan.stages), "stage"), header, _stage_rows(plan, states, number), out)
+    if plan.merges:
+        columns = ("id", "average of", "CPU-s", "state", "why")
+        _show(counted(len(plan.merges), "merge"), columns, _merge_rows(plan, states, number), out)
     for line in (*totals(plan, states), *visible(plan), *claims(plan)):
         say(out, line)
     for note in plan.notes[bool(plan.warning) :]:
@@ -49,7 +52,8 @@ def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], out:
 
 
 def _run_rows(plan: Plan, number: Mapping[str, str]) -> list[tuple[str, ...]]:
-    chains = (" -> ".join(number[stage.id] for stage in run.stages) for run in plan.runs)
+    chains = ((", " if run.merge else " -> ").join(number[stage.id] for stage in run.stages) for run in plan.runs)
+    chains = (f"the average of {text}" if run.merge else text for run, text in zip(plan.runs, chains, strict=True))
     return [(run.label, run.model.name, c or "none: the base model") for run, c in zip(plan.runs, chains, strict=True)]
 
 
@@ -62,6 +66,17 @@ def _stage_rows(plan: Plan, states: Mapping[str, State], number: Mapping[str, st
         hours = f"{cost.gpu_hours(stage):,.1f}" if stage.model.gpus else "-"
         size = (f"{stage.steps:,}", str(stage.model.gpus), hours, str(len(plan.runs_through(stage))))
         rows.append((number[stage.id], stage.id, parent, mixture, *size, state.state, state.why))
+    return rows
+
+
+def _merge_rows(plan: Plan, states: Mapping[str, State], number: Mapping[str, str]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for merge in plan.merges:
+        state = states.get(merge.id, State("missing"))
+        shares = sorted(merge.shares, key=lambda share: int(number[share[0].id]))
+        parts = (f"{'' if merge.equal else f'{weight} of '}{number[stage.id]}" for stage, weight in shares)
+        seconds = f"{cost.merge_seconds(merge):,.1f}"
+        rows.append((merge.id, ", ".join(parts), seconds, state.state, state.why))
     return rows
 
 
@@ -122,6 +137,11 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
             f"about {_hours(t['gpu_hours'])} A100-hours (naive {_hours(t['gpu_hours_naive'])}; 6ND at "
             f"{cost.ASSUMED_UTILIZATION:.0%} of peak), {t['disk_gb']:,.0f} GB of finished models"
         )
+    if plan.merges:
+        seconds = sum(map(cost.merge_seconds, plan.merges))
+        merges = f"{counted(len(plan.merges), 'merge')}, {t['merges_done']} done"
+        took = f"about {duration(seconds)}" if seconds >= 1 else "under a second"
+        lines.append(f"{merges}: {took} of a CPU in all, no GPU")
     if any(c.source.rows_from == "declared" for s in plan.stages for c in s.mixture.components):
         lines.append("~ is the count that conf/source declares; the file itself was not counted")
     if plan.analyses:

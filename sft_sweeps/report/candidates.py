@@ -37,8 +37,12 @@ def hours_of(plan: Plan) -> Callable[[Stage], float]:
 
 
 def _missing(run: Run, surveyed: Survey, hours: Callable[[Stage], float]) -> Iterator[tuple[str, float]]:
-    """Its stages after the last one whose weights are there."""
+    """Its stages after the last one whose weights are there; of those side by side, every one without."""
     states = [surveyed.states[stage.id].state for stage in run.stages]
-    start = max((number + 1 for number, state in enumerate(states) if state == "done"), default=0)
-    for stage, state in zip(run.stages[start:], states[start:], strict=True):
+    if run.merge:
+        lacking = [(stage, state) for stage, state in zip(run.stages, states, strict=True) if state != "done"]
+    else:
+        start = max((number + 1 for number, state in enumerate(states) if state == "done"), default=0)
+        lacking = list(zip(run.stages[start:], states[start:], strict=True))
+    for stage, state in lacking:
         yield stage.id, 0.0 if state == COMING else hours(stage)

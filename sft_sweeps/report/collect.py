@@ -15,6 +15,7 @@ from sft_sweeps.report.figures.write import Found
 from sft_sweeps.report.judges import OtherJudge, other_judges
 from sft_sweeps.report.messages import without_folders
 from sft_sweeps.report.observe import observations
+from sft_sweeps.report.previews import Previews, previews
 from sft_sweeps.report.replicates import Replicated, replicated, seed_of
 from sft_sweeps.report.represented import Represented, represented
 from sft_sweeps.report.scores import Scores
@@ -63,6 +64,7 @@ class Results:
     represented: tuple[Represented, ...] = ()
     unrepresented: tuple[str, ...] = ()  # what of the representations is missing, and why
     other_judges: tuple[OtherJudge, ...] = ()  # scores by another judge than the sweep's, which are none of its rows
+    previews: tuple[Previews, ...] = ()  # how well averages of single-ability models rank the trained mixtures
     # What figures are drawn from; not read again for a report that is there.
     observed: tuple[Observation, ...] = field(default=(), compare=False, repr=False)
 
@@ -108,8 +110,23 @@ def collect(
         if made and "other_judges" in made
         else tuple(other_judges(plan, known))
     )
+    previewed = (
+        revive(tuple[Previews, ...], made["previews"]) if made and "previews" in made else tuple(previews(plan, known))
+    )
     return Results(
-        sweep, question, names, rows, tuple(missing), compared, seeds, tuple(fewer), looked, unseen, judged, seen
+        sweep,
+        question,
+        names,
+        rows,
+        tuple(missing),
+        compared,
+        seeds,
+        tuple(fewer),
+        looked,
+        unseen,
+        judged,
+        previewed,
+        seen,
     )
 
 
@@ -147,7 +164,7 @@ def _rows(plan: Plan) -> Iterator[Run]:
 
 
 def _subjects(run: Run) -> tuple[Subject, ...]:
-    return run.stages or (run.model,)
+    return run.derived or (run.model,)
 
 
 def _after(subject: Subject, by_subject: Mapping[str, Mapping[str, Scored]]) -> StageScores:
@@ -194,6 +211,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "representations": [asdict(one) for one in results.represented],
         "unrepresented": list(results.unrepresented),
         "other_judges": [asdict(one) for one in results.other_judges],
+        "previews": [asdict(one) for one in results.previews],
     }
 
 

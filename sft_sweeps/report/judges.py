@@ -2,15 +2,15 @@
 
 Two judges are two protocols: no axis, table column or comparison of runs has both. They graded the same answers, so
 that their grades are compared question by question: their mean difference with Student's interval, and Kendall's tau-b
-(Kendall 1945), how often two answers are put in the same order, with a normal interval whose standard error is a
-bootstrap's over questions (Efron 1979).
+(analysis/rank_agreement.py), how often two answers are put in the same order.
 """
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sft_sweeps.analysis import rank_agreement
 from sft_sweeps.analysis.observations import grouped
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import read_json
@@ -18,17 +18,8 @@ from sft_sweeps.identity import revive
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec.evaluation import Judge, Score
-from sft_sweeps.stats import CRITICAL, Interval, paired_means
+from sft_sweeps.stats import Interval, paired_means
 from sft_sweeps.store.store import RECORD
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Grades = npt.NDArray[np.float64]
-
-RESAMPLES, SEED = 500, 0
-FEW = 2  # models, whose order says nothing
 
 
 @dataclass(frozen=True)
@@ -125,29 +116,10 @@ def _agreeing(found: Sequence[Graded]) -> tuple[Interval | None, Interval | None
     both = [(ours, theirs) for _, ours, theirs in found if len(ours) == most]
     first, other = (np.asarray(of, dtype=np.float64) for of in zip(*both, strict=True))
     apart = paired_means(other.mean(axis=0).tolist(), first.mean(axis=0).tolist()).interval
-    of_runs = agreement(first, other, of_runs=True) if len(both) > FEW else None
-    return apart, agreement(first, other), of_runs
-
-
-def agreement(first: "Grades", other: "Grades", of_runs: bool = False) -> Interval | None:
-    """Kendall's tau-b of two judges' grades, models by questions, or of the models' means; questions are drawn."""
-    import numpy as np
-    from scipy.stats import kendalltau
-
-    def tau(picked: Any) -> float:
-        pair = (grades[:, picked].mean(axis=1) if of_runs else grades[:, picked].ravel() for grades in (first, other))
-        return float(kendalltau(*pair).statistic)
-
-    questions = first.shape[1]
-    value = tau(np.arange(questions))
-    if not np.isfinite(value):  # a judge gave one grade to all
-        return None
-    drawn = np.random.default_rng(SEED).integers(0, questions, size=(RESAMPLES, questions))
-    taus = np.asarray([tau(picked) for picked in drawn])
-    # Percentiles lie below the value: a resample's grades have the noise of questions twice, which lowers agreement.
-    ordered = taus[np.isfinite(taus)]
-    half = CRITICAL * float(ordered.std(ddof=1)) if len(ordered) > 1 else 2.0
-    return Interval(value, max(value - half, -1.0), min(value + half, 1.0))
+    runs = (
+        rank_agreement.of_models(list(first[:, None]), list(other[:, None])) if len(both) > rank_agreement.FEW else None
+    )
+    return apart, rank_agreement.of_answers(first, other), runs
 
 
 def said(one: OtherJudge) -> str:
@@ -156,8 +128,8 @@ def said(one: OtherJudge) -> str:
     if one.apart:
         parts = [f"The grades of {one.judge} minus those of {one.first} for the same answers: {_signed(one.apart)}."]
     if one.tau:
-        runs = f", of runs {_tau(one.tau_of_runs)}" if one.tau_of_runs else ""
-        parts.append(f"Kendall's tau of their orders of answers is {_tau(one.tau)}{runs}.")
+        runs = f", of runs {rank_agreement.text(one.tau_of_runs)}" if one.tau_of_runs else ""
+        parts.append(f"Kendall's tau of their orders of answers is {rank_agreement.text(one.tau)}{runs}.")
     elif one.apart:
         parts.append("One of them gave all answers one grade, which orders nothing.")
     return " ".join([*parts, "Scores of two judges share no axis, and are side by side here alone."])
@@ -170,10 +142,6 @@ def rows(one: OtherJudge) -> tuple[list[str], list[list[str]]]:
         [m.label, m.other.text(), m.first.text() if m.first else "-", _signed(m.apart) if m.apart else "-"]
         for m in one.models
     ]
-
-
-def _tau(interval: Interval) -> str:
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _signed(interval: Interval) -> str:

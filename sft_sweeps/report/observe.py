@@ -28,17 +28,19 @@ def observations(plan: Plan, store: Store | Scores) -> list[Observation]:
 def _of_run(run: Run, by_subject: dict[str, list[Score]], known: Scores) -> Iterator[Observation]:
     """The base model first, where it is scored, then stage by stage."""
     setting = setting_of(run)
-    subjects: tuple[Subject, ...] = (run.model, *run.stages)
+    subjects: tuple[Subject, ...] = (run.model, *run.derived)
     for number, subject in enumerate(subjects):
         for score in by_subject.get(subject.id, ()):
             if observed := _observed(score, setting, known):
-                label = "+".join(_abilities(subject)) if isinstance(subject, Stage) else "base"
-                final = number == len(run.stages)
+                label = "+".join(_abilities(subject)) if subject.chain else "base"
+                final = number == len(run.derived)
                 yield replace(observed, stage=number, final=final, stage_label=label, run=run.id, label=run.label)
 
 
-def _abilities(stage: Stage) -> list[str]:
-    return sorted({c.source.ability for c in stage.mixture.components})
+def _abilities(subject: Subject) -> list[str]:
+    """What a stage was trained on, or all stages of a merge."""
+    stages = [subject] if isinstance(subject, Stage) else subject.chain
+    return sorted({c.source.ability for stage in stages for c in stage.mixture.components})
 
 
 def setting_of(run: Run) -> Setting:
@@ -77,7 +79,8 @@ def _variant(run: Run) -> str:
     """A digest of what a setting does not name: the base model, the recipes without their seed, versions of meaning."""
     recipes = [canonical(replace(stage.recipe, seed=0)) for stage in run.stages]
     versions = [stage.payload.get("versions", {}) for stage in run.stages]
-    return digest([run.model.id, _distinct(recipes), _distinct(versions)])
+    weights = [str(weight) for _, weight in run.merge.shares] if run.merge and not run.merge.equal else []
+    return digest([run.model.id, _distinct(recipes), _distinct(versions), *weights])
 
 
 def _distinct(values: list[object]) -> list[object]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.files.json_files import write_json
-from sft_sweeps.report import judges
+from sft_sweeps.report import judges, previews
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
 from sft_sweeps.report.figures import write as prints
@@ -44,6 +44,7 @@ SEEDS = (
     "the one seen, and the bootstrap is too narrow."
 )
 
+PREVIEWED = "How well averages of single-ability models rank the trained mixtures"
 SCREEN, FEW = 40, 8  # rows of a table, beyond which a terminal shows the first few: narrow, each takes several lines
 
 Cells = list[list[str]]
@@ -144,6 +145,9 @@ def show(results: Results, out: Console) -> None:
         _show("After each stage", header, rows, out)
     if results.replicated:
         _show("Over training seeds", *seeds(results), out)
+    if results.previews:
+        _show(PREVIEWED, *previews.rows(results.previews), out)
+        say(out, escape(previews.said(results.previews)))
     for one in results.other_judges:
         _show(f"{title(one.benchmark)} by another judge", *judges.rows(one), out)
         say(out, escape(judges.said(one)))
@@ -190,6 +194,8 @@ def markdown(results: Results) -> str:
     if results.represented:
         parts += ["## How far models keep the sources' queries apart", _markdown(*representations(results))]
         parts += [caption(found) for found in results.represented]
+    if results.previews:
+        parts += [f"## {PREVIEWED}", previews.said(results.previews), _markdown(*previews.rows(results.previews))]
     for one in results.other_judges:
         parts += [f"## {title(one.benchmark)} by another judge", judges.said(one), _markdown(*judges.rows(one))]
     parts += [*results.unrepresented, *results.fewer]

@@ -18,6 +18,7 @@ from sft_sweeps.report.measures import differences_table, measures, samples, sco
 from sft_sweeps.report.page import costs, findings
 from sft_sweeps.report.page.evidence import Evidence
 from sft_sweeps.spec.evaluation import Score
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import lineage
 from sft_sweeps.store.store import Store
@@ -59,7 +60,7 @@ class Shown:
     def trained(self) -> list[Attempt]:
         """Base models that were made, and stages, parents first."""
         done = [one for one in self.sweep.plan.subjects if one.made and self._record(one)]
-        return [self._prepared(one) if isinstance(one, Model) else self._trained(one) for one in done]
+        return [self._trained(one) if isinstance(one, Stage) else self._prepared(one) for one in done]
 
     def cut_off(self) -> list[Attempt]:
         """Finished stages of which a tracker has not all, as was written down when they ended."""
@@ -100,6 +101,8 @@ class Shown:
         """The runs that pass through a model."""
         if isinstance(subject, Stage):
             return self.sweep.plan.runs_through(subject)
+        if isinstance(subject, Merge):
+            return [run for run in self.sweep.plan.runs if run.id == subject.id]
         return [row.run for row in self.sweep.results.rows if row.run.model.id == subject.id]
 
     def _attempt(
@@ -134,10 +137,11 @@ class Shown:
         )
         return {layout.GPU_HOURS: round(taken, 4), layout.GPU_HOURS_PLANNED: round(planned, 4)}
 
-    def _prepared(self, model: Model) -> Attempt:
-        attempt = self._attempt("prepare", model.id, model.label, self._through(model), ())
-        makes = (lineage.model(model, self._store),)
-        return replace(attempt, summary=_rates(self._record(model)), makes=makes)
+    def _prepared(self, of: Model | Merge) -> Attempt:
+        """A model that is made without training on a source."""
+        attempt = self._attempt("prepare", of.id, self.sweep.plan.labels[of.id], self._through(of), of.chain)
+        uses, makes = lineage.used(of, self._store), (lineage.model(of, self._store),)
+        return replace(attempt, summary=_rates(self._record(of)), uses=uses, makes=makes)
 
     def _trained(self, stage: Stage) -> Attempt:
         """Where a stage lies in this store it is shown from its own folder, as while it was trained."""
@@ -164,7 +168,7 @@ class Shown:
 
     def _scored(self, run: Run) -> Attempt:
         pairs = [pair for pair in self.sweep.compared if run.id in pair.ours.runs]
-        subjects: tuple[Subject, ...] = (run.model, *run.stages)
+        subjects: tuple[Subject, ...] = (run.model, *run.derived)
         done = [score for subject in subjects for score in self._done(subject)]
         return replace(
             self._attempt("score", run.id, run.label, [run], run.stages),

@@ -85,6 +85,8 @@ class Source:
     turns: TurnRules = field(default=NO_TURN_RULES, metadata=WHERE_CHANGED)
     # The version of data/fields.py where its file has rows of which something else was read before, else 0.
     fields: int = field(default=0, metadata=WHERE_CHANGED)
+    # What columns hold, where that was typed, "" for one that is not read (data/columns.py).
+    columns: tuple[tuple[str, str], ...] = field(default=(), metadata=WHERE_CHANGED)
     group_by: str = field(default="", metadata=EXECUTION)  # a column, or "" (data/groups.py)
     pre_split: bool = field(default=False, metadata=EXECUTION)  # its rows may be chunks of conversations
     # The rule and version of data/groups.py where its groups are others than those of version 0.1.0, which took ids for

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sft_sweeps.identity import EXECUTION, WHERE_CHANGED, canonical, digest, versions
 from sft_sweeps.spec.data import Source
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 
 
@@ -80,7 +81,7 @@ class Engine:
 class Generation:
     """A model's answers to a benchmark's items, kept whole (for held-out loss: its losses on them)."""
 
-    subject: Stage | Model
+    subject: Stage | Model | Merge
     benchmark: Benchmark
     engine: Engine
 
@@ -148,7 +149,7 @@ class Representations:
     `pooling` is the prompt's `last` token, or the `mean` over its tokens but the first.
     """
 
-    subject: Stage | Model
+    subject: Stage | Model | Merge
     queries: Queries
     layer: int
     pooling: Literal["last", "mean"]

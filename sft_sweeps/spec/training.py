@@ -41,6 +41,7 @@ class Recipe:
     virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
     order: ExampleOrder = field(default="shuffled", metadata=WHERE_CHANGED)
     source_order: tuple[str, ...] = field(default=(), metadata=WHERE_CHANGED)
+    padded: bool = field(default=False, metadata=WHERE_CHANGED)  # each example in a padded row of its own
 
     def steps(self, examples: int) -> int:
         """Optimizer steps: every epoch's last batch is filled up, never dropped."""

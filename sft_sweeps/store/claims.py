@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import errno
 import getpass
+import json
 import os
 import socket
 import time
@@ -53,6 +54,8 @@ class Claim:
     @property
     def who(self) -> str:
         """For people: where the work is done."""
+        if self == _unreadable(self.number):
+            return f"somebody whose claim-{self.number:04d}.json cannot be read"
         if self.call:
             return f"Slurm job {self.job or '(being submitted)'} of {self.owner}"
         return f"process {self.pid} of {self.owner or 'somebody'} on {self.host}"
@@ -96,9 +99,11 @@ def certain_holder(folder: Path, queue: Queue) -> Claim | None:
 
 def _living(claim_files: list[Path], queue: Queue) -> Claim | None:
     """The claim in the last of a folder's claim files, if its work lives."""
-    claim = _read(claim_files[-1]) if claim_files else None
-    if claim is None:
+    if not claim_files:
         return None
+    claim = _read(claim_files[-1])
+    if claim is None:  # gone, or cut short: then its holder's heartbeat tells, and puts it right
+        return None if _silent(claim_files[-1]) else _unreadable(_number(claim_files[-1]))
     if not claim.call:
         return claim if _running(claim, claim_files[-1]) else None
     return _queued(claim, queue) if claim.job else _submitted(claim, claim_files[-1])
@@ -115,6 +120,15 @@ def _read(path: Path) -> Claim | None:
         return None
 
 
+def _unreadable(number: int) -> Claim:
+    """Stands for a claim whose file holds none."""
+    return Claim(sweep="unknown", host="", pid=0, started="", number=number)
+
+
+def _number(file: Path) -> int:
+    return int(file.stem.rpartition("-")[2])
+
+
 def _running(claim: Claim, file: Path) -> bool:
     """Whether the launcher or one of its workers still lives (on another host: whether its heartbeat is recent).
 
@@ -123,9 +137,27 @@ def _running(claim: Claim, file: Path) -> bool:
     if claim.host == socket.gethostname():
         holders = ((claim.pid, claim.started), *claim.workers)
         return any(started and process_started(pid) == started for pid, started in holders)
-    with contextlib.suppress(OSError):
-        return time.time() - file.stat().st_mtime < SILENT_SECONDS
-    return False
+    return not _silent(file)
+
+
+_watched: dict[Path, tuple[float, float]] = {}  # the times of claims' files, and since when this process has seen them
+
+
+def _silent(file: Path) -> bool:
+    """Whether a claim's file is gone or was not touched for too long: by this machine's clock, or as long as we looked.
+
+    The second finds the dead whose clock was ahead of ours.
+    """
+    try:
+        touched = file.stat().st_mtime
+    except OSError:
+        return True
+    now = time.monotonic()
+    before, since = _watched.get(file, (0.0, now))
+    if before != touched:
+        since = now
+    _watched[file] = touched, since
+    return max(time.time() - touched, now - since) >= SILENT_SECONDS
 
 
 def _queued(claim: Claim, queue: Queue) -> Claim | None:
@@ -157,7 +189,7 @@ def take(
     earlier = files(folder)  # listed first: a claim made after this has the number that is tried below
     if certain_holder(folder, queue or Queue()):
         return None
-    number = int(earlier[-1].stem.rpartition("-")[2]) + 1 if earlier else 1
+    number = _number(earlier[-1]) + 1 if earlier else 1
     launcher = (socket.gethostname(), os.getpid(), process_started(os.getpid()), user())
     claim = Claim(sweep, *launcher, call=call, index=index, number=number, start=start)
     return claim if _put(folder, claim, earlier) else None
@@ -229,9 +261,17 @@ def of_call(folder: Path, call: str, index: int) -> Claim | None:
 
 
 def heartbeat(folder: Path, claim: Claim) -> bool:
-    """Show other hosts that the claim is alive; False when its file is gone: somebody has superseded it."""
+    """Show other hosts that the claim is alive; False when its file is gone: somebody has superseded it.
+
+    A file that was cut short (a file server died before it had it on its disk) is filled again where it lies: one that
+    is gone does not come back.
+    """
+    path, whole = _file(folder, claim), json.dumps(_fields(claim)).encode()
     try:
-        os.utime(_file(folder, claim))
+        os.utime(path)
+        if path.stat().st_size < len(whole) and _read(path) is None:
+            with path.open("r+b") as file:
+                file.write(whole)
     except FileNotFoundError:
         return False
     except OSError as error:  # a file system that fails for a moment does not end a claim

@@ -24,11 +24,10 @@ from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, Subject
 from sft_sweeps.plan.serialize import from_json
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, packed, portable_plan
-from sft_sweeps.store.store import FREED, RECORD, Item, RecordError, Store, read_record
+from sft_sweeps.store.store import FREED, RECORD, Item, RecordError, Store, place_of, read_record
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
 from sft_sweeps.terminal import size
 
@@ -140,7 +139,7 @@ def _places(plan: Plan) -> Places:
     """What may lie where: (stages, id) of models, (id of the model, id) of what is made with it."""
     places: dict[tuple[str, str], Item] = {}
     for subject in plan.subjects:
-        places["stages" if isinstance(subject, Stage) else "models", subject.id] = subject
+        places[place_of(subject), subject.id] = subject
     for generation in plan.generations:
         places[generation.subject.id, generation.id] = generation
     for one in plan.analyses:
@@ -230,7 +229,7 @@ def _standing(unit: Unit, store: Store) -> bool | str:
 
 
 def _name(item: Item) -> str:
-    if isinstance(item, Stage | Model):
+    if isinstance(item, Subject):
         return item.label
     if isinstance(item, Representations):
         return f"representations of {item.subject.label}"

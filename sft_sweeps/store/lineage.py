@@ -10,6 +10,7 @@ from sft_sweeps.identity import digest, plain
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.evaluation import Generation, Score
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.answers import ITEMS, VERDICTS
 from sft_sweeps.store.store import RECORD, Store
@@ -19,7 +20,12 @@ DATA = "data.json"
 
 
 def used(subject: Subject, store: Store) -> tuple[Artifact, ...]:
-    """What a stage is trained from: its parent's model, and its sources. A base model is made of nothing."""
+    """What a stage is trained from: its parent's model, and its sources; the models that a merge is the average of.
+
+    A base model is made of nothing.
+    """
+    if isinstance(subject, Merge):
+        return tuple(model(stage, store) for stage in subject.parents)
     if not isinstance(subject, Stage):
         return ()
     return (model(subject.parent, store), *(source(c.source) for c in subject.mixture.components))

@@ -1,7 +1,8 @@
 """Folders and records: what is done, what is not, and why.
 
     OUTPUT_DIR/stages/<label>-<id>/   identity.json, claim-*.json, data.json, metrics.jsonl, resume/, model/, logs/,
-                                      generations/, scores/, representations/, and last of all record.json
+                                      generations/, scores/, representations/, and last of all record.json; of a merge
+                                      what of these it has
     OUTPUT_DIR/models/<label>-<id>/   the same for a base model
     OUTPUT_DIR/sweeps/<time>-<name>/  plan.json, overrides, report/
 
@@ -28,7 +29,7 @@ from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.spec.training import Model
 
 Item = Subject | Generation | Score | Representations
 
@@ -43,6 +44,13 @@ LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems all
 
 class RecordError(Exception):
     """A record exists and cannot be trusted; the text says why."""
+
+
+class BrokenRecordError(RecordError):
+    """A record whose text is broken off or garbled: nothing can be read from it, so it proves nothing about anything.
+
+    Its work counts as not done. One that can be read and says something else may have been put there by somebody.
+    """
 
 
 def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str], extra: Mapping[str, Any]) -> None:
@@ -65,7 +73,9 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
     path = folder / RECORD
     try:
         record = read_json(path)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
+        raise BrokenRecordError(f"{path} cannot be read ({error})") from error
+    except OSError as error:
         raise RecordError(f"{path} cannot be read ({error})") from error
     if record is None:
         return None
@@ -132,7 +142,7 @@ class Store:
 
     def folder(self, subject: Subject) -> Path:
         """Where a stage or base model is made: the folder that ends in its id, whatever its label was."""
-        kind = _kind(subject)
+        kind = place_of(subject)
         known = self._known(kind).get(subject.id)
         return known or self.root / kind / f"{subject.label[:LABEL_LENGTH]}-{subject.id}"
 
@@ -191,7 +201,7 @@ class Store:
         return (self.elsewhere(item) or self).write_folder(item)
 
     def record(self, item: Item) -> dict[str, Any] | None:
-        """The valid record of finished work whose files are all there, else None; RecordError for a bad one here."""
+        """The valid record of finished work whose files are all there, else None; RecordError for another's here."""
         return (self.elsewhere(item) or self)._done(item)
 
     def elsewhere(self, item: Item) -> "Store | None":
@@ -204,7 +214,10 @@ class Store:
 
     def _done(self, item: Item) -> dict[str, Any] | None:
         folder = self.write_folder(item)
-        record = read_record(folder, item.payload)
+        try:
+            record = read_record(folder, item.payload)
+        except BrokenRecordError:
+            return None
         if record is None or (isinstance(item, Subject) and freed(folder)) or lost_files(folder, record):
             return None
         return record
@@ -213,7 +226,7 @@ class Store:
         """Whether this store of somebody else has an item done and lets its files be read."""
         generation = item.generation if isinstance(item, Score) else item
         subject = generation if isinstance(generation, Subject) else generation.subject
-        if subject.id not in self._known(_kind(subject)):
+        if subject.id not in self._known(place_of(subject)):
             return False
         with contextlib.suppress(RecordError):
             record, folder = self._done(item), self.write_folder(item)
@@ -221,8 +234,9 @@ class Store:
         return False
 
 
-def _kind(subject: Subject) -> str:
-    return "stages" if isinstance(subject, Stage) else "models"
+def place_of(subject: Subject) -> str:
+    """The folder of a store in which a subject's lies."""
+    return "models" if isinstance(subject, Model) else "stages"
 
 
 def freed(folder: Path) -> str:

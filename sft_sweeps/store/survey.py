@@ -17,7 +17,7 @@ from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.similar import PARENT, Namesakes
@@ -26,6 +26,7 @@ from sft_sweeps.store.store import (
     LABEL_LENGTH,
     RECORD,
     SHOWN,
+    BrokenRecordError,
     Item,
     RecordError,
     Store,
@@ -37,6 +38,7 @@ from sft_sweeps.store.store import (
 
 METRICS, RESUME = "metrics.jsonl", "resume"
 NEW = State("missing", "new")
+MADE_AGAIN = "it is made again"  # ends why something is missing whose record is broken
 Record = Mapping[str, Any]
 
 
@@ -157,18 +159,23 @@ class _Surveyor:
         here, folder = self.listed(item), self.store.write_folder(item)
         if not isinstance(item, Subject):
             return (self.recorded(item, folder, here) if _kind(item) in here else None) or NEW
-        if RECORD in here and (state := self.recorded(item, folder, here)):
-            return state
+        found = self.recorded(item, folder, here) if RECORD in here else None
+        if found and found.state != "missing":
+            return found
         state = self.unfinished(folder, here) if here else NEW
+        if found and state.state == "missing":
+            state = found
         if state.state == "running" or not _claimed(here):
             return state
         here = self.held[item.id] = names(folder)  # its work may have ended between the list and the claim
         return self.recorded(item, folder, here) or state
 
     def recorded(self, item: Item, folder: Path, here: frozenset[str]) -> State | None:
-        """The state of what has a record; None without one."""
+        """The state of what has a record; None without one, "missing" with one that is broken."""
         try:
             record = read_record(folder, item.payload)
+        except BrokenRecordError as error:
+            return State("missing", f"{error}; {MADE_AGAIN}")
         except RecordError as error:
             return State("corrupted", str(error))
         if record is None:
@@ -224,6 +231,11 @@ class _Surveyor:
         return "new, after its parent" if stage.parent.chain and parent and parent.state != "done" else "new"
 
 
+def made_again(surveyed: Survey) -> Iterator[str]:
+    """What is done once more because nothing can be read from its record."""
+    yield from (state.why for state in surveyed.states.values() if state.why.endswith(MADE_AGAIN))
+
+
 def _claimed(here: frozenset[str]) -> bool:
     return any(name.startswith("claim-") for name in here)
 
@@ -236,7 +248,7 @@ def _kind(item: Generation | Score | Representations) -> str:
 
 
 def _subject(item: Item) -> Subject:
-    if isinstance(item, Stage | Model):
+    if isinstance(item, Subject):
         return item
     return item.generation.subject if isinstance(item, Score) else item.subject
 

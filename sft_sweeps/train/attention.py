@@ -51,7 +51,7 @@ def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    _attention_mask: Tensor | None,
+    attention_mask: Tensor | None = None,  # noqa: ARG001 -- transformers makes none for this name
     *,
     lengths: Sequence[int],
     boundaries: Tensor | None = None,

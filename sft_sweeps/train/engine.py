@@ -88,7 +88,9 @@ class TrainEngine:
         self.processes, self.rank, self.device = dist.get_world_size(), dist.get_rank(), ranks.device()
         self.parameters = weights.count(parent)
         whole = self.parameters <= execution.whole_parameters
-        model = load.load_model(parent, execution.zero_stage, whole=whole, recompute=execution.recompute)
+        model = load.load_model(
+            parent, execution.zero_stage, whole=whole, recompute=execution.recompute, padded=recipe.padded
+        )
         self.loaded = load.loaded_digest(model)
         masters = load.lower(model) if recipe.precision == "bf16" else {}
         self._optimizer = torch.optim.AdamW(

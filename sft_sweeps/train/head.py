@@ -59,14 +59,16 @@ class LossHead(torch.nn.Linear):
 class Trained:
     """Mixed into a class of transformers, a decoder whose forward gives the loss of a bin (train/loss.py).
 
-    Names and weights stay those of that class.
+    Names and weights stay those of that class. `padded`: its bins are, and its attention is transformers' own.
     """
+
+    padded = False
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)  # type: ignore[call-arg]
         self.loss_head.__class__ = LossHead
         self.loss_head.logits = logits_of(config)
-        use_fused_layers(self)  # type: ignore[arg-type]
+        use_fused_layers(self, padded=self.padded)  # type: ignore[arg-type]
 
     @property
     def loss_head(self) -> Any:
@@ -75,22 +77,17 @@ class Trained:
 
     def forward(self, packed: Any) -> Tensor:
         """The weighted sum of the losses of the bin's supervised tokens (`packed` is a loss.Bin)."""
-        # No attention mask and no cache: both would let examples attend to one another without a word.
-        output = self.base_model(  # type: ignore[attr-defined]
-            input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
-            use_cache=False,
-            lengths=packed.lengths,
-            boundaries=packed.boundaries,
-        )
-        kept = output.last_hidden_state[0, packed.keep]
+        # No cache, and in rows of several examples no mask: both would let them attend to one another without a word.
+        given = {"attention_mask": packed.mask} if self.padded else packed.places
+        output = self.base_model(input_ids=packed.input_ids, use_cache=False, **given)  # type: ignore[attr-defined]
+        kept = output.last_hidden_state.flatten(0, 1)[packed.keep]
         return self.loss_head(kept, packed.targets, packed.weights, packed.losses)  # type: ignore[no-any-return]
 
 
-def trained_class(config: Any) -> Any:
+def trained_class(config: Any, *, padded: bool = False) -> Any:
     """Transformers' decoder for a configuration, with `Trained` mixed in; KeyError where there is none."""
     decoder = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    return type(decoder)(decoder.__name__, (Trained, decoder), {})
+    return type(decoder)(decoder.__name__, (Trained, decoder), {"padded": padded})
 
 
 class _Loss(torch.autograd.Function):

@@ -47,10 +47,11 @@ def _last(stage: Stage, component: Component, encoded: EncodedSource | None, cou
 class HeldOut:
     """The held-out examples laid out for an engine, and their losses every so many steps and after the last."""
 
-    def __init__(self, engine: TrainEngine, examples: Sequence[Encoded]) -> None:
-        self._engine, self._every = engine, engine.execution.heldout_every if examples else 0
+    def __init__(self, engine: TrainEngine, examples: Sequence[Encoded], *, padded: bool = False) -> None:
+        self._engine, self._padded = engine, padded
+        self._every = engine.execution.heldout_every if examples else 0
         lengths = [len(example.input_ids) for example in examples]
-        bins = spread(lengths, engine.processes, engine.token_budget)
+        bins = spread(lengths, engine.processes, engine.token_budget, padded=padded)
         self._batch = Batch(list(examples), [0.0] * len(examples), bins)
         self._tokens: Counter[str] = Counter()
         for example in examples:
@@ -61,7 +62,7 @@ class HeldOut:
         if not self._every or (step % self._every and step < steps):
             return None
         engine, names = self._engine, list(self._tokens)
-        bins = [loss.to_bin(*one, engine.device) for one in self._batch.of_rank(engine.rank)]
+        bins = [loss.to_bin(*one, engine.device, padded=self._padded) for one in self._batch.of_rank(engine.rank)]
         engine.take_losses(bins)
         sums = ranks.sums(self._batch.losses_by_source(engine.rank, bins, names))
         return {name: total / self._tokens[name] for name, total in zip(names, sums, strict=True)}

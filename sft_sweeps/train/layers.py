@@ -68,11 +68,11 @@ def liger() -> tuple[Any, Any] | None:
     return LigerRopeFunction.apply, LigerSiLUMulFunction.apply
 
 
-def use_fused_layers(model: torch.nn.Module) -> None:
-    """Put these classes in place of transformers' throughout a model."""
+def use_fused_layers(model: torch.nn.Module, *, padded: bool = False) -> None:
+    """Put these classes in place of transformers' throughout a model; of padded rows, all but attention."""
     for module in model.modules():
         kind: Any = type(module)
-        if kind is LlamaAttention:  # others rotate by functions of their own, under the same name
+        if kind is LlamaAttention and not padded:  # others rotate by functions of their own, under the same name
             module.__class__ = Attention
         elif _written_as(kind, LlamaRMSNorm):
             module.__class__ = Norm

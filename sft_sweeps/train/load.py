@@ -27,12 +27,12 @@ BLOCK = 1 << 20  # numbers of a digest at a time
 STORED = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -> Any:
+def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool, padded: bool = False) -> Any:
     """The model with the weights of the folder, in fp32; on every rank. `whole`: it fits one with room to spare."""
     config = AutoConfig.from_pretrained(parent, local_files_only=True, trust_remote_code=False)
     if problem := decoder.refusal(config):
         raise RunError(f"{parent}: {problem}.")
-    settings = {"dtype": torch.float32, "attn_implementation": attention.NAME}
+    settings = {"dtype": torch.float32, **({} if padded else {"attn_implementation": attention.NAME})}
     # Without `dtype`, which Init takes for bf16 on a CPU, whatever it says: fp32 follows from the configuration. Its
     # linear layer exists to let go of gathered weights, which a whole model never does (the argument of that name is
     # overruled by the configuration).
@@ -42,7 +42,7 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool) -
     }
     creation = deepspeed.zero.Init(config_dict_or_path=partition) if zero_stage == 3 else nullcontext()
     with no_init_weights(), creation:
-        model = head.trained_class(config)._from_config(config, **settings)
+        model = head.trained_class(config, padded=padded)._from_config(config, **settings)
     model.tie_weights()  # which comes with the initialisation that was left out
     _fill(model, parent)
     if recompute:

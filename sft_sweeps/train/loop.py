@@ -145,7 +145,7 @@ def _steps(
     stop: Callable[[], bool],
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
-    encoded, heldout = data.encoded, HeldOut(engine, data.heldout)
+    encoded, heldout = data.encoded, HeldOut(engine, data.heldout, padded=recipe.padded)
     steps, meter = recipe.steps(sum(example.repeat for example in encoded)), Meter(engine, recipe)
     sources = sorted({example.source for example in encoded})
     coming = prepared(engine, encoded, recipe, range(done, steps))

@@ -13,6 +13,9 @@ micro-batch, then the devices are averaged. Device g of G holds the g-th of G eq
 their order. They are virtual: a constant of the recipe, whatever runs it. Examples and devices without a supervised
 token are not counted in B and G (in 2023 they made the loss NaN).
 
+A bin is one row of examples without padding, or, for a recipe that says `padded`, a row for each, padded on the right:
+what a causal model computes of a token does not depend on what follows, so that both give the same losses.
+
 Where sources have weights (`data.weight.SOURCE`), a token's share s above becomes w s / sum(w s) with its source's w,
 the sum over all supervised tokens of the step: the loss stays a mean.
 """
@@ -22,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -33,19 +37,25 @@ from sft_sweeps.spec.training import Recipe
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bin:
-    """The examples of one bin on the device; `keep` are the positions that predict a supervised token.
+    """The examples of one bin on the device; `keep` are the positions, over all rows, that predict a supervised token.
 
     The forward pass writes each of these tokens' own loss, without its weight, into `losses`.
     """
 
-    input_ids: Tensor  # [1, tokens]
-    position_ids: Tensor  # [1, tokens]
+    input_ids: Tensor  # [1, tokens]; padded: [examples, the longest's tokens]
+    position_ids: Tensor  # the same
     keep: Tensor  # [kept]
     targets: Tensor  # [kept]
     weights: Tensor  # [kept], fp32
     losses: Tensor  # [kept], fp32
     lengths: tuple[int, ...]
     boundaries: Tensor  # [examples + 1], int32: where each example begins, and the end
+    mask: Tensor | None = None  # of padded rows: 1 at each example's tokens
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """What tells a model without padding which tokens belong together."""
+        return {"position_ids": self.position_ids, "lengths": self.lengths, "boundaries": self.boundaries}
 
 
 def supervised_tokens(example: Encoded) -> int:
@@ -76,22 +86,34 @@ def token_weights(counts: Sequence[int], recipe: Recipe, factors: Sequence[float
     return [share / total if total else 0.0 for share in weighted]
 
 
-def to_bin(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device) -> Bin:
-    """The examples one after the other, without padding, each supervised token with its example's weight."""
+def to_bin(examples: Sequence[Encoded], weights: Sequence[float], device: torch.device, *, padded: bool = False) -> Bin:
+    """The examples one after the other, or each in a padded row; each supervised token has its example's weight."""
     packed = pack(examples)
     lengths = tuple(len(example.input_ids) for example in examples)
     keep = np.flatnonzero(packed.labels != IGNORED)
+    targets, rows, mask = packed.labels[keep], [packed.input_ids[None], packed.position_ids[None]], None
+    if padded:
+        mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
+        rows, keep = [_spread(row[0], mask) for row in rows], np.flatnonzero(mask)[keep]
     per_token = np.repeat(np.asarray(weights, dtype=np.float32), [supervised_tokens(example) for example in examples])
     return Bin(
-        input_ids=_put(packed.input_ids[None], device),
-        position_ids=_put(packed.position_ids[None], device),
+        input_ids=_put(rows[0], device),
+        position_ids=_put(rows[1], device),
         keep=_put(keep, device),
-        targets=_put(packed.labels[keep], device),
+        targets=_put(targets, device),
         weights=_put(per_token, device),
         losses=torch.zeros(len(keep), device=device),
         lengths=lengths,
         boundaries=_put(np.cumsum((0, *lengths), dtype=np.int32), device),
+        mask=None if mask is None else _put(mask.astype(np.int64), device),
     )
+
+
+def _spread(tokens: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """The tokens at the places of the mask, zeros elsewhere."""
+    rows = np.zeros(mask.shape, dtype=tokens.dtype)
+    rows[mask] = tokens
+    return rows
 
 
 def blank(tokens: int, device: torch.device) -> Bin:
@@ -100,7 +122,7 @@ def blank(tokens: int, device: torch.device) -> Bin:
     kept = torch.arange(tokens, device=device)
     ends = torch.tensor([0, tokens], dtype=torch.int32, device=device)
     zeros = torch.zeros(tokens, device=device)
-    return Bin(ids, kept[None], kept, ids[0], zeros, torch.zeros_like(zeros), (tokens,), ends)
+    return Bin(ids, kept[None], kept, ids[0], zeros, torch.zeros_like(zeros), (tokens,), ends, torch.ones_like(ids))
 
 
 def of_examples(packed: Bin, examples: Sequence[Encoded]) -> list[float]:

@@ -3,11 +3,12 @@
 import math
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.plan import cost
 from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import loss
@@ -20,7 +21,7 @@ DIVERGED = 3.0  # times the first window's mean, and more than half of what gues
 
 @dataclass(frozen=True, slots=True)
 class StepMetrics:
-    """What one optimizer step did, over all ranks: `step` counts from 1, tokens are real ones (there is no padding).
+    """What one optimizer step did, over all ranks: `step` counts from 1, tokens are real ones, without padding.
 
     `mfu` is the share of the devices' peak that the model's own operations took (plan/cost.py);
     None where no peak is known. `loss_by_source` is the mean over a source's supervised tokens, whatever their weights
@@ -49,12 +50,8 @@ class Meter:
     """What is measured of the steps of one attempt."""
 
     def __init__(self, engine: TrainEngine, recipe: Recipe) -> None:
-        config = engine.deepspeed.module.config
-        heads = config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
-        self._layers, self._hidden = config.num_hidden_layers, heads * width
-        self._guessing = math.log(config.vocab_size)
-        self._parameters, self._budget = engine.parameters, engine.token_budget
+        self._shape = replace(read_shape(engine.deepspeed.module.config.to_dict()), parameters=engine.parameters)
+        self._guessing, self._budget = math.log(self._shape.vocab_size), engine.token_budget
         name = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
         self._peak = engine.processes * cost.peak_flops(name, recipe.precision)
         self._first: list[float] = []
@@ -79,7 +76,7 @@ class Meter:
         supervised: Counter[str] = Counter()
         for example in batch.examples:
             supervised[example.source] += loss.supervised_tokens(example)
-        flops = sum(n * cost.flops_of_token(self._parameters, self._layers, self._hidden, n) for n in lengths)
+        flops = sum(n * cost.flops_per_token(self._shape, n) for n in lengths)
         return StepMetrics(
             **measured,
             tokens=sum(lengths),

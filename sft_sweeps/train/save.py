@@ -24,7 +24,6 @@ from sft_sweeps.train import ranks
 from sft_sweeps.train.engine import TrainEngine
 
 FOLDER = "model"
-SHARD_BYTES = 5_000_000_000
 STORED = {"fp32": "F32", "bf16": "BF16"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -59,7 +58,7 @@ def save_model(
 
 def _write_weights(engine: TrainEngine, folder: Path, dtype: torch.dtype) -> None:
     sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in engine.shapes().items()}
-    shard_names = weights.shard_names(sizes, SHARD_BYTES)
+    shard_names = weights.shard_names(sizes, weights.SHARD_BYTES)
     for file, shard in _shards(engine.full_weights(), shard_names, dtype):
         save_file(shard, folder / file, metadata={"format": "pt"})
     weights.write_index(folder, shard_names, sum(sizes.values()))

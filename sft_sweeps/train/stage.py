@@ -26,10 +26,9 @@ from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan import cost
-from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import lineage, resume_states
-from sft_sweeps.store.store import Store, write_record
+from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
@@ -38,6 +37,7 @@ from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop, starts
 from sft_sweeps.train.heldout import heldout_of
 from sft_sweeps.train.pretrain import pretrain
+from sft_sweeps.train.records import record_model
 from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def prepare(model: Model, store: Store, stop: Stop) -> None:
         )
         if model.pretrained:
             pretrain(drawn, folder, stop)
-    _record(folder, model, {"digest": weights.digest(folder / "model")})
+    record_model(folder, model, {"digest": weights.digest(folder / "model")})
 
 
 def train(
@@ -114,7 +114,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         "last": last_of(lines[-1]) if lines else {},
         **starts.summary(folder),
     }
-    _record(folder, stage, extra, METRICS)
+    record_model(folder, stage, extra, METRICS)
     log.info("%s has its weights (%s)", folder / "model", digest[:19])
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
@@ -165,11 +165,6 @@ def _drain(steps: Any, metrics: Metrics | None) -> str:
         if metrics:
             metrics.write({key: value for key, value in asdict(step).items() if value is not None})
             log_step(step)
-
-
-def _record(folder: Path, subject: Subject, extra: dict[str, Any], *more: str) -> None:
-    files = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
-    write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
 
 
 def _environment(execution: TrainExecution) -> dict[str, Any]:

@@ -44,18 +44,21 @@ class Batch:
 
 
 def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_budget: int) -> Batch:
-    """Spread the examples of a step over ranks, and those of each rank over bins of at most `token_budget` tokens."""
+    """Spread the examples of a step over ranks, and those of each rank over bins of at most `token_budget` tokens.
+
+    Of padded rows, padding counts.
+    """
     lengths = [len(example.input_ids) for example in examples]
     counts = [loss.supervised_tokens(example) for example in examples]
     weights = loss.token_weights(counts, recipe, [example.weight for example in examples])
-    return Batch(examples, weights, spread(lengths, processes, token_budget))
+    return Batch(examples, weights, spread(lengths, processes, token_budget, padded=recipe.padded))
 
 
-def spread(lengths: Sequence[int], processes: int, token_budget: int) -> list[list[list[int]]]:
+def spread(lengths: Sequence[int], processes: int, token_budget: int, *, padded: bool) -> list[list[list[int]]]:
     """Every rank's bins of examples of these lengths: [rank][bin][example]."""
-    bins = []
+    bins, arrange = [], batches.padded_bins if padded else batches.bins
     for share in batches.share(lengths, processes):
-        packed = batches.bins([lengths[at] for at in share], token_budget)
+        packed = arrange([lengths[at] for at in share], token_budget)
         bins.append([[share[at] for at in each] for each in packed])
     return bins
 
@@ -70,7 +73,8 @@ def prepared(
         indices = batches.batch(shown, recipe.seed, recipe.batch_size, step)
         batch = plan_batch([encoded[index] for index in indices], recipe, engine.processes, token_budget)
         return batch, [
-            loss.to_bin(examples, weights, engine.device) for examples, weights in batch.of_rank(engine.rank)
+            loss.to_bin(examples, weights, engine.device, padded=recipe.padded)
+            for examples, weights in batch.of_rank(engine.rank)
         ]
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:

@@ -11,6 +11,7 @@ from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import PROGRESS, Job, Stop, claim_folder
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import RECORD, Store, damaged_files
 
@@ -63,6 +64,15 @@ def _train(job: Job, stop: Stop, rendezvous: str) -> None:
     stage.train(job.subject, job.store, job.execution, job.tracking, stop, rendezvous=rendezvous)
 
 
+def _merge(job: Job, stop: Stop, _: str) -> None:
+    assert isinstance(job.subject, Merge)
+    for stage in job.subject.parents:
+        gate(stage, job.store)
+    from sft_sweeps.train import merge
+
+    merge.merge(job.subject, job.store, stop)
+
+
 def _generate(job: Job, stop: Stop, _: str) -> None:
     if execution := _answering(job, job.generations):
         from sft_sweeps.generate import answers
@@ -100,6 +110,7 @@ WORK: dict[str, Callable[[Job, Stop, str], None]] = {
     "encode": _encode,
     "prepare": _prepare,
     "train": _train,
+    "merge": _merge,
     "generate": _generate,
     "represent": _represent,
     "score": _score,

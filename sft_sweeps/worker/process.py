@@ -19,16 +19,18 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sft_sweeps.errors import Interrupted, Superseded, SweepError
-from sft_sweeps.files import full_disk
+from sft_sweeps.files import fence, full_disk
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.store import failures, sharing
+from sft_sweeps.store import claims, failures, sharing
+from sft_sweeps.store.claims import Claim
 from sft_sweeps.terminal import duration
 
 log = logging.getLogger(__name__)
@@ -82,14 +84,23 @@ class Stop:
         os._exit(Interrupted.exit_status)
 
 
-def main(content: bytes, rank: int = 0, processes: int = 1, rendezvous: str = "") -> None:
-    """Entry of a worker process of this machine, with its job frozen as JSON; leaves with its exit status."""
+def main(content: bytes, rank: int = 0, processes: int = 1, rendezvous: str = "", claim: Claim | None = None) -> None:
+    """Entry of a worker process of this machine, with its job frozen as JSON; leaves with its exit status.
+
+    Under a claim it publishes only while that is the last one (files/fence.py).
+    """
     stop = Stop()
     stop.listen()
     job = read(content)
     this = Rank(rank, processes, rank, rendezvous)
     join(job, this)
-    status = run(job, this, stop)
+    if claim:
+        fence.hold(partial(claims.heartbeat, claim_folder(job, job.folder), claim), f"{claim.number:04d}")
+    try:
+        status = run(job, this, stop)
+    except Superseded as error:
+        print(error, flush=True)
+        leave(error.exit_status)
     drop_log(job, this, status)
     sys.exit(status)
 

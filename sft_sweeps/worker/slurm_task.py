@@ -23,10 +23,8 @@ from pathlib import Path
 from sft_sweeps.errors import Interrupted, RunError, Superseded, SweepError
 from sft_sweeps.files import fence
 from sft_sweeps.jobs import attempts
-from sft_sweeps.jobs.job import Job, claim_folder
-from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.jobs.job import Job, claim_folder, places
 from sft_sweeps.jobs.retention import free_after
-from sft_sweeps.plan.build import score_of
 from sft_sweeps.slurm.queue import requeue_this_job
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
@@ -115,7 +113,7 @@ def _first(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
     claimed.mkdir(parents=True, exist_ok=True)
     claim, leaving = _claim(claimed), threading.Event()
     _hold(partial(claims.heartbeat, claimed, claim), f"{claim.number:04d}", leaving)
-    for place in _places(job, claimed):
+    for place in places(job):
         clear_prepared(place, keep=Path(rank.rendezvous).name)
     failures.begin(claimed)
     status = 0 if _finished(job) else _attempt(job, folder, rank, stop)
@@ -142,12 +140,6 @@ def _attempt(job: Job, folder: Path, rank: Rank, stop: Stop) -> int:
     if rank.rendezvous:
         Path(rank.rendezvous).unlink(missing_ok=True)
     return status
-
-
-def _places(job: Job, claimed: Path) -> list[Path]:
-    """The folders in which a job prepares what it publishes."""
-    items = [score_of(g) if KINDS[job.kind].scores else g for g in job.generations]
-    return [claimed, *(job.store.write_folder(item) for item in (*items, *job.analyses))]
 
 
 def _finished(job: Job) -> bool:

@@ -61,15 +61,15 @@ def table(path: Path, rows: list[Any], **changes: Any) -> SourceExamples:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"messages": turns(second={"weight": 0})}, "turn_weight"),
+        ({"messages": turns(second={"weight": 0})}, "no_answer_to_learn"),
         ({"messages": turns(second={"weight": 0.5})}, "turn_weight"),
-        ({"messages": turns(second={"train": False})}, "turn_weight"),
-        ({"messages": turns(second={"loss": 0})}, "turn_weight"),
+        ({"messages": turns(second={"train": False})}, "no_answer_to_learn"),
+        ({"messages": turns(second={"loss": 0})}, "no_answer_to_learn"),
         ({"messages": turns(second={"mask": 1})}, "turn_weight"),
         ({"messages": turns(second={"mask": "true"})}, "turn_weight"),
         (
             {"conversations": [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A", "loss": 0}]},
-            "turn_weight",
+            "no_answer_to_learn",
         ),
         ({"question": "Q?", "answer": "A", "weight": 0}, "row_weight"),
         ({"question": "Q?", "answer": "A", "train": "no"}, "row_weight"),
@@ -81,7 +81,7 @@ def table(path: Path, rows: list[Any], **changes: Any) -> SourceExamples:
         ({"messages": turns(), "functions": [{"name": "f"}]}, "tool_calls"),
         ({"messages": turns({"content": [{"type": "image_url", "image_url": {"url": "x"}}]})}, "media"),
         ({"messages": turns(second={"content": [{"type": "thinking", "thinking": "x"}]})}, "reasoning_content"),
-        ({"conversations": [{"from": "gpt", "value": "A", "weight": 0}]}, "turn_weight"),
+        ({"conversations": [{"from": "gpt", "value": "A", "weight": 2}]}, "turn_weight"),
         ({"messages": turns(second={"reasoning_content": "as 1+1=2"})}, "reasoning_content"),
         ({"messages": turns(second={"content": None, "tool_calls": [{"function": {"name": "f"}}]})}, "tool_calls"),
         ({"messages": turns(), "label": False}, "label_false"),
@@ -174,7 +174,7 @@ def test_only_sources_that_may_have_such_rows_have_another_identity(
     more: dict[str, Any], faithful: bool, moves: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_text(json.dumps({"messages": turns(second=more)}) + "\n")
+    path.write_text(json.dumps({"messages": turns(second=more)}) + "\n")  # of weight 0: fields 3, too
     made, _ = resolve_source(SourceConfig(name="own", ability="math", path=str(path)), tmp_path, "own", faithful)
     assert ("row_keys" in canonical(made)) == moves
     before = {name: value for name, value in canonical(made).items() if name != "row_keys"}

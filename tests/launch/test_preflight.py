@@ -23,6 +23,7 @@ from sft_sweeps.jobs.job import missing
 from sft_sweeps.launch import preflight
 from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.local import preflight as local
+from sft_sweeps.models import train_tokenizer as bpe
 from sft_sweeps.models.init import materialise
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Plan, build
@@ -171,12 +172,15 @@ def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypa
     assert problems(plan) == [expected]
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
-    assert problems(plan) == [expected]
+    assert problems(plan)[0] == expected
     (folder / "model.safetensors").write_text("w")
-    (text,) = problems(plan)
+    text, _ = problems(plan)
     assert text.startswith(f"model=seven: {folder / 'config.json'} names no model_type")
     shutil.rmtree(folder)
     materialise(plan.models[0].shape, 0, [], folder)
+    (text,) = problems(plan)
+    assert text.startswith(f"model=seven: there is no tokenizer.json in {folder}")
+    bpe.save(bpe.train(["USER: Tom has 3 apples. ASSISTANT: 3 and 4 is 7."] * 9, 290), folder)
     assert problems(plan) == []
 
 
@@ -320,9 +324,11 @@ def test_a_record_that_cannot_be_trusted(part: str, problems: Problems, store: S
     items["analysis"] = plan.analyses
     path = finish(store, items[part][0]) / "record.json"
     assert problems(plan) == []
-    path.write_text("{")
+    path.write_text("{")  # broken off: made again
+    assert problems(plan) == []
+    path.write_text("{}")
     (text,) = problems(plan)
-    assert text.startswith(f"{path} cannot be read (")
+    assert text.startswith(f"{path} is not a record")
     assert text.endswith("if it cannot be repaired, delete that file to have the work done again, then launch")
 
 

@@ -2,28 +2,33 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import values
 from common import Points
+from decoders import made
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig
 
 from sft_sweeps.config.resolve import request
 from sft_sweeps.execution import TrainExecution
+from sft_sweeps.models import architectures
+from sft_sweeps.models.architectures import read_shape
 from sft_sweeps.models.init import materialise
-from sft_sweeps.plan import memory
+from sft_sweeps.plan import cost, memory
 from sft_sweeps.plan.build import build
 from sft_sweeps.spec.training import Shape, Stage
-from sft_sweeps.train import attention, head, loss
+from sft_sweeps.train import attention, decoder, head, loss
 
 SHAPES = [Shape(128, 352, 2, 4, 4, 300, 512), Shape(128, 352, 4, 4, 2, 300, 512), Shape(64, 300, 3, 4, 4, 300, 512)]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def saved(model: torch.nn.Module, tokens: int) -> int:
+def saved(model: Any, tokens: int) -> int:
     """Bytes that torch keeps for the backward pass of a row, each storage once, weights apart."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     held = {}
@@ -36,11 +41,8 @@ def saved(model: torch.nn.Module, tokens: int) -> int:
 
     row = loss.blank(tokens, torch.device("cpu"))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        inner = model.model
-        assert callable(inner)
-        kept = inner(
-            input_ids=row.input_ids, position_ids=row.position_ids, use_cache=False, lengths=row.lengths
-        ).last_hidden_state
+        given = {"attention_mask": row.mask} if model.padded else row.places
+        kept = model.base_model(input_ids=row.input_ids, use_cache=False, **given).last_hidden_state
     assert kept.requires_grad
     return sum(storage.nbytes() for storage in held.values())
 
@@ -61,6 +63,60 @@ def test_activations_are_what_torch_saves(shape: Shape, precision: str, tmp_path
     inputs = (saved(model, 512) - saved(model, 256)) / 256
     a_layer = memory.activations(shape, precision, recompute=False) / shape.layers
     assert memory.activations(shape, precision, recompute=True) - a_layer == pytest.approx(inputs, rel=0.3)
+
+
+def sized(family: str) -> Any:
+    """The family's model in bf16, its layers of 64 x 352 or so, for rows of 1,024 tokens."""
+    said = decoder.tiny(made(family)).to_dict()
+    long, wide = (
+        ("max_position_embeddings", "n_positions", "max_seq_len", "sliding_window", "window_size"),
+        ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    )
+    changed = {key: 1024 for key in long if said.get(key)} | {key: 352 for key in wide if said.get(key)}
+    config = type(made(family)).from_dict({**said, **changed})
+    padded = architectures.is_padded(family)
+    own = {} if padded else {"attn_implementation": attention.NAME}
+    return head.trained_class(config, padded=padded)._from_config(config, dtype=torch.bfloat16, **own).train()
+
+
+@pytest.mark.parametrize("family", ["mistral", "qwen3", "gemma3_text", "phi", "gpt2", "starcoder2", "stablelm"])
+def test_activations_of_other_architectures(family: str) -> None:
+    model = sized(family)
+    shape = read_shape(model.config.to_dict(), sum(p.numel() for p in model.parameters()))
+    measured = (saved(model, 512) - saved(model, 256)) / 256
+    assert 0.6 < measured / memory.activations(shape, "bf16", recompute=False) < 1.7
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text", "vaultgemma", "gpt2", "bloom", "mpt", "xglm"])
+def test_which_hold_the_products_of_every_two_tokens(family: str) -> None:
+    """Longer rows then hold more of each token."""
+    model = sized(family)
+    short, long = ((saved(model, 2 * length) - saved(model, length)) / length for length in (128, 256))
+    assert (long > 1.2 * short) == (family in architectures.HOLDS_SCORES)
+
+
+@pytest.mark.parametrize(("family", "matrices"), [("llama", 3), ("qwen3", 3), ("phi", 2), ("starcoder2", 2)])
+def test_the_matrices_of_an_mlp_follow_from_the_weights(family: str, matrices: int) -> None:
+    """Of the published size, which transformers makes where nothing is said."""
+    config = made(family)
+    count = sum(parameter.numel() for parameter in decoder.without_memory(config).parameters())
+    assert architectures.mlp_matrices(read_shape(config.to_dict(), count)) == matrices
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "bloom"])
+def test_operations_are_those_that_torch_counts(family: str) -> None:
+    """Products of matrices, forward and backward; an embedding that is no head is looked up, not multiplied."""
+    config = decoder.tiny(made(family))
+    model = decoder._class(config)._from_config(config, attn_implementation="eager")
+    shape = read_shape(config.to_dict(), sum(parameter.numel() for parameter in model.parameters()))
+    ids = torch.arange(3, 67)[None]
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=ids, use_cache=False).logits.sum().backward()
+    looked_up = 0 if shape.tie_embeddings else shape.vocab_size * shape.hidden_size
+    weights = 6 * cost.parameters(shape)
+    whole = 2 * (cost.flops_per_token(shape, 64) - weights)  # eager attention masks half of it afterwards
+    expected = weights - 6 * looked_up + whole
+    assert counter.get_total_flops() / 64 == pytest.approx(expected, rel=0.05)
 
 
 def stages(points: Points, *line: str) -> dict[str, Stage]:

@@ -145,6 +145,7 @@ def test_results_json(results: Results, plan: Plan, tmp_path: Path) -> None:
         "representations": list,
         "unrepresented": list,
         "other_judges": list,
+        "previews": list,
     }
     assert (found["sweep"], found["question"], found["confidence"]) == ("sweep-1", "What is kept?", 0.95)
     assert found["benchmarks"] == ["mini_math", "heldout_loss:math"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from made_sweeps import train
 from values import benchmark, component, request
 
+from sft_sweeps.analysis import rank_agreement
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report import current, judges, tables
 from sft_sweeps.report.collect import Results, collect, to_json
@@ -33,7 +34,7 @@ Grades = Callable[[int, int], float]  # of a model, of a question
 @pytest.fixture(autouse=True, scope="module")
 def few_resamples() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(judges, "RESAMPLES", 60)
+        patch.setattr(rank_agreement, "RESAMPLES", 60)
         yield
 
 
@@ -139,7 +140,7 @@ def test_a_report_is_made_again_when_another_judge_was_asked(plan: Plan, tmp_pat
 @given(st.lists(st.lists(st.integers(1, 10), min_size=4, max_size=4), min_size=2, max_size=3))
 def test_agreement_is_of_the_order_and_lies_between_its_ends(grades: list[list[int]]) -> None:
     first = np.asarray(grades, dtype=float)
-    found = judges.agreement(first, 11 - first)
+    found = rank_agreement.of_answers(first, 11 - first)
     if found is None:
         assert len(set(first.ravel())) == 1, "no order in one grade"
     else:
@@ -153,7 +154,7 @@ def test_tau_agrees_with_counting_pairs() -> None:
     first, other = (stream.permutation(20).reshape(4, 5).astype(float) for _ in range(2))
     a, b = first.ravel(), other.ravel()
     pairs = [np.sign(a[i] - a[j]) * np.sign(b[i] - b[j]) for i in range(20) for j in range(i)]
-    found = judges.agreement(first, other)
+    found = rank_agreement.of_answers(first, other)
     assert found is not None
     assert found.value == pytest.approx(sum(pairs) / len(pairs))
     assert found.low < found.value < found.high

@@ -180,12 +180,53 @@ def test_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sweep": 1}', "null"])
-def test_a_claim_that_cannot_be_read_is_superseded(text: str, tmp_path: Path) -> None:
+def test_a_claim_that_cannot_be_read_is_superseded_when_nobody_touches_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "claim-0001.json").write_text(text)
+    held = claims.holder(tmp_path)
+    assert held is not None
+    assert held.who == "somebody whose claim-0001.json cannot be read"
+    assert claims.take(tmp_path, "new") is None
+    old = time.time() - claims.SILENT_SECONDS - 1
+    os.utime(tmp_path / "claim-0001.json", (old, old))
     assert claims.holder(tmp_path) is None
     taken = claims.take(tmp_path, "new")
     assert taken is not None
     assert taken.number == 2
+
+
+@pytest.mark.parametrize("left", [0, 40, -1])
+def test_a_heartbeat_fills_a_claim_that_was_cut_short_and_brings_none_back(left: int, tmp_path: Path) -> None:
+    claim = claims.take(tmp_path, "ours")
+    assert claim is not None
+    claim = claims.confirm(tmp_path, claim, "train-1", [os.getpid()])
+    file = tmp_path / "claim-0001.json"
+    os.truncate(file, left % file.stat().st_size)
+    assert claims.holder(tmp_path) != claim
+    assert claims.heartbeat(tmp_path, claim)
+    assert claims.holder(tmp_path) == claim
+    file.unlink()
+    assert not claims.heartbeat(tmp_path, claim)
+    assert names(tmp_path) == []
+
+
+def test_a_dead_host_whose_clock_was_ahead_is_found_by_its_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    json_files.write_json(tmp_path / "claim-0001.json", vars(claims.Claim("theirs", "another-host", 1, "1", number=1)))
+    file, began = tmp_path / "claim-0001.json", time.monotonic()
+
+    def touched(ahead: float, later: float) -> bool:
+        """Whether it lives, so many seconds later, touched at an hour ahead of this clock and so much more."""
+        os.utime(file, (began + 3600 + ahead, began + 3600 + ahead))
+        monkeypatch.setattr(time, "monotonic", lambda: began + later)
+        return claims.holder(tmp_path) is not None
+
+    monkeypatch.setattr(time, "time", lambda: began)
+    assert touched(0, 0)
+    assert touched(100, 100)
+    assert touched(200, 200)  # it lives: it is touched again and again
+    assert touched(200, 200 + claims.SILENT_SECONDS - 1)
+    assert not touched(200, 200 + claims.SILENT_SECONDS)
 
 
 def test_processes_are_told_apart_by_their_start() -> None:

@@ -34,7 +34,7 @@ from sft_sweeps.store.store import (
     read_record,
     write_record,
 )
-from sft_sweeps.store.survey import last_step, survey
+from sft_sweeps.store.survey import last_step, made_again, survey
 
 PAYLOAD = {"kind": "stage", "recipe": {"seed": 0}}
 
@@ -201,8 +201,25 @@ def test_states_of_a_stage(plan: Plan, store: Store) -> None:
     (folder / "weights").unlink()
     assert state()[0] == "weights gone"
     assert "weights gone from" in state()[1]
-    (folder / "record.json").write_text("{")
+    (folder / "record.json").write_text("[]")
     assert state()[0] == "corrupted"
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"payload": {"kind": "st', "\0\0\0"])
+def test_a_record_that_is_broken_off_counts_as_none(text: str, plan: Plan, store: Store) -> None:
+    """It proves nothing: the work is done once more, unless somebody works on it already."""
+    first, score = plan.stages[0], plan.scores[0]
+    for item in (first, score):
+        (finish(store, item) / "record.json").write_text(text)
+        assert store.record(item) is None
+    surveyed = survey(plan, store)
+    assert {surveyed.states[item.id].state for item in (first, score)} == {"missing"}
+    assert all("record.json cannot be read" in text for text in made_again(surveyed))
+    assert len(list(made_again(surveyed))) == 2
+    claim = take(store.folder(first), "sweep-7")
+    assert claim is not None
+    assert survey(plan, store).states[first.id].state == "running"
+    release(store.folder(first), claim)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "3", "null"])
@@ -366,10 +383,13 @@ def test_a_broken_record_of_the_own_store_is_not_passed_over(plan: Plan, both: S
     folder = finish(both, first)
     (both.write_folder(first)).mkdir(parents=True, exist_ok=True)
     assert folder == other.read_folder(first)  # nothing was done here: `finish` writes where is read
-    (both.write_folder(first) / "record.json").write_text("{")
+    (both.write_folder(first) / "record.json").write_text("{}")
     assert survey(plan, both).states[first.id].state == "corrupted"
     with pytest.raises(RecordError):
         both.record(first)
+    (both.write_folder(first) / "record.json").write_text("{")  # broken off, it says nothing that could contradict
+    assert survey(plan, both).states[first.id].state == "done"
+    assert both.record(first) == other.record(first)
 
 
 def test_weights_that_are_gone_here_are_read_elsewhere(plan: Plan, store: Store, other: Store) -> None:

@@ -185,7 +185,8 @@ def _run_row(
     chain = [stages[stage.id] for stage in run.stages]
     trained = sum(stage["state"] in TRAINED for stage in chain)
     done, wanted = scores.get(run.id, (0, 0))
-    if chain and chain[-1]["state"] not in TRAINED:
+    ends = chain if run.merge and sweep_status.states[run.id].state not in TRAINED else chain[-1:]
+    if any(stage["state"] not in TRAINED for stage in ends):
         first = next(stage for stage in chain if stage["state"] not in TRAINED)
         state = "training" if first["state"] == "running" else first["state"]
         why = f"step {first['step']:,} of {first['steps']:,}" if state == "training" else first["why"]
@@ -207,7 +208,7 @@ def _run_row(
 
 def _scoring(run: Run, sweep_status: SweepStatus) -> tuple[str, str]:
     """State and reason of a run whose stages are all trained and whose scores are not all done."""
-    for kind in ("prepare", *(kind.name for kind in KINDS.values() if kind.evaluates)):
+    for kind in ("prepare", "merge", *(kind.name for kind in KINDS.values() if kind.evaluates)):
         job = sweep_status.jobs.get(f"{kind}-{run.id}", JobStatus("done"))
         if job.state != "done":
             return ("scoring" if job.state == "running" else job.state), f"{kind}: {job.why}"

@@ -148,6 +148,17 @@ def bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return packed
 
 
+def padded_bins(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """The same where each example is a row, padded to the longest of its bin, which its padding fills too."""
+    padded: list[list[int]] = []
+    for index in _longest_first(lengths):
+        if padded and (len(padded[-1]) + 1) * lengths[padded[-1][0]] <= budget:
+            padded[-1].append(index)
+        else:
+            padded.append([index])
+    return padded
+
+
 def _longest_first(lengths: Sequence[int]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
 

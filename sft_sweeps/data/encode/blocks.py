@@ -91,7 +91,7 @@ class Worker:
 
         for row, one in zip(rows, cleaned, strict=True):
             if isinstance(one, Dropped):
-                yield RowResult(dropped=(one,))
+                yield self._reader.without_example(one, row) if isinstance(row, FileRow) else RowResult(dropped=(one,))
             elif isinstance(row, Example):
                 yield RowResult((row,))
             else:

@@ -22,7 +22,8 @@ from sft_sweeps.files.encoded import ACCOUNT, ENCODED, encoded_folder
 from sft_sweeps.identity import canonical, digest, versions
 from sft_sweeps.spec.data import Source
 
-ACCOUNT_VERSION = 2  # 2: what became of every turn; raised so that what a store has is made anew, no stage is
+# Raised so that what a store has is made anew; no stage is. 2: what became of every turn 3: what each key is used for
+ACCOUNT_VERSION = 3
 TRUNCATED = 1  # of flags; the bits above it are the index of the reason in the account's `reasons`
 
 

@@ -193,8 +193,8 @@ class Encoder:
             length += len(ids)
         cut = np.concatenate(parts)[: self.max_length]
         supervised = np.zeros(len(cut), dtype=np.bool_)
-        for start, stop in learnt:
-            supervised[start:stop] = True
+        for index, (start, stop) in enumerate(learnt):
+            supervised[start:stop] = index not in example.unlearnt
         truncated = length > self.max_length or len(learnt) < len(example.rounds)
         turns = _turns(example, [start < self.max_length for start, _ in learnt])
         return replace(_encoded(example, cut, supervised, truncated, NO_ANSWER), turns=turns)
@@ -217,7 +217,7 @@ class TextTemplateIds:
         self._template, self._text_encoder = template, encoder
         self.eos_id = special.eos_id
         self.takes_system = find(template).own_system is not None
-        self.start = np.array([special.bos_id], dtype=np.int32)
+        self.start = np.array([] if special.bos_id is None else [special.bos_id], dtype=np.int32)
         self._end = np.array([special.eos_id], dtype=np.int32)
         self.anchor = encoder.ids(find(template).after.strip())
         self.separator = find(template).separator
@@ -259,15 +259,18 @@ def _encoded(example: Example, ids: Ids, supervised: npt.NDArray[np.bool_], trun
     return Encoded(example.id, example.id.rpartition("/")[0], ids, supervised, truncated, reason)
 
 
-def _turns(example: Example, learnt: Sequence[bool]) -> Turns:
-    """What became of an example's turns, of whose first rounds `learnt` says whether the response is, in part at least.
+def _turns(example: Example, seen: Sequence[bool]) -> Turns:
+    """What became of an example's turns, of whose first rounds `seen` says whether the response is, in part at least.
 
     The prompt of each of these was given; what is behind them was cut.
     """
     of_rounds = example.turns_of_rounds
-    known = list(zip(of_rounds, learnt, strict=False))
-    trained = sum(response for (_, response), is_learnt in known if is_learnt)
+    known = list(zip(of_rounds, seen, strict=False))
+    given = set(example.unlearnt)  # responses to be read, as prompts are
+    responses = [(response, index in given) for index, ((_, response), is_seen) in enumerate(known) if is_seen]
+    trained = sum(response for response, is_given in responses if not is_given)
     prompt = example.system_turns + sum(prompt for (prompt, _), _ in known)
+    prompt += sum(response for response, is_given in responses if is_given)
     return Turns(trained, prompt, example.turns - trained - prompt)
 
 

@@ -49,9 +49,9 @@ class SpecialTokens:
         self._tokenizer, self._settings, self._folder = tokenizer, settings, folder
 
     @cached_property
-    def bos_id(self) -> int:
-        """What stands before every text."""
-        return self._find("bos_token")
+    def bos_id(self) -> int | None:
+        """What stands before every text; None where there is none, as Qwen's tokenizers say it."""
+        return None if self._settings.get("bos_token") is None else self._find("bos_token")
 
     @cached_property
     def eos_id(self) -> int:
@@ -64,7 +64,9 @@ class SpecialTokens:
         special = {token.content: token_id for token_id, token in added.items() if token.special}
         unknown = _name(self._settings.get("unk_token"))
         pad_id = self._tokenizer.token_to_id(unknown) if unknown else None
-        return SpecialTokenEncoder(text_encoder, special, self.bos_id, str(_name(self._settings["eos_token"])), pad_id)
+        return SpecialTokenEncoder(
+            text_encoder, special, self._find("bos_token"), str(_name(self._settings["eos_token"])), pad_id
+        )
 
     def _find(self, key: str) -> int:
         where, token = self._folder / vocabulary.CONFIG, _name(self._settings.get(key))

@@ -91,6 +91,7 @@ def _entry(component: Component, source: EncodedSource, chosen: list[Encoded]) -
         "dropped": source.dropped,
         "turns": source.account.get("turns", {}),
         "ignored_keys": source.account.get("ignored_keys", {}),
+        "keys": source.account.get("keys", {}),
         "examples": len(chosen),
         **({"repeat": component.repeat, "weight": str(component.weight)} if component.shown_otherwise else {}),
         "truncated": sum(example.truncated for example in chosen),

@@ -68,6 +68,8 @@ class Progress:
         """The job's processes were started: show its bar."""
         total = job.steps if job.stage else None
         name = f"{job.kind} {self.labels[job.subject.id]}"
+        if job.id in self.tasks:  # it starts once more
+            self.rich.remove_task(self.tasks.pop(job.id))
         self.tasks[job.id] = self.rich.add_task(name, total=total, note="")
 
     def update(self, job: Job, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 Worker processes are forked from a server that has imported the heavy libraries once. At the first death of one of a
 job's processes its siblings are ended; a failed job's descendants are not started, all others run. A stage that
-another launch is training is waited for. Workers watch this process and stop when it dies.
+another launch is training is waited for, and so is one that another launch takes over, to which this one seemed dead.
+Workers watch this process and stop when it dies.
 """
 
 import json
@@ -21,7 +22,7 @@ from typing import Any
 from sft_sweeps.errors import Interrupted, RequestError
 from sft_sweeps.files import full_disk, private
 from sft_sweeps.identity import plain
-from sft_sweeps.jobs.job import Job, claim_folder, urgency
+from sft_sweeps.jobs.job import Job, claim_folder, places, urgency
 from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.launch.local.cores import Capacity
@@ -29,7 +30,7 @@ from sft_sweeps.launch.local.progress import Progress
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
 from sft_sweeps.store.paths import worker_log
-from sft_sweeps.store.store import Store, check_identity, clear_unrecorded
+from sft_sweeps.store.store import Store, check_identity, clear_prepared, clear_unrecorded
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import how_ended
 from sft_sweeps.worker.process import main
@@ -110,11 +111,11 @@ class JobRunner:
         return self.capacity.fits(job, running)
 
     def _ready(self) -> Iterator[Job]:
-        """The waiting jobs whose parent is done; those whose parent failed are given up."""
+        """The waiting jobs whose parents are done; those of which one failed are given up."""
         for job in list(self.waiting.values()):
-            if job.parent in self.failures:
-                self._give_up(job, f"not started: its parent {job.parent} failed")
-            elif job.parent not in self.waiting and job.parent not in self.running:
+            if failed := [parent for parent in job.needs if parent in self.failures]:
+                self._give_up(job, f"not started: its parent {failed[0]} failed")
+            elif not any(parent in self.waiting or parent in self.running for parent in job.needs):
                 yield job
 
     def _start_job(self, job: Job) -> None:
@@ -157,6 +158,8 @@ class JobRunner:
     def _start_processes(self, running: Running) -> None:
         """Start the ranks of a job. They meet through a file: a TCP port chosen at random may be taken."""
         job, folder = running.job, running.folder
+        for place in places(job):
+            clear_prepared(place)
         failures.begin(running.claimed)
         if job.makes_model:
             clear_unrecorded(folder)
@@ -165,10 +168,11 @@ class JobRunner:
             private.write(private.folder(self.sweep.folder, "jobs") / f"{job.id}.json", content)
         rendezvous = f"{folder.absolute()}/{RENDEZVOUS}{uuid.uuid4().hex[:8]}" if job.processes > 1 else ""
         for rank in range(job.processes):
-            arguments = (content, rank, job.processes, rendezvous)
+            arguments = (content, rank, job.processes, rendezvous, running.claim)
             running.processes.append(self.context.Process(target=main, args=arguments, name=f"{job.id}-{rank}"))
             running.processes[-1].start()
-        claims.confirm(running.claimed, running.claim, job.id, [process.pid for process in running.processes])
+        pids = [process.pid for process in running.processes]
+        running.claim = claims.confirm(running.claimed, running.claim, job.id, pids)
 
     def _collect(self) -> None:
         """Look after the running jobs: some have ended; one dead process ends its siblings."""
@@ -176,7 +180,10 @@ class JobRunner:
             codes = running.exit_codes()
             if any(code not in (None, 0) for code in codes):
                 _end(running.processes, SIBLING_GRACE_SECONDS)
-                self._failed(running, codes)
+                if claims.heartbeat(running.claimed, running.claim):
+                    self._failed(running, codes)
+                else:
+                    self._superseded(running)
             elif all(code == 0 for code in codes):
                 self._release(running)
                 self._done(running.job, time.monotonic() - running.started)
@@ -199,6 +206,14 @@ class JobRunner:
         self._release(running)
         self._give_up(job, f"{why} (log: {log})" if log.is_file() and log.stat().st_size else why)
 
+    def _superseded(self, running: Running) -> None:
+        """Another launch has the folder, and all that lies there is its; its end is waited for."""
+        _end(running.processes, 0.0)
+        del self.running[running.job.id]
+        self.waiting[running.job.id] = running.job
+        self.announced.discard(running.job.id)
+        self.progress.say(f"another launch has taken over {running.job.kind} {running.job.subject.label}")
+
     def _give_up(self, job: Job, reason: str) -> None:
         self.waiting.pop(job.id, None)
         self.failures[job.id] = reason
@@ -217,8 +232,9 @@ class JobRunner:
         if time.monotonic() - self.last_heartbeat < claims.HEARTBEAT_SECONDS:
             return
         self.last_heartbeat = time.monotonic()
-        for running in self.running.values():
-            claims.heartbeat(running.claimed, running.claim)
+        for running in list(self.running.values()):
+            if not claims.heartbeat(running.claimed, running.claim):
+                self._superseded(running)
 
     def _stop_all(self) -> None:
         """However the launch ends: ask every worker to save and stop, and wait for it."""

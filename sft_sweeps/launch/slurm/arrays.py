@@ -4,6 +4,9 @@ Every job has at most one parent. Jobs of equal resources whose parents are elem
 elements each wait for the parent of the same number (`aftercorr`): the first children of all parents, the second ones,
 and so on. Where that would take more calls than one array for each parent (`afterok` on the element), it is the latter:
 a stage with seven children and no siblings costs one call. A job whose parent is done waits for nothing.
+
+Jobs that average several stages are one array, which waits for the end of all that any of them waits for: each of them
+looks whether its own stages are there.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,12 +96,24 @@ def _numbered(key: Key, jobs: Sequence[Job], dependency: str, largest: int) -> I
         yield Array(key, piece, tuple(range(len(piece))), dependency)
 
 
+def together(level: Iterable[tuple[Job, Key, Sequence[Dependency]]], largest: int) -> list[Array[Key]]:
+    """The calls that submit jobs of several parents."""
+    grouped: dict[Key, list[tuple[Job, Sequence[Dependency]]]] = {}
+    for job, key, after in level:
+        grouped.setdefault(key, []).append((job, after))
+    calls: list[Array[Key]] = []
+    for key, jobs in grouped.items():
+        numbers = ":".join(dict.fromkeys(one.job for _, after in jobs for one in after))
+        calls += _numbered(key, [job for job, _ in jobs], f"afterany:{numbers}" if numbers else "", largest)
+    return calls
+
+
 def levels(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs by their distance from a job without a parent among them; parents come before children in `jobs`."""
     depth: dict[str, int] = {}
     by_depth: list[list[Job]] = []
     for job in jobs:
-        depth[job.id] = depth.get(job.parent, -1) + 1
+        depth[job.id] = max((depth.get(parent, -1) for parent in job.needs), default=-1) + 1
         if depth[job.id] == len(by_depth):
             by_depth.append([])
         by_depth[depth[job.id]].append(job)

@@ -52,6 +52,6 @@ def lost(jobs: Sequence[Job], statuses: Mapping[str, JobStatus]) -> set[str]:
     ids: set[str] = set()
     for job in jobs:
         status = statuses.get(job.id)
-        if status and (status.reason in reasons.LOST or (job.parent in ids and status.state == "cancelled")):
+        if status and (status.reason in reasons.LOST or (ids & set(job.needs) and status.state == "cancelled")):
             ids.add(job.id)
     return ids

@@ -23,7 +23,7 @@ from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.job import Job, claim_folder, urgency
 from sft_sweeps.jobs.submissions import SUBMISSIONS
 from sft_sweeps.launch.slurm import snapshot
-from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels
+from sft_sweeps.launch.slurm.arrays import Array, Dependency, arrays, levels, together
 from sft_sweeps.launch.slurm.resources import Resources, resources
 from sft_sweeps.launch.slurm.room import room
 from sft_sweeps.launch.slurm.sbatch import SbatchOptions
@@ -100,18 +100,23 @@ class Submitter:
         return self.done
 
     def _ready(self, level: Sequence[Job]) -> Iterator[Job]:
-        """Jobs whose parent is done, or submitted by this launch or another; the others are blocked."""
+        """Jobs whose parents are done, or submitted by this launch or another; the others are blocked."""
         for job in level:
-            if job.parent in self.done.blocked:
-                self.done.blocked[job.id] = f"its parent {job.parent} cannot be submitted"
-            elif job.parent in self.done.waiting:
-                self.done.waiting[job.id] = self.done.waiting[job.parent]
+            if blocked := [parent for parent in job.needs if parent in self.done.blocked]:
+                self.done.blocked[job.id] = f"its parent {blocked[0]} cannot be submitted"
+            elif waiting := [parent for parent in job.needs if parent in self.done.waiting]:
+                self.done.waiting[job.id] = self.done.waiting[waiting[0]]
             else:
                 yield job
 
     def _arrays(self, jobs: Sequence[Job]) -> list[Array[Key]]:
-        level = [(job, self._key(job), self.after.get(job.parent)) for job in jobs]
-        return arrays(level, self.largest)
+        single = [(job, self._key(job), self.after.get(job.parent)) for job in jobs if not job.besides]
+        several = [(job, self._key(job), self._all_after(job)) for job in jobs if job.besides]
+        return [*arrays(single, self.largest), *together(several, self.largest)]
+
+    def _all_after(self, job: Job) -> list[Dependency]:
+        """What a job of several parents waits for."""
+        return [after for parent in job.needs if (after := self.after.get(parent))]
 
     def _key(self, job: Job) -> Key:
         return Key(resources(job, self.cluster), self.warnings.get(job.id, self.cluster.signal_seconds))

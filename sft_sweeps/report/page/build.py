@@ -13,7 +13,7 @@ from sft_sweeps.analysis.observations import Observation, row
 from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.json_files import write_text
-from sft_sweeps.report import judges
+from sft_sweeps.report import judges, previews
 from sft_sweeps.report.collect import ResultRow, to_json
 from sft_sweeps.report.figures import captions
 from sft_sweeps.report.figures.write import BEYOND, Found
@@ -92,6 +92,7 @@ def context(sweeps: Sequence[Evidence]) -> dict[str, Any]:
         "readings": _readings(sweeps),
         "score_charts": list(sections.scores(ours, beside)),
         "judges": _judges(sweeps),
+        "previews": _previews(sweeps),
         "beyond": _beyond(shown),
         "maps": list(maps.maps([one for sweep in sweeps for one in sweep.results.represented])),
         "unmapped": _unmapped(sweeps),
@@ -121,6 +122,12 @@ def _data(sweeps: Sequence[Evidence], seen: Sequence[Observation]) -> dict[str, 
         "results_csv": as_csv([row(one) for one in seen]),
         "script": _script(),
     }
+
+
+def _previews(sweeps: Sequence[Evidence]) -> list[tuple[str, Table]]:
+    """How well averages rank what was trained, by sweep, and what is said of it."""
+    found = [sweep.results.previews for sweep in sweeps if sweep.results.previews]
+    return [(previews.said(of), table_of("Rankings by averages and by training", *previews.rows(of))) for of in found]
 
 
 def _judges(sweeps: Sequence[Evidence]) -> list[tuple[str, Table]]:

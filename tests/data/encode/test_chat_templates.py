@@ -1,15 +1,21 @@
 """The 72 chat templates that TRL 1.16.0 ships, each followed as transformers writes it, or refused with a reason."""
 
-import importlib.util
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from chat_templates import (
+    LOSE_EARLIER_THOUGHTS,
+    LOSE_THOUGHTS,
+    NOT_FOLLOWED,
+    SPECIAL,
+    TEMPLATES,
+    VERSION,
+    folder_with,
+)
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -18,41 +24,12 @@ from sft_sweeps.data.encode.chat_template import REFUSED
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.example import Example
 from sft_sweeps.errors import RequestError
-from sft_sweeps.models import train_tokenizer as bpe
 
-VERSION = "1.16.0"
-DATED = "it writes the date of the day"
-NOT_FOLLOWED = {
-    "glm4moe": "does not end a response with a special token",
-    "gptoss": DATED,
-    "gptoss_training": DATED,
-    "llama3_2": DATED,
-    "muse_glimmer": DATED,
-    "muse_glimmer_training": DATED,
-}
-# Those that leave out what was thought, of any turn, and of all turns but the last.
-LOSE_THOUGHTS = ("deepseek_r1_distill", "deepseekv3", "deepseekv3_training", "glm4moe_training")
-LOSE_EARLIER_THOUGHTS = (
-    *("lfm2_2_5", "lfm2_2_5_v2", "lfm2_2_5_vl", "qwen3", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6"),
-    *(f"nemotron_3_{size}{use}" for size in ("5_lightning", "nano", "super", "ultra") for use in ("", "_training")),
-)
-SPECIAL = re.compile(
-    r"<[|｜][^<>|｜]+[|｜]>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn|end_of_utterance|turn\||\|turn|image)>|\[/?INST\]"
-)
 ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<turn|>", "</s>", "<|end|>")
 ROLES = ("user", "assistant")
 Rounds = tuple[tuple[str, str], ...]
 
 
-def shipped() -> dict[str, Path]:
-    found = importlib.util.find_spec("trl")
-    if found is None or not found.submodule_search_locations or metadata.version("trl") != VERSION:
-        return {}
-    folder = Path(found.submodule_search_locations[0]) / "chat_templates"
-    return {path.stem: path for path in sorted(folder.glob("*.jinja"))}
-
-
-TEMPLATES = shipped()
 FOLLOWED = [name for name in TEMPLATES if name not in NOT_FOLLOWED]
 pytestmark = pytest.mark.skipif(
     not TEMPLATES, reason=f"trl {VERSION}, whose chat templates are tried, is not installed"
@@ -67,27 +44,11 @@ def _without_trial() -> Iterator[None]:
         yield
 
 
-@cache
-def tokenizer(special: tuple[str, ...]) -> Any:
-    made = bpe.train(["USER: Tom has 3 apples. ASSISTANT: 3 and 4 is 7.", "def f(x):\n    return x\n"] * 20, 400)
-    made.add_special_tokens(list(special))
-    return made
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """By a template's name, a folder with it and a tokenizer that has its special tokens."""
     root = tmp_path_factory.mktemp("templates")
-
-    @cache
-    def folder(name: str) -> Path:
-        text = TEMPLATES[name].read_text(encoding="utf-8")
-        path = root / name
-        bpe.save(tokenizer(tuple(sorted({*SPECIAL.findall(text)}))), path)
-        (path / "chat_template.jinja").write_text(text, encoding="utf-8")
-        return path
-
-    return folder
+    return cache(lambda name: folder_with(name, root))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,166 @@
+"""The weighted average of models of one architecture, read and written block by block, without torch.
+
+No more than a block of each tensor is in memory, so that 65 GB of weights are averaged on any machine. Each number is
+the sum of its weighted terms in fp64, in the given order, rounded to fp32 once, and from that to the models' own number
+format, to nearest, ties to even.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from sft_sweeps.errors import RunError
+from sft_sweeps.files import fence, foreign
+from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.models import weights
+from sft_sweeps.models.weights import StoredTensor
+
+NUMBERS = 1 << 20  # of a block
+ALIGNED = 8  # bytes, to which safetensors pads its header
+ADAPTER = "adapter_config.json"  # of a folder whose weights are changed by an adapter beside them
+# What config.json may differ in: it says which library wrote it.
+UNTOLD = ("transformers_version", "_name_or_path")
+FILES = (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE)
+Numbers = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]  # tensors done, of how many
+
+
+def average(
+    folders: Sequence[Path], shares: Sequence[Fraction], target: Path, progress: Progress = lambda _, __: None
+) -> str:
+    """Write the folder `target`, whole or not at all, and return the digest of its weights; RunError where it cannot.
+
+    Configuration and tokenizer are the models' own, which must agree in them.
+    """
+    stored = [weights.tensors(folder) for folder in folders]
+    for one, folder in zip(stored[1:], folders[1:], strict=True):
+        _agree(folders[0], stored[0], folder, one)
+    writing = target.with_name(f".{target.name}.writing{fence.token()}")
+    try:
+        shutil.rmtree(writing, ignore_errors=True)
+        writing.mkdir(parents=True)
+        _write(stored, [float(share) for share in shares], writing, progress)
+        for name in ("config.json", "generation_config.json", *FILES):
+            if (folders[0] / name).is_file():
+                shutil.copyfile(folders[0] / name, writing / name)
+        weights.share(writing)
+        shapes, dtype = {name: one.shape for name, one in stored[0].items()}, next(iter(stored[0].values())).dtype
+        if wrong := checkpoint.unfinished(writing, shapes, dtype, (folders[0] / weights.CHAT_TEMPLATE).is_file()):
+            raise RunError(f"{target} was not written as it should be: {'; '.join(wrong[:3])}")
+        digest = weights.digest(writing)
+        fence.publish(writing, target)
+    except OSError as error:
+        raise RunError(f"{target} could not be written: {error}") from None
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+    return digest
+
+
+def _agree(folder: Path, stored: Mapping[str, StoredTensor], other: Path, others: Mapping[str, StoredTensor]) -> None:
+    """RunError unless two folders hold one architecture, one number format, one tokenizer, and no adapter."""
+    for one in (folder, other):
+        if (one / ADAPTER).is_file():
+            raise RunError(f"{one} holds an adapter ({ADAPTER}) that is not merged into its weights: merge it first")
+    if lacks := sorted(stored.keys() ^ others.keys()):
+        has = folder if lacks[0] in stored else other
+        raise RunError(f"{has} alone holds {lacks[0]}, so {folder} and {other} are not of one architecture")
+    formats = {one.dtype for one in (*stored.values(), *others.values())}
+    if len(formats) > 1 or formats - weights.BYTES.keys():
+        raise RunError(f"{folder} and {other} hold {', '.join(sorted(formats))}; models of one number format average")
+    for name, tensor in stored.items():
+        if tensor.shape != others[name].shape:
+            raise RunError(f"{name} is {tensor.shape} in {folder} and {others[name].shape} in {other}")
+    if keys := _differences(_config(folder), _config(other)):
+        raise RunError(f"config.json of {folder} and {other} differ in {', '.join(keys)}")
+    for name in FILES:
+        if _content(folder / name) != _content(other / name):
+            raise RunError(f"{name} of {folder} and {other} differ: they do not read text as the same tokens")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        return foreign.read_object(folder / "config.json")
+    except (OSError, ValueError) as error:
+        raise RunError(f"{folder / 'config.json'} cannot be read ({error})") from None
+
+
+def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+    return sorted(key for key in one.keys() | two.keys() if key not in UNTOLD and one.get(key) != two.get(key))
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _write(
+    stored: Sequence[Mapping[str, StoredTensor]], shares: Sequence[float], folder: Path, progress: Progress
+) -> None:
+    """The shards with their index."""
+    sizes = {name: one.stop - one.start for name, one in sorted(stored[0].items())}
+    names = weights.shard_names(sizes, weights.SHARD_BYTES)
+    done = 0
+    for file in dict.fromkeys(names.values()):
+        inside = [name for name in sizes if names[name] == file]
+        with (folder / file).open("wb") as stream:
+            stream.write(_header([(name, stored[0][name]) for name in inside]))
+            for name in inside:
+                _write_tensor([one[name] for one in stored], shares, name, stream)
+                progress(done := done + 1, len(sizes))
+    weights.write_index(folder, names, sum(sizes.values()))
+
+
+def _header(tensors: Sequence[tuple[str, StoredTensor]]) -> bytes:
+    """Of a safetensors file, as that library writes it: the length of the JSON, then the JSON, padded."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, one in tensors:
+        size = one.stop - one.start
+        entries[name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % ALIGNED)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _write_tensor(tensors: Sequence[StoredTensor], shares: Sequence[float], name: str, stream: BinaryIO) -> None:
+    dtype = tensors[0].dtype
+    for blocks in zip(*map(_blocks, tensors), strict=True):
+        total = np.zeros(len(blocks[0]), dtype=np.float64)
+        for block, share in zip(blocks, shares, strict=True):
+            total += share * block.astype(np.float64)
+        if not np.isfinite(total).all():
+            raise RunError(f"{name} holds NaN or infinite numbers in one of the models: they have no average")
+        stream.write(_stored(total.astype(np.float32), dtype))
+
+
+def _blocks(stored: StoredTensor) -> Iterator[Numbers]:
+    """The numbers of a tensor in fp32, a block at a time."""
+    width, left = weights.BYTES[stored.dtype], math.prod(stored.shape)
+    with stored.file.open("rb") as stream:
+        stream.seek(stored.start)
+        while left:
+            block = stream.read(min(NUMBERS, left) * width)
+            if not block or len(block) % width:
+                raise RunError(f"{stored.file} is cut short.")
+            left -= len(block) // width
+            yield _numbers(block, stored.dtype)
+
+
+def _numbers(block: bytes, dtype: str) -> Numbers:
+    if dtype == "BF16":  # the upper half of an fp32 number
+        return (np.frombuffer(block, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
+    return np.frombuffer(block, dtype="<f4" if dtype == "F32" else "<f2").astype(np.float32)
+
+
+def _stored(numbers: Numbers, dtype: str) -> bytes:
+    if dtype == "BF16":
+        bits = numbers.view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
+    return numbers.astype("<f4" if dtype == "F32" else "<f2").tobytes()
