@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
-EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard$(if $(GPU),$(shell echo ,)gpu)
+EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard,lora$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
 # The quick tests wait for other processes most of the time: three of them fill two cores.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)

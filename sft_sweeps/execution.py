@@ -14,8 +14,9 @@ class TrainExecution:
     `offload` keeps the optimizer's states in the host's memory; `recompute` forgets activations and makes them again in
     the backward pass. A resume state is saved every `save_every_seconds` or `save_every_steps` (0: not by that
     measure), of which `keep` stay. A model of at most `whole_parameters` keeps full copies of its weights on every rank
-    between steps: ZeRO then partitions gradients and optimizer states only. Losses are taken on the last
-    `heldout_examples` of each source every `heldout_every` steps and after the last (0: never).
+    between steps: ZeRO then partitions gradients and optimizer states only. `merged`: beside an adapter, the merged
+    model is written too. Losses are taken on the last `heldout_examples` of each source every `heldout_every` steps and
+    after the last (0: never).
     """
 
     processes: int = 1
@@ -28,6 +29,7 @@ class TrainExecution:
     save_every_seconds: float = 60.0
     save_every_steps: int = 0
     keep: int = 2
+    merged: bool = False
     heldout_every: int = 0
     heldout_examples: int = 64
 

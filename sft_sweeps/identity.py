@@ -38,6 +38,7 @@ VERSIONS: dict[str, int] = {
     "batches": 1,  # 1: epochs ordered by hash, last batch filled from the epoch's start
     "loss": 2,  # 1: token_mean; 2: device_mean and example_mean beside it, taken over those that have supervised tokens
     "optimizer": 1,  # 1: AdamW, gradient norm clipped, linear warm-up from 0, cosine to 0
+    "adapter": 1,  # 1: LoRA, A uniform as PEFT draws it, from NumPy by name and seed, B zero; of stages that have one
     "merge": 1,  # 1: the weighted sum in fp64, rounded once to fp32, and from that to the stages' number format
     "init": 1,  # 1: normal(0, std) from numpy's frozen RandomState, parameters in the order of names, norms 1
     "mini": 1,  # 1: the generated abilities and their test items

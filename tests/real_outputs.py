@@ -34,7 +34,10 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "import": ("import made.tar.zst --output-dir there", "import made.tar.zst --dry-run"),
     "init": ("init mine",),
     "judge": ("judge made --dry-run",),
-    "launch": ("launch action=plan plan.measure=false model=mini data=mini_math train=mini cluster=local",),
+    "launch": (
+        "launch action=plan plan.measure=false model=mini data=mini_math train=mini cluster=local",
+        "launch action=plan model=llama7b data=math cluster=slurm plan.gpus=8 plan.deadline=2d",
+    ),
     "list": ("list --size", "list"),
     "logs": ("logs {stage} --kind train",),
     "next": ("next small",),

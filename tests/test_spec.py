@@ -77,7 +77,7 @@ def stage_of(value: Any) -> str:
 
 @pytest.mark.parametrize(
     ("value", "identity", "execution"),
-    [(RECIPE, 20, 0), (component("law"), 7, 0), (source("law"), 10, 14), (SHAPE, 13, 0), (model(), 5, 6)],
+    [(RECIPE, 21, 0), (component("law"), 7, 0), (source("law"), 10, 14), (SHAPE, 13, 0), (model(), 5, 6)],
     ids=lambda value: type(value).__name__,
 )
 def test_every_identity_field_and_no_other_changes_a_stage(value: Any, identity: int, execution: int) -> None:

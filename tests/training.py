@@ -27,6 +27,7 @@ from sft_sweeps.data.encode import batches
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.launch.gpus import gpus_here
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Recipe, Shape
 
 SHAPE = Shape(hidden_size=32, intermediate_size=64, layers=2, heads=4, kv_heads=2, vocab_size=97, max_positions=256)
@@ -63,6 +64,7 @@ class Job:
 
     parent: str
     folder: str
+    before: str = ""
     execution: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     stop_at: int = 0
@@ -297,13 +299,16 @@ def befall(job: Job) -> None:
 def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:
     from sft_sweeps.train.loop import train
 
-    done = 0
+    done, recipe = 0, dict(job.recipe)
+    if "adapter" in recipe:
+        recipe["adapter"] = Adapter(**recipe["adapter"])
     stage = train(
         Path(job.parent),
         Path(job.folder),
         examples(),
-        replace(RECIPE, **job.recipe),
+        replace(RECIPE, **recipe),
         TrainExecution(processes=processes, **job.execution),
+        before=Path(job.before) if job.before else None,
         stop=lambda: bool(job.stop_at) and done + 1 >= job.stop_at and os.environ["RANK"] == str(processes - 1),
         rendezvous=rendezvous,
         chat_template="{{ messages }}",

@@ -19,7 +19,7 @@ from sft_sweeps.config.keys import nearest_key
 from sft_sweeps.config.resolve_model import MADE_TOKENIZERS
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
-from sft_sweeps.config.train_schema import TrainConfig
+from sft_sweeps.config.train_schema import LoraConfig, TrainConfig
 from sft_sweeps.data import columns, mini, roles, template
 from sft_sweeps.data.formats import CHOSEN
 from sft_sweeps.data.tags import WORDS
@@ -155,6 +155,19 @@ def _max_length(c: Config) -> Iterator[str]:
         )
 
 
+def _adapter(c: Config) -> Iterator[str]:
+    """Settings of an adapter are for who trains one, and layers have names."""
+    asked, unset = c.train.lora, LoraConfig()
+    if c.train.adapter == "none":
+        changed = [f.name for f in fields(LoraConfig) if getattr(asked, f.name) != getattr(unset, f.name)]
+        if changed:
+            key = f"train.lora.{changed[0]}"
+            yield f"{key}={getattr(asked, changed[0])} is not read: train.adapter=none; also type train.adapter=lora"
+    for target in asked.targets:
+        if not target.strip(" .") or "*" in target:
+            yield f"train.lora.targets={target!r} names no layer; write the last part of a name, e.g. [q_proj,v_proj]"
+
+
 def _virtual_devices(c: Config) -> Iterator[str]:
     """Each virtual device has equally many of a step's examples, and at least one."""
     train: TrainConfig = c.train
@@ -243,6 +256,11 @@ def _cluster(c: Config) -> Iterator[str]:
     yield from cluster_checks.problems(c.cluster, c.model)
 
 
+def _plan(c: Config) -> Iterator[str]:
+    if c.plan.deadline and not c.plan.gpus:
+        yield f"plan.deadline={c.plan.deadline} needs the number of GPUs that the sweep may use: type plan.gpus=32"
+
+
 def _token_budget(c: Config) -> Iterator[str]:
     budget, longest = c.deepspeed.token_budget, c.train.max_length
     if 0 < budget < longest:
@@ -273,12 +291,14 @@ ACROSS_FIELDS = (
     _strategy,
     _model,
     _max_length,
+    _adapter,
     _virtual_devices,
     _evaluate,
     _representations,
     _study,
     _sandbox,
     _cluster,
+    _plan,
     _token_budget,
     _tracking,
     _store,

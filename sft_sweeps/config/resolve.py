@@ -18,6 +18,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.plan.request import AskedRepresentations, Request
 from sft_sweeps.spec.data import Component
 from sft_sweeps.spec.evaluation import Benchmark, Engine
+from sft_sweeps.spec.training import Recipe
 from sft_sweeps.strategies import chain
 
 
@@ -39,9 +40,26 @@ def request(config: Config) -> Request:
         every_stage=config.evaluate.stages == "all",
         specialized=config.evaluate.stages == "specialized",
         base_model=config.evaluate.base,
-        notes=(*notes, *padding_notes(base, exact_recipe), *mixtures.not_held_out(config.evaluate, parts)),
+        notes=(
+            *notes,
+            *adapter_notes(exact_recipe),
+            *padding_notes(base, exact_recipe),
+            *mixtures.not_held_out(config.evaluate, parts),
+        ),
         representations=representations(config),
     )
+
+
+LOW_RATE = 1e-4  # below which a learning rate is one of full fine-tuning
+
+
+def adapter_notes(recipe: Recipe) -> Iterator[str]:
+    """What a plan says of an adapter: that it is none of the paper's, and that its learning rate is low."""
+    if recipe.adapter and recipe.learning_rate < LOW_RATE:
+        yield (
+            f"train.learning_rate={recipe.learning_rate:g} is one of full fine-tuning; adapters are usually trained at "
+            f"about ten times as much: train.learning_rate={10 * recipe.learning_rate:g}"
+        )
 
 
 def representations(config: Config) -> AskedRepresentations | None:

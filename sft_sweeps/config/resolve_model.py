@@ -15,6 +15,7 @@ from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import is_padded, read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
 from sft_sweeps.store.store import hub_folder, revision_of
 
@@ -107,8 +108,8 @@ def recipe(train: TrainConfig, base: Model, order: str = "shuffled") -> Recipe:
 
     `order` is data.order, that of the examples; which sources follow one another, a stage's mixture says.
     """
-    names = {f.name for f in fields(Recipe)} - OF_DATA
-    exact = Recipe(**{name: getattr(train, name) for name in names}, order=cast(Any, order))
+    named = {f.name: getattr(train, f.name) for f in fields(Recipe) if f.name not in OF_DATA}
+    exact = Recipe(**named | {"adapter": adapter(train), "order": order})
     devices = exact.virtual_devices if exact.loss_reduction == "device_mean" else 0
     padded = is_padded(base.shape.model_type) if train.padded is None else train.padded
     return replace(exact, template=template(exact.template, base), virtual_devices=devices, padded=padded)
@@ -121,6 +122,16 @@ def padding_notes(base: Model, exact: Recipe) -> list[str]:
     kind = base.shape.model_type
     why = f"{kind} does not keep the examples of one row apart" if is_padded(kind) else "train.padded=true"
     return [f"{base.name}: each example is trained in a padded row of its own ({why}); the loss is the same"]
+
+
+def adapter(train: TrainConfig) -> Adapter | None:
+    """The exact adapter, its targets in the order of their names; None where all weights are trained."""
+    asked = train.lora
+    if train.adapter == "none":
+        return None
+    alpha = 2.0 * asked.rank if asked.alpha is None else asked.alpha
+    targets = tuple(sorted(set(asked.targets)))
+    return Adapter("lora", asked.rank, alpha, asked.dropout, targets, cast(Any, asked.then))
 
 
 def template(name: str, base: Model) -> str:

@@ -12,9 +12,10 @@ from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config.analysis_schema import AnalysisConfig
 from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.plan_checks import deadline
 from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.config.train_schema import DeepspeedConfig, ModelConfig, StrategyConfig, TrainConfig
-from sft_sweeps.ranges import at_least, folder_name, one_known, one_of
+from sft_sweeps.ranges import above, at_least, checked, folder_name, one_known, one_of
 from sft_sweeps.sandbox import run as sandbox
 from sft_sweeps.tracking.trackers import TRACKERS
 
@@ -110,6 +111,12 @@ class PlanConfig:
     """With action=plan, for stages that this machine's cores would train: try a step, and say how long they take."""
     json: bool = False
     """What comes of it as JSON on standard output, as `--json` asks, and all text on standard error."""
+    gpus: int = at_least(0, default=0)
+    """GPUs that the whole sweep may use: each stage gets some of them (plan/packing.py); 0: model.gpus each."""
+    deadline: str = checked(deadline, default="")
+    """From its start to its end; empty: as long as the fewest GPU-hours take."""
+    network_gb: float = above(0, 200.0, example="25")
+    """GB/s that a node sends to another while a stage trains on several; one link of 200 Gb/s is 25."""
 
 
 @dataclass

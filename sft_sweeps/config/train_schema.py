@@ -7,6 +7,7 @@ from omegaconf import MISSING
 from sft_sweeps.config.fractions import fraction_text
 from sft_sweeps.data.template import valid_names as valid_templates
 from sft_sweeps.ranges import above, at_least, below, between, checked, folder_name, literals, one_known, one_of
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Recipe
 from sft_sweeps.strategies import STRATEGIES
 
@@ -73,6 +74,24 @@ class StrategyConfig:
 
 
 @dataclass
+class LoraConfig:
+    """The adapter of `train.adapter=lora` (Hu et al. 2021): see docs/training.md."""
+
+    rank: int = at_least(1, default=16)
+    alpha: float | None = above(0, default=None, example="32")
+    """The adapter counts alpha / rank times; null: twice the rank."""
+    dropout: float = below(1, default=0.0, example="0.05")
+    """The share of an adapter's inputs that a step leaves out."""
+    targets: list[str] = field(default_factory=list)
+    """The layers that get one, by the last part of their names, as q_proj; none: every linear one but the head."""
+    then: str = one_of(*literals(Adapter, "then"), default="continue")
+    """What the next stage makes of it: `continue` trains it on, `stack` adds a new one, `merge` starts one anew on the
+    merged weights."""
+    save: str = one_of("adapter", "merged", default="adapter")
+    """What is kept: the adapter alone, or the merged model as well. It changes no result."""
+
+
+@dataclass
 class TrainConfig:
     """The recipe: all of it changes the weights."""
 
@@ -103,7 +122,10 @@ class TrainConfig:
     model_dtype: str = one_of(*literals(Recipe, "model_dtype"))
     """Of the finished model, so of what the next stage starts from."""
     seed: int = at_least(0, default=0)
-    """Of the order of the examples."""
+    """Of the order of the examples, and of an adapter's first weights."""
+    adapter: str = one_of("none", "lora", default="none")
+    """`none` trains all weights, as the paper; `lora` small matrices beside them, which `train.lora` describes."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
     padded: bool | None = None
     """Each example in a padded row of its own, in place of several in one: the same loss, slower; null: where the
     architecture takes no others."""

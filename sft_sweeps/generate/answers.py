@@ -8,6 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.evaluation import Benchmark, Engine, Generation
 from sft_sweeps.spec.training import Model
 from sft_sweeps.store.answers import ITEMS, JOURNAL, Answer, AnswerRow, Journal, write_rows
+from sft_sweeps.store.origins import whole, whole_folder
 from sft_sweeps.store.store import Store, write_record
 
 DIFFERING = 0.05  # of the self-check's prompts may depend on the batch, as near ties do
@@ -47,6 +49,7 @@ class Answerer:
         self.execution, self.batch_size, self.stop = execution, execution.generation_batch, stop
         self.checked: tuple[int, int] | None = None
         self.progress_at = 0.0  # when progress was written last
+        self.merged = ExitStack()  # what was merged of an adapter, to be removed at the end
 
     def encoder(self, benchmark: Benchmark) -> Encoder:
         """The tokenizer with the benchmark's template."""
@@ -55,15 +58,18 @@ class Answerer:
     @cached_property
     def engine(self) -> AnswerEngine:
         """On the GPUs that there are."""
-        folder, wanted, how = self.store.weights(self.subject), self.wanted, self.execution
+        place = self.store.folder(self.subject) / "generate"
+        folder = self.merged.enter_context(whole_folder(whole(self.subject, self.store), place))
+        wanted, how = self.wanted, self.execution
         devices = replica_devices(folder, wanted, how, self.subject.model)
         label, python = self.subject.label, how.engine_python
         return opened(folder, wanted, devices, label=label, python=python, threads=how.threads, check=self.check)
 
     def close(self) -> None:
         """End the engine's processes."""
-        if "engine" in self.__dict__:  # else no answer was missing
-            self.engine.close()
+        with self.merged:
+            if "engine" in self.__dict__:  # else no answer was missing
+                self.engine.close()
 
     def rows(self, benchmark: Benchmark, folder: Path) -> list[AnswerRow]:
         """The model's answers to every item (for held-out loss: its losses on them)."""

@@ -27,6 +27,7 @@ from sft_sweeps.plan.build import Subject
 from sft_sweeps.plan.engines import HF
 from sft_sweeps.spec.evaluation import Engine, Queries, Representations
 from sft_sweeps.store.answers import ITEMS, write_rows
+from sft_sweeps.store.origins import whole, whole_folder
 from sft_sweeps.store.store import VECTORS, Store, write_record
 
 Stop = Callable[[], bool]
@@ -38,15 +39,16 @@ log = logging.getLogger(__name__)
 def represent(subject: Subject, wanted: Sequence[Representations], store: Store, stop: Stop) -> None:
     """Take those of a subject's representations that are missing."""
     engines: dict[str, HFEngine] = {}
-    for one in wanted:
-        if store.record(one) is not None:
-            continue
-        asked = list(asked_of(one, store))
-        version = HF.version("")
-        if one.dtype not in engines:
-            engine = Engine(HF.name, version.partition(".")[0], one.dtype)
-            engines[one.dtype] = HFEngine(store.weights(subject), engine)
-        _take(one, asked, engines[one.dtype], store, stop)
+    with whole_folder(whole(subject, store), store.folder(subject) / "represent") as weights:
+        for one in wanted:
+            if store.record(one) is not None:
+                continue
+            asked = list(asked_of(one, store))
+            version = HF.version("")
+            if one.dtype not in engines:
+                engine = Engine(HF.name, version.partition(".")[0], one.dtype)
+                engines[one.dtype] = HFEngine(weights, engine)
+            _take(one, asked, engines[one.dtype], store, stop)
 
 
 def asked_of(one: Representations, store: Store) -> Sequence[tuple[str, Ids]]:

@@ -116,7 +116,9 @@ class Job:
 
     @property
     def gpus(self) -> int:
-        """How many it uses."""
+        """How many it uses: to train, one for each rank."""
+        if self.stage and self.subject.model.gpus:
+            return self.processes
         return self.subject.model.gpus if KINDS[self.kind].gpus else 0
 
     @property

@@ -139,7 +139,7 @@ def _alive(store: Store, queue: Queue, asked: frozenset[str]) -> tuple[frozenset
 def _parents(store: Store) -> Iterator[tuple[str, list[str]]]:
     """Each stage or merge that has begun, and what it is made from."""
     for folder in subject_folders(store, "stages"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             identity = read_json(folder / "identity.json")
             yield folder.name[-ID_LENGTH:], parents_of(identity)
 

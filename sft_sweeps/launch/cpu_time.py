@@ -59,7 +59,7 @@ class Trial:
     @property
     def flops(self) -> float:
         """Operations of the step."""
-        return self.rows * self.length * cost.flops_per_token(self.shape, self.length)
+        return self.rows * self.length * cost.flops_per_token(self.shape, self.length, self.recipe.adapter)
 
 
 def line(missing: Sequence[Job], plan: Plan, store: Store, config: Config) -> str:
@@ -125,6 +125,7 @@ def measured(trial: Trial) -> float | None:
     recipe = replace(trial.recipe, batch_size=trial.rows, epochs=1)
     order = plain(replace(trial, recipe=recipe))
     known_by = {key: value for key, value in order.items() if key != "recipe"} | {"precision": recipe.precision}
+    known_by |= {"adapter": plain(recipe.adapter)} if recipe.adapter else {}
     machine = {"machine": platform.node(), "cores": cores_here(), "torch": version("torch")}
     key = digest(known_by | machine)
     path = _cache() / f"step-{key}.json"

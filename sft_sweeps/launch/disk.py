@@ -124,15 +124,23 @@ def _whole_lines(text: str) -> Iterator[str]:
             name = ""
 
 
-def needed(stages: Sequence[Stage], final: Collection[str], policy: DiskPolicy, keep: int) -> DiskNeed:
+def needed(
+    stages: Sequence[Stage], final: Collection[str], policy: DiskPolicy, keep: int, *, merged: bool = False
+) -> DiskNeed:
     """What training the stages will need.
 
     All the children of a stage can run at the same time, but never a stage and its child: so at most as many as there
     are stages without children, and at most `policy.at_once`. Each has `keep` resume states and one that is being
-    written. Where models are freed, a chain keeps one at a time, and those in which runs end (`final`, ids).
+    written. Where models are freed, a chain keeps one at a time, and those in which runs end (`final`, ids). Of
+    adapters the `merged` models are kept too; else one is there for as long as it is asked.
     """
     parents = {stage.parent.id for stage in stages}
     tips = [stage for stage in stages if stage.id not in parents]
     kept = [s for s in stages if policy.retention == "all" or s.id not in parents or s.id in final]
-    running = sorted((cost.resume_gb(stage.model.shape) for stage in tips), reverse=True)[: policy.at_once]
-    return DiskNeed(len(kept), sum(map(cost.model_gb, kept)), len(running), keep + 1, (keep + 1) * sum(running))
+    running = sorted((cost.resume_gb(stage.model.shape, stage.recipe.adapter) for stage in tips), reverse=True)[
+        : policy.at_once
+    ]
+    models = sum(cost.model_gb(stage, merged=merged) for stage in kept)
+    asked = sorted((cost.model_gb(one, merged=True) for one in tips if one.recipe.adapter and not merged), reverse=True)
+    models += sum(asked[: policy.at_once])
+    return DiskNeed(len(kept), models, len(running), keep + 1, (keep + 1) * sum(running))

@@ -110,7 +110,8 @@ def _too_little_gpu_memory(work: MissingWork) -> Iterator[str]:
             ways.setdefault(job.execution, []).append(job.stage)
     for execution, stages in ways.items():
         for stage in memory.alike(stages):
-            if text := memory.problem(stage, execution, work.config.cluster.gpu_memory_gb):
+            gpus = execution.processes if stage.model.gpus else 0
+            if text := memory.problem(stage, execution, work.config.cluster.gpu_memory_gb, gpus):
                 yield text
 
 

@@ -7,6 +7,7 @@ from sft_sweeps.benchmarks.judging import cannot_ask
 from sft_sweeps.config.schema import Config
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.launch import sources
+from sft_sweeps.launch.packed import packed
 from sft_sweeps.launch.settings import executions_of, with_recompute
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.score.judge_cost import Bill, estimate, with_budget
@@ -36,7 +37,10 @@ def missing_work(plan: Plan, config: Config) -> MissingWork:
     """What is missing of a plan now, as the store has it."""
     surveyed = survey(plan, Store(config.output_dir, config.store.read_from))
     bill = estimate(surveyed)
-    jobs = [with_recompute(job, config) for job in missing_jobs(surveyed, config)]
+    jobs = missing_jobs(surveyed, config)
+    if into := packed(jobs, surveyed, config):
+        jobs = into.applied(jobs)
+    jobs = [with_recompute(job, config) for job in jobs]
     return MissingWork(surveyed, [with_budget(job, bill) for job in jobs], config, bill)
 
 

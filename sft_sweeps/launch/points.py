@@ -1,6 +1,7 @@
 """The points of a sweep, all checked together before anything is planned."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.config import checks
@@ -15,7 +16,10 @@ from sft_sweeps.plan.hypotheses import Hypothesis
 from sft_sweeps.plan.request import Request
 
 # What belongs to the launch as a whole, so that no point may differ in it.
-GLOBAL = ("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "tracking", "plan", "inspect")
+GLOBAL = (
+    *("action", "name", "output_dir", "store", "cluster", "deepspeed", "sandbox", "tracking", "plan", "inspect"),
+    "train.lora.save",
+)
 
 
 def check(points: Sequence[Point]) -> None:
@@ -24,7 +28,7 @@ def check(points: Sequence[Point]) -> None:
     if any(texts for _, texts in by_point):
         raise RequestError(summary(by_point))
     for key in GLOBAL:
-        values = {str(getattr(point.config, key)) for point in points}
+        values = {str(attrgetter(key)(point.config)) for point in points}
         if len(values) > 1:
             raise RequestError(f"{key} cannot be swept: it belongs to the whole launch. Launch once for each value.")
 

@@ -22,7 +22,7 @@ from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch import benchmark_files
+from sft_sweeps.launch import adapters, benchmark_files
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.launch.examined import examine
 from sft_sweeps.models import architectures
@@ -71,6 +71,7 @@ def inputs(
         *_records(survey),
         *(text for other in survey.store.others for text in _other_store(other.root)),
         *(text for model, padded in _models(jobs) for text in _weights(model, survey.store, padded)),
+        *adapters.problems(jobs, survey.store),
         *_templates(jobs, survey.store),
         *_bad_rows(survey),
         *_sources(jobs, survey.store, failed_downloads, entries),
@@ -110,10 +111,13 @@ def _output(survey: Survey, jobs: Sequence[Job], policy: DiskPolicy) -> Iterator
         return
     stages, final = [job.stage for job in jobs if job.stage], {run.id for run in survey.plan.runs}
     keep = max((job.execution.keep for job in jobs if isinstance(job.execution, TrainExecution)), default=0)
-    need, available = needed(stages, final, policy, keep), room(root)
-    held_gb = sum(cost.resume_gb(s.model.shape) for s in stages for _ in store.folder(s).glob("resume/step-*"))
+    merged = any(job.execution.merged for job in jobs if isinstance(job.execution, TrainExecution))
+    need, available = needed(stages, final, policy, keep, merged=merged), room(root)
+    held_gb = sum(
+        cost.resume_gb(s.model.shape, s.recipe.adapter) for s in stages for _ in store.folder(s).glob("resume/step-*")
+    )
     if available.gb + held_gb < need.gb:
-        with_less = needed(stages, final, replace(policy, retention="final"), keep)
+        with_less = needed(stages, final, replace(policy, retention="final"), keep, merged=merged)
         yield (
             f"output_dir={root} has {_size(available.gb)} left ({available.limit}); this sweep needs about "
             f"{_size(need.gb - held_gb)}: {_parts(need, held_gb)}. {_ways_out(need, with_less, policy)}."

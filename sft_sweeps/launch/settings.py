@@ -19,7 +19,8 @@ def with_recompute(job: Job, config: Config) -> Job:
     if not job.stage or not isinstance(job.execution, TrainExecution):
         return job
     gigabytes, recompute = config.cluster.gpu_memory_gb, config.deepspeed.recompute
-    return replace(job, execution=memory.with_recompute(job.stage, job.execution, gigabytes, recompute))
+    decided = memory.with_recompute(job.stage, job.execution, gigabytes, recompute, job.gpus)
+    return replace(job, execution=decided)
 
 
 def with_tracking(job: Job, plan: Plan, config: Config, group: str) -> Job:
@@ -71,6 +72,7 @@ def executions_of(config: Config) -> Executions:
             recompute=bool(deepspeed.recompute),
             save_every_seconds=cluster.save_every_seconds,
             save_every_steps=cluster.save_every_steps,
+            merged=config.train.lora.save == "merged",
             heldout_every=evaluate.heldout_every,
             heldout_examples=evaluate.heldout_examples,
         ),

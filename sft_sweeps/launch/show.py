@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,9 +11,10 @@ from rich.markup import escape
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch import benchmark_files, cpu_time, preflight, sources
+from sft_sweeps.launch import adapters, benchmark_files, cpu_time, preflight, show_packed, sources
 from sft_sweeps.launch.missing import missing_jobs
 from sft_sweeps.launch.outcome import Outcome
+from sft_sweeps.launch.packed import Packed, packed
 from sft_sweeps.launch.settings import executions_of
 from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
@@ -36,14 +38,29 @@ def show(plan: Plan, configs: Sequence[Config]) -> Outcome:
         *sources.encoding_lines(jobs),
         *filter(None, [benchmark_files.note(benchmark_files.to_download(jobs, configs))]),
         *measured.lines(surveyed),
+        *adapters.lines(plan),
         *_memory_lines(plan, config),
         *filter(None, [bill.line(), cpu_time.line(jobs, plan, surveyed.store, config)]),
     ]
     for line in lines:
         say(out, escape(line))
-    for problem in (*_refusals(surveyed, jobs, configs), *filter(None, [bill.problem()])):
+    into, unpacked = _packed(jobs, surveyed, config, out)
+    if into:
+        show_packed.show(into, jobs, plan, out)
+    for problem in (*filter(None, [unpacked, bill.problem()]), *_refusals(surveyed, jobs, configs)):
         say(out, f"[yellow]a launch would be refused[/] {escape(problem)}")
-    return Outcome(0, plan=write_plan(surveyed, bill, config))
+    return Outcome(0, plan=write_plan(surveyed, bill, config, jobs, into))
+
+
+def _packed(jobs: Sequence[Job], surveyed: Survey, config: Config, out: Console) -> tuple[Packed | None, str]:
+    """The packing that `plan.gpus` asks for, and why a launch with it would be refused."""
+    try:
+        into = packed(jobs, surveyed, config)
+    except RequestError as error:
+        return None, str(error)
+    if config.plan.gpus and not into:
+        say(out, f"plan.gpus={config.plan.gpus}: no job that is missing uses GPUs; there is nothing to pack")
+    return into, into.refusal if into else ""
 
 
 def _refusals(surveyed: Survey, jobs: Sequence[Job], configs: Sequence[Config]) -> list[str]:
@@ -52,14 +69,16 @@ def _refusals(surveyed: Survey, jobs: Sequence[Job], configs: Sequence[Config]) 
     return preflight.inputs(surveyed, jobs, to_come, sources.entries(configs))
 
 
-def write_plan(surveyed: Survey, bill: Bill, config: Config) -> str:
+def write_plan(
+    surveyed: Survey, bill: Bill, config: Config, jobs: Sequence[Job] = (), into: Packed | None = None
+) -> str:
     """The plan as JSON, also in the file that `plan.output` names, whatever the action."""
-    judging = (
-        {"judging": {"judge": bill.judge.model, **asdict(bill.total), "left_open": bill.left_open}}
-        if bill.judge
-        else {}
-    )
-    text = dumps(surveyed.plan, surveyed.states, **judging) if config.plan.output or config.plan.json else ""
+    more: dict[str, Any] = {}
+    if bill.judge:
+        more["judging"] = {"judge": bill.judge.model, **asdict(bill.total), "left_open": bill.left_open}
+    if into:
+        more["packing"] = show_packed.to_json(into, jobs)
+    text = dumps(surveyed.plan, surveyed.states, **more) if config.plan.output or config.plan.json else ""
     if config.plan.output:
         try:
             Path(config.plan.output).write_text(text, encoding="utf-8")

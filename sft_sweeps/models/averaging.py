@@ -5,7 +5,6 @@ the sum of its weighted terms in fp64, in the given order, rounded to fp32 once,
 format, to nearest, ties to even.
 """
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,21 +13,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import fence, foreign
+from sft_sweeps.models import arrays, weights
 from sft_sweeps.models import folder as checkpoint
-from sft_sweeps.models import weights
 from sft_sweeps.models.weights import StoredTensor
 
 NUMBERS = 1 << 20  # of a block
-ALIGNED = 8  # bytes, to which safetensors pads its header
 ADAPTER = "adapter_config.json"  # of a folder whose weights are changed by an adapter beside them
 # What config.json may differ in: it says which library wrote it.
 UNTOLD = ("transformers_version", "_name_or_path")
 FILES = (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE)
-Numbers = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]  # tensors done, of how many
 
 
@@ -109,24 +105,11 @@ def _write(
     for file in dict.fromkeys(names.values()):
         inside = [name for name in sizes if names[name] == file]
         with (folder / file).open("wb") as stream:
-            stream.write(_header([(name, stored[0][name]) for name in inside]))
+            stream.write(arrays.header({name: stored[0][name].shape for name in inside}, stored[0][inside[0]].dtype))
             for name in inside:
                 _write_tensor([one[name] for one in stored], shares, name, stream)
                 progress(done := done + 1, len(sizes))
     weights.write_index(folder, names, sum(sizes.values()))
-
-
-def _header(tensors: Sequence[tuple[str, StoredTensor]]) -> bytes:
-    """Of a safetensors file, as that library writes it: the length of the JSON, then the JSON, padded."""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, one in tensors:
-        size = one.stop - one.start
-        entries[name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [offset, offset + size]}
-        offset += size
-    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % ALIGNED)
-    return len(text).to_bytes(8, "little") + text
 
 
 def _write_tensor(tensors: Sequence[StoredTensor], shares: Sequence[float], name: str, stream: BinaryIO) -> None:
@@ -137,10 +120,10 @@ def _write_tensor(tensors: Sequence[StoredTensor], shares: Sequence[float], name
             total += share * block.astype(np.float64)
         if not np.isfinite(total).all():
             raise RunError(f"{name} holds NaN or infinite numbers in one of the models: they have no average")
-        stream.write(_stored(total.astype(np.float32), dtype))
+        stream.write(arrays.rounded(total, dtype).tobytes())
 
 
-def _blocks(stored: StoredTensor) -> Iterator[Numbers]:
+def _blocks(stored: StoredTensor) -> Iterator[arrays.Array]:
     """The numbers of a tensor in fp32, a block at a time."""
     width, left = weights.BYTES[stored.dtype], math.prod(stored.shape)
     with stored.file.open("rb") as stream:
@@ -150,17 +133,4 @@ def _blocks(stored: StoredTensor) -> Iterator[Numbers]:
             if not block or len(block) % width:
                 raise RunError(f"{stored.file} is cut short.")
             left -= len(block) // width
-            yield _numbers(block, stored.dtype)
-
-
-def _numbers(block: bytes, dtype: str) -> Numbers:
-    if dtype == "BF16":  # the upper half of an fp32 number
-        return (np.frombuffer(block, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
-    return np.frombuffer(block, dtype="<f4" if dtype == "F32" else "<f2").astype(np.float32)
-
-
-def _stored(numbers: Numbers, dtype: str) -> bytes:
-    if dtype == "BF16":
-        bits = numbers.view(np.uint32)
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
-    return numbers.astype("<f4" if dtype == "F32" else "<f2").tobytes()
+            yield arrays.numbers(block, stored.dtype)

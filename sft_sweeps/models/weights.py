@@ -88,7 +88,7 @@ def tensors(folder: Path) -> dict[str, StoredTensor]:
     """The tensors of a model folder by name; RunError where a name stands for two."""
     stored: dict[str, StoredTensor] = {}
     for file in (used := files(folder)):
-        held = _header(file)
+        held = held_in(file)
         if twice := sorted(stored.keys() & held.keys()):
             raise RunError(f"{twice[0]} is in {stored[twice[0]].file} and in {file}.")
         stored |= held
@@ -105,7 +105,7 @@ def _refuse_strays(folder: Path, used: list[Path], stored: dict[str, StoredTenso
     """RunError for another safetensors file with a tensor of the model's: some readers would take it from there."""
     for stray in sorted(set(folder.glob("*.safetensors")) - set(used)):
         try:
-            twice = sorted(stored.keys() & _header(stray).keys())
+            twice = sorted(stored.keys() & held_in(stray).keys())
         except (RunError, OSError):
             twice = ["what cannot be read"]
         if twice:
@@ -122,8 +122,13 @@ def count(folder: Path) -> int:
 
 def digest(folder: Path) -> str:
     """`sha256:` and the digest of the weights in a model folder."""
+    return digest_of(tensors(folder))
+
+
+def digest_of(held: dict[str, StoredTensor]) -> str:
+    """The same of some tensors."""
     hasher = hashlib.sha256()
-    for name, stored in sorted(tensors(folder).items()):
+    for name, stored in sorted(held.items()):
         hasher.update(json.dumps([name, stored.dtype, list(stored.shape)]).encode())
         for block in _blocks(stored):
             hasher.update(block)
@@ -157,7 +162,7 @@ def write_index(folder: Path, shards: dict[str, str], total: int) -> None:
         (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _header(file: Path) -> dict[str, StoredTensor]:
+def held_in(file: Path) -> dict[str, StoredTensor]:
     """The tensors of a file; RunError where it is none of ours to read."""
     size = file.stat().st_size
     with file.open("rb") as stream:

@@ -189,7 +189,8 @@ class _Builder:
         stages: list[Stage] = []
         for mixture in chain(request.strategy, request.components, request.k):
             parent = stages[-1] if stages and not merges(request.strategy) else base
-            stage = Stage(parent, mixture, ordered(request.recipe, mixture, request.components))
+            recipe = ordered(request.recipe.after(parent), mixture, request.components)
+            stage = Stage(parent, mixture, recipe)
             stages.append(self.stages.setdefault(stage.id, stage))
         return tuple(stages)
 
@@ -328,6 +329,8 @@ def _label(request: Request) -> str:
     parts += [f"{named[c.source.name]} x{c.repeat}" for c in request.components if c.repeat > 1]
     parts += [f"{named[c.source.name]} weight {c.weight}" for c in request.components if c.weight != 1]
     parts += [request.recipe.order] if request.recipe.order != "shuffled" else []
+    if request.recipe.adapter and request.strategy != "base":
+        parts.append(request.recipe.adapter.words)
     if request.recipe.seed:
         parts.append(f"seed={request.recipe.seed}")
     return " ".join(parts)

@@ -1,10 +1,12 @@
 """From a model's shape to FLOPs, GPU-hours and disk. Estimates, used by the plan and named as such.
 
 FLOPs of a token: 6 N plus attention, 12 * layers * width of all heads * length (Kaplan et al. 2020, section 2.1;
-forward and backward). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
+forward and backward; beside an adapter 4 N). GPU-hours assume 40 % of an A100's 312 TFLOP/s in bf16.
 """
 
+from sft_sweeps.models import adapter as adapters
 from sft_sweeps.models import architectures
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.evaluation import Representations
 from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Shape, Stage
@@ -31,9 +33,22 @@ def parameters(shape: Shape) -> int:
     return architectures.count_parameters(shape)
 
 
-def flops_per_token(shape: Shape, length: float) -> float:
+def flops_per_token(shape: Shape, length: float, adapter: Adapter | None = None) -> float:
     """Forward and backward, for a token of an example of `length` tokens (on average half of them are attended)."""
-    return 6 * parameters(shape) + 12 * shape.layers * shape.heads * shape.head_width * length / 2
+    products = 6 * parameters(shape)
+    if own := beside(shape, adapter):  # frozen weights have no gradient, which is a third of the operations
+        products = 4 * parameters(shape) + 6 * own
+    return products + 12 * shape.layers * shape.heads * shape.head_width * length / 2
+
+
+def beside(shape: Shape, adapter: Adapter | None) -> int:
+    """The weights of an adapter; 0 where there is none."""
+    return adapters.count_parameters(shape, adapter) if adapter else 0
+
+
+def trained(shape: Shape, adapter: Adapter | None) -> int:
+    """The weights that are trained, and that have gradients and optimizer states."""
+    return beside(shape, adapter) or parameters(shape)
 
 
 def peak_flops(device: str, precision: str) -> float:
@@ -48,9 +63,9 @@ def gpu_hours(stage: Stage) -> float:
 
 def a100_hours(stage: Stage) -> float:
     """What a stage would take an A100, whatever it runs on: for the proportions between stages."""
-    flops = 0.0
+    flops, shape = 0.0, stage.model.shape
     for c in stage.mixture.components:
-        flops += c.shown * c.source.mean_tokens * flops_per_token(stage.model.shape, c.source.mean_tokens)
+        flops += c.shown * c.source.mean_tokens * flops_per_token(shape, c.source.mean_tokens, stage.recipe.adapter)
     return stage.recipe.epochs * flops / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
 
 
@@ -64,10 +79,19 @@ def representation_gpu_hours(one: Representations) -> float:
     return queries.examples * length * forward / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
 
 
-def model_gb(of: Stage | Merge) -> float:
-    """Disk of the finished model in GB (1e9 bytes)."""
+def model_gb(of: Stage | Merge, *, merged: bool = False) -> float:
+    """Disk of what is kept when it is finished in GB (1e9 bytes): a model; of an adapter it alone, or `merged` too."""
     stage = of.parents[0] if isinstance(of, Merge) else of
-    return parameters(stage.model.shape) * BYTES[stage.recipe.model_dtype] / 1e9
+    adapter = kept_parameters(of) if isinstance(of, Stage) else 0
+    whole = parameters(stage.model.shape) if merged or not adapter else 0
+    return (adapter * BYTES["fp32"] + whole * BYTES[stage.recipe.model_dtype]) / 1e9
+
+
+def kept_parameters(stage: Stage) -> int:
+    """The weights of the adapter that a stage leaves: under `stack` with those of the stages before it; 0 without."""
+    own, parent = stage.recipe.adapter, stage.parent
+    before = kept_parameters(parent) if own and own.then == "stack" and isinstance(parent, Stage) else 0
+    return beside(stage.model.shape, own) + before
 
 
 def merge_seconds(merge: Merge) -> float:
@@ -75,11 +99,11 @@ def merge_seconds(merge: Merge) -> float:
     return model_gb(merge) * 1e9 * (2 * len(merge.parents) + MERGED_PASSES) / AVERAGING
 
 
-def resume_gb(shape: Shape) -> float:
+def resume_gb(shape: Shape, adapter: Adapter | None = None) -> float:
     """Disk of one resume state in GB (1e9 bytes)."""
-    return parameters(shape) * RESUME_BYTES / 1e9
+    return trained(shape, adapter) * RESUME_BYTES / 1e9
 
 
-def save_seconds(shape: Shape) -> float:
+def save_seconds(shape: Shape, adapter: Adapter | None = None) -> float:
     """Estimated time of writing one resume state."""
-    return resume_gb(shape) * 1e9 / WRITING
+    return resume_gb(shape, adapter) * 1e9 / WRITING

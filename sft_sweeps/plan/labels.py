@@ -10,7 +10,12 @@ from typing import Any
 from sft_sweeps.identity import parents_of
 from sft_sweeps.spec.data import Component
 
-SHORT = {"recipe.learning_rate": "lr", "mixture.seed": "data.seed", "mixture.heldout": "data.heldout"}
+SHORT = {
+    "recipe.learning_rate": "lr",
+    "recipe.adapter.kind": "adapter",
+    "mixture.seed": "data.seed",
+    "mixture.heldout": "data.heldout",
+}
 # These say nothing to people, or what others say.
 OPAQUE = ("parent", "kind", "mixture.source.content", "versions", "weights", "tokenizer", "recipe.source_order")
 

@@ -7,6 +7,9 @@
     activations  what the backward pass needs of each token (below); with recompute the layers' inputs and one layer
     logits       a chunk of them, the gradient of the head's weight, that of the hidden states (train/head.py)
 
+Of an adapter gradients, update and optimizer are its own alone, and the head has no gradient; under ZeRO 3 the frozen
+weights are there in fp32 for a moment when they are loaded.
+
 Activations of one layer, numbers held of each token (H hidden, A all heads, I intermediate): the inputs of both norms
 and what comes of them, 4H, queries, keys and values (repeated where heads share them), 3A, attention's result, A (on a
 CPU 2A: its pieces are joined), and gate, up and their product, 3I, or 2I where an MLP has no gate (train/layers.py).
@@ -20,7 +23,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from sft_sweeps.execution import TrainExecution
+from sft_sweeps.models import adapter as adapters
 from sft_sweeps.models import architectures
+from sft_sweeps.models.architectures import LLAMA
+from sft_sweeps.plan import cost
 from sft_sweeps.plan.cost import BYTES, parameters
 from sft_sweeps.spec.training import Recipe, Shape, Stage
 
@@ -48,11 +54,12 @@ class Memory:
     activations: float
     logits: float
     update: float
+    loading: float = 0.0
 
     @property
     def total(self) -> float:
         passing = max(self.activations + self.logits, self.update)
-        return self.weights + self.gradients + self.optimizer + passing + RESERVED
+        return max(self.weights + self.gradients + self.optimizer + passing, self.loading) + RESERVED
 
 
 @dataclass(frozen=True)
@@ -71,20 +78,34 @@ class MemoryFit:
 
 def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> Memory:
     """The peak of a stage that runs so, with rows of so many tokens, all of them supervised."""
-    count, size = parameters(shape), BYTES[recipe.precision]
+    count, size, trained = parameters(shape), BYTES[recipe.precision], cost.trained(shape, recipe.adapter)
+    own, held = cost.beside(shape, recipe.adapter), _held(shape, recipe, execution)
     ranks, whole = execution.processes, execution.zero_stage < 3 or parameters(shape) <= execution.whole_parameters
     gathered = count if whole else min(count, LIVE)
     partition = 0.0 if whole else count / ranks
-    states = (min(count / ranks, GROUP) if execution.offload else count / ranks) * 12
+    states = (min(trained / ranks, GROUP) if execution.offload else trained / ranks) * 12
     return Memory(
-        weights=(gathered + partition) * size,
-        gradients=(count / ranks + min(count, BUCKET)) * 4,
+        weights=(gathered + partition + own) * size,
+        gradients=(trained / ranks + min(trained, BUCKET)) * 4,
         optimizer=states,
-        activations=tokens
-        * activations(shape, recipe.precision, recompute=execution.recompute, length=recipe.max_length),
-        logits=logits(shape, recipe.precision, tokens),
-        update=min(count / ranks, GROUP) * 4,
+        activations=tokens * (held + adapter_activations(shape, recipe)),
+        logits=logits(shape, recipe.precision, tokens, frozen=bool(own)),
+        update=min(trained / ranks, GROUP) * 4,
+        loading=count / ranks * 4 if own and not whole else 0.0,
     )
+
+
+def _held(shape: Shape, recipe: Recipe, execution: TrainExecution) -> float:
+    return activations(shape, recipe.precision, recompute=execution.recompute, length=recipe.max_length)
+
+
+def adapter_activations(shape: Shape, recipe: Recipe) -> float:
+    """Bytes that adapters hold of each token: A x of every layer, and its inputs once more where some are left out."""
+    if not (adapter := recipe.adapter):
+        return 0.0
+    layers = adapters.targeted(adapters.linear_layers(LLAMA.parameters(shape)), adapter.targets)
+    numbers = sum(adapter.rank + (dimensions[1] if adapter.dropout else 0) for dimensions in layers.values())
+    return numbers * BYTES[recipe.precision]
 
 
 def activations(shape: Shape, precision: str, *, recompute: bool, length: int = 0) -> float:
@@ -101,9 +122,9 @@ def activations(shape: Shape, precision: str, *, recompute: bool, length: int = 
     return shape.layers * layer + last
 
 
-def logits(shape: Shape, precision: str, tokens: int) -> float:
+def logits(shape: Shape, precision: str, tokens: int, *, frozen: bool = False) -> float:
     """Bytes of the head: a chunk in fp32 and once more as computed, and the gradients that it makes on its way."""
-    size, head = BYTES[precision], shape.vocab_size * shape.hidden_size
+    size, head = BYTES[precision], 0 if frozen else shape.vocab_size * shape.hidden_size
     chunk = min(CHUNK, tokens * shape.vocab_size)
     return chunk * (8 + size) + head * (4 + size) + 3 * tokens * shape.hidden_size * size
 
@@ -136,14 +157,14 @@ def alike(stages: Iterable[Stage]) -> list[Stage]:
     first: dict[tuple[object, ...], Stage] = {}
     for stage in stages:
         model, recipe = stage.model, stage.recipe
-        sizes = (recipe.precision, recipe.batch_size, recipe.max_length)
+        sizes = (recipe.precision, recipe.batch_size, recipe.max_length, recipe.adapter and recipe.adapter.first)
         first.setdefault((model.id, model.name, model.gpus, *sizes), stage)
     return list(first.values())
 
 
-def problem(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
-    """Why a stage does not fit as configured, and what does; empty where it fits or needs no GPU."""
-    shape, recipe, gpus = stage.model.shape, stage.recipe, stage.model.gpus
+def problem(stage: Stage, execution: TrainExecution, gpu_gb: float, gpus: int | None = None) -> str:
+    """Why a stage does not fit on `gpus` (its model's), and what does; empty where it fits or needs no GPU."""
+    shape, recipe, gpus = stage.model.shape, stage.recipe, stage.model.gpus if gpus is None else gpus
     if not gpus:
         return ""
     how, limit = replace(execution, processes=gpus), gpu_gb * 1e9
@@ -166,9 +187,15 @@ def problem(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
     )
 
 
-def with_recompute(stage: Stage, execution: TrainExecution, gpu_gb: float, recompute: bool | None) -> TrainExecution:
-    """The execution with `recompute` decided: as asked, else only where the longest example does not fit without."""
-    gpus, tokens = stage.model.gpus, execution.token_budget or stage.recipe.max_length
+def with_recompute(
+    stage: Stage, execution: TrainExecution, gpu_gb: float, recompute: bool | None, gpus: int | None = None
+) -> TrainExecution:
+    """The execution with `recompute` decided: as asked, else only where the longest example does not fit without.
+
+    On so many `gpus`, else the model's.
+    """
+    gpus = stage.model.gpus if gpus is None else gpus
+    tokens = execution.token_budget or stage.recipe.max_length
     if recompute is None and gpus:
         how = replace(execution, processes=gpus, recompute=False)
         recompute = of(stage.model.shape, stage.recipe, how, tokens).total > gpu_gb * 1e9
@@ -185,6 +212,7 @@ def verdict(stage: Stage, execution: TrainExecution, gpu_gb: float) -> str:
     needed = of(shape, recipe, replace(execution, processes=gpus), tokens).total / 1e9
     how = f"ZeRO {execution.zero_stage}{', offload' if execution.offload else ''}"
     how += ", recompute" if execution.recompute else ""
+    how += f", {recipe.adapter.words}: {cost.beside(shape, recipe.adapter):,} weights" if recipe.adapter else ""
     return (
         f"{stage.model.name} on {gpus} GPUs of {gpu_gb:g} GB: about {needed:.1f} GB on each at {tokens:,} tokens "
         f"({how}); the fastest that fits is {fitting[0].overrides}, up to {fitting[0].token_budget:,} tokens"

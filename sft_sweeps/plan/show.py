@@ -124,6 +124,10 @@ def _hours(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
+def _gigabytes(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:.2g}"
+
+
 def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     """What sharing saves and what is left to do."""
     t = serialize.totals(plan, states)
@@ -135,7 +139,7 @@ def totals(plan: Plan, states: Mapping[str, State]) -> list[str]:
     if t["gpu_hours"]:
         lines.append(
             f"about {_hours(t['gpu_hours'])} A100-hours (naive {_hours(t['gpu_hours_naive'])}; 6ND at "
-            f"{cost.ASSUMED_UTILIZATION:.0%} of peak), {t['disk_gb']:,.0f} GB of finished models"
+            f"{cost.ASSUMED_UTILIZATION:.0%} of peak), {_gigabytes(t['disk_gb'])} GB of finished models"
         )
     if plan.merges:
         seconds = sum(map(cost.merge_seconds, plan.merges))

@@ -77,7 +77,7 @@ def _components(run: Run) -> list[Component]:
 
 def _variant(run: Run) -> str:
     """A digest of what a setting does not name: the base model, the recipes without their seed, versions of meaning."""
-    recipes = [canonical(replace(stage.recipe, seed=0)) for stage in run.stages]
+    recipes = [canonical(replace(stage.recipe, seed=0)) for stage in run.stages]  # `continue` is in none of them
     versions = [stage.payload.get("versions", {}) for stage in run.stages]
     weights = [str(weight) for _, weight in run.merge.shares] if run.merge and not run.merge.equal else []
     return digest([run.model.id, _distinct(recipes), _distinct(versions), *weights])

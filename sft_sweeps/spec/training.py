@@ -5,11 +5,12 @@ stage's holds its parent's, so a chain of stages is a chain of hashes.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from sft_sweeps.identity import EXECUTION, WHERE_CHANGED, canonical, digest, versions
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.data import Mixture
 
 ExampleOrder = Literal["shuffled", "by_source", "interleaved"]  # within an epoch (data/encode/batches.py)
@@ -41,11 +42,17 @@ class Recipe:
     virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
     order: ExampleOrder = field(default="shuffled", metadata=WHERE_CHANGED)
     source_order: tuple[str, ...] = field(default=(), metadata=WHERE_CHANGED)
+    adapter: Adapter | None = field(default=None, metadata=WHERE_CHANGED)  # none: all weights are trained
     padded: bool = field(default=False, metadata=WHERE_CHANGED)  # each example in a padded row of its own
 
     def steps(self, examples: int) -> int:
         """Optimizer steps: every epoch's last batch is filled up, never dropped."""
         return self.epochs * math.ceil(examples / self.batch_size)
+
+    def after(self, parent: "Stage | Model") -> "Recipe":
+        """The recipe of a stage of this parent: what becomes of its adapter is no part of it where there is none."""
+        before = parent.recipe.adapter if isinstance(parent, Stage) else None
+        return replace(self, adapter=self.adapter.first) if self.adapter and not before else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +161,10 @@ class Stage:
     @cached_property
     def payload(self) -> dict[str, Any]:
         """What is hashed, readable."""
+        own = ("adapter",) if self.recipe.adapter else ()
         return {
             "kind": "stage",
-            "versions": versions("cleaning", "encoding", "subset", "batches", "loss", "optimizer"),
+            "versions": versions("cleaning", "encoding", "subset", "batches", "loss", "optimizer", *own),
             "parent": self.parent.id,
             "mixture": canonical(self.mixture.components),
             "recipe": canonical(self.recipe),
@@ -191,7 +199,7 @@ class Stage:
 
     @cached_property
     def label(self) -> str:
-        """Readable: the model, then each stage's abilities, fractions and the like where not 1 ("/" as "_")."""
+        """Readable: the model, then each stage's abilities, what of fractions ("/" as "_") is not 1, its adapter."""
         parts = []
         for c in self.mixture.components:
             share = "" if c.fraction == 1 else "@" + str(c.fraction).replace("/", "_")
@@ -200,4 +208,5 @@ class Stage:
             share += "" if c.weight == 1 else "w" + str(c.weight).replace("/", "_")
             parts.append((c.source.role != "general", c.source.ability, c.source.ability + share))
         own = "+".join(dict.fromkeys(text for _, _, text in sorted(parts)))
-        return f"{self.parent.label}--{own}"
+        adapter = f"-{self.recipe.adapter.words}" if self.recipe.adapter else ""
+        return f"{self.parent.label}--{own}{adapter}"

@@ -21,6 +21,7 @@ from sft_sweeps.files.archive import Archive, Member
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.files.json_files import parse_line, write_json
 from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Plan, Subject
 from sft_sweeps.plan.serialize import from_json
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
@@ -221,7 +222,7 @@ def _standing(unit: Unit, store: Store) -> bool | str:
         return True if _alike(record, unit.record) else f"{what} is here with another result: scores of both would mix"
     if not folder.is_dir():
         return False
-    begun = [name for name in ("model", "resume", *(member.path.rpartition("/")[2] for member in unit.members))
+    begun = [name for name in ("model", ADAPTER, "resume", *(member.path.rpartition("/")[2] for member in unit.members))
              if (folder / name).exists() and not _same(folder / name, unit)]  # fmt: skip
     if holder(folder):
         return f"{what} is being made here; import afterwards"

@@ -27,9 +27,10 @@ from sft_sweeps.files import checksum
 from sft_sweeps.files.folders import names
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
-from sft_sweeps.spec.training import Model
+from sft_sweeps.spec.training import Model, Stage
 
 Item = Subject | Generation | Score | Representations
 
@@ -161,7 +162,10 @@ class Store:
         return self._known("stages").values()
 
     def weights(self, subject: Subject) -> Path:
-        """The folder with a subject's weights in Hugging Face's format, whether they are there yet or not."""
+        """The folder with a subject's weights in Hugging Face's format, whether they are there (yet) or not.
+
+        Beside an adapter there are none where nobody asked for them: store/origins.py.
+        """
         if isinstance(subject, Model) and subject.path:
             return Path(subject.path)
         if isinstance(subject, Model) and subject.weights.startswith("hub:"):
@@ -172,6 +176,8 @@ class Store:
         """The folder with the tokenizer that belongs to a subject."""
         if isinstance(subject, Model) and not subject.initialised and subject.tokenizer_path:
             return Path(subject.tokenizer_path)
+        if isinstance(subject, Stage) and subject.recipe.adapter:
+            return self.read_folder(subject) / ADAPTER  # which is there, whether the merged model is or not
         return self.weights(subject)
 
     def generation(self, generation: Generation) -> Path:
@@ -218,7 +224,8 @@ class Store:
             record = read_record(folder, item.payload)
         except BrokenRecordError:
             return None
-        if record is None or (isinstance(item, Subject) and freed(folder)) or lost_files(folder, record):
+        gone = isinstance(item, Subject) and not merges_again(item) and freed(folder)
+        if record is None or gone or lost_files(folder, record):
             return None
         return record
 
@@ -232,6 +239,11 @@ class Store:
             record, folder = self._done(item), self.write_folder(item)
             return record is not None and all(os.access(folder / name, os.R_OK) for name in record["files"])
         return False
+
+
+def merges_again(subject: Subject) -> bool:
+    """Whether its model can be merged of its adapter at any time, so that one that was freed is no loss."""
+    return isinstance(subject, Stage) and subject.recipe.adapter is not None
 
 
 def place_of(subject: Subject) -> str:
@@ -304,6 +316,6 @@ def clear_prepared(folder: Path, keep: str = "") -> None:
 def clear_unrecorded(folder: Path) -> None:
     """Under a claim, before work starts: remove a model that no valid record vouches for; resume states stay."""
     (folder / RECORD).unlink(missing_ok=True)
-    for model in (folder / "model", *folder.glob(f"{FREEING}*")):
+    for model in (folder / "model", folder / ADAPTER, *folder.glob(f"{FREEING}*")):
         shutil.rmtree(model, ignore_errors=True)
     (folder / FREED).unlink(missing_ok=True)

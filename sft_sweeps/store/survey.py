@@ -33,6 +33,7 @@ from sft_sweeps.store.store import (
     freed,
     lost_files,
     lost_names,
+    merges_again,
     read_record,
 )
 
@@ -181,7 +182,7 @@ class _Surveyor:
         if record is None:
             return None
         self.keep(item, record)  # also of weights that are gone: what training them took stays known
-        if isinstance(item, Subject) and FREED in here and (why := freed(folder)):
+        if isinstance(item, Subject) and FREED in here and not merges_again(item) and (why := freed(folder)):
             return State("weights gone", why)
         if lost := self.lost(item, folder, here, record):
             if not isinstance(item, Subject):

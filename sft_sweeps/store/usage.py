@@ -14,6 +14,7 @@ from pathlib import Path
 from sft_sweeps.files import private
 from sft_sweeps.files.encoded import ENCODED
 from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.store.resume_states import FOLDER as RESUME
 from sft_sweeps.store.sweeps import PLAN
 
@@ -21,6 +22,7 @@ BLOCK = 512  # bytes, in which POSIX counts what a file takes
 IDS = re.compile(rf"[0-9a-f]{{{ID_LENGTH}}}")
 SUBJECTS = {"stages": "stages' models", "models": "base models"}  # folders of subjects, and what their weights are
 ANSWERS = ("generations", "scores", "representations")
+ADAPTERS = "adapters"
 RESUMES, ANSWERED, LOGS, NOTES = "resume states", "answers and scores", "logs", "records and curves"
 SOURCES, CODE, SWEEPS, LEFT, OTHER = "encoded sources", "code of sweeps", "sweeps", "unfinished writing", "other"
 TRACKERS, SHOWN = ("wandb", "trackio", "tensorboard"), "trackers' files"  # folders in a stage's, or beside the stages
@@ -139,7 +141,7 @@ class _Walk:
 
     def parts(self, entry: os.DirEntry[str], weights: str) -> Iterator[tuple[str, Size]]:
         """A part of a subject's folder, and what it is; what is half written in `resume/` counts apart."""
-        kinds = {"model": weights, RESUME: RESUMES, "logs": LOGS}
+        kinds = {"model": weights, ADAPTER: ADAPTERS, RESUME: RESUMES, "logs": LOGS}
         kinds |= dict.fromkeys(ANSWERS, ANSWERED) | dict.fromkeys(TRACKERS, SHOWN)
         what = _left(entry.name, kinds.get(entry.name, NOTES))
         if what != RESUMES or not entry.is_dir(follow_symlinks=False):

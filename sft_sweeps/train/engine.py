@@ -27,10 +27,12 @@ import deepspeed
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 
+from sft_sweeps import identity
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
 from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import load, loss, ranks, zero
+from sft_sweeps.train.adapter import Attached
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -74,14 +76,24 @@ def _prepare_gpu(index: int) -> None:
 class TrainEngine:
     """A model under ZeRO with its optimizer. Every rank calls the same methods in the same order.
 
-    `universal`: what it will load was saved by another process count and converted (train/convert.py).
+    `parent` is the folder of the weights that it begins with, `before` that of the parent's adapter, where it has one
+    and that is not merged into them. `universal`: what it will load was saved by another process count and converted
+    (train/convert.py).
     `loaded` is the digest of the parent's weights as they are in memory, the same for all ZeRO stages and ranks.
     `token_budget` is the most tokens of one forward pass: the configured number (0: not found yet) until a resume
     state or train/budget.py brings another.
     """
 
-    def __init__(self, parent: Path, recipe: Recipe, execution: TrainExecution, *, universal: bool = False) -> None:
-        self.execution, self._universal = execution, universal
+    def __init__(
+        self,
+        parent: Path,
+        recipe: Recipe,
+        execution: TrainExecution,
+        *,
+        before: Path | None = None,
+        universal: bool = False,
+    ) -> None:
+        self.recipe, self.execution, self._universal = recipe, execution, universal
         self.token_budget = execution.token_budget
         # It takes over the group that stands.
         deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
@@ -92,9 +104,12 @@ class TrainEngine:
             parent, execution.zero_stage, whole=whole, recompute=execution.recompute, padded=recipe.padded
         )
         self.loaded = load.loaded_digest(model)
+        self.adapter = Attached(model, recipe, before) if recipe.adapter else None
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.trained = sum(math.prod(_shape(parameter)) for parameter in trained)
         masters = load.lower(model) if recipe.precision == "bf16" else {}
         self._optimizer = torch.optim.AdamW(
-            model.parameters(),
+            trained,
             lr=0.0,
             betas=(recipe.adam_beta1, recipe.adam_beta2),
             eps=recipe.adam_epsilon,
@@ -110,6 +125,11 @@ class TrainEngine:
         zero.set_masters(self.deepspeed, masters)
         # What exists by now stays: without it, each full collection of garbage walks through all of it.
         gc.freeze()
+
+    def seed(self, step: int) -> None:
+        """What an adapter's dropout leaves out in a step follows from the step and the rank, not from those before."""
+        if self.recipe.adapter and self.recipe.adapter.dropout:
+            torch.manual_seed(int(identity.digest([self.recipe.seed, step, self.rank]), 16))
 
     def step(self, bins: Sequence[loss.Bin], rate: float) -> tuple[Tensor, float]:
         """One optimizer step on this rank's bins: its part of the loss, and the gradient norm over all ranks."""
@@ -133,8 +153,10 @@ class TrainEngine:
     @torch.no_grad()
     def take_losses(self, bins: Sequence[loss.Bin]) -> None:
         """Write each token's loss into the bins, of which every rank must bring the same number; nothing else of it."""
+        self.deepspeed.eval()  # an adapter's dropout would draw random numbers that training then lacks
         for packed in bins:
             self.deepspeed(packed)
+        self.deepspeed.train()
 
     def update(self, rate: float) -> float:
         """Clip the gradients, update the weights, and return the norm that the gradients had over all ranks."""
@@ -162,20 +184,24 @@ class TrainEngine:
 
     def load(self, folder: Path, tag: str) -> bool:
         """Put DeepSpeed's checkpoint into the model and its optimizer, on every rank; False where there is none."""
-        path, _ = self.deepspeed.load_checkpoint(str(folder), tag=tag)
+        # Without the frozen weights, which are the parent's.
+        path, _ = self.deepspeed.load_checkpoint(str(folder), tag=tag, load_module_strict=self.adapter is None)
         for parameter, state in self._optimizer.state.items() if self._universal else ():
             # One tensor on the CPU would count the steps of every group, one up for each of them.
             state["step"] = state["step"].to(parameter.device, copy=True)
         return path is not None
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Every parameter's name and full fp32 weights, in the order of the names. Every rank must run to the end."""
-        for name, parameter in sorted(self.deepspeed.module.named_parameters()):
+        """The trained parameters' names and full fp32 weights, by name. Every rank must run to the end."""
+        for name, parameter in sorted(self._trained()):
             yield name, safe_get_full_fp32_param(parameter).detach().reshape(_shape(parameter))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the parameters in the order of their names."""
-        return {name: tuple(_shape(p)) for name, p in sorted(self.deepspeed.module.named_parameters())}
+        """The shapes of the trained parameters in the order of their names."""
+        return {name: tuple(_shape(p)) for name, p in sorted(self._trained())}
+
+    def _trained(self) -> list[tuple[str, Any]]:
+        return [(name, one) for name, one in self.deepspeed.module.named_parameters() if one.requires_grad]
 
 
 def _shape(parameter: Any) -> Any:

@@ -98,8 +98,9 @@ class _Loss(torch.autograd.Function):
         hidden, weight, bias, targets, weights, losses, logits = given
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         to_hidden = torch.empty_like(hidden)
-        to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        to_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        trained = ctx.needs_input_grad[1]  # beside an adapter the head is frozen
+        to_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if trained else None
+        to_bias = None if bias is None or not trained else torch.zeros_like(bias, dtype=torch.float32)
         # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
         weighted = hidden * weights[:, None].to(hidden.dtype)
         size = _chunk_size(weight)
@@ -110,6 +111,8 @@ class _Loss(torch.autograd.Function):
             total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
             torch.mm(to_logits, weight, out=gradient)
+            if to_weight is None:
+                continue
             if states.dtype == torch.float32:
                 to_weight.addmm_(to_logits.t(), shares)
             else:
@@ -118,7 +121,7 @@ class _Loss(torch.autograd.Function):
                 to_bias += (to_logits.float() * share[:, None]).sum(0)
         to_hidden *= weights[:, None].to(hidden.dtype)
         ctx.save_for_backward(
-            to_hidden, to_weight.to(weight.dtype), None if to_bias is None else to_bias.to(weight.dtype)
+            to_hidden, *(one if one is None else one.to(weight.dtype) for one in (to_weight, to_bias))
         )
         return total
 

@@ -51,11 +51,12 @@ def load_model(parent: Path, zero_stage: int, *, whole: bool, recompute: bool, p
 
 
 def lower(model: Any) -> dict[str, Tensor]:
-    """Replace the fp32 weights by bf16 copies; returns this rank's fp32 part of each, on the CPU."""
+    """Replace the fp32 weights by bf16 copies; returns this rank's fp32 part of each trained one, on the CPU."""
     masters = {}
     for name, parameter in model.named_parameters():
         held = getattr(parameter, "ds_tensor", parameter)
-        masters[name] = held.detach().to("cpu", copy=True)
+        if parameter.requires_grad:
+            masters[name] = held.detach().to("cpu", copy=True)
         held.data = held.data.to(torch.bfloat16)
         parameter.data = parameter.data.to(torch.bfloat16)
     return masters
@@ -65,12 +66,12 @@ def _fill(model: Any, parent: Path) -> None:
     shapes = {name: tuple(getattr(one, "ds_shape", one.shape)) for name, one in model.named_parameters()}
     stored = checkpoint.loadable(parent, shapes)
     for name, parameter in model.named_parameters():
-        part, first, count = _own_part(parameter)
+        part, first, count = own_part(parameter)
         part[:count].copy_(_read(stored[name], first, count))
         part[count:].zero_()
 
 
-def _own_part(parameter: Any) -> tuple[Tensor, int, int]:
+def own_part(parameter: Any) -> tuple[Tensor, int, int]:
     """(what this rank holds of a parameter, flat; its first number's place in the whole; how many there are)."""
     if not hasattr(parameter, "ds_tensor"):
         return parameter.data.view(-1), 0, parameter.numel()
@@ -87,7 +88,7 @@ def loaded_digest(model: Any) -> str:
     """
     total = 0
     for name, parameter in model.named_parameters():
-        part, first, count = _own_part(parameter)
+        part, first, count = own_part(parameter)
         if not hasattr(parameter, "ds_tensor"):  # every rank holds all of it, and adds up its share
             share = -(-count // dist.get_world_size())
             first = min(count, share * dist.get_rank())

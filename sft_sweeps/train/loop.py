@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,15 @@ from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import weights
+from sft_sweeps.models.adapter import Parts
 from sft_sweeps.spec.training import Recipe
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget, convert, loss, ranks, resume, starts
 from sft_sweeps.train.engine import TrainEngine, learning_rate, prepare_process
 from sft_sweeps.train.heldout import HeldOut
 from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
-from sft_sweeps.train.save import FOLDER, save_model
+from sft_sweeps.train.save import FOLDER, merge_adapter, save_adapter, save_model
+from sft_sweeps.train.start import Start, frozen
 from sft_sweeps.train.steps import prepared
 
 SAVE_SHARE = 0.05
@@ -39,7 +42,7 @@ class Data(NamedTuple):
 
 
 def train(
-    parent: Path,
+    parent: Path | Parts,
     folder: Path,
     encoded: Sequence[Encoded],
     recipe: Recipe,
@@ -47,13 +50,16 @@ def train(
     *,
     stop: Callable[[], bool],
     heldout: Sequence[Encoded] = (),
+    before: Path | None = None,
     tokenizer: Path | None = None,
     chat_template: str = "",
     rendezvous: str = "",
 ) -> Generator[StepMetrics, None, str]:
     """Train the parent on the examples and write `folder/model`; continues from the newest resume state in `folder`.
 
-    Losses are taken on the `heldout` ones.
+    A recipe with an adapter writes `folder/adapter`, and the merged `folder/model` where the execution says so;
+    `before` is the parent's adapter, where it has one and that is not merged into the weights to begin with. Losses
+    are taken on the `heldout` examples.
 
     Yields on every rank after each step, and returns the digest of the weights. A finished model is left as it is.
     Raises Interrupted after a step for which `stop()` was true on any rank, when all have saved.
@@ -64,17 +70,16 @@ def train(
         raise RunError(f"{folder}: {min(both)} is held out, and trained on.")
     data = Data(encoded, heldout)
 
-    def finish(engine: TrainEngine) -> str:
-        own = tokenizer or parent
-        return save_model(engine, parent, folder, recipe.model_dtype, tokenizer=own, chat_template=chat_template)
-
+    parts = Parts(parent) if isinstance(parent, Path) else parent
     prepare_process(execution)
-    with ranks.process_group(execution.processes, rendezvous):
+    with ranks.process_group(execution.processes, rendezvous), frozen(parts, folder) as whole:
+        start = Start(whole, before, parts)
+        finish = partial(_finish, start, folder, tokenizer=tokenizer or whole, chat_template=chat_template)
         finished = weights.digest(folder / FOLDER) if (folder / FOLDER).is_dir() else ""
         finished = str(ranks.from_first(finished))
         while not finished:
             try:
-                finished = yield from _attempt(parent, folder, data, recipe, execution, stop=stop, finish=finish)
+                finished = yield from _attempt(start, folder, data, recipe, execution, stop=stop, finish=finish)
             except budget.Halved:
                 # Ranks that wait inside a collective learn of nothing; a rank that is alone can start over at once.
                 if execution.processes > 1:
@@ -83,8 +88,19 @@ def train(
         return finished
 
 
+def _finish(start: Start, folder: Path, engine: TrainEngine, *, tokenizer: Path, chat_template: str) -> str:
+    """Write what was trained; its digest."""
+    recipe, whole = engine.recipe, start.whole
+    if not recipe.adapter:
+        return save_model(engine, whole, folder, recipe.model_dtype, tokenizer=tokenizer, chat_template=chat_template)
+    digest = save_adapter(engine, whole, folder, base=start.base, tokenizer=tokenizer, chat_template=chat_template)
+    if engine.execution.merged:
+        merge_adapter(start.parts, folder, recipe.model_dtype)
+    return digest
+
+
 def _attempt(
-    parent: Path,
+    start: Start,
     folder: Path,
     data: Data,
     recipe: Recipe,
@@ -94,7 +110,7 @@ def _attempt(
     finish: Callable[[TrainEngine], str],
 ) -> Generator[StepMetrics, None, str]:
     """Until the model is written, or memory runs out."""
-    engine, done = _continued(parent, folder, recipe, execution, stop)
+    engine, done = _continued(start, folder, recipe, execution, stop)
     try:
         # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
         engine.token_budget = ranks.from_first(budget.at_start(engine.token_budget, folder))
@@ -115,19 +131,19 @@ def _collect() -> None:
 
 
 def _continued(
-    parent: Path, folder: Path, recipe: Recipe, execution: TrainExecution, stop: Callable[[], bool]
+    start: Start, folder: Path, recipe: Recipe, execution: TrainExecution, stop: Callable[[], bool]
 ) -> tuple[TrainEngine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
     state, passed_over = resume.newest(folder)
     if state is None:
-        engine = TrainEngine(parent, recipe, execution)
+        engine = TrainEngine(start.whole, recipe, execution, before=start.before)
     else:
         resume.check(folder, state, execution)
         execution = resume.continued(state, execution)
         as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
         other = state.processes != execution.processes
         with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
-            engine = TrainEngine(parent, recipe, execution, universal=other)
+            engine = TrainEngine(start.whole, recipe, execution, before=start.before, universal=other)
             resume.load(engine, folder, state, source)
     done = state.step if state else 0
     if engine.rank == 0:
@@ -153,6 +169,7 @@ def _steps(
     save_seconds = resume_states.save_seconds(folder) if engine.rank == 0 else 0.0
     for step, (batch, bins) in enumerate(coming, start=done + 1):
         rate = learning_rate(recipe, step - 1, steps)
+        engine.seed(step)
         part = _backward(engine, folder, encoded, bins, step)
         due = engine.rank == 0 and save_due(engine.execution, step, started - saved_at, save_seconds)
         own = batch.losses_by_source(engine.rank, bins, sources)

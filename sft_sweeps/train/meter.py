@@ -52,6 +52,7 @@ class Meter:
     def __init__(self, engine: TrainEngine, recipe: Recipe) -> None:
         self._shape = replace(read_shape(engine.deepspeed.module.config.to_dict()), parameters=engine.parameters)
         self._guessing, self._budget = math.log(self._shape.vocab_size), engine.token_budget
+        self._adapter = recipe.adapter
         name = torch.cuda.get_device_name() if engine.device.type == "cuda" else ""
         self._peak = engine.processes * cost.peak_flops(name, recipe.precision)
         self._first: list[float] = []
@@ -76,7 +77,7 @@ class Meter:
         supervised: Counter[str] = Counter()
         for example in batch.examples:
             supervised[example.source] += loss.supervised_tokens(example)
-        flops = sum(n * cost.flops_per_token(self._shape, n) for n in lengths)
+        flops = sum(n * cost.flops_per_token(self._shape, n, self._adapter) for n in lengths)
         return StepMetrics(
             **measured,
             tokens=sum(lengths),

@@ -4,11 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sft_sweeps.files import checksum
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.store.store import write_record
+from sft_sweeps.store.store import merges_again, write_record
 
 
 def record_model(folder: Path, subject: Subject, extra: Mapping[str, Any], *more: str) -> None:
-    """Of a subject's folder; `more` are files beside its model that must stay, where they are there."""
-    files = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
+    """Of a subject's folder; `more` are files beside its model that must stay, where they are there.
+
+    What vouches for an adapter's model is the adapter: the merged one may go, and is merged again.
+    """
+    kept = ADAPTER if merges_again(subject) else "model"
+    files = [str(path.relative_to(folder)) for path in sorted((folder / kept).iterdir())]
+    if kept == ADAPTER and (folder / "model").is_dir():
+        merged = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
+        extra = {**extra, "merged": {name: checksum.of_file(folder / name) for name in merged}}
     write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)

@@ -141,7 +141,8 @@ def _save_ranks(engine: TrainEngine, writing: Path) -> dict[str, str] | None:
     # Both are DeepSpeed's private ways: its writer, and two scripts that it copies into every checkpoint.
     engine.deepspeed.checkpoint_engine.save = write
     engine.deepspeed._copy_recovery_script = _nothing
-    engine.deepspeed.save_checkpoint(str(writing), tag=TAG, save_latest=False)
+    frozen = engine.adapter is not None  # the parent's weights, which are there
+    engine.deepspeed.save_checkpoint(str(writing), tag=TAG, save_latest=False, exclude_frozen_parameters=frozen)
     return checksums if ok else None
 
 

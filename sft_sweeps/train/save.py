@@ -12,15 +12,19 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch import distributed as dist
 from transformers import GenerationConfig
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import fence
 from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.models import merging, weights
 from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models import train_tokenizer as tokenizers
-from sft_sweeps.models import weights
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
+from sft_sweeps.models.adapter import Parts
 from sft_sweeps.train import ranks
+from sft_sweeps.train.adapter import pairs_of
 from sft_sweeps.train.engine import TrainEngine
 
 FOLDER = "model"
@@ -56,6 +60,40 @@ def save_model(
     return str(ranks.from_first(digest))
 
 
+def save_adapter(
+    engine: TrainEngine, parent: Path, folder: Path, *, base: str, tokenizer: Path, chat_template: str = ""
+) -> str:
+    """The same of what a stage with an adapter has trained: `folder/adapter`, as PEFT loads it onto `base`."""
+    assert engine.adapter
+    full = {name: tensor.to("cpu", copy=True) for name, tensor in engine.full_weights()}
+    if engine.rank != 0:
+        return str(ranks.from_first(""))
+    target = folder / ADAPTER
+    writing = folder / f".{ADAPTER}.writing{fence.token()}"
+    try:
+        shutil.rmtree(writing, ignore_errors=True)
+        writing.mkdir(parents=True)
+        digest = engine.adapter.save(pairs_of(full), writing, base)
+        _write_beside(engine, parent, writing, tokenizer=tokenizer, chat_template=chat_template)
+        fence.publish(writing, target)
+    except OSError as error:
+        raise RunError(f"the adapter of {folder} could not be written: {error}") from None
+    return str(ranks.from_first(digest))
+
+
+def merge_adapter(parts: Parts, folder: Path, dtype: str) -> None:
+    """Write `folder/model`, the adapter that lies there merged into what it lies on. Every rank calls it."""
+    problem = ""
+    if dist.get_rank() == 0:
+        try:
+            own = (*parts.adapters, folder / ADAPTER)
+            merging.merge(Parts(parts.whole, own, dtype), folder / FOLDER)
+        except RunError as error:
+            problem = str(error)
+    if problem := str(ranks.from_first(problem)):
+        raise RunError(problem)
+
+
 def _write_weights(engine: TrainEngine, folder: Path, dtype: torch.dtype) -> None:
     sizes = {name: torch.Size(shape).numel() * dtype.itemsize for name, shape in engine.shapes().items()}
     shard_names = weights.shard_names(sizes, weights.SHARD_BYTES)
@@ -83,11 +121,16 @@ def _shards(
 def _write_rest(
     engine: TrainEngine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str
 ) -> None:
-    """Configuration, tokenizer and chat template."""
+    """Configuration, and what else a model needs."""
     config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
     # Older readers know the second name only.
     config["dtype"] = config["torch_dtype"] = str(DTYPES[dtype]).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _write_beside(engine, parent, folder, tokenizer=tokenizer, chat_template=chat_template)
+
+
+def _write_beside(engine: TrainEngine, parent: Path, folder: Path, *, tokenizer: Path, chat_template: str) -> None:
+    """Tokenizer, chat template and how to generate."""
     if tokenizer.is_file():
         tokenizers.copy(tokenizer, folder)
     for name in (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE):

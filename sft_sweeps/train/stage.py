@@ -27,7 +27,7 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan import cost
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.store import lineage, resume_states
+from sft_sweeps.store import lineage, origins, resume_states
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
@@ -70,13 +70,14 @@ def train(
         write_json(folder / "data.json", account)
         log_start(stage, sum(example.repeat for example in encoded), resume_step(folder))
     steps = loop.train(
-        store.weights(stage.parent),
+        origins.frozen(stage, store),
         folder,
         encoded,
         stage.recipe,
         execution,
         stop=stop,
         heldout=heldout_examples(stage, store, execution),
+        before=origins.before(stage, store),
         tokenizer=store.tokenizer(stage.parent),
         chat_template=chat_template(stage.recipe.template),
         rendezvous=rendezvous,
@@ -115,7 +116,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **starts.summary(folder),
     }
     record_model(folder, stage, extra, METRICS)
-    log.info("%s has its weights (%s)", folder / "model", digest[:19])
+    log.info("%s has its weights (%s)", folder, digest[:19])
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 

@@ -100,6 +100,8 @@ def _flattened(tensors: Sequence[Tensor], *_: Any) -> list[Tensor]:
 def set_masters(engine: Any, masters: dict[str, Tensor]) -> None:
     """The optimizer's fp32 weights are the stored ones; DeepSpeed made them from the bf16 copies."""
     for name, parameter in engine.module.named_parameters() if masters else ():
+        if name not in masters:
+            continue
         set_weights = safe_set_local_fp32_param if hasattr(parameter, "ds_tensor") else safe_set_full_fp32_param
         set_weights(parameter, masters[name])
 

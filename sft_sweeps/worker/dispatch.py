@@ -15,6 +15,8 @@ from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store.store import RECORD, Store, damaged_files
 
+WEIGHTS = ("model/", "adapter/")
+
 
 def do(job: Job, stop: Stop, rendezvous: str = "") -> None:
     """The work of a job; returns when its record is written. `rendezvous` is the file in which its ranks meet."""
@@ -35,7 +37,12 @@ def gate(subject: Subject, store: Store) -> None:
 def _check_model(subject: Subject, store: Store) -> None:
     """RunError where a byte of a finished model has changed since it was written."""
     folder, record = store.read_folder(subject), store.record(subject)
-    if record and (damaged := damaged_files(folder, record, "model/")):
+    if record is None:
+        return
+    damaged = [name for kind in WEIGHTS for name in damaged_files(folder, record, kind)]
+    if (folder / "model").is_dir():
+        damaged += damaged_files(folder, {"checksums": record.get("merged", {})})
+    if damaged:
         raise RunError(
             f"{', '.join(damaged)} of {folder} changed since {subject.label} was finished. "
             f"Delete {folder / RECORD} and launch again: it is made anew"

@@ -202,10 +202,10 @@ def test_the_format_is_right_by_every_rule(number, before):
     ],
 )
 def test_a_megabyte_takes_no_longer_than_it_must(piece):
-    """A pattern that backtracks quadratically would take hours here."""
-    started = time.perf_counter()
+    """A pattern that backtracks quadratically would take hours of the processor here, however busy the machine."""
+    started = time.process_time()
     gsm8k.verdicts(piece * (10**6 // len(piece)), "18")
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 CALCULATIONS = ["{n}", "20 + 3 = {n}", "she has 20 and 3, 20 + 3 = {n}", "9 hens * $2 = {n}", "x = y = {n}", "20 ≈ {n}"]

@@ -12,8 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import adapters
 import pytest
 import tiny
+import torch
 import yaml
 from common import ROOT
 from hub_server import TOKEN, Hub
@@ -25,6 +27,7 @@ from hypothesis import strategies as st
 from made_sweeps import score
 from markdown_it import MarkdownIt
 from outcomes import finish
+from peft import PeftModel
 from scipy.stats import binomtest
 from values import benchmark, component, mixed, model, request
 
@@ -34,7 +37,7 @@ from sft_sweeps.commands.publish import folder, licences
 from sft_sweeps.commands.publish.card import public
 from sft_sweeps.commands.publish.markdown import block, code, escape, table
 from sft_sweeps.files.json_files import write_json
-from sft_sweeps.plan.build import Plan, build
+from sft_sweeps.plan.build import Plan, Run, build
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import FREED, Store, check_identity, write_record
 from sft_sweeps.store.sweeps import freeze
@@ -425,3 +428,36 @@ def test_the_hub_s_refusals_are_a_line_without_the_token(
     assert (tmp_path / "out" / "README.md").is_file()
     assert not [line for line in said if TOKEN in line or "hf_wrong" in line]
     assert os.environ["HF_TOKEN"] == "hf_wrong"
+
+
+def test_an_adapter_is_published_alone_where_its_base_is_the_hub_s(
+    capsys: pytest.CaptureFixture[str], weights: Path, tmp_path: Path
+) -> None:
+    """Else merged into it; PEFT and transformers load either, with the same logits."""
+    from transformers import AutoModelForCausalLM
+
+    store, logits = Store(tmp_path / "store"), []
+    for number, origin in enumerate(("owner/small", "")):
+        base = model(f"small{number}", path=str(weights), origin=origin)
+        (stage,) = adapters.chained(base, "continue")
+        adapters.finish(store, stage, weights)
+        check_identity(store.folder(stage), stage.payload)
+        run = Run("x", "multi_task", base, (stage,), points=("data=math",))
+        freeze(Plan((run,), (stage,), (), (), 1, 1, 0.0, models=(base,)), store, f"of{number}", "", [])
+        target = tmp_path / f"out{number}"
+        published(capsys, store.root, stage.id, "--out", str(target))
+        card = (target / "README.md").read_text(encoding="utf-8")
+        if origin:
+            said = json.loads((target / "adapter_config.json").read_text())
+            assert said["base_model_name_or_path"] == origin
+            assert (header(target)["library_name"], header(target)["base_model"]) == ("peft", origin)
+            assert not list(target.glob("model*.safetensors"))
+            assert "This is a LoRA adapter alone: it needs the weights of owner/small" in card
+            assert "vllm serve owner/small --enable-lora --max-lora-rank 2 --lora-modules" in card
+            loaded: Any = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(weights), str(target))
+        else:
+            assert "merged into these weights" in card
+            loaded = AutoModelForCausalLM.from_pretrained(target)
+        assert "| adapter | lora, rank 2, alpha 4.0 |" in card
+        logits.append(loaded(input_ids=torch.arange(3, 30)[None]).logits)
+    torch.testing.assert_close(*logits, atol=1e-4, rtol=1e-4)

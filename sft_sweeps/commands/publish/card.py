@@ -11,10 +11,14 @@ from sft_sweeps.commands.publish import licences, results
 from sft_sweeps.commands.publish.chosen import Chosen
 from sft_sweeps.commands.publish.evidence import ScoreLine, run_of, stage_folder
 from sft_sweeps.commands.publish.markdown import render
-from sft_sweeps.commands.show.facts import ask, mixture, recorded, serve
+from sft_sweeps.commands.publish.weights import published_base, rank
+from sft_sweeps.commands.show.facts import ask, mixture, recorded, serve, serve_adapter
+from sft_sweeps.identity import canonical
+from sft_sweeps.models.adapter import FOLDER
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.costs import gpu_hours
 from sft_sweeps.report.page.runs import took
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.training import Model, Recipe, Stage
 
@@ -42,7 +46,7 @@ def _header(chosen: Chosen, lines: Sequence[ScoreLine]) -> dict[str, Any]:
     hub = [source.content.removeprefix("hub:").partition("@")[0] for source in sources if _of_hub(source.content)]
     found: dict[str, Any] = {
         **licences.header(_licences(chosen.stage)),
-        "library_name": LIBRARY,
+        "library_name": "peft" if published_base(chosen.stage, chosen.store) else LIBRARY,
         "pipeline_tag": TASK,
         "tags": ["sft-sweeps", "supervised-fine-tuning"],
         "base_model": model.origin or None,
@@ -81,9 +85,27 @@ def context(chosen: Chosen, lines: Sequence[ScoreLine], missing: Sequence[str], 
         "missing": [text.title(one) for one in missing],
         "reproduce": f"sft-sweeps launch {public(run.points[0])}" if run.points else "",
         "here": name == HERE,
-        "serve": serve(name, stage.id),
+        "serve": _serve(chosen, name),
+        "adapter": how_adapted(chosen),
         "ask": ask(name),
     }
+
+
+def _serve(chosen: Chosen, name: str) -> str:
+    """What serves it; an adapter beside the model that it lies on."""
+    stage = chosen.stage
+    if not (model := published_base(stage, chosen.store)):
+        return serve(name, stage.id)
+    return serve_adapter(model.origin, name, stage.id, rank(chosen.store.read_folder(stage) / FOLDER))
+
+
+def how_adapted(chosen: Chosen) -> str:
+    """What of it an adapter is; empty where all weights were trained."""
+    if not chosen.stage.recipe.adapter:
+        return ""
+    if model := published_base(chosen.stage, chosen.store):
+        return f"This is a LoRA adapter alone: it needs the weights of {model.origin}, and PEFT to load it."
+    return "It was trained as a LoRA adapter, which is merged into these weights."
 
 
 def base(model: Model) -> str:
@@ -150,8 +172,18 @@ def _origin(source: Source) -> str:
 def _recipe(recipes: Sequence[Recipe]) -> Iterator[tuple[str, str]]:
     """Each field once; where stages differ in it, stage by stage."""
     for field in fields(Recipe):
-        values = [str(getattr(recipe, field.name)) for recipe in recipes]
+        values = [_told(getattr(recipe, field.name)) for recipe in recipes]
+        if field.name == "adapter" and not any(recipe.adapter for recipe in recipes):
+            continue
         yield field.name, values[0] if len(set(values)) == 1 else ", then ".join(values)
+
+
+def _told(value: Any) -> str:
+    """A value of a recipe; an adapter by its own fields."""
+    if not isinstance(value, Adapter):
+        return str(value)
+    parts = [f"{key} {part}" for key, part in canonical(value).items() if key != "kind"]
+    return f"{value.kind}, {', '.join(parts)}"
 
 
 def _score(line: ScoreLine) -> dict[str, str]:

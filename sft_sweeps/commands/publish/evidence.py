@@ -11,16 +11,15 @@ from sft_sweeps.commands.publish.chosen import Chosen
 from sft_sweeps.commands.show.facts import shortest
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.models import folder as model_folder
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Plan, Run
 from sft_sweeps.report.observe import observations, protocol_of
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.spec.training import Stage
-from sft_sweeps.store.store import damaged_files
+from sft_sweeps.store.store import damaged_files, merges_again
 from sft_sweeps.store.survey import survey
 from sft_sweeps.terminal import LAUNCH
-
-MODEL = "model/"  # the files of a record that are the model's
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,19 @@ def model_files(chosen: Chosen) -> Mapping[str, str]:
     if state.state != "done":
         why = f": {state.why}" if state.why else ""
         raise RequestError(f"{name} cannot be published, it is {state.state}{why}; launch it again: {again(chosen)}")
-    record = surveyed.records[stage.id]
-    if damaged := damaged_files(folder, record, MODEL):
+    record, kind = surveyed.records[stage.id], ADAPTER if merges_again(stage) else "model"
+    if damaged := damaged_files(folder, record, f"{kind}/"):
         raise RequestError(
             f"{name} cannot be published: {folder / damaged[0]} is not what was written; remove {folder} and launch "
             f"again: {again(chosen)}"
         )
     try:
-        model_folder.loadable(folder / MODEL)
+        if not merges_again(stage):
+            model_folder.loadable(folder / kind)
     except (RunError, OSError) as error:
         raise RequestError(f"{name} cannot be published: {error}") from None
     files = dict.fromkeys(record["files"], "") | dict(record.get("checksums", {}))
-    return {file.removeprefix(MODEL): checksum for file, checksum in files.items() if file.startswith(MODEL)}
+    return {name.partition("/")[2]: checksum for name, checksum in files.items() if name.startswith(f"{kind}/")}
 
 
 def again(chosen: Chosen) -> str:

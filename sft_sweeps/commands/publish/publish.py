@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps import __version__
-from sft_sweeps.commands.publish import evidence, folder, hub, results
+from sft_sweeps.commands.publish import evidence, folder, hub, results, weights
 from sft_sweeps.commands.publish.card import HERE, card
 from sft_sweeps.commands.publish.chosen import Choice, Chosen
 from sft_sweeps.commands.publish.folder import Content, Kept
@@ -57,11 +57,10 @@ def _model(chosen: Chosen, target: Path, how: How) -> dict[str, Any]:
     folder.check(target, subject)
     checksums = evidence.model_files(chosen)
     lines, missing = evidence.score_lines(chosen)
-    model = chosen.store.read_folder(chosen.stage) / evidence.MODEL
-    files: dict[str, Content] = {name: Kept(model / name, checksum) for name, checksum in checksums.items()}
-    files |= _evidence(chosen) | results.files(lines)
-    files[CARD] = card(chosen, lines, missing, how.repository or HERE)
-    linked = folder.write(target, files, subject, link=how.link)
+    with weights.files(chosen, checksums) as of_model:
+        files = of_model | _evidence(chosen) | results.files(lines)
+        files[CARD] = card(chosen, lines, missing, how.repository or HERE)
+        linked = folder.write(target, files, subject, link=how.link)
     return {
         **{key: subject[key] for key in ("id", "label")},
         "folder": str(target),

@@ -73,6 +73,10 @@ def _what(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'' if number else 'mixture':<10}{_part(part)}"
     if recipe := found["recipe"]:
         yield "recipe    " + ", ".join(f"{key} {recipe[key]}" for key in RECIPE if key in recipe)
+    if adapter := recipe.get("adapter"):
+        yield "adapter   " + ", ".join(
+            str(value) if key == "kind" else f"{key} {value}" for key, value in adapter.items()
+        )
     yield f"folder    {found['folder']}"
 
 

@@ -11,8 +11,11 @@ from sft_sweeps.commands.show.changes import Change, changes, nearest
 from sft_sweeps.commands.show.known import Catalogue, Known
 from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files import foreign
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import attempts
+from sft_sweeps.models.adapter import CONFIG
+from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Plan, Run, State, Subject
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
@@ -155,12 +158,29 @@ def _commands(
     if (weights / "config.json").is_file():
         path = str(weights.absolute())
         typed |= {"serve": serve(path, one.id), "ask": ask(path)}
+    elif (folder / ADAPTER / CONFIG).is_file():
+        typed |= _of_adapter((folder / ADAPTER).absolute(), one.id)
     return {key: value for key, value in typed.items() if value}
 
 
 def serve(model: str, name: str) -> str:
     """What serves a model, a folder or a repository of the hub, under a name."""
     return f"vllm serve {shlex.quote(model)} --served-model-name {shlex.quote(name)}"
+
+
+def serve_adapter(base: str, adapter: str, name: str, rank: int) -> str:
+    """What serves an adapter beside the model that it lies on."""
+    served = f"--enable-lora --max-lora-rank {rank} --lora-modules {shlex.quote(f'{name}={adapter}')}"
+    return f"vllm serve {shlex.quote(base)} {served}"
+
+
+def _of_adapter(folder: Path, name: str) -> dict[str, str]:
+    """The same of an adapter; empty where what it lies on was merged for its training alone."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        said = foreign.read_object(folder / CONFIG)
+        if base := str(said["base_model_name_or_path"]):
+            return {"serve": serve_adapter(base, str(folder), name, int(said["r"])), "ask": ask(str(folder))}
+    return {}
 
 
 def ask(model: str) -> str:

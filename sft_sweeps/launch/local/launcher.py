@@ -25,7 +25,9 @@ class LocalLauncher:
         return DiskPolicy(at_once, "cluster.jobs", config.store.retention)
 
     def problems(self, work: MissingWork) -> list[str]:
-        return list(preflight.problems(work.jobs))
+        gpus = work.config.plan.gpus if any(job.gpus for job in work.jobs) else 0
+        packed = f"plan.gpus={gpus}: on this machine jobs with GPUs run one after another, never side by side as packed"
+        return [*preflight.problems(work.jobs), *([f"{packed}; type cluster=slurm, or leave it out"] if gpus else [])]
 
     def launch(self, work: MissingWork, sweep: Sweep, out: Console) -> int:
         cluster = work.config.cluster

@@ -21,7 +21,8 @@ def problems(jobs: Sequence[Job]) -> Iterator[str]:
 
 def _too_few_gpus(jobs: Sequence[Job]) -> Iterator[str]:
     available = gpus_here()
-    for name, gpus in {job.subject.model.name: job.subject.model.gpus for job in jobs}.items():
+    needed = {job.subject.model.name: job.gpus if job.stage else job.subject.model.gpus for job in jobs}
+    for name, gpus in needed.items():
         if gpus > available:
             yield (
                 f"model={name} needs {gpus} GPUs, this machine has {available or 'none'}. Launch on a cluster's login "

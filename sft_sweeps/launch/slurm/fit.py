@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sft_sweeps.config.cluster_schema import ClusterConfig, least_threads
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.launch.slurm.resources import Resources, megabytes, model_of, of_kind
+from sft_sweeps.launch.answering import model_of
+from sft_sweeps.launch.slurm.resources import Resources, megabytes, of_kind
 from sft_sweeps.slurm.cluster import NodeKind, Partition
 
 EMPTY = "''"  # as typed in a shell

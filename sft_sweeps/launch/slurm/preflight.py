@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sft_sweeps.config.cluster_schema import ClusterConfig
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.jobs.job import Job
+from sft_sweeps.launch.answering import held, model_of, replica_gpus
 from sft_sweeps.launch.slurm import fit
 from sft_sweeps.launch.slurm.fit import ResourceRequest, duration
-from sft_sweeps.launch.slurm.resources import Resources, held, model_of, replica_gpus, resources
+from sft_sweeps.launch.slurm.resources import Resources, resources
 from sft_sweeps.launch.slurm.room import limits_of
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.engines import ROOM

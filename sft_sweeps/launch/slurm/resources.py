@@ -1,7 +1,7 @@
 """What a job asks Slurm for: from its kind, its model and `cluster.*`.
 
     kind              nodes                       processes                     GPUs
-    train             GPUs / GPUs of a node       one for each GPU              the model's
+    train             GPUs / GPUs of a node       one for each GPU              the model's, or as packed
     train, no GPUs    cluster.nodes               cluster.processes in all      none
     generate          1                           1                             replicas x the fewest that hold it
     represent         1                           1                             the fewest that hold it
@@ -16,12 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig, least_threads, setup_lines
-from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
-from sft_sweeps.plan.engines import Held
+from sft_sweeps.launch.answering import replica_gpus, replicas
 from sft_sweeps.slurm.cluster import minutes
-from sft_sweeps.spec.training import Model
 
 CPUS = 4  # of a job that neither trains nor generates
 MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
@@ -99,39 +97,9 @@ def limit(kind: str, cluster: ClusterConfig) -> int:
     return minutes(_either(of_kind(kind, cluster).time, cluster.time))
 
 
-def model_of(job: Job) -> Model:
-    """The base model at the root of the job's subject."""
-    return job.subject.model
-
-
-def held(job: Job) -> Held:
-    """The job's model as the engine holds it to answer or to be looked into; the largest where several do."""
-    model = model_of(job)
-    models = [Held(model.name, model.shape, g.engine.dtype, g.engine.backend) for g in job.generations]
-    models += [Held(model.name, model.shape, one.dtype, "hf") for one in job.analyses]
-    default = Held(model.name, model.shape, "bf16", "hf")
-    return max(models, key=lambda one: (one.gigabytes, one.backend), default=default)
-
-
-def replica_gpus(job: Job, cluster: ClusterConfig) -> int:
-    """The fewest GPUs of a node that hold the model; as many as it can use where none do, which is refused later."""
-    try:
-        return held(job).size(cluster.gpus_per_node, cluster.gpu_memory_gb)
-    except RequestError:
-        return held(job).sizes(cluster.gpus_per_node)[-1]
-
-
-def replicas(job: Job, cluster: ClusterConfig) -> int:
-    """Replicas that a job has on its node; more than there is room for are refused before."""
-    if job.kind != "generate":
-        return 1
-    most = cluster.gpus_per_node // replica_gpus(job, cluster) if model_of(job).gpus else job.width
-    return max(1, min(cluster.replicas, most))
-
-
 def _layout(job: Job, cluster: ClusterConfig) -> NodeLayout:
     """The table above."""
-    gpus = model_of(job).gpus
+    gpus = job.gpus
     if job.stage and gpus:
         nodes = -(-gpus // cluster.gpus_per_node)
         return NodeLayout(nodes, gpus // nodes, gpus // nodes, cluster.cpus_per_gpu)

@@ -20,7 +20,7 @@ def warning_seconds(jobs: Sequence[Job], survey: Survey, least: int) -> dict[str
     for job in jobs:
         if job.stage:
             model, own = job.stage.model, save_seconds(survey.store.folder(job.stage))
-            to_save = own or by_model.get(model.id, 0.0) or cost.save_seconds(model.shape)
+            to_save = own or by_model.get(model.id, 0.0) or cost.save_seconds(model.shape, job.stage.recipe.adapter)
             seconds[job.id] = max(least, math.ceil(2 * to_save))
     return seconds
 

@@ -17,12 +17,11 @@ from sft_sweeps.config.resolve import request
 from sft_sweeps.execution import AnswerExecution
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.jobs.kinds import KINDS
+from sft_sweeps.launch.answering import held, replica_gpus
 from sft_sweeps.launch.slurm.resources import (
     Resources,
-    held,
     limit,
     megabytes,
-    replica_gpus,
     resources,
     sbatch_parameters,
 )

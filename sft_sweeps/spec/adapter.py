@@ -1,0 +1,38 @@
+"""What an adapter is: small matrices that are trained beside frozen weights.
+
+LoRA (Hu et al. 2021, arXiv 2106.09685): a linear layer with weights W [out, in] computes (W + alpha / rank * B A) x,
+where A [rank, in] is drawn and B [out, rank] begins at zero. W stays as it is.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from sft_sweeps.identity import WHERE_CHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """How a stage's adapter is made.
+
+    `targets` are the last parts of the names of the layers that it is added to; none: every linear layer but the head.
+    `then` says what becomes of the parent's adapter, where the parent was trained with one: it is trained on
+    (`continue`), it stays as it is beside a new one (`stack`), or the new one is trained on its merged weights
+    (`merge`).
+    """
+
+    kind: Literal["lora"]
+    rank: int
+    alpha: float
+    dropout: float = field(default=0.0, metadata=WHERE_CHANGED)
+    targets: tuple[str, ...] = field(default=(), metadata=WHERE_CHANGED)
+    then: Literal["continue", "stack", "merge"] = field(default="continue", metadata=WHERE_CHANGED)
+
+    @property
+    def first(self) -> "Adapter":
+        """The same of a stage whose parent has no adapter, so that nothing becomes of one."""
+        return replace(self, then="continue")
+
+    @property
+    def words(self) -> str:
+        """`lora16`, part of labels."""
+        return f"{self.kind}{self.rank}" + ("" if self.then == "continue" else f"-{self.then}")
