@@ -314,4 +314,4 @@ def test_every_checked_field_takes_what_is_just_inside_and_refuses_what_is_just_
             assert all(text.startswith(f"{key}=") for text in texts), texts
             assert set(texts) <= set(problems(config))
     assert seen >= set(TEXTS)
-    assert len(seen) == 111
+    assert len(seen) == 120
