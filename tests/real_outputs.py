@@ -51,6 +51,7 @@ LINES: Mapping[str, tuple[str, ...]] = {
 }
 ELSEWHERE = {
     "gguf": "says what it wrote as `tokenizer` does",
+    "merge": "needs real weights: tests/commands/test_merge.py",
     "publish": "needs real weights: tests/commands/test_publish.py",
     "sync": "needs a server: tests/commands/test_sync.py",
     "tag": "says what it wrote as `tokenizer` does",

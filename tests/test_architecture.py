@@ -28,7 +28,7 @@ GROUPS = {
     "deepspeed": 3,
     "evaluate": 5,
     "grid": 2,
-    "model": 17,
+    "model": 18,
     "source": 13,
     "strategy": 5,
     "study": 20,

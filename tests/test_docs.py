@@ -128,6 +128,9 @@ def files(folder: Path) -> None:
     ]
     for name in ("sharegpt", "chats"):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    (folder / "fragen.csv").write_text("frage,antwort\n" + "".join(f"Was ist {n}?,{n}\n" for n in range(40)))
+    said = [{"role": "caller", "content": "Hello"}, {"role": "helper", "content": "Hi"}]
+    (folder / "calls.jsonl").write_text((json.dumps({"messages": said}) + "\n") * 40)
     (folder / "table.csv").write_text("method,7B GSM8K,MBPP\nours,47.53,20.2\ntheirs,41.98,\n")
     (folder / "rows.jsonl").write_text(json.dumps({"id": "1", "conversations": turns}) + "\n")
     answers = [{"id": n, "completion": f"#### {n}", "gold": str(n)} for n in range(4)]

@@ -6,19 +6,23 @@ from pathlib import Path
 
 import pytest
 import values
+from common import Points
 from hypothesis import given
 from hypothesis import strategies as st
 from outcomes import finish
 from values import component, mixed, model, request, stage
 
+from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Executions
 from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs import retention
 from sft_sweeps.jobs.job import Job, maker, missing
 from sft_sweeps.jobs.retention import declare
+from sft_sweeps.launch.points import check
 from sft_sweeps.launch.slurm.arrays import Dependency, levels, together
 from sft_sweeps.plan.build import Plan, State, build
 from sft_sweeps.plan.serialize import dumps, from_json, part
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.merge import Merge, merged
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.store import Store
@@ -68,6 +72,7 @@ def test_other_stages_or_weights_make_another_merge(one: Shares, two: Shares) ->
         ([SINGLE[0], stage(model(tokenizer="tokenizer:1"))], [], "do not have one base model"),
         ([SINGLE[0], stage(SINGLE[1])], [], "do not have one parent"),
         ([SINGLE[0], stage(components=[component("code")], model_dtype="bf16")], [], "train.model_dtype=fp32"),
+        ([SINGLE[0], stage(components=[component("code")], adapter=Adapter("lora", 8, 16.0))], [], "with an adapter"),
         ([SINGLE[0], stage(components=[component("code")], template="alpaca")], [], "train.template=vicuna_bare"),
     ],
 )
@@ -102,6 +107,12 @@ def test_an_average_shares_the_stages_of_the_abilities_alone(plan: Plan) -> None
     assert all(one.parent == plan.models[0] for one in first.stages)
     assert first.id == first.merge.id  # type: ignore[union-attr]
     assert {one.subject.id for one in plan.generations} == {run.id for run in plan.runs}
+
+
+def test_adapters_are_refused_by_the_text_alone(points: Points) -> None:
+    asked = points("model=mini", "data=mini", "train=mini", "strategy=merge", "train.adapter=lora", "evaluate=mini")
+    with pytest.raises(RequestError, match=r"strategy=merge averages whole models.*type train.adapter=none"):
+        check(asked)
 
 
 def test_of_one_ability_there_is_nothing_to_average() -> None:

@@ -124,6 +124,11 @@ def _strategy(c: Config) -> Iterator[str]:
     strategy = STRATEGIES.get(name)
     if strategy.uses_k and c.strategy.k is None:
         yield f"strategy={name} needs strategy.k, the replayed share; type strategy.k=1/256"
+    if strategy.merges and c.train.adapter != "none":
+        yield (
+            f"strategy={name} averages whole models, and train.adapter={c.train.adapter} trains adapters, which "
+            "are not averaged; type train.adapter=none, or another strategy"
+        )
     present = {source.role for source in c.data.sources.values()}
     if missing := [role for role in strategy.needs_roles if role not in present]:
         yield (

@@ -3,7 +3,8 @@
 Files are read so since version 1 of `fields`, and Alpaca's inputs of one character are kept. Before, a key was enough,
 and FastChat's rule held, by which such an input is none. Version 2 reads an `input`, `passage` or `article` beside any
 pair, other spellings of turns (data/spellings.py) and two more formats, and refuses what row_keys.newer_reasons names.
-Version 3 gives answers of weight 0 without teaching them (data/turn_flags.py), where it refused such rows before.
+Version 3 gives answers of weight 0 without teaching them (data/turn_flags.py), where it refused such rows before, and
+reads the objects of a line that has several.
 Identities name the version since which a file is read as it is.
 """
 
@@ -20,6 +21,7 @@ from sft_sweeps.data import row_keys, spellings
 from sft_sweeps.data.formats import AUTO, CONTEXT_KEYS, CONVERSATIONS, FORMATS, SYSTEM_KEYS
 from sft_sweeps.data.turn_flags import FLAGS, asked
 from sft_sweeps.files import packing
+from sft_sweeps.files.layout import has_glued
 from sft_sweeps.files.rows import FileRow, columns, is_plain_json, read_column, read_rows
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.spec.data import Source
@@ -99,6 +101,8 @@ def pinned_version(pin: str, bug_compatible: bool) -> int:
 
 def version(path: Path, source: Source) -> int:
     """The version of `fields` since which a file is read as it is, 0 where it always was."""
+    if has_glued(path):
+        return VERSIONS["fields"]
     newer = 0 if source.bug_compatible else read_newly(path)
     return newer or int(read_otherwise(path, source))
 

@@ -5,8 +5,8 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
-from typing import IO, cast
+from itertools import islice
+from typing import IO, Literal, cast
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import text_kinds
@@ -16,6 +16,9 @@ SUFFIXES = ("csv", "tsv")
 COLUMN = r'"?[A-Za-z_][\w .-]{0,40}"?'
 HEADER = re.compile(f"{COLUMN}(?:,{COLUMN})+|{COLUMN}(?:;{COLUMN})+|{COLUMN}(?:\t{COLUMN})+")
 LONGEST = 1 << 28  # characters of a value
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+SAMPLE, ROWS = 1 << 16, 200  # bytes and rows, the first, by which a separator is judged
+Quoting = Literal[0, 3]  # csv.QUOTE_MINIMAL, csv.QUOTE_NONE
 
 
 def is_header(text: str) -> bool:
@@ -27,12 +30,9 @@ def is_header(text: str) -> bool:
 def read(head: bytes, file: IO[bytes], what: str, suffix: str) -> Iterator[FileRow]:
     """A row for each of the table; one with more values than there are columns is broken."""
     csv.field_size_limit(LONGEST)
-    lines = _texts(head, file, what)
-    first = next(lines, "")
-    marks = "\t" if suffix == "tsv" else ",;\t|"
-    delimiter = max(marks, key=first.count)
+    delimiter, quoting = separator(head, suffix)
     try:
-        table = csv.DictReader(chain([first], lines), delimiter=delimiter, strict=True)
+        table = csv.DictReader(_texts(head, file, what), delimiter=delimiter, quoting=quoting, strict=True)
         if twice := [name for name, count in Counter(filter(None, table.fieldnames or ())).items() if count > 1]:
             raise RequestError(f"{what} has several columns called {twice[0]}. Give each a name of its own.")
         for number, row in enumerate(table):
@@ -40,6 +40,36 @@ def read(head: bytes, file: IO[bytes], what: str, suffix: str) -> Iterator[FileR
             yield FileRow(None if uneven else row, f"row {number}", str(row) if uneven else None)
     except csv.Error as error:
         raise RequestError(f"{what} is no table of text that can be read: {error}. Write it as JSON lines.") from None
+
+
+def separator(head: bytes, suffix: str) -> tuple[str, Quoting]:
+    """What stands between the values of a table, and whether quotes around them are none of theirs.
+
+    That under which the first rows have as many values as there are columns, several; of equals, the one that the end
+    of the file's name says, then the one that makes most columns. Only between tabs may values be written as they are.
+    """
+    text = head[:SAMPLE].decode("utf-8-sig", "replace")
+    whole = len(head) <= SAMPLE
+    choices: list[tuple[str, Quoting]] = [*((mark, csv.QUOTE_MINIMAL) for mark in SEPARATORS), ("\t", csv.QUOTE_NONE)]
+    expected = "\t" if suffix == "tsv" else ","
+
+    def fits(choice: tuple[str, Quoting]) -> tuple[bool, bool, bool, int]:
+        sizes, sound = _sizes(text if whole else text.rpartition("\n")[0], *choice, whole)
+        several = sound and sizes[:1] > [1]
+        return several, len(set(sizes)) == 1, choice[0] == expected, sizes[0] if sizes else 0
+
+    return max(choices, key=fits)
+
+
+def _sizes(text: str, delimiter: str, quoting: Quoting, whole: bool) -> tuple[list[int], bool]:
+    """How many values the first rows have, and whether they could be read; what is cut short is no row."""
+    sizes: list[int] = []
+    try:
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+        sizes.extend(map(len, islice(filter(None, table), ROWS)))  # those before an error stay
+    except csv.Error as error:
+        return sizes, not whole and "unexpected end" in str(error)
+    return sizes, True
 
 
 def _texts(head: bytes, file: IO[bytes], what: str) -> Iterator[str]:

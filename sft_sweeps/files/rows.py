@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files import csv_rows, packing, text_kinds
+from sft_sweeps.files import csv_rows, encodings, glued, packing, text_kinds
 from sft_sweeps.files.containers import rows_in
 from sft_sweeps.files.file_row import FileRow
 
@@ -32,12 +32,25 @@ Kind = Literal["csv", "array", "objects", "lines", "cr_lines"]
 
 def read_rows(path: Path, name: str) -> Iterator[FileRow]:
     """The rows of source `name`'s file; blank lines are no rows."""
+    done = 0
+    try:
+        for row in _rows(path, name):
+            yield row
+            done += 1
+    except text_kinds.NotUtf8Error:
+        if encodings.encoding(path) != text_kinds.CP1252:
+            raise
+        yield from islice(_rows(path, name, text_kinds.CP1252), done, None)  # the first ones are plain ASCII
+
+
+def _rows(path: Path, name: str, given: str = "") -> Iterator[FileRow]:
+    """The rows of a file in UTF-8, or what its first bytes are, or a `given` encoding."""
     try:
         if packing.packing(path) == "parquet":
             yield from _parquet(path, name)
             return
         with packing.opened(path) as file:
-            yield from _json(file, f"source {name}: {path}", _suffix(path))
+            yield from _json(file, f"source {name}: {path}", suffix_of(path), given)
     except packing.DAMAGED as error:
         kind = {"gzip": "gzip", "zstd": "Zstandard"}.get(packing.packing(path), "packed")
         raise RequestError(f"source {name}: {path} is a damaged {kind} file ({error}). Fetch it again.") from None
@@ -47,9 +60,9 @@ def read_rows(path: Path, name: str) -> Iterator[FileRow]:
         raise RequestError(f"source {name}: {path} cannot be read: {error.strerror or error}.") from None
 
 
-def _json(file: IO[bytes], what: str, suffix: str) -> Iterator[FileRow]:
-    head, file = _as_utf8(file.read(BLOCK), file, what)
-    kind = _kind(head, suffix)
+def _json(file: IO[bytes], what: str, suffix: str, given: str) -> Iterator[FileRow]:
+    head, file = _as_utf8(file.read(BLOCK), file, what, given)
+    kind = kind_of(head, suffix)
     if kind == "csv":
         yield from csv_rows.read(head, file, what, suffix)
     elif kind == "array":
@@ -60,15 +73,15 @@ def _json(file: IO[bytes], what: str, suffix: str) -> Iterator[FileRow]:
         yield from _unwrapped(_lines(head, file, what, b"\r" if kind == "cr_lines" else b"\n"), what)
 
 
-def _as_utf8(head: bytes, file: IO[bytes], what: str) -> tuple[bytes, IO[bytes]]:
+def _as_utf8(head: bytes, file: IO[bytes], what: str, given: str = "") -> tuple[bytes, IO[bytes]]:
     text_kinds.refuse_others(head, what)
-    if not (encoding := text_kinds.wide_encoding(head)):
+    if not (other := given or text_kinds.wide_encoding(head)):
         return head, file
-    decoded = cast(IO[bytes], io.BufferedReader(text_kinds.AsUtf8(file, head, encoding, what), BLOCK))
+    decoded = cast(IO[bytes], io.BufferedReader(text_kinds.AsUtf8(file, head, other, what), BLOCK))
     return decoded.read(BLOCK), decoded
 
 
-def _kind(head: bytes, suffix: str) -> Kind:
+def kind_of(head: bytes, suffix: str) -> Kind:
     """How rows are laid out in a file that begins like this."""
     # More is read only where an array's first row is longer than a block.
     text = head.decode("utf-8-sig", errors="replace").lstrip(BLANK + "\ufeff")
@@ -120,14 +133,14 @@ def count_rows(path: Path) -> int:
         return count_parquet(path)
     with packing.opened(path) as file:
         head = file.read(BLOCK)
-        lines = not text_kinds.wide_encoding(head) and _kind(head, _suffix(path)) == "lines"
+        lines = not text_kinds.wide_encoding(head) and kind_of(head, suffix_of(path)) == "lines"
     count, counted = 0, False  # lines so far, whether this one is among them
     with packing.opened(path) as file:
         for piece in iter(lambda: file.readline(BLOCK), b""):
             text = piece.removeprefix(codecs.BOM_UTF8).strip()
             count += bool(text) and not counted
             counted = (counted or bool(text)) and not piece.endswith(b"\n")
-    if lines and count > 1:
+    if lines and count > 1 and not glued.may_be(path):
         return count
     try:
         return sum(1 for _ in read_rows(path, "rows"))
@@ -139,10 +152,10 @@ def is_plain_json(path: Path) -> bool:
     """Whether a file is JSON in UTF-8, so that its bytes can be searched for keys."""
     with packing.opened(path) as file:
         head = file.read(BLOCK)
-    return not text_kinds.wide_encoding(head) and _kind(head, _suffix(path)) != "csv"
+    return not text_kinds.wide_encoding(head) and kind_of(head, suffix_of(path)) != "csv"
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """The end of a file's name that says what it is, behind that of its packing."""
     name = path.name.lower()
     for packed in (".gz", ".zst", ".zstd"):
@@ -163,7 +176,8 @@ def _lines(head: bytes, file: IO[bytes], what: str, end: bytes) -> Iterator[File
         if size > ROW_LIMIT:
             yield FileRow(None, f"line {number}", f"{size:,} bytes, {ROW_LIMIT:,} are the most: {text[:BROKEN_SHOWN]}")
         elif text.strip():
-            yield _row(text, f"line {number}")
+            row = _row(text, f"line {number}")
+            yield from (row,) if row.broken is None else glued.rows_of(text, row)
 
 
 def _split(head: bytes, file: IO[bytes], end: bytes) -> Iterator[tuple[bytes, int]]:

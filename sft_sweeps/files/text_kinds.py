@@ -3,6 +3,8 @@
 import codecs
 import io
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import IO, Any
 
 from sft_sweeps.errors import RequestError
@@ -10,6 +12,11 @@ from sft_sweeps.errors import RequestError
 BOMS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
 BOMS |= {codecs.BOM_UTF16_BE: "utf-16"}
 HIGH = re.compile(rb"[\x80-\xff]")
+COMMON = frozenset("’‘“”„–—…•«»°€£§©®éèêëàâäáãåçñíîïóòôöúùüßÉÈÀÂÄÇÑÓÖÜœæøÅØ½")
+WESTERN = "".join(COMMON).encode("cp1252")
+SURE = 0.98
+CP1252 = "cp1252"
+NAMES = {CP1252: "Windows-1252 (cp1252)", "": "no encoding that is known"}
 SEVERAL_HIGH = re.compile(rb"[\x80-\xff]{2,}")
 # First bytes of files that hold no rows of text, and what to do about each.
 OTHERS: dict[bytes, str] = {
@@ -95,10 +102,33 @@ class AsUtf8(io.RawIOBase):
             raise RequestError(f"{self._what} is no whole {self._encoding.upper()} ({error.reason}).") from None
 
 
-def not_utf8(what: str, location: str, sample: bytes) -> RequestError:
+class NotUtf8Error(RequestError):
+    """A file that is to be UTF-8 is not."""
+
+
+def is_western(blocks: Iterable[bytes]) -> bool:
+    """Whether text that is not UTF-8 is surely Windows-1252: it says nothing but what is common in that encoding.
+
+    What other encodings write with the same bytes (Hungarian, Polish, Turkish, Cyrillic, Mac) are other characters; a
+    file that is UTF-8 in other places is of two encodings, and refused.
+    """
+    counts: Counter[int] = Counter()
+    several = 0
+    for block in blocks:
+        runs = SEVERAL_HIGH.findall(block)
+        if any(not COMMON.isdisjoint(run.decode("utf-8", "ignore")) for run in runs):
+            return False
+        counts.update(b"".join(HIGH.findall(block)))
+        several += sum(map(len, runs))
+    all_of_them = counts.total()
+    common = sum(counts[byte] for byte in WESTERN)
+    return bool(all_of_them) and common >= SURE * all_of_them and 2 * several <= all_of_them
+
+
+def not_utf8(what: str, location: str, sample: bytes) -> NotUtf8Error:
     """What bytes that are not UTF-8 probably are, and the command that converts them."""
     file = what.partition(": ")[2] or "FILE"
-    return RequestError(f"{what} is not UTF-8 ({location}). {_probably(sample).replace('FILE', file)}")
+    return NotUtf8Error(f"{what} is not UTF-8 ({location}). {_probably(sample).replace('FILE', file)}")
 
 
 def _probably(sample: bytes) -> str:

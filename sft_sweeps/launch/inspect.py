@@ -222,6 +222,8 @@ def statistics(encoded: EncodedSource, out: Console) -> None:
 
 def turns_and_keys(account: Mapping[str, Any]) -> Iterator[str]:
     """What became of the turns of a source's rows, and what their keys are used for."""
+    if account.get("file"):
+        yield f"file: {account['file']}"
     if turns := account.get("turns"):
         parts = [f"{turns['trained']:,} trained", f"{turns['prompt']:,} given as prompts"]
         parts += [f"{number:,} cut ({reason})" for reason, number in turns["cut"].items()]

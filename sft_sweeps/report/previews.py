@@ -161,7 +161,7 @@ def _of_trained(found: Found) -> Items:
 def _label(of: Sequence[Found]) -> str:
     """As the trained run is called, without its seed."""
     run = min((pair.trained for pair, _, _ in of), key=seed_of)
-    return without_seed(run.label, seed_of(run))
+    return without_seed(run.label, seed_of(run)).removeprefix(f"{run.model.name} ")
 
 
 def _amount(stage: Stage, benchmark: Benchmark) -> float:
@@ -212,8 +212,16 @@ def said(found: Sequence[Previews]) -> str:
         "over items (and seeds, where there are several); tau of amount is that of ranking mixtures by how much they "
         "hold of the benchmark's own ability, which costs nothing. Averaging took "
         f"{_took(first.seconds_merging)}, training these mixtures {_took(first.seconds_training)}, training the stages "
-        f"that were averaged {_took(first.seconds_stages)}."
+        f"that were averaged {_took(first.seconds_stages)}.{_beaten(found)}"
     )
+
+
+def _beaten(found: Sequence[Previews]) -> str:
+    """Where ranking by amount did better, as it costs nothing."""
+    better = [
+        one for one in found if one.tau_of_amount is not None and (not one.tau or one.tau_of_amount > one.tau.value)
+    ]
+    return f" By amount alone the ranking is better on {len(better)} of {len(found)} benchmarks." if better else ""
 
 
 def _took(seconds: float) -> str:

@@ -105,6 +105,9 @@ def merged(stages: Sequence[Stage], weights: Sequence[Fraction] = ()) -> Merge:
 def apart(stages: Sequence[Stage]) -> str:
     """Why the weights of some stages have no meaningful average; empty where they do."""
     first = stages[0]
+    if adapted := [stage for stage in stages if stage.recipe.adapter]:
+        stage = adapted[0]
+        return f"{stage.label} ({stage.id}) was trained with an adapter, which is not averaged; name stages without one"
     for other in stages[1:]:
         for what, one, two in (
             ("base model", first.model, other.model),

@@ -4,7 +4,7 @@ Asked of transformers itself, in a process of its own (`python -m sft_sweeps.tra
 no torch. Its model is made twice: without memory, for the names and shapes of the parameters, and tiny, with the same
 layers as config.json asks for. On the tiny one, loss and gradients of a step of packed rows (train/head.py,
 train/attention.py) are compared with transformers' own forward of padded rows, in fp32. What is not the same is
-refused, whatever it is called.
+tried in padded rows, and refused where it is not the same there either, whatever it is called.
 """
 
 import json

@@ -11,6 +11,7 @@ from training import SHAPE
 
 from sft_sweeps.config.resolve import request
 from sft_sweeps.config.train_schema import ShapeConfig
+from sft_sweeps.identity import canonical
 from sft_sweeps.models import architectures
 from sft_sweeps.models.init import materialise
 from sft_sweeps.models.train_tokenizer import copy
@@ -86,6 +87,53 @@ def test_sizes_in_conf_are_transformers(path: Path) -> None:
     )
     counted = sum(math.prod(dimensions) for dimensions in parameters(without_memory(config)).values())
     assert architectures.count_parameters(shape) == counted
+
+
+def test_what_cannot_be_packed_is_padded_and_said(points: Points, tmp_path: Path) -> None:
+    """In the identity and in a note; another model's is what it was before there was padding."""
+    made = folder(tmp_path, model_type="falcon", new_decoder_architecture=True, num_kv_heads=SHAPE.kv_heads)
+    asked = {}
+    for padded in ("null", "true", "false"):
+        (point,) = points("model=hf", f"model.folder={made}", f"train.padded={padded}", *MINI)
+        asked[padded] = request(point.config)
+    assert [one.recipe.padded for one in asked.values()] == [True, True, False]
+    assert asked["null"].notes == asked["true"].notes
+    assert "falcon does not keep the examples of one row apart" in asked["null"].notes[-1]
+    assert not any("padded" in note for note in asked["false"].notes)
+    assert canonical(asked["true"].recipe)["padded"] is True
+    assert "padded" not in canonical(asked["false"].recipe)
+    (point,) = points("model=mini", *MINI)
+    assert "padded" not in canonical(request(point.config).recipe)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_attention_heads": 3}, "its 3 heads cannot share 2 keys"),
+        ({"num_attention_heads": 0}, "its heads are 0"),
+        ({"num_hidden_layers": -2}, "its layers are -2"),
+    ],
+)
+def test_dimensions_of_no_model(
+    points: Points, tmp_path: Path, changes: dict[str, object], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in refused(points, folder(tmp_path, **changes), capsys)
+
+
+def test_what_config_json_leaves_out_is_what_transformers_makes_of_it() -> None:
+    """The width of MLPs, keys that all heads share, positions."""
+    from decoders import made
+
+    for family, expected in (
+        ("gpt2", (3072, 12, 1024)),
+        ("bloom", (256, 8, 2048)),
+        ("falcon", (18176, 1, 2048)),
+        ("gpt_bigcode", (3072, 1, 1024)),
+        ("mpt", (8192, 16, 2048)),
+        ("gptj", (16384, 16, 2048)),
+    ):
+        shape = architectures.read_shape(made(family).to_dict(), 1)
+        assert (shape.intermediate_size, shape.kv_heads, shape.max_positions) == expected, family
 
 
 def test_a_branch_is_the_commit_that_the_cache_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def test_the_only_row_of_a_file_is_a_row(row: Any, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (
-            '{"question": "\u00e9", "answer": "\u201cx"}'.encode("cp1252"),
+            '{"question": "\u00f0", "answer": "\u201cx"}'.encode("cp1252"),
             "iconv -f CP1252 -t UTF-8 .*/file > NEW",
         ),
         ('{"question": "\u6570\u5b66\u9898\u76ee"}'.encode("gb18030"), "GB18030 .*iconv -f ENCODING"),

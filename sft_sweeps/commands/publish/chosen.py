@@ -57,6 +57,10 @@ def _one(known: Known, catalogue: Catalogue, root: Path) -> Chosen:
     name = f"{known.id} {catalogue.name(known)}"
     if not known.trained:
         raise RequestError(f"{name} is a base model, which others publish; name a stage, a run or a sweep")
+    if known.kind == "merge":
+        raise RequestError(
+            f"{name} is an average of stages, a preview; name a stage that was trained, a run or a sweep"
+        )
     readable = tuple(sweep for sweep in known.sweeps if sweep.readable)
     if not readable:
         raise RequestError(f"no sweep has {name} planned any more, so nothing says what it is; launch its run again")
@@ -67,7 +71,7 @@ def _one(known: Known, catalogue: Catalogue, root: Path) -> Chosen:
 
 def _of_sweep(sweep: Sweep, root: Path, best: str) -> Choice:
     plan, store = sweep.plan(), sweep.store(root)
-    runs = [run for run in plan.runs if run.stages]
+    runs = [run for run in plan.runs if run.stages and not run.merge]
     if not runs:
         raise RequestError(f"{sweep.name} trains nothing, so there is nothing to publish")
     if best:

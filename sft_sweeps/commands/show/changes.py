@@ -25,8 +25,11 @@ def unfolded(catalogue: Catalogue, one: Known) -> dict[str, Any]:
     made: dict[str, Any] = {}
     number = 0
     for link in catalogue.chain(one):
-        payload = {key: value for key, value in link.payload.items() if key not in ("kind", "parent")}
-        if link.trained:
+        payload = {key: value for key, value in link.payload.items() if key not in ("kind", "parent", "parents")}
+        if link.kind == "merge":
+            named = ((catalogue.known.get(part["stage"]), part) for part in link.payload["parents"])
+            made["weights"] = {stage.label if stage else part["stage"]: part["weight"] for stage, part in named}
+        elif link.trained:
             number += 1
             mixture = {part["source"]["name"]: _component(part) for part in payload.get("mixture", [])}
             made[f"stage {number}"] = {**payload, "mixture": mixture}

@@ -67,7 +67,11 @@ def _what(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"needed by {'; '.join(needed[:RUNS])}{f' and {len(needed) - RUNS} more' if len(needed) > RUNS else ''}"
     if found["sweeps"]:
         yield f"sweep     {', '.join(found['sweeps'])}"
-    if len(found["chain"]) > 1:
+    if parents := found["identity"].get("parents"):
+        labels = {link["id"]: link["label"] for link in found["chain"]}
+        parts = (f"{part['weight']} of {labels.get(part['stage'], '')} ({part['stage']})" for part in parents)
+        yield f"average   {', '.join(parts)}"
+    elif len(found["chain"]) > 1:
         yield "chain     " + " -> ".join(f"{link['label']} ({link['id']})" for link in found["chain"][:-1]) + " -> this"
     for number, part in enumerate(found["mixture"]):
         yield f"{'' if number else 'mixture':<10}{_part(part)}"

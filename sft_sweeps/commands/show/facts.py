@@ -36,7 +36,7 @@ def facts(catalogue: Catalogue, one: Known, other: Known | None, root: Path | st
     folder = _folder(catalogue, one, surveyed, subject)
     return {
         "id": one.id,
-        "kind": "stage" if one.trained else "base model",
+        "kind": one.kind,
         "label": catalogue.name(one),
         "runs": list(one.runs),
         "needed_by": surveyed.plan.runs_of(subject) if surveyed and isinstance(subject, Stage) else [],
@@ -202,5 +202,7 @@ def _reproduce(plan: Plan, one: Known, root: Path | str) -> str:
 
 def shortest(plan: Plan, key: str) -> Run | None:
     """The run that ends in a subject, else the shortest that goes through it, of those whose command line is known."""
-    runs = [run for run in plan.runs if run.points and key in (run.model.id, *(stage.id for stage in run.stages))]
+    runs = [
+        run for run in plan.runs if run.points and key in (run.id, run.model.id, *(stage.id for stage in run.stages))
+    ]
     return min(runs, key=lambda run: (run.id != key, len(run.stages)), default=None)

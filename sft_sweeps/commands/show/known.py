@@ -9,18 +9,19 @@ from typing import Any
 
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.files.json_files import read_json
-from sft_sweeps.identity import ID_LENGTH
+from sft_sweeps.identity import ID_LENGTH, parents_of
 from sft_sweeps.plan.labels import own_words
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import PLAN, Sweep, sweeps
 from sft_sweeps.terminal import LAUNCH
 
+KINDS = {"stage": "stage", "merge": "merge", "model": "base model"}  # by what identities call them
 SHOWN = 12  # candidates in a message
 
 
 @dataclass
 class Known:
-    """A stage or base model: what is hashed of it, its runs (those that end in it) and sweeps, newest first."""
+    """A stage, merge or base model: what is hashed of it, its runs (those that end in it) and sweeps, newest first."""
 
     id: str
     label: str
@@ -30,8 +31,13 @@ class Known:
 
     @property
     def trained(self) -> bool:
-        """Whether it is a stage; else a base model."""
-        return self.payload.get("kind") == "stage"
+        """Whether it is a stage, or a merge of such; else a base model."""
+        return self.kind != "base model"
+
+    @property
+    def kind(self) -> str:
+        """What it is, for people."""
+        return KINDS.get(str(self.payload.get("kind")), "base model")
 
 
 class Catalogue:
@@ -51,7 +57,7 @@ class Catalogue:
     def _add_planned(self, sweep: Sweep, plan: Mapping[str, Any]) -> None:
         spec, payloads = plan["spec"], plan["spec"]["payloads"]
         labels = {key: str(model["name"]) for key, model in spec["models"].items()}
-        labels |= {stage["id"]: str(stage["label"]) for stage in plan["stages"]}
+        labels |= {stage["id"]: str(stage["label"]) for stage in (*plan["stages"], *plan.get("merges", ()))}
         for key, label in labels.items():
             self.known.setdefault(key, Known(key, label, payloads[key])).sweeps.append(sweep)
         for run in plan["runs"]:
@@ -59,7 +65,7 @@ class Catalogue:
 
     def _add_made(self, folder: Path) -> None:
         key, payload = folder.name[-ID_LENGTH:], read_json(folder / "identity.json")
-        if key not in self.known and payload and payload.get("kind") in ("stage", "model"):
+        if key not in self.known and payload and payload.get("kind") in KINDS:
             self.known[key] = Known(key, folder.name[: -ID_LENGTH - 1], payload)
 
     @cached_property
@@ -73,8 +79,9 @@ class Catalogue:
 
     def chain(self, one: Known) -> list[Known]:
         """From the base model to itself; what nobody knows any more is left out."""
-        parent = self.known.get(str(one.payload.get("parent", "")))
-        return [*(self.chain(parent) if parent else []), one]
+        above = (self.known.get(parent) for parent in parents_of(one.payload))
+        links = {link.id: link for parent in above if parent for link in self.chain(parent)}
+        return [*links.values(), one]
 
     def exactly(self, text: str) -> bool:
         """Whether stages have an id that begins so, or a label that reads so."""

@@ -18,6 +18,7 @@ from sft_sweeps.data.row_filter import RowFilter, Tally, check_bad_rows, limit_k
 from sft_sweeps.files import checksum
 from sft_sweeps.files.encoded import ACCOUNT
 from sft_sweeps.files.json_files import write_json
+from sft_sweeps.files.layout import described
 from sft_sweeps.identity import canonical
 
 BINS = 12  # of the histogram: lengths up to 2, 4, 8, ... tokens
@@ -143,6 +144,7 @@ class Writer:
             "source": source.name,
             "identity": canonical(source),
             "content": source.content,
+            "file": described(Path(source.path)) if source.rows_from != "generated" else "",
             "rows": tally.rows,
             "examples": len(self._lengths),
             "dropped": dict(sorted(tally.dropped.items())),

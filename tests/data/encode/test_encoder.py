@@ -181,6 +181,17 @@ def test_missing_or_unknown_token_is_refused(tmp_path: Path, key: str) -> None:
         Encoder(broken(tmp_path, **{key: "e"}), "vicuna_bare", 9)
 
 
+def test_the_end_is_learnt_where_it_is_the_padding_too(tmp_path: Path) -> None:
+    """As many tokenizers have it: GPT-2's, Qwen's, SmolLM's."""
+    example = Example("t/0", (("a", "b"), ("c", "d e")))
+    for pad in ("<unk>", "</s>"):
+        encoder = Encoder(broken(tmp_path, pad_token=pad), "vicuna_bare", 99)
+        one = next(encoder.encoded([example]))
+        ends = [n for n, token in enumerate(one.input_ids) if token == encoder.eos_id]
+        assert len(ends) == 2
+        assert one.supervised[ends].all()
+
+
 def test_a_tokenizer_that_cannot_encode_a_template_is_refused(tmp_path: Path) -> None:
     empty = Tokenizer(models.BPE())
     empty.add_special_tokens(["<unk>", "<s>", "</s>"])
