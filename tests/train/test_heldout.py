@@ -41,7 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job(base: Path, name: str, **execution: Any) -> Job:
-    return Job(str(base), str(base.parent / name), execution)
+    return Job(str(base), str(base.parent / name), execution=execution)
 
 
 @pytest.fixture(scope="module")
