@@ -181,11 +181,11 @@ def one(base: Path, shape: Shape, way: Way, batches: Batches, trace: Path | None
 
 def in_order(batches: Batches) -> Batches:
     """The batches with names by which train/steps.py takes them in the order in which TRL does."""
-    from sft_sweeps.data.encode.batches import epoch_order
+    from sft_sweeps.data.encode.batches import Shown, epoch_order
 
     flat = [example for batch in batches for example in batch]
     names = [f"{place:06d}" for place in range(len(flat))]
-    places = epoch_order(names, BF16.seed, 0)
+    places = epoch_order(Shown(tuple(names)), BF16.seed, 0)
     named = dict(zip(places, flat, strict=True))
     ordered = [replace(named[at], id=names[at]) for at in range(len(flat))]
     return [ordered[start : start + 16] for start in range(0, len(ordered), 16)]

@@ -15,7 +15,8 @@ class TrainExecution:
     the backward pass. A resume state is saved every `save_every_seconds` or `save_every_steps` (0: not by that
     measure), of which `keep` stay. A model of at most `whole_parameters` keeps full copies of its weights on every rank
     between steps: ZeRO then partitions gradients and optimizer states only. `merged`: beside an adapter, the merged
-    model is written too.
+    model is written too. Losses are taken on the last `heldout_examples` of each source every `heldout_every` steps and
+    after the last (0: never).
     """
 
     processes: int = 1
@@ -29,6 +30,8 @@ class TrainExecution:
     save_every_steps: int = 0
     keep: int = 2
     merged: bool = False
+    heldout_every: int = 0
+    heldout_examples: int = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ no code. Each mixture is trained as one stage from the one before it. To add a s
 in `STRATEGIES`, and a file in `conf/strategy/`. Another distribution adds one by an entry point (registry.py).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sft_sweeps.registry import Registry
 from sft_sweeps.spec.data import Component, Mixture
+from sft_sweeps.spec.training import Recipe
 
 Components = Sequence[Component]
 Chain = tuple[Mixture, ...]
@@ -64,7 +66,7 @@ def multi_task(components: Components) -> Chain:
 def sequential(components: Components) -> Chain:
     """One ability after the other in the order given, specialized ones first; an ability's sources are one stage."""
     groups: dict[tuple[str, str], list[Component]] = {}
-    for c in (*_of(components, "specialized"), *_of(components, "general")):
+    for c in _in_sequence(components):
         groups.setdefault((c.source.role, c.source.ability), []).append(c)
     return _stages(*groups.values())
 
@@ -82,10 +84,11 @@ def mixed_sequential(components: Components) -> Chain:
 def dmt(components: Components, k: Fraction) -> Chain:
     """Dual-stage mixed fine-tuning: specialized together, then general with a share k of them replayed.
 
-    k is relative to stage 1's subset: fraction 1/4 with k 1/4 replays 1/16 of the source.
+    k is relative to stage 1's subset: fraction 1/4 with k 1/4 replays 1/16 of the source, limit 1000 with it 250.
     """
     specialized = _of(components, "specialized")
-    replay = [replace(c, fraction=c.fraction * k) for c in specialized]
+    limits = [None if c.limit is None else math.floor(c.limit * k) for c in specialized]
+    replay = [replace(c, fraction=c.fraction * k, limit=most) for c, most in zip(specialized, limits, strict=True)]
     return _stages(specialized, [*_of(components, "general"), *replay])
 
 
@@ -101,6 +104,20 @@ STRATEGIES: Registry[Strategy] = Registry(
         "base": Strategy(base),
     },
 )
+
+
+def ordered(recipe: Recipe, mixture: Mixture, components: Components) -> Recipe:
+    """The recipe with the order of a mixture's sources, by the run's `components`; a mixture of one source has none."""
+    present = {c.source.name for c in mixture.components}
+    if recipe.order == "shuffled" or len(present) == 1:
+        return replace(recipe, order="shuffled")
+    names = tuple(c.source.name for c in _in_sequence(components) if c.source.name in present)
+    return replace(recipe, source_order=names) if recipe.order == "by_source" else recipe
+
+
+def _in_sequence(components: Components) -> Components:
+    """In the order given, specialized ones first."""
+    return (*_of(components, "specialized"), *_of(components, "general"))
 
 
 def _of(components: Components, role: str) -> list[Component]:

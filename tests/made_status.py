@@ -10,7 +10,15 @@ NOTHING_FAILED = {"log": "", "log_tail": [], "hint": ""}
 def stage(n: int, state: str, **fields: Any) -> Row:
     """One that has done nothing."""
     made = {"id": f"{n:012x}", "label": "a", "mixture": "", "state": state, "why": "", "step": 0, "steps": 9}
-    made |= {"loss": None, "curve": [], "tokens_per_second": None, "seconds_left": None, "folder": "", "mirror": ""}
+    made |= {
+        "loss": None,
+        "heldout_loss": {},
+        "curve": [],
+        "tokens_per_second": None,
+        "seconds_left": None,
+        "folder": "",
+        "mirror": "",
+    }
     made |= {"runs": [], "job": "", "reason": "", "starts": 0, "gpu_hours": 0.0, "gpu_hours_lost": 0.0}
     return {**made, "gpu_hours_estimated": 0.0, **NOTHING_FAILED, **fields}
 

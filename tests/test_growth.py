@@ -22,7 +22,7 @@ from sft_sweeps.benchmarks.judging import Spending
 from sft_sweeps.benchmarks.registry import definition_of
 from sft_sweeps.commands.status import rows as status
 from sft_sweeps.config.schema import Config
-from sft_sweeps.data.encode.batches import batch
+from sft_sweeps.data.encode.batches import Shown, batch
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import write_json
@@ -129,9 +129,10 @@ def test_a_step_takes_as_long_of_a_million_examples_as_of_a_hundred() -> None:
             return str.__eq__(self, other)
 
     ids: tuple[str, ...] = tuple(Id(f"math/{n}") for n in range(200))
-    expected = batch(ids, 3, 16, 0)
+    shown = Shown(ids)
+    expected = batch(shown, 3, 16, 0)
     looked = 0
-    assert [batch(ids, 3, 16, step) for step in (0, 1, 11)][0] == expected  # noqa: RUF015
+    assert [batch(shown, 3, 16, step) for step in (0, 1, 11)][0] == expected  # noqa: RUF015
     assert looked == 0
 
 

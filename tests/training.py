@@ -47,6 +47,11 @@ def examples(count: int = 60, seed: int = 0) -> list[Encoded]:
     return made
 
 
+def heldout(count: int) -> list[Encoded]:
+    """So many examples that are none of `examples`."""
+    return [replace(example, id=f"{example.source}/held-{at}") for at, example in enumerate(examples(count, seed=1))]
+
+
 @dataclass(frozen=True)
 class Job:
     """A stage to train, and what befalls it: each `..._at` is a step after which it happens (0: never).
@@ -71,6 +76,7 @@ class Job:
     full_disk_at: int = 0
     file_bytes: int = 0
     group_size: int = 0
+    heldout: int = 0  # so many examples are not trained on, and losses are taken on them
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,9 @@ def plain_training(folder: Path, steps: int, recipe: Recipe = RECIPE) -> tuple[A
     betas = (recipe.adam_beta1, recipe.adam_beta2)
     optimizer = torch.optim.AdamW(model.parameters(), betas=betas, eps=recipe.adam_epsilon, weight_decay=0.0)
     data, measured = examples(), []
-    ids = tuple(example.id for example in data)
+    shown = batches.Shown(tuple(example.id for example in data))
     for step in range(steps):
-        batch = [data[place] for place in batches.batch(ids, recipe.seed, recipe.batch_size, step)]
+        batch = [data[place] for place in batches.batch(shown, recipe.seed, recipe.batch_size, step)]
         total = sum(int(example.supervised[1:].sum()) for example in batch)
         value = 0.0
         for example in batch:
@@ -306,6 +312,7 @@ def _train(job: Job, processes: int, rendezvous: str, out: str) -> str:
         stop=lambda: bool(job.stop_at) and done + 1 >= job.stop_at and os.environ["RANK"] == str(processes - 1),
         rendezvous=rendezvous,
         chat_template="{{ messages }}",
+        heldout=heldout(job.heldout),
     )
     with Path(f"{out}.jsonl").open("w", encoding="utf-8") as metrics:
         while True:

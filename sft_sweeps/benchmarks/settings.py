@@ -22,7 +22,9 @@ class EvaluateConfig:
 
     `examples` is the number of items of the miniature's benchmarks and of held-out losses; of published ones it is a
     limit, and 0 asks all. `unscored` says that training without any score is meant. `engine_python` is the interpreter
-    that has vLLM, "" this one. Every benchmark with settings has a key of its own besides: `evaluate.gsm8k`.
+    that has vLLM, "" this one. While a stage trains, the loss on the last `heldout_examples` of each source is taken
+    every `heldout_every` steps and after the last (0: never). Every benchmark with settings has a key of its own
+    besides: `evaluate.gsm8k`.
     """
 
     benchmarks: list[str] = field(default_factory=list)
@@ -36,6 +38,8 @@ class EvaluateConfig:
     engine_version: str = "5"
     engine_python: str = ""
     batch_size: int = at_least(1, default=64)
+    heldout_every: int = at_least(0, default=0)
+    heldout_examples: int = at_least(1, default=64)
 
 
 @dataclass

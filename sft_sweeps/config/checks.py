@@ -14,8 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from sft_sweeps import ranges
 from sft_sweeps.benchmarks.registry import definitions
 from sft_sweeps.benchmarks.settings import EvaluateConfig
-from sft_sweeps.config import cluster_checks
-from sft_sweeps.config.fractions import fraction_of, parse_fraction, parse_weight
+from sft_sweeps.config import cluster_checks, mixtures
 from sft_sweeps.config.keys import nearest_key
 from sft_sweeps.config.resolve_model import MADE_TOKENIZERS
 from sft_sweeps.config.schema import Config
@@ -32,7 +31,6 @@ from sft_sweeps.ranges import NumberRange, OneOf
 from sft_sweeps.strategies import STRATEGIES
 from sft_sweeps.tracking.trackers import TRACKERS
 
-MOST_REPEATS = 1000
 EXAMPLE = "{claim: Replay keeps math, benchmark: gsm8k, better: strategy=dmt strategy.k=1/4, than: strategy=sequential}"
 
 
@@ -98,38 +96,6 @@ def _source(key: str, source: SourceConfig) -> Iterator[str]:
         )
     if source.hub and not source.revision:
         yield f"{key}.hub={source.hub} has no {key}.revision; pin one"
-
-
-def _fractions(c: Config) -> Iterator[str]:
-    """Each source's fraction parses, and takes at least one example."""
-    have = ", ".join(c.data.sources) or "none"
-    for name in ("fractions", "repeat", "weight"):
-        for slot, own in getattr(c.data, name).items():
-            if slot not in c.data.sources and own is not None:
-                yield f"data.{name}.{slot} is set, but this data has no source {slot}; it has: {have}"
-    yield from dict.fromkeys(problem for slot in c.data.sources for problem in _fraction(c, slot))
-
-
-def _shown(c: Config) -> Iterator[str]:
-    """Repeats are whole numbers, weights above 0."""
-    for slot, repeat in c.data.repeat.items():
-        yield from NumberRange(1, MOST_REPEATS, high_open=False)(f"data.repeat.{slot}", 1 if repeat is None else repeat)
-    for slot, weight in c.data.weight.items():
-        try:
-            parse_weight("1" if weight is None else weight, f"data.weight.{slot}")
-        except RequestError as error:
-            yield str(error)
-
-
-def _fraction(c: Config, slot: str) -> Iterator[str]:
-    (key, text), source = fraction_of(c.data, slot), c.data.sources[slot]
-    try:
-        fraction = parse_fraction(text, key)
-    except RequestError as error:
-        yield str(error)
-        return
-    if source.rows >= 1 and (source.rows - c.data.heldout) * fraction < 1:
-        yield f"{key}={text} takes no example of {source.name}, which has {source.rows:,} rows; take a larger one"
 
 
 def _bug_compatible(c: Config) -> Iterator[str]:
@@ -324,8 +290,7 @@ def _store(c: Config) -> Iterator[str]:
 
 ACROSS_FIELDS = (
     _sources,
-    _fractions,
-    _shown,
+    mixtures.problems,
     _bug_compatible,
     _tags,
     _strategy,

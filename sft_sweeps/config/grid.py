@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
+from sft_sweeps.config import mixtures
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 
@@ -41,7 +42,9 @@ def axes(overrides: Iterable[str], loader: ConfigLoader | None = None) -> Axes:
     values_by_key: Axes = {}
     for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
         swept = override.is_sweep_override()
-        values_by_key[override.get_key_element()] = _swept(override) if swept else [override.get_value_element_as_str()]
+        values_by_key[mixtures.as_typed(override.get_key_element())] = (
+            _swept(override) if swept else [override.get_value_element_as_str()]
+        )
     return values_by_key
 
 

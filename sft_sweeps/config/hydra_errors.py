@@ -24,6 +24,7 @@ VALUE = re.compile(
     r"Value '(?P<value>.*?)'(?: of type '\w+')? (?:could not be converted to|is not a valid) (?P<kind>\w+)", re.DOTALL
 )
 NO_SOURCE = "is not a subclass of SourceConfig"
+OF_SOURCES = re.compile(r"override (data\.\w+)=(\S+)\s+Cannot assign \w+ to Dict")
 LACKING = re.compile(r"missing mandatory value: \w+")
 FULL_KEY = re.compile(r"full_key: (\S+)")
 
@@ -42,6 +43,8 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
         return f"{key}={found['value']} must be {KINDS.get(found['kind'], found['kind'])}"
     if NO_SOURCE in text and (source := next(filter(None, map(new_sources.hint, overrides)), "")):
         return f"there is no such source in these data; {source}"
+    if found := OF_SOURCES.search(text):
+        return f"{found[1]}={found[2]} speaks of no source; name one, or an ability: {found[1]}.math={found[2]}"
     if LACKING.search(text):
         return f"{key} has no value; type {key}=VALUE"
     typed = _unknown(text, overrides)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from sft_sweeps.config import mixtures
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 
@@ -26,14 +27,14 @@ NAMES = {field.name for field in fields(SourceConfig)}
 
 
 def with_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """The overrides, with the file that a new source begins with before the first key of it.
+    """The overrides as Hydra takes them, with the file that a new source begins with before the first key of it.
 
     A source is new where the typed data have no such slot; without typed data, where no file of conf/data has.
     """
     named = {found[1] for text in overrides if (found := TYPED.fullmatch(text))}
     new = named - _chosen(overrides) - (slots(_data_files(overrides, folders)) if named else set())
     made: list[str] = []
-    for text in overrides:
+    for text in map(mixtures.addable, overrides):
         found = TYPED.fullmatch(text)
         if not found or found[1] not in new:
             made.append(text)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from sft_sweeps.benchmarks import registry
 from sft_sweeps.benchmarks.settings import EvaluatedPoint
+from sft_sweeps.config import mixtures
 from sft_sweeps.config.fractions import parse_fraction
 from sft_sweeps.config.resolve_model import model, padding_notes, recipe
 from sft_sweeps.config.resolve_sources import components, data_folder
@@ -18,26 +19,33 @@ from sft_sweeps.plan.request import AskedRepresentations, Request
 from sft_sweeps.spec.data import Component
 from sft_sweeps.spec.evaluation import Benchmark, Engine
 from sft_sweeps.spec.training import Recipe
+from sft_sweeps.strategies import chain
 
 
 def request(config: Config) -> Request:
     """The exact values of a checked Config (`checks.problems` lists none); RequestError for what files show."""
     base = model(config.model)
-    exact_recipe = recipe(config.train, base)
+    exact_recipe = recipe(config.train, base, config.data.order)
     parts, notes = components(config, exact_recipe, base.tokenizer)
-    k = config.strategy.k
+    k = None if config.strategy.k is None else parse_fraction(config.strategy.k, "strategy.k")
+    mixtures.check_repeats(chain(config.strategy.name, parts, k), config.data, exact_recipe.batch_size)
     return Request(
         model=base,
         components=tuple(parts),
         strategy=config.strategy.name,
-        k=None if k is None else parse_fraction(k, "strategy.k"),
+        k=k,
         recipe=exact_recipe,
         benchmarks=tuple(benchmarks(config, parts, exact_recipe.template)),
         engine=Engine(config.evaluate.engine, config.evaluate.engine_version, exact_recipe.model_dtype),
         every_stage=config.evaluate.stages == "all",
         specialized=config.evaluate.stages == "specialized",
         base_model=config.evaluate.base,
-        notes=(*notes, *adapter_notes(exact_recipe), *padding_notes(base, exact_recipe)),
+        notes=(
+            *notes,
+            *adapter_notes(exact_recipe),
+            *padding_notes(base, exact_recipe),
+            *mixtures.not_held_out(config.evaluate, parts),
+        ),
         representations=representations(config),
     )
 

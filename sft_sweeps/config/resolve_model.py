@@ -20,6 +20,7 @@ from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
 from sft_sweeps.store.store import hub_folder, revision_of
 
 UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # in a model's name, which is part of folders' names
+OF_DATA = {"order", "source_order"}  # fields of a recipe that data.order decides
 
 MADE_TOKENIZERS = {  # by `model.weights`, of those that are made here
     "init": str(PACKAGE / "data" / "mini_tokenizer.json"),
@@ -102,10 +103,13 @@ def _tokenizer_path(entry: ModelConfig) -> str:
     return entry.tokenizer or entry.folder or MADE_TOKENIZERS.get(entry.weights, "")
 
 
-def recipe(train: TrainConfig, base: Model) -> Recipe:
-    """The exact recipe. Virtual devices mean nothing to other reductions than `device_mean` and must fork no stage."""
-    named = {f.name: getattr(train, f.name) for f in fields(Recipe)}
-    exact = Recipe(**named | {"adapter": adapter(train)})
+def recipe(train: TrainConfig, base: Model, order: str = "shuffled") -> Recipe:
+    """The exact recipe. Virtual devices mean nothing to other reductions than `device_mean` and must fork no stage.
+
+    `order` is data.order, that of the examples; which sources follow one another, a stage's mixture says.
+    """
+    named = {f.name: getattr(train, f.name) for f in fields(Recipe) if f.name not in OF_DATA}
+    exact = Recipe(**named | {"adapter": adapter(train), "order": order})
     devices = exact.virtual_devices if exact.loss_reduction == "device_mean" else 0
     padded = is_padded(base.shape.model_type) if train.padded is None else train.padded
     return replace(exact, template=template(exact.template, base), virtual_devices=devices, padded=padded)

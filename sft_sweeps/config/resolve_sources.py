@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from sft_sweeps.config import new_sources
-from sft_sweeps.config.fractions import fraction_of, parse_fraction, parse_weight
+from sft_sweeps.config import mixtures, new_sources
+from sft_sweeps.config.fractions import parse_fraction
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import CleanConfig, SourceConfig
 from sft_sweeps.data import columns, groups, mini, roles, row_keys, row_scan
@@ -19,7 +19,7 @@ from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, ENCODED
 from sft_sweeps.identity import VERSIONS, canonical
-from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, Component, Source, TurnRules
+from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, Component, Source, TurnRules, count_examples
 from sft_sweeps.spec.training import Recipe
 
 
@@ -43,22 +43,24 @@ def components(config: Config, recipe: Recipe, tokenizer: str) -> tuple[list[Com
 
 def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tuple[Component, str]:
     """One source with its fraction, and a note or ""; RequestError where the fraction takes no example."""
-    key, text = fraction_of(config.data, slot)
-    entry = config.data.sources[slot]
-    exact, note = source(entry, data_folder(config), slot, config.data.bug_compatible)
-    note = "; ".join(filter(None, (new_sources.note(entry, slot), note)))
+    data, entry = config.data, config.data.sources[slot]
+    key, text = mixtures.fraction_of(data, slot)
+    fraction = parse_fraction(text, key)
+    exact, note = source(entry, data_folder(config), slot, data.bug_compatible)
+    # Of the file's rows, which stay the same: a source that was prepared counts its examples.
+    limit, no_limit = mixtures.limited(data, exact.name, count_examples(exact.rows, fraction, data.heldout))
+    note = "; ".join(filter(None, (new_sources.note(entry, slot), note, no_limit)))
     if account := account_of(exact, recipe, tokenizer, Path(config.output_dir)):
         exact, counted = _as_prepared(exact, account)
         note = "; ".join(filter(None, (note, counted)))
-    data = config.data
     component = Component(
         exact,
-        parse_fraction(text, key),
+        fraction,
         data.seed,
         data.heldout,
-        limit=data.limit,
-        repeat=data.repeat.get(slot) or 1,
-        weight=parse_weight(data.weight.get(slot) or "1", f"data.weight.{slot}"),
+        limit=limit,
+        repeat=mixtures.setting(data, "repeat", slot)[1] or 1,
+        weight=mixtures.weight_of(data, slot),
     )
     if not exact.rows and exact.provisional:
         raise RequestError(
@@ -67,13 +69,6 @@ def _component(config: Config, slot: str, recipe: Recipe, tokenizer: str) -> tup
         )
     if not component.examples:
         raise RequestError(f"{key}={text} takes no example of {exact.path}, which has {exact.rows:,} rows")
-    batch = config.train.batch_size
-    if component.repeat > 1 and component.examples < batch:
-        raise RequestError(
-            f"data.repeat.{slot}={component.repeat}: {exact.name} gives {component.examples:,} examples, fewer than a "
-            f"batch has ({batch}), so that one would hold an example twice. "
-            f"Set train.batch_size={component.examples} or less, or take more examples"
-        )
     return component, note
 
 

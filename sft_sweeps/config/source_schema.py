@@ -1,11 +1,12 @@
 """The text schema of `conf/source` and `conf/data`: what a source is, how it is cleaned, how much of it is taken."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from sft_sweeps.data import formats
 from sft_sweeps.ranges import at_least, between, folder_name, literals, one_known, one_of
 from sft_sweeps.spec.data import Cleaning, Source, TurnRules
+from sft_sweeps.spec.training import ExampleOrder
 
 
 @dataclass
@@ -98,13 +99,15 @@ class DataConfig:
     fraction: str = "1"
     """The share of every source that is taken ..."""
     fractions: dict[str, str | None] = field(default_factory=dict)
-    """... and of single ones, by their names in `sources`."""
-    limit: int = at_least(0, default=0)
-    """The most examples that are taken of each source; 0: as many as the fraction gives."""
+    """... and of some, by their ability, their key in `sources` or their name (config/mixtures.py)."""
+    limit: int | None = at_least(1, default=None)
+    """The most examples that are taken of each source; null: as many as the fraction gives."""
     repeat: dict[str, int | None] = field(default_factory=dict)
-    """How often an epoch shows each example of a source, by its name in `sources`; null: once."""
+    """How often an epoch shows each example of a source, named as in `fractions`; null: once."""
     weight: dict[str, str | None] = field(default_factory=dict)
-    """The weight of a source's tokens in the loss, above 0, by its name in `sources`; null: 1."""
+    """The weight of a source's tokens in the loss, above 0, named as in `fractions`; null: 1."""
+    order: str = one_of(*get_args(ExampleOrder), default="shuffled")
+    """Of an epoch's examples: shuffled, one source after the other (by_source), or in proportion (interleaved)."""
     seed: int = at_least(0, default=0)
     """Of which examples a fraction takes (train.seed: their order)."""
     heldout: int = at_least(0, default=0)

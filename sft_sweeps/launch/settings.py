@@ -73,6 +73,8 @@ def executions_of(config: Config) -> Executions:
             save_every_seconds=cluster.save_every_seconds,
             save_every_steps=cluster.save_every_steps,
             merged=config.train.lora.save == "merged",
+            heldout_every=evaluate.heldout_every,
+            heldout_examples=evaluate.heldout_examples,
         ),
         answer=AnswerExecution(
             threads=least_threads(cluster),

@@ -12,13 +12,13 @@ from functools import cached_property
 from sft_sweeps.plan import cost, hypotheses
 from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.plan.labels import own_words
+from sft_sweeps.plan.labels import own_words, short_names
 from sft_sweeps.plan.request import Request
-from sft_sweeps.spec.data import Component, Source, count_examples
+from sft_sweeps.spec.data import Component, Source
 from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge, Representations, Score
 from sft_sweeps.spec.merge import Merge, merged
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.strategies import chain, merges, uses_k
+from sft_sweeps.strategies import chain, merges, ordered, uses_k
 
 Subject = Stage | Model | Merge
 
@@ -172,6 +172,8 @@ class _Builder:
             self.note(note)
         if request.k is not None and not uses_k(request.strategy):
             self.note(f"strategy.k means nothing to strategy={request.strategy} and is ignored")
+        for key in _ignored(request, stages):
+            self.note(f"{run.label}: {key} means nothing where no stage has several sources, and is ignored")
         for c in (c for stage in stages for c in stage.mixture.components if not c.examples):
             self.note(f"{run.label}: {c.fraction} of {c.source.name} is no example; nothing of it is replayed")
         if first := self.runs.get(run.id):
@@ -187,7 +189,8 @@ class _Builder:
         stages: list[Stage] = []
         for mixture in chain(request.strategy, request.components, request.k):
             parent = stages[-1] if stages and not merges(request.strategy) else base
-            stage = Stage(parent, mixture, request.recipe.after(parent))
+            recipe = ordered(request.recipe.after(parent), mixture, request.components)
+            stage = Stage(parent, mixture, recipe)
             stages.append(self.stages.setdefault(stage.id, stage))
         return tuple(stages)
 
@@ -292,11 +295,14 @@ def seen(subject: Subject, source: Source) -> Iterator[Component]:
 
 
 def reaches_heldout(subject: Subject, benchmark: Benchmark, rows: int) -> bool:
-    """Whether training reached into the last examples of a source of `rows`, on which its held-out loss is taken."""
-    if benchmark.source is None:
-        return False
-    free = rows - benchmark.examples
-    return free <= 0 or any(count_examples(rows, c.fraction, c.heldout) > free for c in seen(subject, benchmark.source))
+    """Whether training reached into the examples of a source of `rows` on which its held-out loss is taken."""
+    return benchmark.source is not None and reaches_last(subject, benchmark.source, benchmark.examples, rows)
+
+
+def reaches_last(subject: Subject, source: Source, examples: int, rows: int) -> bool:
+    """Whether training reached into the last so many examples of a source of `rows`."""
+    free = rows - examples
+    return free <= 0 or any(c.taken_of(rows) > free for c in seen(subject, source))
 
 
 def _not_scored(names: Sequence[str], examples: int) -> str:
@@ -314,16 +320,29 @@ def _label(request: Request) -> str:
     if request.k is not None and uses_k(request.strategy):
         parts.append(f"k={request.k}")
     fractions = {c.fraction for c in request.components}
+    named = short_names(request.components)
     if request.strategy != "base" and fractions != {Fraction(1)}:
-        shown = [f"{c.source.ability} {c.fraction}" for c in request.components if c.fraction != 1]
+        shown = [f"{named[c.source.name]} {c.fraction}" for c in request.components if c.fraction != 1]
         parts.append(f"({fractions.pop()})" if len(fractions) == 1 else f"({', '.join(shown)})")
-    parts += [f"{c.source.ability} x{c.repeat}" for c in request.components if c.repeat > 1]
-    parts += [f"{c.source.ability} weight {c.weight}" for c in request.components if c.weight != 1]
+    if limits := {c.limit for c in request.components if c.limit is not None}:
+        parts.append(f"limit {limits.pop():,}")
+    parts += [f"{named[c.source.name]} x{c.repeat}" for c in request.components if c.repeat > 1]
+    parts += [f"{named[c.source.name]} weight {c.weight}" for c in request.components if c.weight != 1]
+    parts += [request.recipe.order] if request.recipe.order != "shuffled" else []
     if request.recipe.adapter and request.strategy != "base":
         parts.append(request.recipe.adapter.words)
     if request.recipe.seed:
         parts.append(f"seed={request.recipe.seed}")
     return " ".join(parts)
+
+
+def _ignored(request: Request, stages: Sequence[Stage]) -> Iterator[str]:
+    """The keys that say how sources compare, where no stage of a run has several."""
+    alone = all(len(stage.mixture.components) == 1 for stage in stages)
+    if alone and any(c.weight != 1 for c in request.components):
+        yield "data.weight"
+    if alone and request.recipe.order != "shuffled":
+        yield f"data.order={request.recipe.order}"
 
 
 def _with_own_labels(runs: Sequence[Run]) -> list[Run]:

@@ -1,9 +1,14 @@
-"""What tells stages of one label apart, in words: a seed, a learning rate, or what else their identities differ in."""
+"""What tells stages of one label apart, and sources of one ability, in words.
 
+Of stages: a seed, a learning rate, or what else their identities differ in.
+"""
+
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sft_sweeps.identity import parents_of
+from sft_sweeps.spec.data import Component
 
 SHORT = {
     "recipe.learning_rate": "lr",
@@ -11,7 +16,14 @@ SHORT = {
     "mixture.seed": "data.seed",
     "mixture.heldout": "data.heldout",
 }
-OPAQUE = ("parent", "kind", "mixture.source.content", "versions", "weights", "tokenizer")  # say nothing to people
+# These say nothing to people, or what others say.
+OPAQUE = ("parent", "kind", "mixture.source.content", "versions", "weights", "tokenizer", "recipe.source_order")
+
+
+def short_names(components: Sequence[Component]) -> dict[str, str]:
+    """What each source is called beside the others: by its ability, or by its name where several have that ability."""
+    of_ability = Counter(c.source.ability for c in components)
+    return {c.source.name: c.source.ability if of_ability[c.source.ability] == 1 else c.source.name for c in components}
 
 
 def own_words(named: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich.text import Text
 from sft_sweeps.errors import visible as visible_text
 from sft_sweeps.plan import cost, serialize
 from sft_sweeps.plan.build import Plan, State
+from sft_sweeps.plan.labels import short_names
 from sft_sweeps.plan.serialize import detectable_differences
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.stats import ASSUMED_DISCORDANT
@@ -81,13 +82,13 @@ def _merge_rows(plan: Plan, states: Mapping[str, State], number: Mapping[str, st
 
 def mixture_text(stage: Stage) -> str:
     """`math 1/4 x2 (27,535) + general (86,060)`; a count that no file has confirmed is marked with ~."""
-    parts = []
+    parts, names = [], short_names(stage.mixture.components)
     for c in stage.mixture.components:
         share = "" if c.fraction == 1 else f" {c.fraction}"
         share += f" x{c.repeat}" if c.repeat > 1 else ""
         share += f" weight {c.weight}" if c.weight != 1 else ""
         guess = "~" if c.source.rows_from == "declared" else ""
-        parts.append(f"{c.source.ability}{share} ({guess}{c.examples:,})")
+        parts.append(f"{names[c.source.name]}{share} ({guess}{c.examples:,})")
     return " + ".join(parts)
 
 

@@ -1,7 +1,7 @@
 """What is trained on: sources, how their rows are read, and which part of each a mixture takes."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -104,15 +104,15 @@ class Source:
 class Component:
     """One source's part in a mixture: the first examples of its order under `seed`, never its last `heldout` ones.
 
-    `limit` is the most examples that are taken, 0: as many as the fraction gives. An epoch shows each `repeat` times.
-    `weight` is that of their tokens in the loss (train/loss.py).
+    `limit` is the most examples that are taken, None: as many as the fraction gives. An epoch shows each
+    `repeat` times. `weight` is that of their tokens in the loss (train/loss.py).
     """
 
     source: Source
     fraction: Fraction
     seed: int
     heldout: int = 0
-    limit: int = field(default=0, metadata=WHERE_CHANGED)
+    limit: int | None = field(default=None, metadata=WHERE_CHANGED)
     repeat: int = field(default=1, metadata=WHERE_CHANGED)
     weight: Fraction = field(default=Fraction(1), metadata=WHERE_CHANGED)
 
@@ -123,12 +123,12 @@ class Component:
     def taken_of(self, count: int) -> int:
         """How many of a source's `count` examples are taken."""
         taken = count_examples(count, self.fraction, self.heldout)
-        return min(taken, self.limit or taken)
+        return taken if self.limit is None else min(taken, self.limit)
 
     @property
     def shown_otherwise(self) -> bool:
         """Whether anything but the fraction says how its examples are shown."""
-        return bool(self.limit) or self.repeat != 1 or self.weight != 1
+        return self.limit is not None or self.repeat != 1 or self.weight != 1
 
     @property
     def shown(self) -> int:
@@ -138,12 +138,17 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """The sources of one stage, each with its fraction. The order in which they are listed means nothing."""
+    """The sources of one stage, each with its fraction. The order in which they are listed means nothing.
+
+    Nor does a weight that they share: weights say how much more one source counts than another.
+    """
 
     components: tuple[Component, ...]
 
     def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.components, key=lambda c: (c.source.name, canonical_json(c))))
+        alike = len({c.weight for c in self.components}) == 1
+        components = [replace(c, weight=Fraction(1)) for c in self.components] if alike else self.components
+        ordered = tuple(sorted(components, key=lambda c: (c.source.name, canonical_json(c))))
         object.__setattr__(self, "components", ordered)
 
     @property

@@ -13,10 +13,15 @@ from sft_sweeps.identity import EXECUTION, WHERE_CHANGED, canonical, digest, ver
 from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.data import Mixture
 
+ExampleOrder = Literal["shuffled", "by_source", "interleaved"]  # within an epoch (data/encode/batches.py)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a stage is trained: everything that changes its weights and is not data. Units: steps, examples, tokens."""
+    """How a stage is trained: everything that changes its weights and is not data. Units: steps, examples, tokens.
+
+    `source_order` are the sources by name, first to last, where the order of the examples is `by_source`.
+    """
 
     epochs: int
     batch_size: int
@@ -35,6 +40,8 @@ class Recipe:
     model_dtype: Literal["fp32", "bf16"]
     seed: int
     virtual_devices: int = 0  # of device_mean; 0 for the other reductions, which have none
+    order: ExampleOrder = field(default="shuffled", metadata=WHERE_CHANGED)
+    source_order: tuple[str, ...] = field(default=(), metadata=WHERE_CHANGED)
     adapter: Adapter | None = field(default=None, metadata=WHERE_CHANGED)  # none: all weights are trained
     padded: bool = field(default=False, metadata=WHERE_CHANGED)  # each example in a padded row of its own
 
@@ -196,7 +203,7 @@ class Stage:
         parts = []
         for c in self.mixture.components:
             share = "" if c.fraction == 1 else "@" + str(c.fraction).replace("/", "_")
-            share += f"@{c.limit}" if c.limit else ""
+            share += "" if c.limit is None else f"@{c.limit}"
             share += f"x{c.repeat}" if c.repeat > 1 else ""
             share += "" if c.weight == 1 else "w" + str(c.weight).replace("/", "_")
             parts.append((c.source.role != "general", c.source.ability, c.source.ability + share))

@@ -22,6 +22,7 @@ from hashlib import sha256
 from typing import Literal, get_args
 
 from sft_sweeps.identity import digest
+from sft_sweeps.spec.data import Component
 from sft_sweeps.spec.training import Model, Stage
 
 JobType = Literal["prepare", "train", "generate", "score", "report"]
@@ -82,13 +83,13 @@ def study_axes(
     A stage that runs of several strategies or k share names them all: `dmt,sequential`. `abilities` are the sweep's.
     Numbers are numbers, to be drawn over; what can be `none` is text.
     """
-    largest: dict[str, tuple[Fraction, int, str]] = {}  # by source: of what several stages take of it, the most
-    for component in (c for stage in stages for c in stage.mixture.components):
-        found = (component.fraction, component.examples, component.source.ability)
-        largest[component.source.name] = max(found, largest.get(component.source.name, found))
-    by_ability: dict[str, list[tuple[Fraction, int]]] = {ability: [] for ability in abilities}
-    for fraction, examples, ability in largest.values():
-        by_ability.setdefault(ability, []).append((fraction, examples))
+    largest: dict[str, Component] = {}  # by source: of what several stages take of it, the most
+    for c in (c for stage in stages for c in stage.mixture.components):
+        known = largest.get(c.source.name, c)
+        largest[c.source.name] = max(known, c, key=lambda one: (one.fraction, one.examples))
+    by_ability: dict[str, list[Component]] = {ability: [] for ability in abilities}
+    for c in largest.values():
+        by_ability.setdefault(c.source.ability, []).append(c)
     recipe = stages[-1].recipe if stages else None
     return {
         "model": model.name,
@@ -97,13 +98,16 @@ def study_axes(
         "k": joined(share for share in shares if share is not None),
         "abilities": joined(ability for ability, taken in by_ability.items() if taken),
         "sources": joined(sorted(largest)),
-        "fraction": joined(sorted({fraction for fraction, _, _ in largest.values()})),
-        "examples": sum(examples for _, examples, _ in largest.values()),
+        "fraction": joined(sorted({c.fraction for c in largest.values()})),
+        "examples": sum(c.examples for c in largest.values()),
+        "order": recipe.order if recipe else NONE,
         "stages": len(stages),
         "seed": str(recipe.seed) if recipe else NONE,
         "data_seed": joined(sorted({c.seed for stage in stages for c in stage.mixture.components})),
-        **{f"fraction_{name}": joined(sorted({f for f, _ in taken})) for name, taken in sorted(by_ability.items())},
-        **{f"examples_{name}": sum(n for _, n in taken) for name, taken in sorted(by_ability.items())},
+        **{f"fraction_{name}": joined(sorted({c.fraction for c in of})) for name, of in sorted(by_ability.items())},
+        **{f"examples_{name}": sum(c.examples for c in of) for name, of in sorted(by_ability.items())},
+        **{f"repeat_{name}": joined(sorted({c.repeat for c in of})) for name, of in sorted(by_ability.items())},
+        **{f"weight_{name}": joined(sorted({c.weight for c in of})) for name, of in sorted(by_ability.items())},
     }
 
 

@@ -18,6 +18,7 @@ from sft_sweeps.files import fence
 from sft_sweeps.files.json_files import last_lines, parse_line
 
 METRICS = "metrics.jsonl"
+HELDOUT_LOSS = "heldout_loss_by_source"  # the field that only some steps have
 RECENT = 20  # steps from which the time that is left is told
 RECENT_BYTES = 1 << 15  # which hold their lines, of a mixture of dozens of sources too
 Curve = list[list[float]]  # [step, mean loss of some steps up to it], in order

@@ -150,6 +150,14 @@ class TrainEngine:
             total += value.detach()
         return total
 
+    @torch.no_grad()
+    def take_losses(self, bins: Sequence[loss.Bin]) -> None:
+        """Write each token's loss into the bins, of which every rank must bring the same number; nothing else of it."""
+        self.deepspeed.eval()  # an adapter's dropout would draw random numbers that training then lacks
+        for packed in bins:
+            self.deepspeed(packed)
+        self.deepspeed.train()
+
     def update(self, rate: float) -> float:
         """Clip the gradients, update the weights, and return the norm that the gradients had over all ranks."""
         for group in self._optimizer.param_groups:

@@ -44,7 +44,16 @@ class LossHead(torch.nn.Linear):
     logits = Logits()
 
     def forward(self, hidden: Tensor, targets: Tensor, weights: Tensor, losses: Tensor) -> Tensor:  # type: ignore[override]
+        if not torch.is_grad_enabled():
+            self.take_losses(hidden, targets, losses)
+            return (losses * weights).sum()
         return _Loss.apply(hidden, self.weight, self.bias, targets, weights, losses, self.logits)  # type: ignore[no-any-return, no-untyped-call]
+
+    def take_losses(self, hidden: Tensor, targets: Tensor, losses: Tensor) -> None:
+        """Each token's loss, as `_Loss` has it, without a gradient."""
+        pieces = (torch.split(one, _chunk_size(self.weight)) for one in (hidden, targets, losses))
+        for states, target, own in zip(*pieces, strict=True):
+            own.copy_(_chunk(_products(states, self.weight, self.bias), target, self.logits)[0])
 
 
 class Trained:
@@ -94,11 +103,10 @@ class _Loss(torch.autograd.Function):
         to_bias = None if bias is None or not trained else torch.zeros_like(bias, dtype=torch.float32)
         # A token's weight is a factor of its row, wherever that is shortest: not of the logits.
         weighted = hidden * weights[:, None].to(hidden.dtype)
-        size = max(1, CHUNK[hidden.device.type] // len(weight))
+        size = _chunk_size(weight)
         pieces = (torch.split(tensor, size) for tensor in (hidden, weighted, targets, weights, to_hidden, losses))
         for states, shares, target, share, gradient, own in zip(*pieces, strict=True):
-            products = torch.mm(states, weight.t()) if bias is None else torch.addmm(bias, states, weight.t())
-            loss, to_logits = _chunk(products, target, logits)
+            loss, to_logits = _chunk(_products(states, weight, bias), target, logits)
             own.copy_(loss)
             total += (loss * share).sum()
             to_logits = to_logits.to(states.dtype)
@@ -121,6 +129,15 @@ class _Loss(torch.autograd.Function):
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         scaled = [None if one is None else one * scale.to(one.dtype) for one in ctx.saved_tensors]
         return (*scaled, None, None, None, None)
+
+
+def _chunk_size(weight: Tensor) -> int:
+    """Tokens at a time."""
+    return max(1, CHUNK[weight.device.type] // len(weight))
+
+
+def _products(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.mm(states, weight.t()) if bias is None else torch.addmm(bias, states, weight.t())
 
 
 def _chunk(products: Tensor, targets: Tensor, logits: Logits) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,12 +25,20 @@ from sft_sweeps.spec.training import Recipe
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import budget, convert, loss, ranks, resume, starts
 from sft_sweeps.train.engine import TrainEngine, learning_rate, prepare_process
+from sft_sweeps.train.heldout import HeldOut
 from sft_sweeps.train.meter import Meter, StepMetrics, spoiled
 from sft_sweeps.train.save import FOLDER, merge_adapter, save_adapter, save_model
 from sft_sweeps.train.start import Start, frozen
 from sft_sweeps.train.steps import prepared
 
 SAVE_SHARE = 0.05
+
+
+class Data(NamedTuple):
+    """The examples that a stage is trained on, and those on which losses are taken meanwhile."""
+
+    encoded: Sequence[Encoded]
+    heldout: Sequence[Encoded]
 
 
 def train(
@@ -40,6 +49,7 @@ def train(
     execution: TrainExecution,
     *,
     stop: Callable[[], bool],
+    heldout: Sequence[Encoded] = (),
     before: Path | None = None,
     number: int = 0,
     tokenizer: Path | None = None,
@@ -50,13 +60,16 @@ def train(
 
     A recipe with an adapter writes `folder/adapter`, and the merged `folder/model` where the execution says so;
     `before` is the parent's adapter, where it has one and that is not merged into the weights to begin with, `number`
-    counts those that were trained before.
+    counts those that were trained before. Losses are taken on the `heldout` examples.
 
     Yields on every rank after each step, and returns the digest of the weights. A finished model is left as it is.
     Raises Interrupted after a step for which `stop()` was true on any rank, when all have saved.
     """
     if not encoded:
         raise RunError(f"{folder}: there is no example to train on.")
+    if both := {example.id for example in encoded} & {example.id for example in heldout}:
+        raise RunError(f"{folder}: {min(both)} is held out, and trained on.")
+    data = Data(encoded, heldout)
 
     parts = Parts(parent) if isinstance(parent, Path) else parent
     prepare_process(execution)
@@ -67,7 +80,7 @@ def train(
         finished = str(ranks.from_first(finished))
         while not finished:
             try:
-                finished = yield from _attempt(start, folder, encoded, recipe, execution, stop=stop, finish=finish)
+                finished = yield from _attempt(start, folder, data, recipe, execution, stop=stop, finish=finish)
             except budget.Halved:
                 # Ranks that wait inside a collective learn of nothing; a rank that is alone can start over at once.
                 if execution.processes > 1:
@@ -90,7 +103,7 @@ def _finish(start: Start, folder: Path, engine: TrainEngine, *, tokenizer: Path,
 def _attempt(
     start: Start,
     folder: Path,
-    encoded: Sequence[Encoded],
+    data: Data,
     recipe: Recipe,
     execution: TrainExecution,
     *,
@@ -103,10 +116,10 @@ def _attempt(
         # Rank 0's word: a file that is new may not be seen everywhere, and all must lay out the same bins.
         engine.token_budget = ranks.from_first(budget.at_start(engine.token_budget, folder))
         if not engine.token_budget:
-            longest = max(len(example.input_ids) for example in encoded)
+            longest = max(len(example.input_ids) for example in data.encoded)
             most = longest * -(-recipe.batch_size // execution.processes)
             engine.token_budget = budget.find(engine, longest, most)
-        yield from _steps(engine, folder, encoded, recipe, done=done, stop=stop)
+        yield from _steps(engine, folder, data, recipe, done=done, stop=stop)
         return finish(engine)
     finally:
         engine.close()
@@ -144,13 +157,14 @@ def _continued(
 def _steps(
     engine: TrainEngine,
     folder: Path,
-    encoded: Sequence[Encoded],
+    data: Data,
     recipe: Recipe,
     *,
     done: int,
     stop: Callable[[], bool],
 ) -> Generator[StepMetrics, None, None]:
     """The steps that are left after the `done` first."""
+    encoded, heldout = data.encoded, HeldOut(engine, data.heldout, padded=recipe.padded)
     steps, meter = recipe.steps(sum(example.repeat for example in encoded)), Meter(engine, recipe)
     sources = sorted({example.source for example in encoded})
     coming = prepared(engine, encoded, recipe, range(done, steps))
@@ -169,8 +183,10 @@ def _steps(
         grad_norm = engine.update(rate)
         if not math.isfinite(grad_norm):
             raise RunError(spoiled(meter, total, grad_norm, step, batch) + _ways_out(folder, None))
-        seconds, started = time.monotonic() - started, time.monotonic()
-        measured = {"loss": total, "learning_rate": rate, "grad_norm": grad_norm}
+        seconds = time.monotonic() - started
+        measured: dict[str, Any] = {"loss": total, "learning_rate": rate, "grad_norm": grad_norm}
+        measured |= {"heldout_loss_by_source": heldout.after(step, steps)}
+        started = time.monotonic()
         yield meter.metrics(batch, seconds, dict(zip(sources, losses, strict=True)), step=step, steps=steps, **measured)
         if stopping or (saving and step < steps):
             saved = resume.save(engine, folder, step)

@@ -25,7 +25,8 @@ class StepMetrics:
 
     `mfu` is the share of the devices' peak that the model's own operations took (plan/cost.py);
     None where no peak is known. `loss_by_source` is the mean over a source's supervised tokens, whatever their weights
-    in the loss, of the sources that the step has some of.
+    in the loss, of the sources that the step has some of; `heldout_loss_by_source` that of held-out examples after the
+    step, where it is due (train/heldout.py).
     """
 
     step: int
@@ -42,6 +43,7 @@ class StepMetrics:
     examples_by_source: dict[str, int]
     supervised_by_source: dict[str, int]
     loss_by_source: dict[str, float]
+    heldout_loss_by_source: dict[str, float] | None = None
 
 
 class Meter:

@@ -19,7 +19,7 @@ import torch
 import transformers
 
 from sft_sweeps.data.encode.encoder import Encoded
-from sft_sweeps.data.encode.mixture import mixture_examples, source_finder
+from sft_sweeps.data.encode.mixture import check_repeats, mixture_examples, source_finder, stored_finder
 from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
@@ -32,9 +32,10 @@ from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
-from sft_sweeps.tracking.metrics import METRICS, Metrics, read
+from sft_sweeps.tracking.metrics import HELDOUT_LOSS, METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop, starts
+from sft_sweeps.train.heldout import heldout_of
 from sft_sweeps.train.pretrain import pretrain
 from sft_sweeps.train.records import record_model
 from sft_sweeps.train.step_log import StepLog, log_start
@@ -75,6 +76,7 @@ def train(
         stage.recipe,
         execution,
         stop=stop,
+        heldout=heldout_examples(stage, store, execution),
         before=origins.before(stage, store),
         number=sum(one.recipe.adapter is not None for one in stage.parent.chain),
         tokenizer=store.tokenizer(stage.parent),
@@ -111,7 +113,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
         **throughput(lines),
         "execution": {**_environment(execution), "token_budget": used, "threads": threads},
         "budgets": budget.history(folder),
-        "last": {key: lines[-1].get(key) for key in ("step", "steps", "loss")} if lines else {},
+        "last": last_of(lines[-1]) if lines else {},
         **starts.summary(folder),
     }
     record_model(folder, stage, extra, METRICS)
@@ -119,14 +121,30 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
+def heldout_examples(stage: Stage, store: Store, execution: TrainExecution) -> list[Encoded]:
+    """On which losses are taken while the stage trains; none where that is not asked for."""
+    if not execution.heldout_every:
+        return []
+    recipe = stage.recipe
+    find = stored_finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
+    return heldout_of(stage, find, execution.heldout_examples)
+
+
 def examples_of(stage: Stage, store: Store) -> tuple[list[Encoded], dict[str, Any]]:
     """The encoded examples of a stage, and the account of them for data.json."""
     recipe = stage.recipe
     find = source_finder(store.tokenizer(stage.parent), recipe.template, recipe.max_length, store.roots)
     encoded, account = mixture_examples(stage.mixture, find)
+    check_repeats(encoded, recipe.batch_size)
     if not any(example.supervised.any() for example in encoded):
         raise RunError(f"no example of {stage.label} has a response within train.max_length={stage.recipe.max_length}")
     return encoded, {"sources": account, "examples": len(encoded)}
+
+
+def last_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of the last step."""
+    optional = {HELDOUT_LOSS: line[HELDOUT_LOSS]} if HELDOUT_LOSS in line else {}
+    return {key: line.get(key) for key in ("step", "steps", "loss")} | optional
 
 
 def throughput(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ class StepLog:
     def __call__(self, done: StepMetrics) -> None:
         """Of one step that was made."""
         self._recent.append(done.seconds)
+        if done.heldout_loss_by_source:
+            losses = ", ".join(f"{name} {value:.4f}" for name, value in done.heldout_loss_by_source.items())
+            log.info("step %s of %s: loss of held-out examples: %s", f"{done.step:,}", f"{done.steps:,}", losses)
         part = done.step * PARTS // done.steps
         if not self._first:
             self._first = done.step

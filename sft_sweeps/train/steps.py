@@ -51,22 +51,26 @@ def plan_batch(examples: list[Encoded], recipe: Recipe, processes: int, token_bu
     lengths = [len(example.input_ids) for example in examples]
     counts = [loss.supervised_tokens(example) for example in examples]
     weights = loss.token_weights(counts, recipe, [example.weight for example in examples])
-    bins, arrange = [], batches.padded_bins if recipe.padded else batches.bins
+    return Batch(examples, weights, spread(lengths, processes, token_budget, padded=recipe.padded))
+
+
+def spread(lengths: Sequence[int], processes: int, token_budget: int, *, padded: bool) -> list[list[list[int]]]:
+    """Every rank's bins of examples of these lengths: [rank][bin][example]."""
+    bins, arrange = [], batches.padded_bins if padded else batches.bins
     for share in batches.share(lengths, processes):
         packed = arrange([lengths[at] for at in share], token_budget)
         bins.append([[share[at] for at in each] for each in packed])
-    return Batch(examples, weights, bins)
+    return bins
 
 
 def prepared(
     engine: TrainEngine, encoded: Sequence[Encoded], recipe: Recipe, steps: Sequence[int]
 ) -> Iterator[tuple[Batch, list[loss.Bin]]]:
     """Each step's batch and this rank's bins of it, on the engine's device."""
-    ids, token_budget = tuple(example.id for example in encoded), engine.token_budget
-    repeats = batches.repeats_of(encoded)
+    shown, token_budget = batches.shown(encoded, recipe), engine.token_budget
 
     def make(step: int) -> tuple[Batch, list[loss.Bin]]:
-        indices = batches.batch(ids, recipe.seed, recipe.batch_size, step, repeats)
+        indices = batches.batch(shown, recipe.seed, recipe.batch_size, step)
         batch = plan_batch([encoded[index] for index in indices], recipe, engine.processes, token_budget)
         return batch, [
             loss.to_bin(examples, weights, engine.device, padded=recipe.padded)

@@ -173,13 +173,14 @@ def test_the_recipes_seed_and_the_step_say_which_examples_come() -> None:
     """Whatever was done before: a resumed stage goes on with the batches that are left."""
     encoded = examples(40)
     ids = tuple(example.id for example in encoded)
+    shown = batches.Shown(ids)
 
     def taken(seed: int, steps: range) -> list[set[str]]:
         made = prepared(OneRank(), encoded, replace(RECIPE, seed=seed), steps)  # type: ignore[arg-type]
         return [{example.id for example in batch.examples} for batch, _ in made]
 
     for seed in (0, 1):
-        expected = [batches.batch(ids, seed, RECIPE.batch_size, step) for step in range(4)]
+        expected = [batches.batch(shown, seed, RECIPE.batch_size, step) for step in range(4)]
         assert taken(seed, range(4)) == [{ids[index] for index in step} for step in expected]
         assert taken(seed, range(2, 4)) == taken(seed, range(4))[2:]
     assert taken(0, range(2)) != taken(1, range(2))

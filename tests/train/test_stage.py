@@ -81,10 +81,10 @@ def test_two_processes_equal_one(one: Outcome, two: list[Outcome]) -> None:
     """Ranks with different numbers of bins, too."""
     assert_equal_curves(curve(one), curve(two[0]))
     data = examples()
-    ids = tuple(example.id for example in data)
+    shown = batches.Shown(tuple(example.id for example in data))
     counts = []
     for step in range(STEPS):
-        chosen = [data[place] for place in batches.batch(ids, RECIPE.seed, RECIPE.batch_size, step)]
+        chosen = [data[place] for place in batches.batch(shown, RECIPE.seed, RECIPE.batch_size, step)]
         counts.append([len(bins) for bins in plan_batch(chosen, RECIPE, 2, BUDGET).bins])
     assert any(first != second for first, second in counts), "no rank needed filling: the test shows less"
     assert max(max(pair) for pair in counts) > 1

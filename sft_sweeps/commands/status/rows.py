@@ -123,6 +123,7 @@ def _stage(stage: Stage, found: SweepStatus, sweep: str, before: Row | None) -> 
         "step": metrics.get("step", 0),
         "steps": metrics.get("steps", stage.steps),
         "loss": metrics.get("loss"),
+        "heldout_loss": _heldout_loss(metrics, steps),
         "curve": _curve(survey.store, stage, steps, before) if running else [],
         "tokens_per_second": round(statistics.median(speeds), 1) if running and speeds else None,
         "seconds_left": tracking.seconds_left(steps) if running else None,
@@ -137,6 +138,11 @@ def _stage(stage: Stage, found: SweepStatus, sweep: str, before: Row | None) -> 
         "gpu_hours_estimated": round(cost.gpu_hours(stage), 3),
         **remedies.of(job, "train", stage, found, sweep),
     }
+
+
+def _heldout_loss(metrics: Row, steps: Sequence[Row]) -> dict[str, float]:
+    """The newest that is known, by source; empty where none was taken (evaluate.heldout_every)."""
+    return next((of for one in (metrics, *reversed(steps)) if (of := one.get(tracking.HELDOUT_LOSS))), {})
 
 
 def _curve(store: Store, stage: Stage, steps: Sequence[Row], before: Row | None) -> tracking.Curve:

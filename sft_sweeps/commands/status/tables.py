@@ -83,12 +83,14 @@ def _stage_columns(stages: list[Mapping[str, Any]]) -> list[Column]:
         [f"{stage[key]:,.2f}" if hours else "" for stage in stages] for key in ("gpu_hours", "gpu_hours_lost")
     )
     steps = [f"{stage['step']:,} of {stage['steps']:,}" for stage in stages]
+    heldout = [" ".join(f"{name} {value:.3f}" for name, value in stage["heldout_loss"].items()) for stage in stages]
     return [
         Column("id", [stage["id"] for stage in stages], good=12, least=6),
         Column("stage", [stage["label"] for stage in stages], good=26, least=12, ends=True),
         _states(stages),
         Column("step", steps, dropped=1, right=True),
         Column("loss", loss, dropped=4, right=True),
+        Column("held out", heldout, good=24, least=8, dropped=9),
         Column("left", left, dropped=2, right=True),
         Column("runs", [str(len(stage["runs"])) for stage in stages], dropped=7, right=True),
         Column("job", [stage["job"] for stage in stages], dropped=3),

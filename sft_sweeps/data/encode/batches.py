@@ -1,16 +1,27 @@
 """Which examples one optimizer step sees, and how they are laid out.
 
-An epoch's order sorts the examples by hash(seed, epoch, id): another source, fraction or process count changes the
-relative order of none. An example that is shown r times comes at (hash + j) / r for j = 0 ... r-1, the hash as a number
-from 0 to 1: its copies are the r-th part of an epoch apart, and between two of them lies every other example of its
-source once, so that no batch holds it twice where its source has as many examples as a batch. A step takes exactly
-`batch_size` examples of the order; an epoch's last batch is filled from the start of the same order. Within a step the
-examples are spread over ranks, packed into bins of a token budget and concatenated without padding: position ids
-restart at each example and no label crosses from one to the next.
+An epoch sorts the examples by hash(seed, epoch, id): another source, fraction or process count changes the relative
+order of none. An example that is shown r times comes at (hash + j) / r for j = 0 ... r-1, the hash as a number from 0
+to 1: its copies are the r-th part of an epoch apart, and between two of them lies every other example of its source
+once, so that no batch holds it twice where its source has as many examples as a batch. `data.order` says how sources
+follow one another; in each of them every source keeps the relative order of its own that this sorting gives it:
+
+    shuffled       the sorted examples as they are
+    by_source      one source after the other: the specialized ones and then the general ones, each as data.sources
+                   lists them
+    interleaved    sources in proportion: the i-th (from 0) of the n that an epoch shows of a source comes at the place
+                   (i + 1/2) / n, from 0 to 1; equal places in the order of the sources' names. Wherever an epoch is
+                   cut, each of S sources had its share p of the examples to within 1/2 + p S/2
+
+With one source, all three are the same. (The places of `interleaved` are those of Webster's apportionment: Balinski and
+Young, Fair Representation, 1982.) A step takes exactly `batch_size` examples of the order; an epoch's last batch is
+filled from the start of the same order. Within a step the examples are spread over ranks, packed into bins of a token
+budget and concatenated without padding: position ids restart at each example and no label crosses from one to the next.
 """
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.spec.training import ExampleOrder, Recipe
 
 HASH_BITS = 256  # of what orders the examples
 IGNORED = -100  # the label of a position that predicts nothing
@@ -33,8 +45,55 @@ class Packed:
     labels: npt.NDArray[np.int64]
 
 
-def epoch_order(ids: Sequence[str], seed: int, epoch: int, repeats: Sequence[int] = ()) -> list[int]:
-    """The indices of the examples in the order of one epoch, each as often as `repeats` says; empty: once."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What every epoch of a stage shows: examples, how often each (empty: once), and how their sources follow.
+
+    `sources` has the place of each example's source among the sources; it may be empty where they are shuffled.
+    """
+
+    ids: tuple[str, ...]
+    repeats: tuple[int, ...] = ()
+    order: ExampleOrder = "shuffled"
+    sources: tuple[int, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Examples of one epoch."""
+        return sum(self.repeats) or len(self.ids)
+
+
+def shown(encoded: Sequence[Encoded], recipe: Recipe) -> Shown:
+    """What the epochs of a stage show of its examples."""
+    repeats = tuple(example.repeat for example in encoded)
+    names = recipe.source_order or sorted({example.source for example in encoded})
+    return Shown(
+        tuple(example.id for example in encoded),
+        repeats if any(repeat > 1 for repeat in repeats) else (),
+        recipe.order,
+        tuple(names.index(example.source) for example in encoded) if recipe.order != "shuffled" else (),
+    )
+
+
+def epoch_order(examples: Shown, seed: int, epoch: int) -> list[int]:
+    """The indices of the examples in the order of one epoch."""
+    order = _shuffled(examples.ids, seed, epoch, examples.repeats)
+    if examples.order == "shuffled":
+        return order
+    sources = examples.sources
+    if examples.order == "by_source":
+        return sorted(order, key=sources.__getitem__)  # which leaves those of one source as they are
+    counts = Counter(sources[index] for index in order)
+    common, before = math.lcm(*counts.values()), Counter[int]()
+    places = []
+    for index in order:
+        source = sources[index]
+        places.append(((2 * before[source] + 1) * (common // counts[source]), source, index))
+        before[source] += 1
+    return [index for *_, index in sorted(places)]
+
+
+def _shuffled(ids: Sequence[str], seed: int, epoch: int, repeats: Sequence[int]) -> list[int]:
     keys = [hashlib.sha256(f"{seed}/{epoch}/{example_id}".encode()).digest() for example_id in ids]
     if not repeats:
         return sorted(range(len(ids)), key=keys.__getitem__)
@@ -47,40 +106,18 @@ def epoch_order(ids: Sequence[str], seed: int, epoch: int, repeats: Sequence[int
     return [index for _, index in sorted(places)]
 
 
-def repeats_of(encoded: Sequence[Encoded]) -> tuple[int, ...]:
-    """How often an epoch shows each example; empty where that is once."""
-    repeats = tuple(example.repeat for example in encoded)
-    return repeats if any(repeat > 1 for repeat in repeats) else ()
+_cached_order = lru_cache(maxsize=4)(epoch_order)
 
 
-class _Same:
-    """Ids as a key that is the tuple itself and not its content: hashing a million ids takes as long as a step."""
-
-    __slots__ = ("ids", "repeats")
-
-    def __init__(self, ids: tuple[str, ...], repeats: tuple[int, ...]) -> None:
-        self.ids, self.repeats = ids, repeats
-
-    def __hash__(self) -> int:
-        return id(self.ids)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.ids is other.ids
-
-
-@lru_cache(maxsize=4)
-def _cached_order(same: _Same, seed: int, epoch: int) -> list[int]:
-    return epoch_order(same.ids, seed, epoch, same.repeats)
-
-
-def batch(ids: tuple[str, ...], seed: int, batch_size: int, step: int, repeats: tuple[int, ...] = ()) -> list[int]:
+def batch(examples: Shown, seed: int, batch_size: int, step: int) -> list[int]:
     """The indices of the `batch_size` examples of a step, counted from 0 over all epochs.
 
-    The order of an epoch is made once for a tuple of ids: give the same tuple for every step.
+    The order of an epoch is made once for a `Shown`, which is known by itself and not by its content (hashing a million
+    ids takes as long as a step): give the same one for every step.
     """
-    steps = -(-(sum(repeats) or len(ids)) // batch_size)
+    steps = -(-examples.count // batch_size)
     epoch, step_in_epoch = divmod(step, steps)
-    order = _cached_order(_Same(ids, repeats), seed, epoch)
+    order = _cached_order(examples, seed, epoch)
     start = step_in_epoch * batch_size
     return [order[index % len(order)] for index in range(start, start + batch_size)]
 

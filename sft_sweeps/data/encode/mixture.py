@@ -10,7 +10,7 @@ from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.data.select import last, taken
-from sft_sweeps.errors import RequestError
+from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.spec.data import Component, Mixture, Source
 
 
@@ -41,6 +41,21 @@ def mixture_examples(mixture: Mixture, find: Callable[[Source], EncodedSource]) 
     return examples, account
 
 
+def check_repeats(examples: Sequence[Encoded], batch_size: int) -> None:
+    """RunError where a repeated source has fewer examples than a batch, which would hold one twice.
+
+    A plan counts rows, of which some may be dropped when they are read.
+    """
+    counts = Counter(example.source for example in examples if example.repeat > 1)
+    for name, count in counts.items():
+        if count < batch_size:
+            raise RunError(
+                f"{name} is repeated, and has {count:,} examples of which something can be learnt, fewer than a batch "
+                f"({batch_size}), so that one would hold an example twice. Set train.batch_size={count} or less, take "
+                "more examples, or leave data.repeat out."
+            )
+
+
 def heldout(source: EncodedSource, seed: int, count: int) -> list[Encoded]:
     """Of the last `count` examples of a source's order, those on which a loss can be taken."""
     examples = (source.encoded(index) for index in last(source.order(seed), source.name, count))
@@ -56,6 +71,13 @@ def source_finder(
         return prepare.get(prepare.encoded_key(source, tokenizer, template, max_length), tokenizer, roots)
 
     return find
+
+
+def stored_finder(
+    tokenizer: Path, template: str, max_length: int, roots: Sequence[Path]
+) -> Callable[[Source], EncodedSource | None]:
+    """The same for what is there already; None for what is not."""
+    return lambda source: prepare.stored(prepare.encoded_key(source, tokenizer, template, max_length), roots)
 
 
 def _entry(component: Component, source: EncodedSource, chosen: list[Encoded]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class StageView:
     state: str
     why: str
     loss: str
+    heldout: str
     planned: str
     took: str
     folder: str
@@ -127,6 +128,8 @@ def setting(run: Run) -> dict[str, str]:
         for c in stage.mixture.components:
             found.setdefault(f"fraction of {c.source.name}", str(c.fraction))
             found.setdefault("data.seed", str(c.seed))
+            shown = {"limit": (c.limit, None), "repeat": (c.repeat, 1), "weight": (c.weight, 1)}
+            found |= {f"{name} of {c.source.name}": str(own) for name, (own, usual) in shown.items() if own != usual}
     recipe = run.stages[-1].recipe if run.stages else None
     names = [field.name for field in fields(recipe) if field.name != "seed"] if recipe else []
     return found | {f"train.{name}": str(getattr(recipe, name)) for name in names}
@@ -164,7 +167,7 @@ def _score_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> It
 
 
 def _stage(sweep: Evidence, stage: Stage, curve: Curve | None) -> StageView:
-    state = sweep.survey.states[stage.id]
+    state, record = sweep.survey.states[stage.id], sweep.survey.records.get(stage.id, {})
     hours = cost.gpu_hours(stage)
     return StageView(
         id=stage.id,
@@ -174,11 +177,19 @@ def _stage(sweep: Evidence, stage: Stage, curve: Curve | None) -> StageView:
         state="done" if state.trained else state.state,  # where its weights are now is nothing that came out
         why="" if state.trained else without_folders(state.why, sweep.survey.store),
         loss=f"{curve.losses[-1]:.3f}" if curve else "",
+        heldout=", ".join(f"{name} {value:.3f}" for name, value in heldout_loss(record).items()),
         planned=f"{hours:,.1f} GPU-hours" if hours else "no GPU",
-        took=took(sweep.survey.records.get(stage.id, {})),
+        took=took(record),
         folder=f"stages/{sweep.survey.store.folder(stage).name}",
         shared=len(sweep.plan.runs_through(stage)),
     )
+
+
+def heldout_loss(record: Mapping[str, Any]) -> dict[str, float]:
+    """By source, after a stage's last step; empty where none was taken, or the record has no such numbers."""
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        return {str(name): float(value) for name, value in record["last"][metrics.HELDOUT_LOSS].items()}
+    return {}
 
 
 def took(record: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ HISTORY = (
 )
 BY_SOURCE = (
     ("loss_by_source", "Loss of each source, nats per supervised token"),
+    ("heldout_loss_by_source", "Loss of held-out examples of each source, nats per supervised token"),
     ("supervised_by_source", "Supervised tokens of each source, a step"),
 )
 # The runs of one sweep, in a filter's text. The library changes some names in such a text (`=`, quotes), so that the

@@ -2,16 +2,25 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from itertools import accumulate
+from typing import Any, get_args
 
 import numpy as np
+import pytest
+import values
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.data.encode.batches import IGNORED, Packed, batch, bins, epoch_order, pack, share
+from sft_sweeps.data.encode.batches import IGNORED, Packed, Shown, batch, bins, epoch_order, pack, share, shown
 from sft_sweeps.data.encode.encoder import Encoded
+from sft_sweeps.spec.training import ExampleOrder
 
 COUNTS = st.integers(1, 60)
 LENGTHS = st.lists(st.integers(1, 300), max_size=40)
+Sources = list[tuple[int, int]]  # of each, how many examples and how often
+SOURCES = st.lists(st.tuples(st.integers(1, 30), st.integers(1, 5)), min_size=1, max_size=3)
 TOKENS = st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=1, max_size=12)
 
 
@@ -19,24 +28,33 @@ def names(count: int, source: str = "math") -> tuple[str, ...]:
     return tuple(f"{source}/{row}" for row in range(count))
 
 
+def mixed(sources: Sources) -> Shown:
+    """Of each source so many examples, each so often."""
+    return Shown(
+        ids=tuple(name for at, (count, _) in enumerate(sources) for name in names(count, f"s{at}")),
+        repeats=tuple(repeat for count, repeat in sources for _ in range(count)),
+        sources=tuple(at for at, (count, _) in enumerate(sources) for _ in range(count)),
+    )
+
+
 @given(count=COUNTS, batch_size=st.integers(1, 20), epochs=st.integers(1, 3), seed=st.integers(0, 3))
 def test_every_example_once_an_epoch_and_exactly_batch_size_a_step(
     count: int, batch_size: int, epochs: int, seed: int
 ) -> None:
-    ids = names(count)
+    examples = Shown(names(count))
     steps = -(-count // batch_size)
     for epoch in range(epochs):
-        seen = [batch(ids, seed, batch_size, epoch * steps + step) for step in range(steps)]
+        seen = [batch(examples, seed, batch_size, epoch * steps + step) for step in range(steps)]
         assert {len(places) for places in seen} == {batch_size}
         flat = [place for places in seen for place in places]
-        assert flat[:count] == epoch_order(ids, seed, epoch)
+        assert flat[:count] == epoch_order(examples, seed, epoch)
         assert sorted(flat[:count]) == list(range(count))
         assert flat[count:] == [flat[place % count] for place in range(len(flat) - count)]
 
 
 def test_a_batch_larger_than_the_examples_cycles() -> None:
-    places = batch(names(3), 0, 8, 5)
-    assert places == (epoch_order(names(3), 0, 5) * 3)[:8]
+    places = batch(Shown(names(3)), 0, 8, 5)
+    assert places == (epoch_order(Shown(names(3)), 0, 5) * 3)[:8]
     assert sorted(Counter(places).values()) == [2, 3, 3]
 
 
@@ -47,43 +65,74 @@ def test_another_source_and_the_order_of_listing_reshuffle_nothing(
     alone = names(left)
     both = [*alone, *names(right, "code")]
     shuffler.shuffle(both)
-    order = [both[place] for place in epoch_order(both, 1, epoch)]
-    assert [name for name in order if name.startswith("math/")] == [alone[p] for p in epoch_order(alone, 1, epoch)]
-
-
-@given(
-    sources=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 5)), min_size=1, max_size=3),
-    batch_size=st.integers(1, 12),
-    epoch=st.integers(0, 2),
-)
-def test_repeated_examples_come_as_often_as_asked_and_never_twice_in_a_batch(
-    sources: list[tuple[int, int]], batch_size: int, epoch: int
-) -> None:
-    """Where a repeated source has as many examples as a batch; the last batch, which is filled up, among them."""
-    ids = tuple(name for n, (count, _) in enumerate(sources) for name in names(count, f"s{n}"))
-    repeats = tuple(repeat for count, repeat in sources for _ in range(count))
-    total = sum(repeats)
-    steps = -(-total // batch_size)
-    seen = [batch(ids, 1, batch_size, epoch * steps + step, repeats) for step in range(steps)]
-    flat = [place for places in seen for place in places][:total]
-    assert Counter(flat) == dict(enumerate(repeats))
-    if all(count >= batch_size for count, repeat in sources if repeat > 1) and len(ids) >= batch_size:
-        assert all(len(set(places)) == batch_size for places in seen)
+    order = [both[place] for place in epoch_order(Shown(tuple(both)), 1, epoch)]
+    own = [alone[place] for place in epoch_order(Shown(alone), 1, epoch)]
+    assert [name for name in order if name.startswith("math/")] == own
 
 
 @given(count=COUNTS, other=COUNTS, repeat=st.integers(1, 6), epoch=st.integers(0, 3))
 def test_repeating_one_source_reorders_no_other(count: int, other: int, repeat: int, epoch: int) -> None:
     """Nor itself: each pass over it has the order that it has alone."""
-    both = [*names(count), *names(other, "code")]
-    order = epoch_order(both, 1, epoch, [repeat] * count + [1] * other)
-    assert [place for place in order if place < count] == epoch_order(names(count), 1, epoch) * repeat
-    assert [place for place in order if place >= count] == [
-        place for place in epoch_order(both, 1, epoch) if place >= count
-    ]
+    both = (*names(count), *names(other, "code"))
+    order = epoch_order(Shown(both, (repeat,) * count + (1,) * other), 1, epoch)
+    assert [place for place in order if place < count] == epoch_order(Shown(names(count)), 1, epoch) * repeat
+    once = epoch_order(Shown(both), 1, epoch)
+    assert [place for place in order if place >= count] == [place for place in once if place >= count]
+
+
+@given(sources=SOURCES, epoch=st.integers(0, 2))
+def test_every_order_leaves_each_source_the_order_that_it_has_alone(sources: Sources, epoch: int) -> None:
+    """By source they stand behind each other; interleaved, whatever was cut off had its share of each."""
+    examples = mixed(sources)
+    shuffled = epoch_order(examples, 1, epoch)
+
+    def of(source: int, order: list[int]) -> list[int]:
+        return [place for place in order if examples.sources[place] == source]
+
+    own = [of(source, shuffled) for source in range(len(sources))]
+    assert epoch_order(replace(examples, order="by_source"), 1, epoch) == [place for part in own for place in part]
+    interleaved = epoch_order(replace(examples, order="interleaved"), 1, epoch)
+    assert [of(source, interleaved) for source in range(len(sources))] == own
+    for source, part in enumerate(own):
+        share = Fraction(len(part), len(shuffled))
+        counts = accumulate((examples.sources[place] == source for place in interleaved), initial=0)
+        off = max(abs(count - length * share) for length, count in enumerate(counts))
+        assert off <= Fraction(1, 2) + share * len(sources) / 2
+    if len(sources) == 1:
+        assert interleaved == shuffled
+
+
+@pytest.mark.parametrize("order", get_args(ExampleOrder))
+@given(sources=SOURCES, batch_size=st.integers(1, 12), epoch=st.integers(0, 2))
+def test_no_order_shows_an_example_twice_in_a_batch(
+    order: ExampleOrder, sources: Sources, batch_size: int, epoch: int
+) -> None:
+    """Where a repeated source has as many examples as a batch; the last batch, which is filled up, among them."""
+    examples = replace(mixed(sources), order=order)
+    steps = -(-examples.count // batch_size)
+    seen = [batch(examples, 1, batch_size, epoch * steps + step) for step in range(steps)]
+    flat = [place for places in seen for place in places][: examples.count]
+    assert Counter(flat) == dict(enumerate(examples.repeats))
+    if all(count >= batch_size for count, repeat in sources if repeat > 1) and len(examples.ids) >= batch_size:
+        assert all(len(set(places)) == batch_size for places in seen)
+
+
+def test_orders_by_hand() -> None:
+    """Of 2 a come the places 1/4 and 3/4, of 4 b 1/8, 3/8, 5/8 and 7/8, of 1 c 1/2."""
+    names_of = [("a", 2), ("b", 4), ("c", 1)]
+    encoded = [make(place, [(1, True)], source) for source, count in names_of for place in range(count)]
+
+    def letters(**recipe: Any) -> str:
+        examples = shown(encoded, replace(values.RECIPE, **recipe))
+        return "".join(encoded[place].source for place in epoch_order(examples, 0, 0))
+
+    assert letters(order="interleaved") == "babcbab"
+    assert letters(order="by_source", source_order=("c", "a", "b")) == "caabbbb"
+    assert sorted(letters()) == sorted("aabbbbc")
 
 
 def test_epochs_and_seeds_differ() -> None:
-    orders = [tuple(epoch_order(names(50), seed, epoch)) for seed in range(3) for epoch in range(3)]
+    orders = [tuple(epoch_order(Shown(names(50)), seed, epoch)) for seed in range(3) for epoch in range(3)]
     assert len(set(orders)) == 9
     assert tuple(range(50)) not in orders
 
@@ -93,7 +142,7 @@ GOLDEN = [[0, 6, 2, 7, 4, 3, 5, 1], [5, 0, 6, 3, 2, 4, 7, 1]]
 
 
 def test_golden_order() -> None:
-    assert [epoch_order(names(8), 0, epoch) for epoch in (0, 1)] == GOLDEN
+    assert [epoch_order(Shown(names(8)), 0, epoch) for epoch in (0, 1)] == GOLDEN
 
 
 @given(lengths=LENGTHS, ranks=st.integers(1, 9))
@@ -130,9 +179,9 @@ def test_a_longer_example_is_alone() -> None:
     assert bins([6, 4], 10) == [[0, 1]]
 
 
-def make(place: int, tokens: list[tuple[int, bool]]) -> Encoded:
+def make(place: int, tokens: list[tuple[int, bool]], source: str = "s") -> Encoded:
     ids, supervised = zip(*tokens, strict=True)
-    return Encoded(f"s/{place}", "s", np.array(ids, np.int32), np.array(supervised, np.bool_))
+    return Encoded(f"{source}/{place}", source, np.array(ids, np.int32), np.array(supervised, np.bool_))
 
 
 def unpack(packed: Packed) -> list[tuple[list[int], list[int]]]:
