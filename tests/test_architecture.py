@@ -30,8 +30,8 @@ GROUPS = {
     "grid": 2,
     "model": 18,
     "source": 13,
-    "strategy": 5,
-    "study": 20,
+    "strategy": 6,
+    "study": 23,
     "tracking": 4,
     "train": 4,
 }

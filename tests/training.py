@@ -64,7 +64,6 @@ class Job:
 
     parent: str
     folder: str
-    before: str = ""
     execution: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     stop_at: int = 0
@@ -76,6 +75,7 @@ class Job:
     full_disk_at: int = 0
     file_bytes: int = 0
     group_size: int = 0
+    before: str = ""  # the parent's adapter
     heldout: int = 0  # so many examples are not trained on, and losses are taken on them
 
 

@@ -84,7 +84,7 @@ def test_what_sites_write_is_fine() -> None:
 def test_every_kind_of_job_has_its_settings_in_conf(points: Points) -> None:
     """Misspelt ones are unknown keys."""
     kinds = points("cluster=slurm")[0].config.cluster.kinds
-    assert list(kinds) == ["encode", "prepare", "train", "generate", "represent", "score", "judge"]
+    assert list(kinds) == ["encode", "prepare", "train", "merge", "generate", "represent", "score", "judge"]
     assert all(isinstance(kind, KindConfig) for kind in kinds.values())
     assert {field.name for field in fields(KindConfig)} == {
         *("partition", "account", "qos", "constraint", "time", "memory", "cpus", "sbatch")

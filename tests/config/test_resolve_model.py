@@ -43,7 +43,7 @@ def test_a_tokenizer_is_its_content_wherever_it_lies_and_however_it_is_written(t
 def test_a_tokenizer_that_cannot_be_read_is_provisional(content: Any, tmp_path: Path) -> None:
     assert model(base(tokenizer=tokenizer(tmp_path / "a", content))).provisional
     assert model(base(tokenizer=str(tmp_path / "absent"))).provisional
-    assert model(base(tokenizer=tokenizer(tmp_path / "b", bos_token=None))).provisional
+    assert model(base(tokenizer=tokenizer(tmp_path / "b", eos_token=None))).provisional
     (tmp_path / "b" / "tokenizer_config.json").unlink()
     assert model(base(tokenizer=str(tmp_path / "b"))).provisional
 

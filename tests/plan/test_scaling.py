@@ -1,5 +1,6 @@
 """The formula of more GPUs: its parts beside what training does and what can be counted by hand."""
 
+import math
 import statistics
 from dataclasses import replace
 from fractions import Fraction
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from bench import lengths
 from sft_sweeps.data.encode import batches
 from sft_sweeps.execution import TrainExecution
-from sft_sweeps.plan import cost, scaling
+from sft_sweeps.plan import cost, memory, scaling
 from sft_sweeps.plan.scaling import Cluster
 from sft_sweeps.spec.training import Shape, Stage
 
@@ -61,13 +62,19 @@ def test_a_ring_passes_gradients_and_weights() -> None:
 
 @given(st.sampled_from(list(lengths.PROFILES)), st.floats(40, 200), st.sampled_from((4, 8)))
 def test_more_gpus_cost_more_where_nothing_else_changes(profile: str, gpu_gb: float, per_node: int) -> None:
-    """Every way fits, none has a rank without an example, and GPU-hours rise with the GPUs of one kind of way."""
+    """Every way fits, none has a rank without an example, and GPU-hours rise with the GPUs of one kind of way.
+
+    Of one kind are ways with as many rows on a GPU: more memory for rows saves exchanges.
+    """
     one, cluster = stage(profile), Cluster(gpu_gb=gpu_gb, per_node=per_node)
     ways = scaling.ways(one, TrainExecution(token_budget=0), cluster, 64, recompute=None, steps=one.steps)
     assert all(way.gpus <= one.recipe.batch_size and way.execution.processes == way.gpus for way in ways)
-    for recompute in (False, True):
-        alike = [way.gpu_hours for way in ways if way.execution.recompute is recompute]
-        assert alike == sorted(alike)
+    kinds: dict[tuple[bool, int], list[float]] = {}
+    for way in ways:
+        fit = memory.largest(one.model.shape, one.recipe, way.execution, gpu_gb * 1e9)
+        rows = math.ceil(scaling.most_tokens(one, way.gpus) / max(1, fit))
+        kinds.setdefault((way.execution.recompute, rows), []).append(way.gpu_hours)
+    assert all(alike == sorted(alike) for alike in kinds.values())
 
 
 def test_a_source_of_few_examples_is_in_few_steps() -> None:

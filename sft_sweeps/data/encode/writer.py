@@ -144,7 +144,7 @@ class Writer:
             "source": source.name,
             "identity": canonical(source),
             "content": source.content,
-            "file": described(Path(source.path)) if source.rows_from != "generated" else "",
+            "file": described(Path(source.path)) if source.path else "",
             "rows": tally.rows,
             "examples": len(self._lengths),
             "dropped": dict(sorted(tally.dropped.items())),
