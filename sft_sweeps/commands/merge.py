@@ -97,6 +97,7 @@ def choose(root: Path, texts: Sequence[str]) -> list[Chosen]:
 
 
 def _chosen(catalogue: Any, text: str, root: Path) -> Chosen:
+    from sft_sweeps.commands.show.facts import shortest
     from sft_sweeps.identity import plain, revive
     from sft_sweeps.spec.training import Stage
     from sft_sweeps.store.survey import survey
@@ -105,7 +106,9 @@ def _chosen(catalogue: Any, text: str, root: Path) -> Chosen:
     name = f"{known.id} {catalogue.name(known)}"
     if known.kind != "stage":
         raise RequestError(f"{name} is a {known.kind}; name stages that were trained from one parent")
-    sweep = next((one for one in known.sweeps if one.readable), None)
+    readable = [one for one in known.sweeps if one.readable]
+    trained = (one for one in readable if shortest(one.plan(), known.id))  # not one that averaged it by its id alone
+    sweep = next(trained, readable[0] if readable else None)
     if sweep is None:
         raise RequestError(f"no sweep has {name} planned any more, so nothing says what it is; launch its run again")
     plan = sweep.plan([known.id])

@@ -82,6 +82,9 @@ def test_a_launch_of_its_own_asks_what_the_stages_are_asked(
     assert {g.subject.id for g in one.plan.generations} == {expected.id}
     config = one.points[0].config
     assert (config.cluster.name, config.output_dir, config.name) == ("local", str(store.root), "merge")
+    freeze(one.plan, store, "merge", "", [])  # a newer sweep that has the stages, and asks nothing of them
+    assert typed(store, "mini--math", code.id, "--weights", "3,1") == 0
+    assert launched[1].plan == one.plan
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sft_sweeps.commands.logs.subjects import Subject
 from sft_sweeps.errors import RunError
+from sft_sweeps.files.json_files import read_json
 from sft_sweeps.jobs import submissions
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.jobs.submissions import SUBMISSIONS, Submitted, killed
@@ -96,6 +97,9 @@ class Log:
         for self.kind in KINDS:
             if any(self._submitted()):
                 return self.kind
+        with suppress(OSError, ValueError):
+            if (read_json(self.subject.folder / "identity.json") or {}).get("kind") == "merge":
+                return "merge"
         return "train"
 
     def _submitted(self) -> Iterator[tuple[Path, Submitted]]:
