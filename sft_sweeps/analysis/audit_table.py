@@ -101,9 +101,11 @@ def _rows(path: Path) -> tuple[list[tuple[str, Row]], list[str]]:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror or error}. Give the path of a CSV file.") from None
-    text = io.BytesIO(b"".join(line for line in lines if not line.startswith(b"#")))
+    text = b"".join(line for line in lines if not line.startswith(b"#"))
     rows, broken = [], []
-    for number, one in enumerate(csv_rows.read(b"", text, str(path), path.suffix.lstrip(".").lower()), start=1):
+    for number, one in enumerate(
+        csv_rows.read(text, io.BytesIO(), str(path), path.suffix.lstrip(".").lower()), start=1
+    ):
         if isinstance(one.value, dict):
             rows.append((f"row {number}", {name: value.strip() for name, value in one.value.items()}))
         else:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from training import RECIPE, SHAPE, WAIT, Job, Outcome, in_children, limit_groups, run, start
 
 from sft_sweeps.execution import TrainExecution
+from sft_sweeps.models.adapter import Parts
 from sft_sweeps.models.init import materialise
 from sft_sweeps.store import resume_states
 from sft_sweeps.train import convert
@@ -89,6 +90,7 @@ def held(rank: int, processes: int, job_folder: str, parent: str, precision: str
     from deepspeed.utils import safe_get_full_optimizer_state
 
     from sft_sweeps.train import engine, loop, ranks
+    from sft_sweeps.train.start import Start
 
     limit_groups(GROUP)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
@@ -96,7 +98,9 @@ def held(rank: int, processes: int, job_folder: str, parent: str, precision: str
     engine.prepare_process(execution)
     recipe = replace(RECIPE, precision=precision)
     with ranks.process_group(processes, f"{job_folder}/meeting-{processes}-{precision}"):
-        found, done = loop._continued(Path(parent), Path(job_folder), recipe, execution, lambda: False)
+        found, done = loop._continued(
+            Start(Path(parent), None, Parts(Path(parent))), Path(job_folder), recipe, execution, lambda: False
+        )
         digest, names = hashlib.sha256(), []
         for name, weights in found.full_weights():
             digest.update(weights.numpy().tobytes())
