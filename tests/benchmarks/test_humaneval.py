@@ -337,6 +337,7 @@ def test_codegens_samples_get_the_recorded_verdicts(recorded):
 
 @needs_shared
 @pytest.mark.slow
+@pytest.mark.long
 def test_all_of_codegens_samples_get_the_recorded_verdicts(recorded):
     check(recorded, 100)
 

@@ -58,9 +58,9 @@ def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0)
     data, measured = examples(), []
-    ids = tuple(example.id for example in data)
+    shown = batches.Shown(tuple(example.id for example in data))
     for step in range(steps):
-        batch = [data[place] for place in batches.batch(ids, RECIPE.seed, RECIPE.batch_size, step)]
+        batch = [data[place] for place in batches.batch(shown, RECIPE.seed, RECIPE.batch_size, step)]
         rows = [torch.tensor(example.input_ids.tolist()) for example in batch]
         padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
