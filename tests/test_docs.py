@@ -109,7 +109,7 @@ def filled(line: str) -> list[str]:
     """The command with names in place of placeholders, without the optional parts that are not tried."""
     for name, value in NAMES.items():
         line = line.replace(name, value)
-    line = re.sub(r" \[[^\]]*\]", "", line)
+    line = re.sub(r" \[[^\]]*\](?=(?:[^']*'[^']*')*[^']*$)", "", line)  # what may be left out; not in a quoted value
     return shlex.split(line, comments=True)
 
 
