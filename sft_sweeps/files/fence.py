@@ -8,7 +8,9 @@ before it reads anything. A rename that was overtaken between the look and the r
 A process that holds nothing (a launcher, a worker of this machine, which ends with its launcher) publishes freely.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,4 +54,18 @@ def publish(prepared: Path, target: Path) -> None:
         prepared.replace(target)
     except FileNotFoundError:
         check()
+        raise
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty hidden folder beside `target`, which takes that name when all is written; after an error it is gone."""
+    writing = target.with_name(f".{target.name}.writing{token()}")
+    shutil.rmtree(writing, ignore_errors=True)
+    try:
+        writing.mkdir(parents=True)
+        yield writing
+        publish(writing, target)
+    except BaseException:
+        shutil.rmtree(writing, ignore_errors=True)
         raise

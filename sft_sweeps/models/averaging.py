@@ -5,8 +5,6 @@ the sum of its weighted terms in fp64, in the given order, rounded to fp32 once,
 format, to nearest, ties to even.
 """
 
-import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +16,10 @@ from sft_sweeps.errors import RunError
 from sft_sweeps.files import fence, foreign
 from sft_sweeps.models import arrays, weights
 from sft_sweeps.models import folder as checkpoint
+from sft_sweeps.models.adapter import BESIDE, CONFIG
 from sft_sweeps.models.weights import StoredTensor
 
 NUMBERS = 1 << 20  # of a block
-ADAPTER = "adapter_config.json"  # of a folder whose weights are changed by an adapter beside them
 # What config.json may differ in: it says which library wrote it.
 UNTOLD = ("transformers_version", "_name_or_path")
 FILES = (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE)
@@ -38,32 +36,25 @@ def average(
     stored = [weights.tensors(folder) for folder in folders]
     for one, folder in zip(stored[1:], folders[1:], strict=True):
         _agree(folders[0], stored[0], folder, one)
-    writing = target.with_name(f".{target.name}.writing{fence.token()}")
+    shapes, dtype = {name: one.shape for name, one in stored[0].items()}, next(iter(stored[0].values())).dtype
     try:
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
-        _write(stored, [float(share) for share in shares], writing, progress)
-        for name in ("config.json", "generation_config.json", *FILES):
-            if (folders[0] / name).is_file():
-                shutil.copyfile(folders[0] / name, writing / name)
-        weights.share(writing)
-        shapes, dtype = {name: one.shape for name, one in stored[0].items()}, next(iter(stored[0].values())).dtype
-        if wrong := checkpoint.unfinished(writing, shapes, dtype, (folders[0] / weights.CHAT_TEMPLATE).is_file()):
-            raise RunError(f"{target} was not written as it should be: {'; '.join(wrong[:3])}")
-        digest = weights.digest(writing)
-        fence.publish(writing, target)
+        with fence.new_folder(target) as writing:
+            _write(stored, [float(share) for share in shares], writing, progress)
+            weights.copy(("config.json", *BESIDE), folders[0], writing)
+            weights.share(writing)
+            if wrong := checkpoint.unfinished(writing, shapes, dtype, (folders[0] / weights.CHAT_TEMPLATE).is_file()):
+                raise RunError(f"{target} was not written as it should be: {'; '.join(wrong[:3])}")
+            digest = weights.digest(writing)
     except OSError as error:
         raise RunError(f"{target} could not be written: {error}") from None
-    finally:
-        shutil.rmtree(writing, ignore_errors=True)
     return digest
 
 
 def _agree(folder: Path, stored: Mapping[str, StoredTensor], other: Path, others: Mapping[str, StoredTensor]) -> None:
     """RunError unless two folders hold one architecture, one number format, one tokenizer, and no adapter."""
     for one in (folder, other):
-        if (one / ADAPTER).is_file():
-            raise RunError(f"{one} holds an adapter ({ADAPTER}) that is not merged into its weights: merge it first")
+        if (one / CONFIG).is_file():
+            raise RunError(f"{one} holds an adapter ({CONFIG}) that is not merged into its weights: merge it first")
     if lacks := sorted(stored.keys() ^ others.keys()):
         has = folder if lacks[0] in stored else other
         raise RunError(f"{has} alone holds {lacks[0]}, so {folder} and {other} are not of one architecture")
@@ -125,12 +116,5 @@ def _write_tensor(tensors: Sequence[StoredTensor], shares: Sequence[float], name
 
 def _blocks(stored: StoredTensor) -> Iterator[arrays.Array]:
     """The numbers of a tensor in fp32, a block at a time."""
-    width, left = weights.BYTES[stored.dtype], math.prod(stored.shape)
-    with stored.file.open("rb") as stream:
-        stream.seek(stored.start)
-        while left:
-            block = stream.read(min(NUMBERS, left) * width)
-            if not block or len(block) % width:
-                raise RunError(f"{stored.file} is cut short.")
-            left -= len(block) // width
-            yield arrays.numbers(block, stored.dtype)
+    for block in weights.blocks(stored, NUMBERS * weights.BYTES[stored.dtype]):
+        yield arrays.numbers(block, stored.dtype)

@@ -3,6 +3,7 @@
 Headers alone are read, so that 65 GB of weights are looked at in a moment. Nothing here needs torch.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from sft_sweeps.models.pins import tokenizer_pin
 from sft_sweeps.spec.training import Shape
 
 DTYPES = tuple(weights.BYTES)
+TOLD = {"fp32": "float32", "bf16": "bfloat16"}  # the number formats of conf/, as config.json calls them
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
 COMPUTED = "rotary_emb.inv_freq"  # stored by old versions of transformers; every reader computes it
 KINDS: dict[str, Any] = {
@@ -214,6 +216,13 @@ def _vocabulary(folder: Path, config: Mapping[str, Any], tokenizer: str) -> Iter
             f"the tokenizer in {tokenizer} has {size:,} tokens, the model in {folder} embeds {rows:,}: the last would "
             "have no weights. Use the tokenizer that the model was published with: model.tokenizer=FOLDER."
         )
+
+
+def copy_config(parent: Path, folder: Path, dtype: str) -> None:
+    """Write the parent's config.json for weights of another number format."""
+    config = foreign.read_object(parent / "config.json")
+    config["dtype"] = config["torch_dtype"] = TOLD[dtype]  # older readers know the second name only
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def unfinished(folder: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, chat_template: bool) -> list[str]:

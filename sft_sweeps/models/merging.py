@@ -1,12 +1,10 @@
 """An adapter on disk, as PEFT reads and writes it, and what it makes of a model's weights; without torch.
 
-Merged weights follow from the files alone: W + alpha / rank * B A in fp64, rounded once to the number format asked for.
-Whenever and wherever they are made, they are the same.
+Merged weights follow from the files alone: W + alpha / rank * B A in fp64, rounded to fp32 and from that to the number
+format asked for. Whenever and wherever they are made, they are the same.
 """
 
-import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +21,6 @@ from sft_sweeps.models.adapter import BESIDE, CONFIG, WEIGHTS, Parts
 
 PREFIX = "base_model.model."  # of PEFT's names
 FIRST, SECOND = ".lora_A.weight", ".lora_B.weight"
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # as config.json calls them
 Double = npt.NDArray[np.float64]
 
 
@@ -101,18 +97,16 @@ def merge(parts: Parts, target: Path) -> str:
 
     `parts` has an adapter. Configuration is the base's, tokenizer and chat template the last adapter's.
     """
-    writing = target.with_name(f".{target.name}.writing{fence.token()}")
     try:
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
-        stored = folder.loadable(parts.whole)
-        shapes = {name: stored[name].shape for name in sorted(stored)}
-        merged = _merged(stored, list(map(read, parts.adapters)), list(shapes), arrays.STORED[parts.dtype])
-        arrays.write(writing, shapes, arrays.STORED[parts.dtype], merged)
-        _copy_rest(parts, writing)
-        weights.share(writing)
-        done = weights.digest(writing)
-        fence.publish(writing, target)
+        with fence.new_folder(target) as writing:
+            stored = folder.loadable(parts.whole)
+            shapes = {name: stored[name].shape for name in sorted(stored)}
+            merged = _merged(stored, list(map(read, parts.adapters)), list(shapes), arrays.STORED[parts.dtype])
+            arrays.write(writing, shapes, arrays.STORED[parts.dtype], merged)
+            folder.copy_config(parts.whole, writing, parts.dtype)
+            weights.copy(BESIDE, parts.adapters[-1], writing)
+            weights.share(writing)
+            done = weights.digest(writing)
     except OSError as error:
         raise RunError(f"the merged model {target} could not be written: {error}") from None
     return done
@@ -132,12 +126,3 @@ def _merged(
                 array = arrays.numbers(arrays.rounded(array + one.delta(layer), dtype).tobytes(), dtype)
                 array = array.reshape(stored[name].shape)
         yield name, array
-
-
-def _copy_rest(parts: Parts, target: Path) -> None:
-    config = foreign.read_object(parts.whole / "config.json")
-    config["dtype"] = config["torch_dtype"] = DTYPES[parts.dtype]
-    (target / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    for name in BESIDE:
-        if (parts.adapters[-1] / name).is_file():
-            shutil.copyfile(parts.adapters[-1] / name, target / name)

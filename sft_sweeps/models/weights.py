@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ def digest_of(held: dict[str, StoredTensor]) -> str:
     hasher = hashlib.sha256()
     for name, stored in sorted(held.items()):
         hasher.update(json.dumps([name, stored.dtype, list(stored.shape)]).encode())
-        for block in _blocks(stored):
+        for block in blocks(stored):
             hasher.update(block)
     return f"sha256:{hasher.hexdigest()}"
 
@@ -139,7 +139,7 @@ def equal(one: StoredTensor, other: StoredTensor) -> bool:
     """Whether two tensors hold the same numbers in the same form."""
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
-    return all(a == b for a, b in zip(_blocks(one), _blocks(other), strict=True))
+    return all(a == b for a, b in zip(blocks(one), blocks(other), strict=True))
 
 
 def shard_names(sizes: dict[str, int], limit: int) -> dict[str, str]:
@@ -196,15 +196,15 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _blocks(stored: StoredTensor) -> Iterator[bytes]:
+def blocks(stored: StoredTensor, size: int = BLOCK) -> Iterator[bytes]:
+    """A tensor's bytes, so many at a time."""
     with stored.file.open("rb") as stream:
         stream.seek(stored.start)
-        left = stored.stop - stored.start
-        while left:
-            block = stream.read(min(BLOCK, left))
-            if not block:
+        for start in range(stored.start, stored.stop, size):
+            wanted = min(size, stored.stop - start)
+            block = stream.read(wanted)
+            if len(block) != wanted:
                 raise RunError(f"{stored.file} is cut short.")
-            left -= len(block)
             yield block
 
 
@@ -212,3 +212,10 @@ def share(folder: Path) -> None:
     """Give the weights the mode of the other files: safetensors writes them for their owner alone."""
     for file in folder.glob("*.safetensors"):
         shutil.copymode(folder / "config.json", file)
+
+
+def copy(names: Iterable[str], source: Path, target: Path) -> None:
+    """Copy a folder's files of these names into another one, as far as they are there."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)

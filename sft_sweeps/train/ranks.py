@@ -5,7 +5,7 @@ RANK, WORLD_SIZE and LOCAL_RANK say which process this is. One rank alone exchan
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -123,6 +123,18 @@ def from_first(value: Any) -> Any:
     held = [value]
     dist.broadcast_object_list(held, src=0, device=device())
     return held[0]
+
+
+def by_first(work: Callable[[], object]) -> None:
+    """Rank 0 does it; where that ends in a RunError, every rank raises it."""
+    problem = ""
+    if dist.get_rank() == 0:
+        try:
+            work()
+        except RunError as error:
+            problem = str(error)
+    if problem := str(from_first(problem)):
+        raise RunError(problem)
 
 
 def of_all(value: Any) -> list[Any]:

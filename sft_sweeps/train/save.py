@@ -4,15 +4,12 @@ The weights are gathered one parameter at a time and written shard by shard unde
 whole or not at all. Configuration and tokenizer are the parent's, with the number format of these weights.
 """
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from torch import distributed as dist
 from transformers import GenerationConfig
 
 from sft_sweeps.errors import RunError
@@ -23,12 +20,12 @@ from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models import train_tokenizer as tokenizers
 from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.models.adapter import Parts
+from sft_sweeps.models.arrays import STORED
 from sft_sweeps.train import ranks
 from sft_sweeps.train.adapter import pairs_of
 from sft_sweeps.train.engine import TrainEngine
 
 FOLDER = "model"
-STORED = {"fp32": "F32", "bf16": "BF16"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -43,18 +40,15 @@ def save_model(
         for _ in engine.full_weights():
             pass
         return str(ranks.from_first(""))
-    target = folder / FOLDER
-    writing = folder / f".{FOLDER}.writing{fence.token()}"
     try:
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
-        _write_weights(engine, writing, DTYPES[dtype])
-        _write_rest(engine, parent, writing, dtype, tokenizer=tokenizer, chat_template=chat_template)
-        weights.share(writing)
-        if wrong := checkpoint.unfinished(writing, engine.shapes(), STORED[dtype], bool(chat_template)):
-            raise RunError(f"the model of {folder} was not written as it should be: {'; '.join(wrong[:3])}")
-        digest = weights.digest(writing)
-        fence.publish(writing, target)
+        with fence.new_folder(folder / FOLDER) as writing:
+            _write_weights(engine, writing, DTYPES[dtype])
+            checkpoint.copy_config(parent, writing, dtype)
+            _write_beside(engine, parent, writing, tokenizer=tokenizer, chat_template=chat_template)
+            weights.share(writing)
+            if wrong := checkpoint.unfinished(writing, engine.shapes(), STORED[dtype], bool(chat_template)):
+                raise RunError(f"the model of {folder} was not written as it should be: {'; '.join(wrong[:3])}")
+            digest = weights.digest(writing)
     except OSError as error:
         raise RunError(f"the model of {folder} could not be written: {error}") from None
     return str(ranks.from_first(digest))
@@ -68,14 +62,10 @@ def save_adapter(
     full = {name: tensor.to("cpu", copy=True) for name, tensor in engine.full_weights()}
     if engine.rank != 0:
         return str(ranks.from_first(""))
-    target = folder / ADAPTER
-    writing = folder / f".{ADAPTER}.writing{fence.token()}"
     try:
-        shutil.rmtree(writing, ignore_errors=True)
-        writing.mkdir(parents=True)
-        digest = engine.adapter.save(pairs_of(full), writing, base)
-        _write_beside(engine, parent, writing, tokenizer=tokenizer, chat_template=chat_template)
-        fence.publish(writing, target)
+        with fence.new_folder(folder / ADAPTER) as writing:
+            digest = engine.adapter.save(pairs_of(full), writing, base)
+            _write_beside(engine, parent, writing, tokenizer=tokenizer, chat_template=chat_template)
     except OSError as error:
         raise RunError(f"the adapter of {folder} could not be written: {error}") from None
     return str(ranks.from_first(digest))
@@ -83,15 +73,8 @@ def save_adapter(
 
 def merge_adapter(parts: Parts, folder: Path, dtype: str) -> None:
     """Write `folder/model`, the adapter that lies there merged into what it lies on. Every rank calls it."""
-    problem = ""
-    if dist.get_rank() == 0:
-        try:
-            own = (*parts.adapters, folder / ADAPTER)
-            merging.merge(Parts(parts.whole, own, dtype), folder / FOLDER)
-        except RunError as error:
-            problem = str(error)
-    if problem := str(ranks.from_first(problem)):
-        raise RunError(problem)
+    own = Parts(parts.whole, (*parts.adapters, folder / ADAPTER), dtype)
+    ranks.by_first(lambda: merging.merge(own, folder / FOLDER))
 
 
 def _write_weights(engine: TrainEngine, folder: Path, dtype: torch.dtype) -> None:
@@ -118,26 +101,12 @@ def _shards(
     yield file, shard
 
 
-def _write_rest(
-    engine: TrainEngine, parent: Path, folder: Path, dtype: str, *, tokenizer: Path, chat_template: str
-) -> None:
-    """Configuration, and what else a model needs."""
-    config = json.loads((parent / "config.json").read_text(encoding="utf-8"))
-    # Older readers know the second name only.
-    config["dtype"] = config["torch_dtype"] = str(DTYPES[dtype]).removeprefix("torch.")
-    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _write_beside(engine, parent, folder, tokenizer=tokenizer, chat_template=chat_template)
-
-
 def _write_beside(engine: TrainEngine, parent: Path, folder: Path, *, tokenizer: Path, chat_template: str) -> None:
     """Tokenizer, chat template and how to generate."""
     if tokenizer.is_file():
         tokenizers.copy(tokenizer, folder)
-    for name in (*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE):
-        if (tokenizer / name).is_file():
-            shutil.copyfile(tokenizer / name, folder / name)
-    if (parent / "generation_config.json").is_file():
-        shutil.copyfile(parent / "generation_config.json", folder / "generation_config.json")
+    weights.copy((*weights.TOKENIZER_FILES, weights.CHAT_TEMPLATE), tokenizer, folder)
+    weights.copy(("generation_config.json",), parent, folder)
     vocabulary.complete(folder)
     if not (folder / "generation_config.json").is_file():
         GenerationConfig.from_model_config(engine.deepspeed.module.config).save_pretrained(folder)

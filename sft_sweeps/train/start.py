@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import distributed as dist
 
-from sft_sweeps.errors import RunError
 from sft_sweeps.files import fence
 from sft_sweeps.models import merging
 from sft_sweeps.models.adapter import Parts
@@ -46,17 +45,14 @@ def frozen(parts: Parts, folder: Path) -> Iterator[Path]:
     if not parts.adapters:
         yield parts.whole
         return
-    target, problem = folder / str(ranks.from_first(f".parent{fence.token()}")), ""
+    target = folder / str(ranks.from_first(f".parent{fence.token()}"))
+
+    def merge() -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        merging.merge(parts, target)
+
     try:
-        if dist.get_rank() == 0:
-            try:
-                shutil.rmtree(target, ignore_errors=True)
-                folder.mkdir(parents=True, exist_ok=True)
-                merging.merge(parts, target)
-            except RunError as error:
-                problem = str(error)
-        if problem := str(ranks.from_first(problem)):
-            raise RunError(problem)
+        ranks.by_first(merge)
         yield target
     finally:
         if dist.get_rank() == 0:
