@@ -7,6 +7,7 @@ adapter/   adapter_config.json, which names the base; adapter_model.safetensors 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sft_sweeps.models import weights
@@ -50,11 +51,17 @@ def targeted(layers: Mapping[str, tuple[int, ...]], targets: Sequence[str]) -> d
     }
 
 
-def count_parameters(shape: Shape, adapter: Adapter) -> int:
-    """The trained weights of an adapter.
+@lru_cache(maxsize=64)
+def adapted(shape: Shape, targets: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the layers that have an adapter, for estimates.
 
-    Of an architecture whose layers are not known here, as a LLaMA of its dimensions would have.
+    Of an architecture whose layers are not known here, as a LLaMA of its dimensions would have; all of them where it
+    has none of the targets' names.
     """
     layers = linear_layers(LLAMA.parameters(shape))
-    chosen = targeted(layers, adapter.targets) or layers
-    return sum(adapter.rank * sum(dimensions) for dimensions in chosen.values())
+    return tuple((targeted(layers, targets) or layers).values())
+
+
+def count_parameters(shape: Shape, adapter: Adapter) -> int:
+    """The trained weights of an adapter."""
+    return sum(adapter.rank * sum(dimensions) for dimensions in adapted(shape, adapter.targets))

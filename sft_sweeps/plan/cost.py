@@ -63,10 +63,15 @@ def gpu_hours(stage: Stage) -> float:
 
 def a100_hours(stage: Stage) -> float:
     """What a stage would take an A100, whatever it runs on: for the proportions between stages."""
+    return stage_flops(stage) / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
+
+
+def stage_flops(stage: Stage) -> float:
+    """Operations of training a stage."""
     flops, shape = 0.0, stage.model.shape
     for c in stage.mixture.components:
         flops += c.shown * c.source.mean_tokens * flops_per_token(shape, c.source.mean_tokens, stage.recipe.adapter)
-    return stage.recipe.epochs * flops / (A100_FLOPS * ASSUMED_UTILIZATION) / 3600
+    return stage.recipe.epochs * flops
 
 
 def representation_gpu_hours(one: Representations) -> float:

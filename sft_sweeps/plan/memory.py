@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.models import adapter as adapters
 from sft_sweeps.models import architectures
-from sft_sweeps.models.architectures import LLAMA
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.cost import BYTES, parameters
 from sft_sweeps.spec.training import Recipe, Shape, Stage
@@ -79,8 +78,9 @@ class MemoryFit:
 def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> Memory:
     """The peak of a stage that runs so, with rows of so many tokens, all of them supervised."""
     count, size, trained = parameters(shape), BYTES[recipe.precision], cost.trained(shape, recipe.adapter)
-    own, held = cost.beside(shape, recipe.adapter), _held(shape, recipe, execution)
-    ranks, whole = execution.processes, execution.zero_stage < 3 or parameters(shape) <= execution.whole_parameters
+    own, ranks = cost.beside(shape, recipe.adapter), execution.processes
+    whole = execution.zero_stage < 3 or count <= execution.whole_parameters
+    held = activations(shape, recipe.precision, recompute=execution.recompute, length=recipe.max_length)
     gathered = count if whole else min(count, LIVE)
     partition = 0.0 if whole else count / ranks
     states = (min(trained / ranks, GROUP) if execution.offload else trained / ranks) * 12
@@ -95,16 +95,12 @@ def of(shape: Shape, recipe: Recipe, execution: TrainExecution, tokens: int) -> 
     )
 
 
-def _held(shape: Shape, recipe: Recipe, execution: TrainExecution) -> float:
-    return activations(shape, recipe.precision, recompute=execution.recompute, length=recipe.max_length)
-
-
 def adapter_activations(shape: Shape, recipe: Recipe) -> float:
     """Bytes that adapters hold of each token: A x of every layer, and its inputs once more where some are left out."""
     if not (adapter := recipe.adapter):
         return 0.0
-    layers = adapters.targeted(adapters.linear_layers(LLAMA.parameters(shape)), adapter.targets)
-    numbers = sum(adapter.rank + (dimensions[1] if adapter.dropout else 0) for dimensions in layers.values())
+    layers = adapters.adapted(shape, adapter.targets)
+    numbers = sum(adapter.rank + (dimensions[1] if adapter.dropout else 0) for dimensions in layers)
     return numbers * BYTES[recipe.precision]
 
 

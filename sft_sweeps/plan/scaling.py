@@ -74,12 +74,17 @@ def longest_example(mixture: Mixture, recipe: Recipe) -> float:
     return expected
 
 
+def tokens_of_step(stage: Stage) -> float:
+    """Of all its examples, on average."""
+    return stage.mixture.tokens * stage.recipe.epochs / max(1, stage.steps)
+
+
 def most_tokens(stage: Stage, gpus: int) -> float:
     """Tokens that the fullest of the GPUs has in a step."""
     mixture, recipe = stage.mixture, stage.recipe
     if recipe.padded:  # each example is as long as its row's longest
         return math.ceil(recipe.batch_size / gpus) * longest_example(mixture, recipe)
-    tokens = mixture.tokens * recipe.epochs / max(1, stage.steps)
+    tokens = tokens_of_step(stage)
     return max(tokens / gpus, min(tokens, longest_example(mixture, recipe)))
 
 
@@ -93,9 +98,9 @@ def exchanged(shape: Shape, recipe: Recipe, execution: TrainExecution, rows: int
 
 def step_seconds(stage: Stage, execution: TrainExecution, cluster: Cluster) -> float:
     """Of one optimizer step."""
-    recipe, tokens = stage.recipe, stage.mixture.tokens * stage.recipe.epochs / max(1, stage.steps)
+    recipe, tokens = stage.recipe, tokens_of_step(stage)
     most = most_tokens(stage, execution.processes)
-    flops = cost.a100_hours(stage) * 3600 * cost.A100_FLOPS * cost.ASSUMED_UTILIZATION / max(1, stage.steps)
+    flops = cost.stage_flops(stage) / max(1, stage.steps)
     compute = flops * (most / tokens if tokens else 1.0) * (RECOMPUTE if execution.recompute else 1.0)
     fit = memory.largest(stage.model.shape, recipe, execution, cluster.gpu_gb * 1e9)
     rows = math.ceil(most / max(1, min(fit, execution.token_budget or fit)))

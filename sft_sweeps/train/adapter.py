@@ -38,7 +38,7 @@ class Attached:
         assert recipe.adapter
         self.asked, self.recipe, self.number = recipe.adapter, recipe, number
         self.before = stored.read(before) if before else None
-        stacked = self.before if self.asked.then == "stack" else None
+        self.stacked = stacked = self.before if self.asked.then == "stack" else None
         if stacked:
             rank = len(next(iter(stacked.layers.values()))[0])
             frozen = LoraConfig(r=rank, lora_alpha=cast(Any, stacked.scale * rank), target_modules=list(stacked.layers))
@@ -59,12 +59,11 @@ class Attached:
 
     def _first(self, model: Any) -> Pairs:
         """The weights that training begins with."""
-        shapes = {layer: (first, second) for layer, first, second in _layers(model, OWN)}
-        if self.before and self.asked.then == "continue":
+        if self.before and not self.stacked:
             return self.before.layers
         return {
             layer: (stored.first_weights(layer, first, self.recipe.seed, self.number), np.zeros(second, np.float32))
-            for layer, (first, second) in shapes.items()
+            for layer, first, second in _layers(model, OWN)
         }
 
     def save(self, pairs: Pairs, folder: Path, base: str) -> str:
@@ -73,8 +72,8 @@ class Attached:
         A new one and the frozen one beside it are written as one.
         """
         scale, rank, layers = self.asked.alpha / self.asked.rank, self.asked.rank, pairs
-        if self.before and self.asked.then == "stack":
-            layers = stored.joined(self.before, pairs, scale).layers
+        if self.stacked:
+            layers = stored.joined(self.stacked, pairs, scale).layers
             rank = len(next(iter(layers.values()))[0])
         named = layers if any("." in target for target in self.asked.targets) else {_last(layer) for layer in layers}
         said = cast(Any, self.config).to_dict() | {"r": rank, "lora_alpha": scale * rank, "target_modules": set(named)}
@@ -106,8 +105,8 @@ def _all_linear(model: Any, before: Stored | None) -> list[str]:
     from transformers.pytorch_utils import Conv1D
 
     head = model.get_output_embeddings()
-    linear = [name for name, one in model.named_modules() if isinstance(one, torch.nn.Linear | Conv1D)]
-    return [name for name in linear if model.get_submodule(name) is not head]
+    linear = (torch.nn.Linear, Conv1D)
+    return [name for name, one in model.named_modules() if isinstance(one, linear) and one is not head]
 
 
 def _inject(config: Any, model: Any, name: str) -> None:

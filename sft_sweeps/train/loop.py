@@ -70,7 +70,6 @@ def train(
     if both := {example.id for example in encoded} & {example.id for example in heldout}:
         raise RunError(f"{folder}: {min(both)} is held out, and trained on.")
     data = Data(encoded, heldout)
-
     parts = Parts(parent) if isinstance(parent, Path) else parent
     prepare_process(execution)
     with ranks.process_group(execution.processes, rendezvous), frozen(parts, folder) as whole:
@@ -136,17 +135,16 @@ def _continued(
 ) -> tuple[TrainEngine, int]:
     """The engine with the newest resume state in it, where there is one, and the steps that are done."""
     state, passed_over = resume.newest(folder)
+    begun = partial(TrainEngine, start.whole, recipe, before=start.before, number=start.number)
     if state is None:
-        engine = TrainEngine(start.whole, recipe, execution, before=start.before, number=start.number)
+        engine = begun(execution)
     else:
         resume.check(folder, state, execution)
         execution = resume.continued(state, execution)
         as_saved = nullcontext(folder / resume_states.FOLDER / state.name)
         other = state.processes != execution.processes
         with convert.converted(folder, state, execution.processes, stop) if other else as_saved as source:
-            engine = TrainEngine(
-                start.whole, recipe, execution, before=start.before, number=start.number, universal=other
-            )
+            engine = begun(execution, universal=other)
             resume.load(engine, folder, state, source)
     done = state.step if state else 0
     if engine.rank == 0:

@@ -3,7 +3,6 @@
 import logging
 import platform
 import time
-from contextlib import ExitStack
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.job import PROGRESS, Stop
 from sft_sweeps.models import averaging
 from sft_sweeps.spec.merge import Merge
-from sft_sweeps.store import origins
 from sft_sweeps.store.store import Store
 from sft_sweeps.train.records import record_model
 
@@ -33,10 +31,8 @@ def merge(subject: Merge, store: Store, stop: Stop) -> None:
             told = time.monotonic()
             write_json(folder / PROGRESS, {"what": "tensors", "done": done, "of": of}, durable=False)
 
-    with ExitStack() as merged:  # of stages that left adapters
-        parts = [origins.whole(stage, store) for stage, _ in subject.shares]
-        folders = [merged.enter_context(origins.whole_folder(one, folder / "merge")) for one in parts]
-        digest = averaging.average(folders, [share for _, share in subject.shares], folder / "model", progress)
+    folders, shares = zip(*((store.weights(stage), share) for stage, share in subject.shares), strict=True)
+    digest = averaging.average(folders, shares, folder / "model", progress)
     extra = {
         "digest": digest,
         "seconds": round(time.monotonic() - begun, 3),

@@ -16,8 +16,12 @@ def record_model(folder: Path, subject: Subject, extra: Mapping[str, Any], *more
     What vouches for an adapter's model is the adapter: the merged one may go, and is merged again.
     """
     kept = ADAPTER if merges_again(subject) else "model"
-    files = [str(path.relative_to(folder)) for path in sorted((folder / kept).iterdir())]
     if kept == ADAPTER and (folder / "model").is_dir():
-        merged = [str(path.relative_to(folder)) for path in sorted((folder / "model").iterdir())]
-        extra = {**extra, "merged": {name: checksum.of_file(folder / name) for name in merged}}
-    write_record(folder, subject.payload, [*files, *(name for name in more if (folder / name).is_file())], extra)
+        extra = {**extra, "merged": {name: checksum.of_file(folder / name) for name in _files(folder, "model")}}
+    files = [*_files(folder, kept), *(name for name in more if (folder / name).is_file())]
+    write_record(folder, subject.payload, files, extra)
+
+
+def _files(folder: Path, name: str) -> list[str]:
+    """The files of a folder inside it, by their paths in it."""
+    return [f"{name}/{path.name}" for path in sorted((folder / name).iterdir())]
