@@ -89,16 +89,15 @@ def choice(shape: str, shares: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     from sft_sweeps.execution import TrainExecution
     from sft_sweeps.plan import cost, scaling
 
-    def exchange(gpus: int, between: float) -> float:
+    def exchange(gpus: int) -> float:
         how = TrainExecution(processes=gpus, zero_stage=2)
-        bandwidth = scaling.Cluster(between=between).bandwidth(gpus)
-        return scaling.exchanged(ALL_SHAPES[shape], BF16, how, 1) / bandwidth if gpus > 1 else 0.0
+        return scaling.exchanged(ALL_SHAPES[shape], BF16, how, 1) / scaling.NODE_BANDWIDTH
 
     yield f"\n{shape}: a stage on n GPUs; the fullest GPU's seconds are measured, the exchange's assumed (ZeRO 2)"
     yield "  n  recomputes  tokens  gradients  update  exchange  s a step  GPU-s a step  side by side in 8, 16"
     for one in shares:
         n = one["gpus"]
-        passing = exchange(n, 200e9)
+        passing = exchange(n)
         step = one["gradients"] + one["update"] / n + passing
         beside = f"{8 // n if n <= 8 else 0}, {16 // n}"
         yield (

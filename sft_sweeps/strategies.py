@@ -1,8 +1,9 @@
 """From a run's data to its chain of mixtures: one pure function for each strategy.
 
 A strategy speaks of roles (specialized, general) and of the order given, never of names, so that other abilities need
-no code. Each mixture is trained as one stage from the one before it. To add a strategy: a function here with its line
-in `STRATEGIES`, and a file in `conf/strategy/`. Another distribution adds one by an entry point (registry.py).
+no code. Each mixture is trained as one stage, from the one before it unless the strategy merges. To add a strategy: a
+function here with its line in `STRATEGIES`, and a file in `conf/strategy/`. Another distribution adds one by an entry
+point (registry.py).
 """
 
 import math

@@ -25,7 +25,7 @@ THEN = {
 
 def lines(plan: Plan) -> list[str]:
     """What is trained of each model that has adapters, and what becomes of them."""
-    found: dict[str, None] = {}
+    found: list[str] = []
     for stage in plan.stages:
         shape, adapter = stage.model.shape, stage.recipe.adapter
         if not adapter:
@@ -33,11 +33,9 @@ def lines(plan: Plan) -> list[str]:
         own, whole = cost.beside(shape, adapter), cost.parameters(shape)
         where = ", ".join(adapter.targets) or "every linear layer but the head"
         said = f"adapter of {stage.model.name}: LoRA of rank {adapter.rank}, alpha {adapter.alpha:g}, on {where}"
-        then = f"; {THEN[adapter.then]}" if isinstance(stage.parent, Stage) else ""
-        found[f"{said}: {own:,} weights are trained beside {whole:,} frozen ones ({100 * own / whole:.2g} %){then}"] = (
-            None
-        )
-    return _without_less(list(found))
+        said += f": {own:,} weights are trained beside {whole:,} frozen ones ({100 * own / whole:.2g} %)"
+        found.append(said + (f"; {THEN[adapter.then]}" if isinstance(stage.parent, Stage) else ""))
+    return _without_less(list(dict.fromkeys(found)))
 
 
 def _without_less(texts: Sequence[str]) -> list[str]:

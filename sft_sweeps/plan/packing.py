@@ -16,6 +16,7 @@ The front does not depend on the deadline, which only picks from it: a later one
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sft_sweeps.plan.schedule import Machine, Option, Placed, Pool, Schedule, Task
 
@@ -61,7 +62,7 @@ def pack(tasks: Sequence[Task], machine: Machine, configured: Mapping[str, int])
     return Packing(
         machine,
         tuple(schedule for schedule, _ in them.improved(_front(found))),
-        them.longest_chain([len(options) - 1 for options in them.options]),
+        them.shortest_chain,
         sum(options[0].gpu_hours for options in them.options),
         today,
     )
@@ -114,8 +115,10 @@ class _Tasks:
                 below[parent] = max(below[parent], level[place])
         return level
 
-    def longest_chain(self, choice: Choice) -> float:
-        return max(self.levels(choice), default=0.0)
+    @cached_property
+    def shortest_chain(self) -> float:
+        """The hours of the longest chain where every task is as fast as it can be."""
+        return max(self.levels([len(options) - 1 for options in self.options]), default=0.0)
 
     def allotments(self) -> list[Choice]:
         """From the cheapest to the fastest, evenly spread over the lengths of the longest chain."""
@@ -124,8 +127,7 @@ class _Tasks:
         roots = [(-level[place], place) for place in self.roots]
         heapq.heapify(roots)
         longest = -roots[0][0] if roots else 0.0
-        shortest = self.longest_chain([len(options) - 1 for options in self.options])
-        goals = [longest - (longest - shortest) * step / ALLOTMENTS for step in range(1, ALLOTMENTS)]
+        goals = [longest - (longest - self.shortest_chain) * step / ALLOTMENTS for step in range(1, ALLOTMENTS)]
         found = [list(choice)]
         while roots:
             root = roots[0][1]

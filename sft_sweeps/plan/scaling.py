@@ -6,8 +6,9 @@
     most      max(tokens of a step / n, its longest example): examples are never cut. A source's longest of a step is
               taken for twice its mean (measured over 16: GSM8K 1.65, Code Alpaca 2.26 times, ShareGPT the limit)
     exchange  bytes of a ring, (n - 1) / n of all, none of it behind computation: gradients in fp32 for every row, the
-              weights in the step's precision once (ZeRO 2) or twice for every row (ZeRO 3: forward, backward). Neither
-              the bytes/s nor what hides behind computation was measured.
+              weights in the step's precision once (ZeRO 2) or twice for every row (ZeRO 3: forward, backward). Beside
+              an adapter, gradients and the weights that change are its own. Neither the bytes/s nor what hides behind
+              computation was measured.
     start     a minute, reading the parent and writing the model. Assumed.
 
 The mean lengths are the sources' `mean_tokens`. tests/plan/test_scaling.py holds `most` to the shares that training
@@ -90,10 +91,10 @@ def most_tokens(stage: Stage, gpus: int) -> float:
 
 def exchanged(shape: Shape, recipe: Recipe, execution: TrainExecution, rows: int) -> float:
     """Bytes that a ring passes to every GPU in a step."""
-    weights, gpus = cost.parameters(shape), execution.processes
-    gathered = 2 * rows if execution.zero_stage == 3 and weights > execution.whole_parameters else 1
-    each = 4 * rows + cost.BYTES[recipe.precision] * gathered
-    return weights * each * (gpus - 1) / gpus
+    weights, trained, gpus = cost.parameters(shape), cost.trained(shape, recipe.adapter), execution.processes
+    parted = execution.zero_stage == 3 and weights > execution.whole_parameters
+    gathered = 2 * rows * weights if parted else trained
+    return (4 * rows * trained + cost.BYTES[recipe.precision] * gathered) * (gpus - 1) / gpus
 
 
 def step_seconds(stage: Stage, execution: TrainExecution, cluster: Cluster) -> float:

@@ -15,6 +15,7 @@ from sft_sweeps.data.encode import batches
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.plan import cost, memory, scaling
 from sft_sweeps.plan.scaling import Cluster
+from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Shape, Stage
 
 SEVEN = Shape(4096, 11008, 32, 32, 32, 32000, 2048)
@@ -58,6 +59,15 @@ def test_a_ring_passes_gradients_and_weights() -> None:
     assert scaling.exchanged(SEVEN, recipe, two, 1) == pytest.approx(weights * 6 * 7 / 8)
     assert scaling.exchanged(SEVEN, recipe, three, 1) == pytest.approx(weights * 8 * 7 / 8)
     assert scaling.exchanged(SEVEN, recipe, three, 3) == pytest.approx(weights * 24 * 7 / 8)
+
+
+def test_beside_an_adapter_its_own_gradients_are_passed() -> None:
+    """Rank 16 on all of 7B's layers; ZeRO 2 passes what has changed, ZeRO 3 gathers the frozen weights too."""
+    weights, own = 6_738_415_616, 39_976_960
+    recipe = replace(stage("mixed").recipe, adapter=Adapter("lora", 16, 32.0))
+    two, three = (TrainExecution(processes=8, zero_stage=number) for number in (2, 3))
+    assert scaling.exchanged(SEVEN, recipe, two, 1) == pytest.approx(own * 6 * 7 / 8)
+    assert scaling.exchanged(SEVEN, recipe, three, 2) == pytest.approx((8 * own + 8 * weights) * 7 / 8)
 
 
 @given(st.sampled_from(list(lengths.PROFILES)), st.floats(40, 200), st.sampled_from((4, 8)))

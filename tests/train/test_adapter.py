@@ -7,30 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from decoders import saved
 from training import RECIPE, Job, Outcome, examples, run
 
 from sft_sweeps.data.encode import batches
 from sft_sweeps.models import merging, weights
 from sft_sweeps.models.adapter import Parts
 from sft_sweeps.spec.adapter import Adapter
-from sft_sweeps.train import decoder
 
 LORA = Adapter("lora", rank=4, alpha=8.0)
 STEPS = 4
-
-
-def saved(family: str, folder: Path) -> Path:
-    """A tiny model of a family as transformers writes it."""
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    config = decoder.tiny(CONFIG_MAPPING[family]())
-    config.vocab_size, config.max_position_embeddings = 97, 256
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    for parameter in model.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    model.save_pretrained(folder)
-    return folder
 
 
 def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float]]]:
@@ -42,15 +28,8 @@ def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float
 
     torch.set_num_threads(1)
     whole = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="eager")
-    model: Any = get_peft_model(
-        whole,
-        LoraConfig(
-            r=4,
-            lora_alpha=8,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
-    )
+    asked = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    model: Any = get_peft_model(whole, asked)
     for name, parameter in model.named_parameters():
         if "lora_A" in name:
             layer = name.removeprefix("base_model.model.").partition(".lora_A")[0]
@@ -66,9 +45,8 @@ def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         labels = padded.clone()
         for row, example in zip(labels, batch, strict=True):
-            row[
-                ~torch.nn.functional.pad(torch.tensor(example.supervised), (0, len(row) - len(example.supervised)))
-            ] = -100
+            left = len(row) - len(example.supervised)
+            row[~torch.nn.functional.pad(torch.tensor(example.supervised), (0, left))] = -100
         labels[:, 0] = -100
         value = model(input_ids=padded, attention_mask=mask, labels=labels).loss
         value.backward()
