@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sft_sweeps.plan import cost, hypotheses
+from sft_sweeps.plan import cost, hypotheses, notes, run_labels
 from sft_sweeps.plan.analyses import analyses
 from sft_sweeps.plan.hypotheses import Hypothesis
-from sft_sweeps.plan.labels import own_words, short_names
+from sft_sweeps.plan.labels import own_words
 from sft_sweeps.plan.request import Request
 from sft_sweeps.spec.data import Component, Source
 from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge, Representations, Score
 from sft_sweeps.spec.merge import Merge, merged
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.strategies import chain, merges, ordered, uses_k
+from sft_sweeps.strategies import chain, merges, ordered
 
 Subject = Stage | Model | Merge
 
@@ -47,6 +47,11 @@ class Run:
     def derived(self) -> tuple[Stage | Merge, ...]:
         """The models on the way from the base model to the last, each made from the one before."""
         return (self.merge,) if self.merge else self.stages
+
+    @property
+    def made(self) -> tuple[Stage | Merge, ...]:
+        """All that is made for it, in the order in which it is made."""
+        return (*self.stages, self.merge) if self.merge else self.stages
 
     @property
     def id(self) -> str:
@@ -117,20 +122,20 @@ class Plan:
         """Those that any of its sources trains, by name."""
         return sorted({component.source.ability for stage in self.stages for component in stage.mixture.components})
 
-    def runs_through(self, stage: Stage) -> list[Run]:
-        """The runs that pass through a stage."""
-        return self._runs_by_stage.get(stage.id, [])
+    def runs_through(self, one: Stage | Merge) -> list[Run]:
+        """The runs that pass through a stage, or end in a merge."""
+        return self._runs_through.get(one.id, [])
 
-    def runs_of(self, stage: Stage) -> list[str]:
-        """Labels of the runs that pass through a stage."""
-        return [run.label for run in self.runs_through(stage)]
+    def runs_of(self, one: Stage | Merge) -> list[str]:
+        """Their labels."""
+        return [run.label for run in self.runs_through(one)]
 
     @cached_property
-    def _runs_by_stage(self) -> dict[str, list[Run]]:
-        runs: dict[str, list[Run]] = {stage.id: [] for stage in self.stages}
+    def _runs_through(self) -> dict[str, list[Run]]:
+        runs: dict[str, list[Run]] = {}
         for run in self.runs:
-            for stage in run.stages:
-                runs[stage.id].append(run)
+            for one in run.made:
+                runs.setdefault(one.id, []).append(run)
         return runs
 
 
@@ -163,19 +168,13 @@ class _Builder:
         """One point of the sweep."""
         stages = self.chain(request)
         merge = self.merge(stages) if merges(request.strategy) and len(stages) > 1 else None
-        run = Run(_label(request), request.strategy, request.model, stages, request.k, (name,), merge)
+        run = Run(run_labels.label(request), request.strategy, request.model, stages, request.k, (name,), merge)
         self.rows += 1
         self.asked |= {run.id} if request.benchmarks else set()
         self.stages_naive += len(stages)
         self.gpu_hours_naive += sum(map(cost.gpu_hours, stages))
-        for note in request.notes:
-            self.note(note)
-        if request.k is not None and not uses_k(request.strategy):
-            self.note(f"strategy.k means nothing to strategy={request.strategy} and is ignored")
-        for key in _ignored(request, stages):
-            self.note(f"{run.label}: {key} means nothing where no stage has several sources, and is ignored")
-        for c in (c for stage in stages for c in stage.mixture.components if not c.examples):
-            self.note(f"{run.label}: {c.fraction} of {c.source.name} is no example; nothing of it is replayed")
+        for text in notes.of_point(run.label, request, stages):
+            self.notes[text] = self.notes.get(text, 0) + 1
         if first := self.runs.get(run.id):
             self.runs[run.id] = replace(first, points=(*first.points, name))
         else:
@@ -211,25 +210,24 @@ class _Builder:
                 if benchmark.judge:
                     self.judges.setdefault(benchmark.judge)
 
-    def note(self, text: str) -> None:
-        self.notes[text] = self.notes.get(text, 0) + 1
-
     def plan(self) -> Plan:
         """The frozen value."""
-        runs = _with_own_labels(list(self.runs.values()))
-        notes = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
-        not_scored = [_not_scored(list(names), examples) for examples, names in self.unscored.items()]
-        notes += not_scored
-        notes += _same_runs(runs)
+        runs = list(self.runs.values())
+        labels = run_labels.own([(run.label, run.points[0], run.id) for run in runs])
+        runs = [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+        said = [text if n == 1 else f"{text} ({n} points)" for text, n in self.notes.items()]
+        not_scored = [notes.not_scored(list(names), examples) for examples, names in self.unscored.items()]
+        said += not_scored
+        said += run_labels.same({run.label: run.points for run in runs})
         scored = {g.subject.id for g in self.generations.values()}
         unscored = [run for run in runs if run.id in self.asked - scored]
         if unscored:
-            notes.insert(0, f"{len(unscored)} of {len(runs)} runs get no score at all, e.g. {unscored[0].label}")
+            said.insert(0, f"{len(unscored)} of {len(runs)} runs get no score at all, e.g. {unscored[0].label}")
         points_of = {run.id: run.points for run in runs}
         claims = [replace(one, pairs=tuple(hypotheses.pairs(one.better, one.than, points_of))) for one in self.claims]
         for one in claims:
             if why := hypotheses.lacking(one, points_of):
-                notes.append(f"not tested here: {one.claim} ({why})")
+                said.append(f"not tested here: {one.claim} ({why})")
         generations = tuple(self.generations.values())
         return Plan(
             runs=tuple(runs),
@@ -239,7 +237,7 @@ class _Builder:
             rows=self.rows,
             stages_naive=self.stages_naive,
             gpu_hours_naive=self.gpu_hours_naive,
-            notes=tuple(notes),
+            notes=tuple(said),
             models=tuple(self.models.values()),
             judges=tuple(self.judges),
             not_scored=tuple(not_scored),
@@ -257,29 +255,8 @@ def _scored(run: Run, request: Request) -> list[Subject]:
         roles = [{c.source.role for c in stage.mixture.components} for stage in run.stages]
         first = next((number for number, found in enumerate(roles) if "general" in found), 0)
         wanted |= {run.stages[first - 1].id} if first else set()
-    made: tuple[Subject, ...] = (run.model, *run.stages, *((run.merge,) if run.merge else ()))
+    made: tuple[Subject, ...] = (run.model, *run.made)
     return [one for one in made if one.id in wanted or (request.every_stage and isinstance(one, Stage))]
-
-
-def _same_runs(runs: Sequence[Run]) -> Iterator[str]:
-    """Which points are the same run; of those that are rows of several studies, how many, and one."""
-    common = _common([point for run in runs for point in run.points])
-    listed: list[str] = []
-    for run in runs:
-        studies = dict.fromkeys(word for point in run.points for word in point.split()[:1] if word.startswith("study="))
-        if len(studies) > 1:
-            listed.append(f"{run.label} ({', '.join(word.removeprefix('study=') for word in studies)})")
-        elif len(run.points) > 1:
-            points = [" ".join(word for word in point.split() if word not in common) for point in run.points]
-            named = f": {'; '.join(points)}" if any(points) else ""
-            yield f"{len(run.points)} points are the same run, {run.label}{named}"
-    if listed:
-        yield f"{len(listed)} runs are rows of several studies, e.g. {listed[0]}"
-
-
-def _common(points: Sequence[str]) -> set[str]:
-    """The overrides that all points share, which tell none from another."""
-    return set.intersection(*(set(point.split()) for point in points)) if len(points) > 1 else set()
 
 
 def score_of(generation: Generation) -> Score:
@@ -303,60 +280,3 @@ def reaches_last(subject: Subject, source: Source, examples: int, rows: int) -> 
     """Whether training reached into the last so many examples of a source of `rows`."""
     free = rows - examples
     return free <= 0 or any(c.taken_of(rows) > free for c in seen(subject, source))
-
-
-def _not_scored(names: Sequence[str], examples: int) -> str:
-    return (
-        f"held-out loss of {', '.join(names)} is not scored where a run trains on all but fewer than {examples} "
-        f"examples of it; data.heldout={examples} would keep as many apart (or fewer, with evaluate.examples)"
-    )
-
-
-def _label(request: Request) -> str:
-    """A row's name: model, ability or strategy, k, and fractions that are not 1."""
-    abilities = list(dict.fromkeys(c.source.ability for c in request.components))
-    single = request.strategy != "base" and len(abilities) == 1
-    parts = [request.model.name, f"{abilities[0]} only" if single else request.strategy]
-    if request.k is not None and uses_k(request.strategy):
-        parts.append(f"k={request.k}")
-    fractions = {c.fraction for c in request.components}
-    named = short_names(request.components)
-    if request.strategy != "base" and fractions != {Fraction(1)}:
-        shown = [f"{named[c.source.name]} {c.fraction}" for c in request.components if c.fraction != 1]
-        parts.append(f"({fractions.pop()})" if len(fractions) == 1 else f"({', '.join(shown)})")
-    if limits := {c.limit for c in request.components if c.limit is not None}:
-        parts.append(f"limit {limits.pop():,}")
-    parts += [f"{named[c.source.name]} x{c.repeat}" for c in request.components if c.repeat > 1]
-    parts += [f"{named[c.source.name]} weight {c.weight}" for c in request.components if c.weight != 1]
-    parts += [request.recipe.order] if request.recipe.order != "shuffled" else []
-    if request.recipe.adapter and request.strategy != "base":
-        parts.append(request.recipe.adapter.words)
-    if request.recipe.seed:
-        parts.append(f"seed={request.recipe.seed}")
-    return " ".join(parts)
-
-
-def _ignored(request: Request, stages: Sequence[Stage]) -> Iterator[str]:
-    """The keys that say how sources compare, where no stage of a run has several."""
-    alone = all(len(stage.mixture.components) == 1 for stage in stages)
-    if alone and any(c.weight != 1 for c in request.components):
-        yield "data.weight"
-    if alone and request.recipe.order != "shuffled":
-        yield f"data.order={request.recipe.order}"
-
-
-def _with_own_labels(runs: Sequence[Run]) -> list[Run]:
-    """The runs, each with a label of its own: where labels collide, what only one's command line says is added."""
-    firsts: dict[str, list[str]] = {}
-    for run in runs:
-        firsts.setdefault(run.label, []).append(run.points[0])
-    shared = {label: _common(points) for label, points in firsts.items()}
-    named: dict[str, Run] = {}
-    for run in runs:
-        own = [word for word in run.points[0].split() if word not in shared[run.label]]
-        told = [word for word in own if not word.startswith("study=")]  # what it is, before where it is listed
-        many = len(firsts[run.label]) > 1
-        labels = [" ".join([run.label, *words]) for words in ((told, own) if many else ((),))]
-        label = next((one for one in labels if one not in named), f"{labels[-1]} {run.id}")
-        named[label] = replace(run, label=label)
-    return list(named.values())

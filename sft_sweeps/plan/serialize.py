@@ -123,7 +123,7 @@ def _merge_json(plan: Plan, merge: Merge, states: Mapping[str, State]) -> dict[s
         "cpu_seconds": round(cost.merge_seconds(merge), 3),
         "state": state.state,
         "why": state.why,
-        "runs": [run.label for run in plan.runs if run.id == merge.id],
+        "runs": plan.runs_of(merge),
     }
 
 

@@ -99,10 +99,8 @@ class Shown:
 
     def _through(self, subject: Subject) -> list[Run]:
         """The runs that pass through a model."""
-        if isinstance(subject, Stage):
+        if isinstance(subject, Stage | Merge):
             return self.sweep.plan.runs_through(subject)
-        if isinstance(subject, Merge):
-            return [run for run in self.sweep.plan.runs if run.id == subject.id]
         return [row.run for row in self.sweep.results.rows if row.run.model.id == subject.id]
 
     def _attempt(
