@@ -1,8 +1,9 @@
 """An archive of many files, packed so that equal files make equal bytes, and read so that nothing in it is trusted.
 
 It is a tar file under Zstandard. Its first member, a list in JSON, names every other one in order, with its size and
-SHA-256, and holds its own. The reader knows by that list what each header must be, to the byte, and takes nothing else: links, devices and
-members that are not listed are refused, and so are long headers, which Python's own reader would hold in memory.
+SHA-256, and holds its own. The reader knows by that list what each header must be, to the byte, and takes nothing else:
+links, devices and members that are not listed are refused, and so are long headers, which Python's own reader would
+hold in memory.
 """
 
 import hashlib
