@@ -46,7 +46,7 @@ def weight_of(data: DataConfig, slot: str) -> Fraction:
 
 
 def problems(c: Config) -> Iterator[str]:
-    """Each key names something; fractions take at least one example, repeats are whole numbers, weights above 0."""
+    """Each key names something; fractions take at least one example, repeats and weights are in their ranges."""
     for name in OF_SOURCES:
         yield from _unknown(c.data, name)
     yield from dict.fromkeys(problem for slot in c.data.sources for problem in _fraction(c.data, slot))
@@ -103,12 +103,9 @@ def limited(data: DataConfig, name: str, available: int) -> tuple[int | None, st
     """The limit on a source of which the fraction takes so many; none, and a note, where it is no limit."""
     if data.limit is None or data.limit < available:
         return data.limit, ""
-    more = (
-        ""
-        if data.limit == available
-        else f"data.limit={data.limit} is more than the {available:,} of {name}: all are taken"
-    )
-    return None, more
+    if data.limit == available:
+        return None, ""
+    return None, f"data.limit={data.limit} is more than the {available:,} of {name}: all are taken"
 
 
 def not_held_out(evaluate: EvaluateConfig, components: Sequence[Component]) -> Iterator[str]:

@@ -54,7 +54,7 @@ def _incomplete(key: str, named: Mapping[str, str], format_name: str) -> Iterato
     answers = [word for word in ("response", "chosen") if word in named]
     if "prompt" in named and not answers:
         yield f"{key}.prompt={named['prompt']} needs its answer: also type {key}.response=COLUMN"
-    if "response" in named and not named.keys() & {"prompt"}:
+    if "response" in named and "prompt" not in named:
         yield f"{key}.response={named['response']} needs its question: also type {key}.prompt=COLUMN"
     if "response" in named and named.keys() & {"messages", "chosen"}:
         other = "messages" if "messages" in named else "chosen"

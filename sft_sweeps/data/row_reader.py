@@ -15,7 +15,7 @@ from typing import Any
 
 from sft_sweeps.data import clean, columns, fields, key_uses, preferences, row_keys, tags
 from sft_sweeps.data.example import DropError, Dropped, Example
-from sft_sweeps.data.formats import CHOSEN, FORMATS, Conversation, Format, Pair, system_of, with_input
+from sft_sweeps.data.formats import CHOSEN, FORMATS, Conversation, Format, Pair, system_of, with_context
 from sft_sweeps.data.row_filter import RowCount
 from sft_sweeps.data.turn_flags import NOTHING_LEARNT
 from sft_sweeps.files.rows import FileRow
@@ -202,13 +202,7 @@ class Reader:
     def _pairs(self, pair: Pair) -> Example:
         if self.bug_compatible:
             return Example("", (self._pair(pair),))
-        context = pair.context
-        if isinstance(context, tuple):
-            raise DropError("two_contexts")
-        if not isinstance(context, str):
-            raise DropError("not_text")
-        if context.strip() and isinstance(pair.prompt, str):
-            pair = replace(pair, prompt=with_input(pair.prompt, context))
+        pair = replace(pair, prompt=with_context(pair.prompt, pair.context))
         rounds = (*self._earlier(pair), self._pair(pair))
         system = _system(pair.system)
         if not system or self.turns.system == "render":
