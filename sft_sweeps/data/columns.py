@@ -4,7 +4,6 @@ A row's columns are given the names of one format before anything is read. Whate
 that means; a column that has a name of that format and is not meant is read as nothing (`columns={system: null}`).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -28,9 +27,7 @@ KEYS: Mapping[str, str] = {
     "id": "id",
 }
 NOT_READ = ""  # in place of a column: rows are read without the key
-NEEDED = ("prompt", "response", "messages", "chosen")  # every row must have them
 OTHERS = {"messages": ("conversations", "conversation")}  # other keys of the same, which then are not meant
-SIMPLE = re.compile(r"[A-Za-z_][\w-]*")
 Pairs = Sequence[tuple[str, str]]
 
 
