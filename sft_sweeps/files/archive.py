@@ -1,8 +1,9 @@
 """An archive of many files, packed so that equal files make equal bytes, and read so that nothing in it is trusted.
 
 It is a tar file under Zstandard. Its first member, a list in JSON, names every other one in order, with its size and
-SHA-256. The reader knows by that list what each header must be, to the byte, and takes nothing else: links, devices and
-members that are not listed are refused, and so are long headers, which Python's own reader would hold in memory.
+SHA-256, and holds its own. The reader knows by that list what each header must be, to the byte, and takes nothing else:
+links, devices and members that are not listed are refused, and so are long headers, which Python's own reader would
+hold in memory.
 """
 
 import hashlib
@@ -54,8 +55,7 @@ def write(
     """Write members behind a list that says `about` and names them, at once; RequestError where a file has changed."""
     import zstandard
 
-    listed = {**about, "files": [[one.path, one.size, one.sha256] for one in contents]}
-    text = json.dumps(listed, indent=0, sort_keys=True, ensure_ascii=False).encode()
+    text = _list_text({**about, "files": [[one.path, one.size, one.sha256] for one in contents]})
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with temporary.open("wb") as file, zstandard.ZstdCompressor(LEVEL).stream_writer(file) as packed:
@@ -67,6 +67,15 @@ def write(
         os.link(temporary, target)  # and not over what somebody else has put there
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _list_text(listed: Mapping[str, Any]) -> bytes:
+    """The list as it is written: with the SHA-256 of what it says without it."""
+
+    def text(value: Mapping[str, Any]) -> bytes:
+        return json.dumps(value, indent=0, sort_keys=True, ensure_ascii=False).encode()
+
+    return text({**listed, "sha256": hashlib.sha256(text(listed)).hexdigest()})
 
 
 def _put(packed: IO[bytes], member: Member, content: Path | bytes) -> int:
@@ -129,13 +138,18 @@ class Archive:
             raise self._refused("it is no export of sft-sweeps") from None
         if found.name != LIST or not found.isreg() or not 0 < found.size <= LIST_BYTES:
             raise self._refused(f"it is no export of sft-sweeps: it does not begin with {LIST}")
-        text = self._read(found.size + _filling(found.size))[: found.size]
+        text = self._read(found.size)
+        self._read_filling(found.size)
         try:
             about = parse(text.decode())
         except ValueError as error:
             raise self._refused(f"its {LIST} cannot be read ({error})") from None
         if not isinstance(about, dict) or not isinstance(about.get("files"), list):
             raise self._refused(f"its {LIST} lists no files")
+        total = about.pop("sha256", None)
+        if header != _header(member_of(LIST, text)) or text != _list_text(about):
+            wrong = "is damaged: copy it" if total else "has no sum of its own, as an older sft-sweeps wrote it: export"
+            raise self._refused(f"its {LIST} {wrong} again")
         return about
 
     def _members(self) -> list[Member]:
@@ -168,9 +182,14 @@ class Archive:
             total.update(block)
             left -= len(block)
             yield block
-        self._read(_filling(member.size))
+        self._read_filling(member.size)
         if total.hexdigest() != member.sha256:
             raise self._refused(f"{member.path} is damaged")
+
+    def _read_filling(self, size: int) -> None:
+        """What fills up a block behind so many bytes: zeros, as nothing is read that no sum vouches for."""
+        if self._read(_filling(size)).strip(b"\0"):
+            raise self._refused("it holds something between its files")
 
     def _read(self, size: int) -> bytes:
         """So many bytes, or all that are left of the filling at the end."""

@@ -76,7 +76,8 @@ def train(
     with ranks.process_group(execution.processes, rendezvous), frozen(parts, folder) as whole:
         start = Start(whole, before, parts, number)
         finish = partial(_finish, start, folder, tokenizer=tokenizer or whole, chat_template=chat_template)
-        finished = weights.digest(folder / FOLDER) if (folder / FOLDER).is_dir() else ""
+        made = folder / FOLDER  # beside an adapter it is a merged one, whose digest is not the adapter's
+        finished = weights.digest(made) if made.is_dir() and not recipe.adapter else ""
         finished = str(ranks.from_first(finished))
         while not finished:
             try:
