@@ -23,7 +23,7 @@ PLACE = "publish"  # a folder in the stage's, for as long as a merged model is c
 def published_base(stage: Stage, store: Store) -> Model | None:
     """The hub's model that a stage is published as an adapter of; None where a whole model is published."""
     model, parts = stage.model, origins.whole(stage, store)
-    alone = parts.whole == store.weights(model) and len(parts.adapters) == 1
+    alone = len(parts.adapters) == 1 and parts.whole == store.weights(model)
     return model if model.origin and alone else None
 
 
