@@ -31,6 +31,7 @@ from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
 from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.store.resume_states import FOLDER as RESUME
 
 Item = Subject | Generation | Score | Representations
 
@@ -39,6 +40,7 @@ FREED = "freed.json"  # beside the record: the model was, or is about to be, rem
 FREEING = ".model.freed-"  # what a model is called while it is removed
 SHOWN = 3  # differences in a message
 VECTORS = "vectors.npy"  # of representations
+WEIGHTS = ("model/", f"{ADAPTER}/")  # begin the names of the files with what was trained
 COMMIT = re.compile("[0-9a-f]{40}")
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
 
@@ -63,8 +65,10 @@ def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str],
     write_json(folder / RECORD, checksum.sealed(record))
 
 
-def damaged_files(folder: Path, record: Mapping[str, Any], below: str = "") -> list[str]:
-    """Files of a record, those whose names begin with `below`, that are not what was written; each is read whole."""
+def damaged_files(folder: Path, record: Mapping[str, Any], below: str | tuple[str, ...] = "") -> list[str]:
+    """Files of a record that are not what was written; each is read whole. Only those whose names begin with `below`,
+    or with one of several such.
+    """
     checksums = record.get("checksums", {})  # there were none once
     return checksum.damaged(folder, {name: value for name, value in checksums.items() if name.startswith(below)})
 
@@ -305,7 +309,7 @@ def clear_prepared(folder: Path, keep: str = "") -> None:
 
     They are the hidden names of a folder and of its `resume/`, but claims and `keep`.
     """
-    for path in (*folder.glob(".*"), *(folder / "resume").glob(".*")):
+    for path in (*folder.glob(".*"), *(folder / RESUME).glob(".*")):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != keep and not path.name.startswith(".claim"):
