@@ -15,7 +15,6 @@ new generations and scores of a stage that lies elsewhere go into a folder of th
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -27,6 +26,7 @@ from sft_sweeps.files import checksum
 from sft_sweeps.files.folders import names
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
+from sft_sweeps.models import hub_cache
 from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
@@ -41,7 +41,6 @@ FREEING = ".model.freed-"  # what a model is called while it is removed
 SHOWN = 3  # differences in a message
 VECTORS = "vectors.npy"  # of representations
 WEIGHTS = ("model/", f"{ADAPTER}/")  # begin the names of the files with what was trained
-COMMIT = re.compile("[0-9a-f]{40}")
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
 
 
@@ -173,7 +172,7 @@ class Store:
         if isinstance(subject, Model) and subject.path:
             return Path(subject.path)
         if isinstance(subject, Model) and subject.weights.startswith("hub:"):
-            return hub_folder(subject.weights)
+            return hub_cache.folder_of(subject.weights)
         return self.read_folder(subject) / "model"
 
     def tokenizer(self, subject: Subject) -> Path:
@@ -266,27 +265,6 @@ def freed(folder: Path) -> str:
 
 def _by_retention(marker: Mapping[str, Any]) -> str:
     return f"freed by the retention of {marker['sweep']}"
-
-
-def hub_folder(weights: str) -> Path:
-    """Where Hugging Face's cache keeps `hub:ORG/NAME@REVISION`."""
-    name, _, revision = weights.removeprefix("hub:").partition("@")
-    return _hub_cache(name) / "snapshots" / revision
-
-
-def revision_of(name: str, revision: str) -> str:
-    """The commit that Hugging Face's cache has for a branch or tag of a repository; as given where it has none."""
-    try:
-        commit = (_hub_cache(name) / "refs" / revision).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return revision
-    return commit if COMMIT.fullmatch(commit) else revision
-
-
-def _hub_cache(name: str) -> Path:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    return cache / f"models--{name.replace('/', '--')}"
 
 
 def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = True) -> None:
