@@ -58,7 +58,7 @@ class Worker:
 
     def __init__(self, tokenizer_folder: str, template: str, max_length: int, reader: Reader) -> None:
         self._encoder = Encoder(Path(tokenizer_folder), template, max_length, bug_compatible=reader.bug_compatible)
-        self._reader = reader.for_template(self._encoder.takes_system)
+        self._reader = reader.for_template(self._encoder.takes_system, self._encoder.takes_tools)
 
     def block(self, chunk: tuple[int, list[Any]]) -> Block:
         """What becomes of the rows, of which the first has the given index."""
