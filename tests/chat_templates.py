@@ -10,7 +10,6 @@ from typing import Any
 from sft_sweeps.models import train_tokenizer as bpe
 
 VERSION = "1.16.0"
-QWEN = ("2_5", "3", "3_5_nothink", "3_5_think", "3_6", "3_8", "3_instruct_2507", "3_vl")
 DATED = "it writes the date of the day"
 NOT_FOLLOWED = {
     "glm4moe": "does not end a response with a special token",
@@ -25,13 +24,6 @@ LOSE_THOUGHTS = ("deepseek_r1_distill", "deepseekv3", "deepseekv3_training", "gl
 LOSE_EARLIER_THOUGHTS = (
     *("lfm2_2_5", "lfm2_2_5_v2", "lfm2_2_5_vl", "qwen3", "qwen3_5_nothink", "qwen3_5_think", "qwen3_6"),
     *(f"nemotron_3_{size}{use}" for size in ("5_lightning", "nano", "super", "ultra") for use in ("", "_training")),
-)
-# Those that write tools, a call of one, and what it answers.
-TAKE_TOOLS = (
-    *("diffusion_gemma", "diffusion_gemma_training", "gemma4", "gemma4_v2", "gemma4_v3", "gemma4_v4", "gemma4_v5"),
-    *("glm4moe_training", "lfm2_2_5", "lfm2_2_5_v2", "lfm2_2_5_vl", "lfm2_v2", "lfm2_v2_training", "llama3_1"),
-    *(f"nemotron_3_{size}{use}" for size in ("5_lightning", "nano", "super", "ultra") for use in ("", "_training")),
-    *(f"qwen{kind}{use}" for kind in QWEN for use in ("", "_training")),
 )
 SPECIAL = re.compile(
     r"<[|｜][^<>|｜]+[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn|end_of_utterance|turn\||\|turn|image)>|\[/?INST\]"

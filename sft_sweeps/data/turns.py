@@ -32,12 +32,12 @@ class Sound:
     """
 
     texts: list[str] = field(default_factory=list)
-    messages: list[list[tools.Message]] = field(default_factory=list)
     joined: list[int] = field(default_factory=list)
     unlearnt: list[int] = field(default_factory=list)
     system: str = ""
     system_turns: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    messages: list[list[tools.Message]] = field(default_factory=list)
 
 
 class Walk:

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from chat_templates import NOT_FOLLOWED, SPECIAL, TAKE_TOOLS, TEMPLATES, VERSION, folder_with
+from chat_templates import SPECIAL, TEMPLATES, VERSION, folder_with
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.data.encode import template_trial
+from sft_sweeps.data.encode import blocks, template_trial
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.tool_layout import CHANGED
 from sft_sweeps.data.example import Dropped, Example
@@ -25,7 +26,10 @@ pytestmark = pytest.mark.skipif(
 READER = Reader(
     "t", "messages", Cleaning(role_break="drop"), turns=TurnRules(system="render", tools="render"), auto=True
 )
-MARKED = [name for name in TAKE_TOOLS if TEMPLATES and re.search(r"{%-? *generation", TEMPLATES[name].read_text())]
+# One of each kind that writes calls in a way of its own (docs/models.md has all); the second with {% generation %}.
+KINDS = ("qwen2_5", "qwen3", "qwen3_5_think", "qwen3_8", "gemma4_v2", "gemma4_v5", "llama3_1", "nemotron_3_nano")
+MARKED = ("qwen2_5_training", "qwen3_5_think_training", "qwen3_vl_training", "lfm2_v2_training", "lfm2_2_5")
+MARKED += ("nemotron_3_super_training", "glm4moe_training", "diffusion_gemma_training")
 PROPERTIES = {
     "city": {"type": "string", "description": "where"},
     "days": {"type": "integer", "description": "how long"},
@@ -111,20 +115,23 @@ def learnt(encoder: Encoder, one: Encoded) -> list[str]:
     return [encoder.text(one.input_ids[start:stop].tolist()) for start, stop in edges.reshape(-1, 2)]
 
 
-@pytest.mark.parametrize("name", [name for name in TEMPLATES if name not in NOT_FOLLOWED])
-def test_which_templates_take_tools(name: str, encoders: Any) -> None:
-    assert encoders(name).takes_tools == (name in TAKE_TOOLS)
+def is_ambiguous(name: str, messages: list[dict[str, Any]]) -> bool:
+    """Llama 3.1 takes one call at a time; Qwen 3.5 asks for thoughts that it leaves out once another question comes."""
+    calls = [place for place, one in enumerate(messages) if "tool_calls" in one]
+    last = max(place for place, one in enumerate(messages) if one["role"] == "user")
+    if name == "qwen3_5_think":
+        return any(place < last for place in calls)
+    return name == "llama3_1" and any(len(messages[place]["tool_calls"]) > 1 for place in calls)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(name=st.sampled_from(TAKE_TOOLS), messages=conversations())
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(KINDS + MARKED), messages=conversations())
 def test_what_is_encoded_is_what_transformers_writes(encoders: Any, name: str, messages: list[Any]) -> None:
     encoder, made = encoders(name), example({"messages": messages, "tools": [TOOL]})
     assert isinstance(made, Example)
-    several = any(len(one.get("tool_calls", ())) > 1 for one in messages)
-    if reason := encoder.refusal(made):
-        assert (reason, name == "llama3_1" and several) in ((CHANGED, True), (CHANGED, False))
-        assume(False)
+    reason = encoder.refusal(made)
+    assert reason == (CHANGED if is_ambiguous(name, messages) else "")
+    assume(not reason)
     (one,) = encoder.encoded([made])
     written, mine = as_transformers_writes(name, messages), encoder.text(one.input_ids.tolist())
     assert written.startswith(mine)
@@ -169,3 +176,69 @@ def test_what_is_learnt_is_what_transformers_marks(name: str, encoders: Any, fol
     assert not (one.supervised & ~mask).any()
     more = encoder.text(one.input_ids[mask & ~one.supervised].tolist())
     assert re.fullmatch(r"(\s|<think>|</think>)*", more)
+
+
+TURNS = [user("Rain?"), calling(call(1, city="Oslo")), answer(1, "wet"), says("Yes."), says("")]
+LOOSE = st.lists(st.sampled_from(TURNS), max_size=6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    messages=st.lists(LOOSE | conversations(), max_size=3),
+    length=st.integers(150, 500),
+)
+def test_no_turn_vanishes(encoders: Any, messages: list[list[Any]], length: int) -> None:
+    encoder = encoders("qwen2_5")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "Encoder", lambda *_, **__: encoder)
+        patch.setattr(encoder, "max_length", length)
+        worker = blocks.Worker("", "chat_template", length, READER)
+        found = worker.block((0, [FileRow({"messages": turns, "tools": [TOOL]}, "line") for turns in messages]))
+    dropped = [part.turns for row in found.counts for part in row.dropped]
+    left_out = [turns for row in found.counts for _, turns in row.left_out]
+    assert int(found.fates.sum()) + sum(dropped) + sum(left_out) == sum(map(len, messages))
+
+
+@pytest.mark.parametrize("name", ["lfm2", "cohere", "deepseekv3_training", "phi3"])
+def test_what_a_template_has_no_place_for_is_never_trained(name: str, encoders: Any) -> None:
+    encoder = encoders(name)
+    reader = READER.for_template(encoder.takes_system, encoder.takes_tools)
+    for turns, reason in ((ASKED, "tool_calls"), ([user("Hi"), says("Hello")], "tool_calls"), (CALLED, "tool_turn")):
+        row = {"messages": turns} if turns is CALLED else {"messages": turns, "tools": [TOOL]}
+        found = reader.cleaned(FileRow(row, "line 1"), 0)
+        assert isinstance(found, Dropped)
+        assert found.reason == reason
+    made = example({"messages": ASKED, "tools": [TOOL]})
+    assert isinstance(made, Example)
+    with pytest.raises(ValueError, match="no place for tools"):
+        list(encoder.encoded([made]))
+
+
+CALLED = [user("Rain?"), {"role": "function_call", "content": '{"name": "forecast", "arguments": {}}'}, says("Yes.")]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("message.content", "tools_left_out_by_template"),  # a call of a template that writes texts alone
+        ("(message.content or message.tool_calls[0].function.name)", "tools_left_out_by_template"),  # no arguments
+        ("(message.content or 'I call ' + (message.tool_calls | tojson))", ""),
+    ],
+)
+def test_a_template_that_leaves_something_out_of_a_call(change: str, reason: str, tmp_path: Path, folders: Any) -> None:
+    """Each row is looked at, whatever the template did when it was tried."""
+    text = (
+        "{% for one in tools or [] %}{{ one | tojson }}{% endfor %}{% for message in messages %}"
+        "{{ '<|im_start|>' + message.role + '\n' + WRITTEN + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    trusting = "(message.content or (message.tool_calls | tojson if 'a b' in message.tool_calls | string else WRITTEN))"
+    for source in folders("qwen2_5").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    written = trusting.replace("WRITTEN", change)
+    (tmp_path / "chat_template.jinja").write_text(text.replace("WRITTEN", written), encoding="utf-8")
+    encoder = Encoder(tmp_path, "chat_template", 999)
+    made = example({"messages": ASKED[:4], "tools": [TOOL]})
+    assert isinstance(made, Example)
+    assert encoder.takes_tools
+    assert encoder.refusal(made) == reason
