@@ -203,8 +203,7 @@ Keys = tuple[bytes, bytes]
 def keys(example: Example, rounds: int = 1) -> Keys:
     """What makes a conversation a duplicate of an earlier one: its id, and its system text, tools and first rounds."""
     first = [text for both in example.rounds[:rounds] or [("", "")] for text in both]
-    before = [text for text in (example.system, example.tools) if text]
-    texts = (example.row_id, "\0".join([*before, *first]))
+    texts = (example.row_id, "\0".join([*example.beginning, *first]))
     one, other = (hashlib.blake2b(text.encode(), digest_size=12).digest() for text in texts)
     return (one if example.row_id else b""), other
 
@@ -235,7 +234,7 @@ def split(
         yield example
         return
     costs = [length(prompt) + length(response) + 2 * SEPARATORS for prompt, response in example.rounds]
-    for text in filter(None, (example.system, example.tools)):  # every part begins with them
+    for text in example.beginning:  # every part has it
         limit -= min(length(text), limit - 1)
     answers = {index for index, (prompt, _) in enumerate(example.calls) if prompt}
     cut = _fastchat_parts(costs, limit) if bug_compatible else _parts(costs, limit, answers)

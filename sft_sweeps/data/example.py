@@ -46,6 +46,11 @@ class Example:
         return texts if self.dangling is None else [*texts, self.dangling]
 
     @property
+    def beginning(self) -> tuple[str, ...]:
+        """What is said before the first prompt."""
+        return tuple(text for text in (self.system, self.tools) if text)
+
+    @property
     def has_tools(self) -> bool:
         """Whether more than texts is said."""
         return bool(self.tools or self.calls)

@@ -25,9 +25,11 @@ OF_TURNS: dict[str, str] = {
     **dict.fromkeys(("value", "content"), "text"),
     **dict.fromkeys(FLAGS, "weight"),
 }
-TOOLS: Mapping[str, str] = dict.fromkeys(row_keys.TOOLS, "tools, given")  # where they are rendered (data/tools.py)
+TOOLS: Mapping[str, str] = dict.fromkeys(
+    row_keys.TOOLS, "given to the template"
+)  # where they are rendered (data/tools.py)
 CALLS: dict[str, str] = {
-    **dict.fromkeys(row_keys.CALLS, "calls of tools, learnt"),
+    **dict.fromkeys(row_keys.CALLS, "calls of tools"),
     **dict.fromkeys(OF_ANSWERS, "which tool answers"),
 }
 EMPTY: tuple[Any, ...] = (None, "", [], {})

@@ -12,9 +12,9 @@ REMEDIES: Mapping[str, str] = {
     "unknown_role": "say who that is, human, assistant, system or tool, e.g. '{slot}.roles={roles}'.",
     "system_turn": "this train.template has no place for a system text, or one stands behind the first prompt. Choose "
     "another template, e.g. chat_template, or leave such turns out: {slot}.system_turns=drop.",
-    "tool_turn": "calls of tools and what they answer are written by many a chat template: {slot}.tool_turns=render "
-    "train.template=chat_template. Or leave these turns out with {slot}.tool_turns=drop, or end the conversation "
-    "before them with {slot}.tool_turns=cut.",
+    "tool_turn": "calls of tools and what they answer are written with {slot}.tool_turns=render and a chat template "
+    "that has a place for them (docs/models.md lists some). Or leave them out with {slot}.tool_turns=drop, or end the "
+    "conversation before them with {slot}.tool_turns=cut.",
     "role_break": "two turns of one role follow each other. Make them one with {slot}.clean.role_break=join, or end "
     "the conversation before the second with {slot}.clean.role_break=cut.",
     "turn_weight": "an answer's weight may be 1 (learnt) or 0 (given, not learnt). Other weights belong to a whole "
@@ -33,8 +33,9 @@ REMEDIES: Mapping[str, str] = {
     "media": "pictures and sounds cannot be given to these models. Take the row out.",
     "reasoning_content": "what was thought before an answer is kept apart from it. Write it into the answer, as the "
     "model is to write it, or take the key out.",
-    "tool_calls": "calls of tools, or the tools themselves, are kept apart from the texts. To have a chat template "
-    "write them, type {slot}.tool_turns=render train.template=chat_template; else take the row out.",
+    "tool_calls": "calls of tools, or the tools themselves, are kept apart from the texts. They are written with "
+    "{slot}.tool_turns=render and a chat template that has a place for them (docs/models.md lists some). Or take the "
+    "row out.",
     "tools_unclear": 'tools are a list of {{"name": ..., "description": ..., "parameters": ...}}, or the text of one.',
     "call_unclear": 'a call is {{"name": ..., "arguments": {{...}}}}, or the arguments are the text of such an object.',
     "answer_without_call": "a tool answers that was not called, or twice. Write the call before it, as an assistant's "

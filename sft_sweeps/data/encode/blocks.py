@@ -101,7 +101,7 @@ class Worker:
         """The tokens of each message, where conversations are split by them."""
         if not (self._reader.cleaning and self._reader.cleaning.split_tokens):
             return {}
-        texts = list(dict.fromkeys(text for example in examples for text in (example.system, *example.messages)))
+        texts = list(dict.fromkeys(text for example in examples for text in (*example.beginning, *example.messages)))
         return dict(zip(texts, self._encoder.counts(texts), strict=True))
 
 
