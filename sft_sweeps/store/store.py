@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import checksum
@@ -87,7 +87,7 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
     return record
 
 
-def _is_record(value: Any) -> bool:
+def _is_record(value: Any) -> TypeGuard[dict[str, Any]]:
     """Whether it has what every record has; those of old had no checksums."""
     if not isinstance(value, dict) or "payload" not in value:
         return False

@@ -56,7 +56,7 @@ def test_spoilt_studies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def case(chance: Random) -> Iterator[str]:
         yield from wrong(*_plan(tmp_path, "study", chance.choice(STUDIES), ["study=spoilt"], chance))
 
-    hunt(case, 0.5)
+    hunt(case, 0.2)
 
 
 def test_spoilt_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +71,4 @@ def test_spoilt_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             typed = [*mini, "data=mini_general", "+source@data.sources.extra=spoilt"]
             yield from wrong(*_plan(tmp_path, "source", chance.choice(SOURCES), typed, chance))
 
-    hunt(case, 0.5)
+    hunt(case, 0.2)
