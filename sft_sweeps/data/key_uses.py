@@ -50,8 +50,8 @@ def of_row(
     lists = tuple(key for key in keys if known and known.uses.get(key) == TURNS and isinstance(row[key], list))
     turns = chain.from_iterable(row[key] for key in lists)
     inner = frozenset(chain.from_iterable(turn for turn in turns if isinstance(turn, dict)))
-    fields = tuple((key, _use(key, known, rules)) for key in keys) if known else ()
-    return _named(fields or tuple((key, NOT_USED) for key in keys), inner, tuple(columns), group_by, rules)
+    fields = tuple((key, _use(key, known, rules) if known else NOT_USED) for key in keys)
+    return _named(fields, inner, tuple(columns), group_by, rules)
 
 
 def _use(key: str, known: Format, rules: Rules) -> str:

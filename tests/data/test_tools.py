@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sft_sweeps.data import clean
 from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import Reader
+from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.files.file_row import FileRow
 from sft_sweeps.spec.data import Cleaning, TurnRules
 

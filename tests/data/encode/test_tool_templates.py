@@ -16,7 +16,7 @@ from sft_sweeps.data.encode import blocks, template_trial
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.tool_layout import CHANGED
 from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import Reader
+from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.files.file_row import FileRow
 from sft_sweeps.spec.data import Cleaning, TurnRules
 
