@@ -185,6 +185,8 @@ def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site
     assert site.digests(plan) == undisturbed.digests(plan)
 
 
+@pytest.mark.long  # each part has a test of its own: the trap (test_requeue.py), cancelling on a real cluster
+# (commands/test_cancel.py), going on with another count of processes (train/test_convert.py)
 def test_nodes_without_scontrol_and_another_count_of_processes(site: Site, tmp_path: Path) -> None:
     """In a container: the batch script, outside of it, requeues. Cancelled, it goes on with one process, not two."""
     wanted = (*CHAIN, "name=count", "strategy=sequential", "train.epochs=8", "cluster=slurm", "cluster.time=120")
