@@ -3,7 +3,7 @@
 # make fast         seconds: the rooms that need neither torch nor a process; make coverage shows what it runs of them
 # make slow         tests that take minutes
 # make cases        inputs of ../shared/cases, which once showed a fault, and what each gives now
-# make fuzz         input at random against command line, files and stores; FUZZ=5000 FUZZ_SEED=1 for more, and others
+# make fuzz         spoilt input against all that reads any (tests/fuzz); FUZZ=10000 FUZZ_SEED=1 for more, and others
 # make chaos        a miniature study under attack, on a real Slurm and this machine; SEED=1 MINUTES=25 (tests/chaos)
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)

@@ -187,7 +187,7 @@ class Reader:
             return 0
         except DropError:
             own = not self.bug_compatible and isinstance(text := system_of(row.value), str) and bool(text.strip())
-            lists = [row.value[key] for key in known.fields & {*row_keys.LISTS} if isinstance(row.value[key], list)]
+            lists = [row.value[key] for key in known.fields & {*row_keys.LISTS} if isinstance(row.value.get(key), list)]
             return own + (sum(map(len, lists)) if lists else 2)
 
     def _example(self, content: Pair | Conversation, example_id: str, group: str) -> Example:

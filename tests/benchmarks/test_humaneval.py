@@ -212,6 +212,9 @@ ADD = PROBLEMS["HumanEval/53"]  # add(x, y)
         "    return x + y<fim_middle>x",
         "```python def add(x, y):\n    return x + y\n```",
         "```python\nimport sys\nn = int(input())\ndef add(x, y):\n    return x + y\n```",
+        "    return x + y\\\n \nThis is the sum.",
+        f"    if x: return {' + '.join(['0'] * 900)} + x + y\n    return x + y\n",
+        f"    if x == 0.5: return 1\n{f'    elif x == 1.5: return 1{chr(10)}' * 900}    else: return x + y",
     ],
 )  # fmt: skip
 def test_what_an_answer_means(answer):
