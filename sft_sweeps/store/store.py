@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import checksum
@@ -83,11 +83,18 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
         raise RecordError(f"{path} cannot be read ({error})") from error
     if record is None:
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "payload" not in record:
+    if not _is_record(record):
         raise RecordError(f"{path} is not a record")
     if record["payload"] != payload:
         raise RecordError(f"{path} belongs to something else: {_shown(record['payload'], payload)}")
     return record
+
+
+def _is_record(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it has what every record has; those of old had no checksums."""
+    if not isinstance(value, dict) or "payload" not in value:
+        return False
+    return isinstance(value.get("files"), dict) and isinstance(value.get("checksums", {}), dict)
 
 
 def _shown(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
