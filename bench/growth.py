@@ -249,12 +249,14 @@ def main() -> None:
     for runs in given.runs:
         found.append(measure(runs, given.command))
         print("\n".join(told(found[-1])), flush=True)
-    slopes = [{"command": c, "of": of, "exponent": round(slope, 2)} for c, of, slope in exponents(found)]
-    for one in slopes:
-        mark = "  WORSE THAN LINEAR" if one["exponent"] > MOST else ""
-        print(f"{one['command']}, {one['of']}: exponent {one['exponent']:.2f}{mark}")
+    slopes = list(exponents(found))
+    for command, of, slope in slopes:
+        print(f"{command}, {of}: exponent {slope:.2f}{'  WORSE THAN LINEAR' if slope > MOST else ''}")
     if given.json:
-        given.json.write_text(json.dumps({"sizes": found, "exponents": slopes}, indent=1) + "\n")
+        given.json.write_text(
+            json.dumps({"sizes": found, "exponents": [(*what, round(slope, 2)) for *what, slope in slopes]}, indent=1)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

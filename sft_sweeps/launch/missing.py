@@ -1,6 +1,6 @@
 """What a plan still lacks: the jobs that are missing now, how each would run, and what judging them will cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sft_sweeps.benchmarks.judging import cannot_ask
@@ -58,13 +58,17 @@ def looked_up(plan: Plan, config: Config) -> Survey:
     seen = Seen(sweep.folder if sweep else None)
     if all(subject.id in seen for subject in plan.derived):
         quick = survey(plan, store, thorough=False, seen=seen)
-        if not missing(quick, Executions()) and not any(_lost(item, quick) for item in (*plan.scores, *plan.analyses)):
+        if not missing(quick, Executions()) and not any(_lost_files(quick)):
             return quick
     return survey(plan, store)
 
 
-def _lost(item: Score | Representations, found: Survey) -> bool:
-    return bool(lost_files(found.store.write_folder(item), found.records.get(item.id, {"files": {}})))
+def _lost_files(found: Survey) -> Iterator[str]:
+    """Files of scores and analyses that are not there, or not whole."""
+    items: list[Score | Representations] = [*found.plan.scores, *found.plan.analyses]
+    for item in items:
+        if record := found.records.get(item.id):
+            yield from lost_files(found.store.write_folder(item), record)
 
 
 def missing_jobs(surveyed: Survey, config: Config) -> list[Job]:

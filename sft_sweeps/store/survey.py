@@ -171,12 +171,13 @@ class _Surveyor:
         self.listed(item)
         if kept and item.id in kept.states:
             self.records |= {key: kept.records[key] for key in (item.id,) if key in kept.records}
-            return State(*kept.states[item.id])
-        state = self.looked_at(item)
+            state, why = kept.states[item.id]
+            return State(state, why)
+        found = self.looked_at(item)
         was_freed = isinstance(item, Subject) and FREED in self.held[item.id] and not merges_again(item)
-        if state.state == "done" or (state.state == "weights gone" and was_freed):
-            self.final.setdefault(subject.id, {})[item.id] = state
-        return state
+        if found.state == "done" or (found.state == "weights gone" and was_freed):
+            self.final.setdefault(subject.id, {})[item.id] = found
+        return found
 
     def looked_at(self, item: Item) -> State:
         """The same, by what is in the folders."""
