@@ -291,8 +291,9 @@ class _Surveyor:
 
 
 def made_again(surveyed: Survey) -> Iterator[str]:
-    """What is done once more because nothing can be read from its record."""
-    yield from (state.why for state in surveyed.states.values() if state.why.endswith(MADE_AGAIN))
+    """What is done once more because nothing can be read from its record; answers that were scored are not."""
+    states = surveyed.states.known if isinstance(surveyed.states, States) else surveyed.states
+    yield from (state.why for state in states.values() if state.why.endswith(MADE_AGAIN))
 
 
 def _claimed(here: frozenset[str]) -> bool:
