@@ -24,7 +24,7 @@ To add a format: a function here and its entry in `FORMATS`. Another distributio
 group `sft_sweeps.formats` (registry.py) that leads to a `Format`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,7 +62,8 @@ class Conversation:
     """A row that is the turns of a conversation, to be cleaned.
 
     `id` is the row's own. `plugins`: whether the assistant used any. `system` stands beside the turns, `unlearnt` are
-    the places of answers that are given and not learnt; FastChat reads neither.
+    the places of answers that are given and not learnt; FastChat reads neither. `listed` are the turns as the row has
+    them, for what they say beside their texts (data/tools.py).
     """
 
     turns: list[Turn]
@@ -70,6 +71,7 @@ class Conversation:
     plugins: bool = False
     system: Any = ""
     unlearnt: frozenset[int] = frozenset()
+    listed: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,15 @@ def with_input(prompt: str, context: str) -> str:
     return f"{prompt}\nInput:\n{context}"
 
 
+def with_context(prompt: Any, context: Any) -> Any:
+    """A prompt with what the row says beside it, where it says anything; DropError where that is not one text."""
+    if isinstance(context, tuple):
+        raise DropError("two_contexts")
+    if not isinstance(context, str):
+        raise DropError("not_text")
+    return with_input(prompt, context) if context.strip() and isinstance(prompt, str) else prompt
+
+
 def alpaca(row: Row) -> Pair:
     """Stanford Alpaca's. FastChat takes an input of one character for none."""
     prompt, response = row["instruction"], row["output"]
@@ -147,7 +158,8 @@ def conversation_of(turns: Any, row: Row) -> Conversation:
         raise DropError("not_text")
     listed = [turn_of(turn) for turn in turns]
     unlearnt = frozenset(place for place, turn in enumerate(turns) if asked(turn) == "leave")
-    return Conversation(listed, str(row.get("id") or ""), row.get("plugins") is not None, system_of(row), unlearnt)
+    own_id, plugins = str(row.get("id") or ""), row.get("plugins") is not None
+    return Conversation(listed, own_id, plugins, system_of(row), unlearnt, turns)
 
 
 def turn_of(turn: Any) -> Turn:

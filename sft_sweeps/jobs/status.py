@@ -126,7 +126,11 @@ def _encoding(evidence: Evidence) -> PlannedJob | None:
     if subject is None:
         return None
     job = PlannedJob("encode", subject, State("missing"), "")
-    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in found["encodings"]):
+    try:
+        keys = [str(encoding["key"]) for encoding in found["encodings"]]
+    except (KeyError, TypeError):  # not what was frozen: damaged since
+        return None
+    if all(encoded_folder(key, evidence.survey.store.roots) for key in keys):
         return replace(job, state=State("done"))
     if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))

@@ -16,7 +16,8 @@ from sft_sweeps.config.resolve_sources import source as resolve_source
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import row_keys, row_scan
 from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import Reader, SourceExamples, read
+from sft_sweeps.data.read import SourceExamples, read
+from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.files.rows import FileRow
 from sft_sweeps.identity import canonical
 from sft_sweeps.spec.data import Source, TurnRules
@@ -112,7 +113,7 @@ def test_alpacas_history_is_the_rounds_before(history: list[tuple[str, str]]) ->
     rendered = Reader("s", "alpaca", turns=TurnRules(system="render")).cleaned(spoken, 0)
     assert isinstance(rendered, Example)
     assert (rendered.system, rendered.rounds) == ("Be terse.", example.rounds)
-    refused = Reader("s", "alpaca", turns=TurnRules(system="render")).for_template(False).cleaned(spoken, 0)
+    refused = Reader("s", "alpaca", turns=TurnRules(system="render")).for_template(False, False).cleaned(spoken, 0)
     assert isinstance(refused, Dropped)
     assert (refused.reason, refused.turns) == ("system_turn", 3 + 2 * len(history))
 
