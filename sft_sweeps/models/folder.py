@@ -185,9 +185,7 @@ def _select(folder: Path, config: Mapping[str, Any], expected: Shapes) -> dict[s
     return {name: stored[name] for name in expected}
 
 
-def _as_in_the_model(
-    stored: Mapping[str, weights.StoredTensor], expected: Shapes
-) -> Mapping[str, weights.StoredTensor]:
+def _as_in_the_model(stored: dict[str, weights.StoredTensor], expected: Shapes) -> dict[str, weights.StoredTensor]:
     """The tensors by their names in the model: of a base without its head (GPT-2's on the hub) these have a prefix.
 
     As from_pretrained loads such: the prefix is given to all, where no name fits without it.
