@@ -16,9 +16,10 @@ BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard,lora$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
-# The quick tests wait for other processes most of the time: three of them fill two cores.
+# Most tests wait for other processes most of the time: three of them fill two cores. A process of tests is given whole
+# files, those first that take longest (tests/conftest.py).
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2,$(CORES)),$(CORES),4) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile --no-loadscope-reorder
 PYTEST_QUICK := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
 PIP := $(BIN)/pip install -qq
@@ -53,6 +54,7 @@ $(VENV)/.installed: pyproject.toml setup.py requirements.lock
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(if $(GPU),true,{ $(TRY) $(MAKE) -s torch; })
 	@$(TRY) $(PIP) 'pip>=25.1'
 	@$(TRY) $(PIP) -c requirements.lock -e '.[$(EXTRAS)]' --group dev
+	@$(BIN)/python -m compileall -q sft_sweeps hydra_plugins  # else, where Python may not write beside sources, at each start
 	@touch $@
 
 torch:

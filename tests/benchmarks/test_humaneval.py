@@ -340,7 +340,7 @@ def test_codegens_samples_get_the_recorded_verdicts(recorded):
 
 @needs_shared
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.long  # 8,200 programs; the test above runs 4 of every 100
 def test_all_of_codegens_samples_get_the_recorded_verdicts(recorded):
     check(recorded, 100)
 
