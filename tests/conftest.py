@@ -19,7 +19,7 @@ settings.load_profile("deterministic")
 
 HEAVY = {"launch", "cluster", "accounted_cluster", "points"}  # fixtures that start a process, or compose with Hydra
 # The files that take longest, of those that `make slow` runs and then of the quick ones, the longest first: each
-# process is given whole files in this order, and what begins last and takes minutes would have one of them alone busy at the end.
+# process is given whole files in this order, and a long one that begins last would have the others wait.
 LONGEST = (
     "launch/slurm/test_sweeps.py",
     "test_docs.py",
