@@ -41,15 +41,17 @@ def compare(peer: str, settings: Settings) -> Row:
     """Tokens a CPU second over all sources, each weighing what it has; theirs is measured on some of the rows."""
     ours, theirs = in_turn(peer, settings.rounds, rows=settings.rows, sharegpt=settings.sharegpt)
     names = ", ".join({"gsm8k": "GSM8K", "code_alpaca": "Code Alpaca", "sharegpt": "ShareGPT"}[n] for n in ours[0])
-    mine = [_speed(round_) for round_ in ours]
-    speeds = [
-        sum(one["tokens"] for one in mine_.values()) / sum(mine_[n]["tokens"] / other[n]["speed"] for n in mine_)
-        for mine_, other in zip(ours, theirs, strict=True)
-    ]
+    speeds = [_speed(one) for one in ours], [_their_speed(one, other) for one, other in zip(ours, theirs, strict=True)]
     agreed = theirs[0].values()
     same = f"same ids and masks: {sum(one['same'] for one in agreed):,} of {sum(one['rows'] for one in agreed):,}"
-    return row(f"encode {names} from their files", UNIT, "more", mine, speeds, note=same)
+    return row(f"encode {names} from their files", UNIT, "more", *speeds, note=same)
 
 
-def _speed(found: Found) -> float:
-    return sum(one["tokens"] for one in found.values()) / sum(one["cpu"] for one in found.values())
+def _speed(ours: Found) -> float:
+    return float(sum(one["tokens"] for one in ours.values()) / sum(one["cpu"] for one in ours.values()))
+
+
+def _their_speed(ours: Found, theirs: Found) -> float:
+    """Of all that ours encoded, by theirs of each source."""
+    seconds = sum(one["tokens"] / theirs[name]["speed"] for name, one in ours.items())
+    return float(sum(one["tokens"] for one in ours.values()) / seconds)

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from bench.evaluation_speed import WORKERS
 from bench.peers import environments, programs
 from bench.peers.peer import Found, Peer, Row, Settings
 from bench.peers.programs import ours
@@ -55,7 +54,7 @@ def theirs(plus: bool, samples: int = 0, first: int | None = None) -> Found:
     tasks, answers = programs.chosen(plus, samples, first)
     known = {name: expected(task) for name, task in tasks.items()}
     started = time.perf_counter()
-    with ProcessPoolExecutor(WORKERS) as pool:
+    with ProcessPoolExecutor(programs.WORKERS) as pool:
         results = list(pool.map(check_one, [known[task] for _, task, _ in answers], [text for _, _, text in answers]))
     seconds = time.perf_counter() - started
     why = {name: result for (name, _, _), result in zip(answers, results, strict=True)}

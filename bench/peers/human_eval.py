@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bench.evaluation_speed import WORKERS
 from bench.peers import programs
 from bench.peers.peer import Found, Peer, Row, Settings
 from bench.peers.programs import ours
@@ -25,7 +24,7 @@ def theirs(plus: bool, samples: int = 0, first: int | None = None) -> Found:
         return check_correctness(tasks[answer[1]], answer[2], SECONDS)
 
     started = time.perf_counter()
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(programs.WORKERS) as pool:
         results = list(pool.map(check, answers))
     seconds = time.perf_counter() - started
     passed = {name: result["passed"] for (name, _, _), result in zip(answers, results, strict=True)}

@@ -23,10 +23,10 @@ class Settings:
     """How much is measured; the tests measure less."""
 
     rounds: int = 3
-    rows: int = 300  # of each source, for the programs that encode slowly
-    points: int = 100  # of the sweep that is planned and submitted
-    steps: int = 2  # of training, in a round
-    samples: int = 2  # of CodeGen for each of HumanEval's tasks
+    rows: int = 200  # of each source, for the programs that encode slowly
+    points: int = 50  # of the sweep that is planned and submitted
+    steps: int = 1  # of training, in a round
+    samples: int = 1  # of CodeGen for each of HumanEval's tasks
     sharegpt: Path | None = None
 
 

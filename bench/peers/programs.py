@@ -2,10 +2,10 @@
 
 import gzip
 import json
+import os
 import time
 from typing import Any
 
-from bench.evaluation_speed import WORKERS
 from bench.peers.peer import DATA, Found, Row, Settings, call, in_turn, row, verdicts
 from sft_sweeps.benchmarks import humaneval
 from sft_sweeps.execution import Isolation
@@ -17,6 +17,7 @@ PLUS = DATA / "benchmarks" / "humanevalplus_originfmt.jsonl.gz"
 RECORDED = {
     name: DATA / "oracles" / f"humaneval_{name}.jsonl.gz" for name in ("wizardcoder15b", "codegen16b_100samples")
 }
+WORKERS = len(os.sched_getaffinity(0))  # programs at a time, as our sandbox has them
 UNIT = f"s, {WORKERS} at a time"
 
 
