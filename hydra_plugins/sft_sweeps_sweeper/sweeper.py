@@ -15,7 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import command_line, environment, grid, hydra_errors, mixtures, new_sources, site
+from sft_sweeps.config import command_line, environment, grid, hydra_errors, new_sources, site
 from sft_sweeps.config.compose import Composer
 from sft_sweeps.config.entries import copied
 from sft_sweeps.config.schema import Config, StudyConfig
@@ -133,7 +133,7 @@ class PointsSweeper(Sweeper):
     def point(self, line: Line) -> tuple[str, Config | Exception]:
         """One point's name and its configuration, or what is wrong with it."""
         overrides = new_sources.with_files(line.overrides, _folders())
-        name = " ".join(mixtures.as_typed(o) for o in overrides if not o.startswith(("action=", "plan.")))
+        name = " ".join(o for o in overrides if not o.startswith(("action=", "plan.")))
         try:
             config = self.composer.config(overrides)
             if line.study and f"study={line.study}" not in overrides:  # another study's row

@@ -10,6 +10,7 @@ from sft_sweeps.benchmarks.item import Verdict
 from sft_sweeps.stats import Interval, proportion, weighted_mean
 
 Row = dict[str, Any]  # a line of a JSON lines file: an answer, a verdict
+SHARES = ("accuracy", "pass@1")  # metrics that are shares of right answers, shown in percent
 # The least and the most that a score of a metric can be.
 RANGES = {"accuracy": (0.0, 1.0), "pass@1": (0.0, 1.0), "rating": (1.0, 10.0), "loss": (0.0, math.inf)}
 _ROUNDING = 1e-9
@@ -55,6 +56,11 @@ class Scored:
         """As JSON; without what the benchmark does not have."""
         optional = ("total", "id", "answers", "formatted", "unreadable")
         return {name: value for name, value in asdict(self).items() if name not in optional or value}
+
+    @property
+    def share(self) -> bool:
+        """Whether it is a share of right answers."""
+        return self.metric in SHARES
 
     @property
     def format_rate(self) -> float | None:

@@ -6,7 +6,6 @@ and its scores are in a sweep of their own, for `status`, `report` and the other
 
 import argparse
 import contextlib
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
+from sft_sweeps.config.fractions import exact
 from sft_sweeps.errors import RequestError
 from sft_sweeps.terminal import console, say
 
 if TYPE_CHECKING:
+    from sft_sweeps.commands.show.known import Catalogue, Known
     from sft_sweeps.config.grid import Point
     from sft_sweeps.plan.build import Plan
     from sft_sweeps.spec.evaluation import Generation
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 NAME = "merge"  # of its sweeps
-NUMBER = re.compile(r"-?\d{1,18}(\.\d{1,18})?(/\d{1,18})?")
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,18 +73,16 @@ def _run(options: argparse.Namespace) -> int:
 
 def parse_weights(text: str) -> tuple[Fraction, ...]:
     """Exact numbers; RequestError for what is none."""
-    words = [word.strip() for word in text.split(",")]
-    for word in words:
-        if not NUMBER.fullmatch(word) or re.search(r"/0+$", word):
-            raise RequestError(
-                f"--weights {text}: {word or 'nothing'} is no weight; write shares like 0.5,0.3,0.2 or 2,1,1"
-            )
-    return tuple(map(_fraction, words))
+    return tuple(_weight(word.strip(), text) for word in text.split(","))
 
 
-def _fraction(word: str) -> Fraction:
-    above, _, below = word.partition("/")
-    return Fraction(above) / Fraction(below or 1)
+def _weight(word: str, text: str) -> Fraction:
+    weight = exact(word)
+    if weight is None:
+        raise RequestError(
+            f"--weights {text}: {word or 'nothing'} is no weight; write shares like 0.5,0.3,0.2 or 2,1,1"
+        )
+    return weight
 
 
 def choose(root: Path, texts: Sequence[str]) -> list[Chosen]:
@@ -96,8 +94,7 @@ def choose(root: Path, texts: Sequence[str]) -> list[Chosen]:
     return [_chosen(catalogue, text, root) for text in texts]
 
 
-def _chosen(catalogue: Any, text: str, root: Path) -> Chosen:
-    from sft_sweeps.commands.show.facts import shortest
+def _chosen(catalogue: "Catalogue", text: str, root: Path) -> Chosen:
     from sft_sweeps.identity import plain, revive
     from sft_sweeps.spec.training import Stage
     from sft_sweeps.store.survey import survey
@@ -106,9 +103,7 @@ def _chosen(catalogue: Any, text: str, root: Path) -> Chosen:
     name = f"{known.id} {catalogue.name(known)}"
     if known.kind != "stage":
         raise RequestError(f"{name} is a {known.kind}; name stages that were trained from one parent")
-    readable = [one for one in known.sweeps if one.readable]
-    trained = (one for one in readable if shortest(one.plan(), known.id))  # not one that averaged it by its id alone
-    sweep = next(trained, readable[0] if readable else None)
+    sweep = _planning(known)
     if sweep is None:
         raise RequestError(f"no sweep has {name} planned any more, so nothing says what it is; launch its run again")
     plan = sweep.plan([known.id])
@@ -121,6 +116,19 @@ def _chosen(catalogue: Any, text: str, root: Path) -> Chosen:
     if revive(Stage, plain(stage)).id != stage.id:
         raise RequestError(f"{name} was trained by an earlier version of what its id is made of; launch its run again")
     return Chosen(stage, sweep, plan)
+
+
+def _planning(known: "Known") -> "Sweep | None":
+    """The newest sweep with a run through a stage, before one that has it only to average it."""
+    from sft_sweeps.commands.show.facts import shortest
+
+    named = None
+    for sweep in known.sweeps:
+        if sweep.readable:
+            if shortest(sweep.plan(), known.id):
+                return sweep
+            named = named or sweep
+    return named
 
 
 def merge_of(stages: "Sequence[Stage]", weights: Sequence[Fraction] = ()) -> "Merge":
@@ -158,15 +166,12 @@ def _asked(merge: "Merge", chosen: Sequence[Chosen]) -> "Iterator[Generation]":
     from sft_sweeps.plan.build import reaches_heldout
 
     kept = {stage.id for stage in merge.parents}
-    by_stage = [
-        {
-            replace(g, subject=merge).id: replace(g, subject=merge)
-            for g in one.plan.generations
-            if g.subject.id == one.stage.id
-        }
+    moved = [
+        [replace(g, subject=merge) for g in one.plan.generations if g.subject.id == one.stage.id]
         for one in chosen
         if one.stage.id in kept
     ]
+    by_stage = [{g.id: g for g in of} for of in moved]
     for key, generation in by_stage[0].items():
         benchmark = generation.benchmark
         seen = benchmark.source is not None and reaches_heldout(merge, benchmark, benchmark.source.rows)
@@ -203,7 +208,8 @@ def to_json(merge: "Merge", plan: "Plan", store: Any, sweep: str) -> dict[str, A
     from sft_sweeps.report.scores import Scores
     from sft_sweeps.store.survey import survey
 
-    surveyed, known = survey(plan, store), Scores(store)
+    surveyed = survey(plan, store)
+    known = Scores(store, surveyed)
     record = surveyed.records.get(merge.id, {})
     scores = {}
     for score in plan.scores:

@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 from hydra._internal.utils import get_args_parser
 
-from sft_sweeps.config import choices, hydra_errors, new_sources
+from sft_sweeps.config import choices, hydra_errors, new_sources, own_names
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
 from sft_sweeps.config.site import CONF
@@ -47,7 +47,7 @@ def _main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: 
     arguments = _overrides_last(list(_own_options(arguments)))
     user_folders[:] = choices.user_folders(choices.typed_config_dir(arguments), conf)
     folders = [*user_folders, conf]
-    arguments = new_sources.with_own_names(new_sources.with_files(arguments, folders))
+    arguments = list(map(own_names.addable, new_sources.with_files(arguments, folders)))
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
     if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
         say_error(problem)

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import new_sources
+from sft_sweeps.config import new_sources, own_names
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.entries import Entries
 from sft_sweeps.config.resolve_model import with_own_shape
@@ -27,9 +27,9 @@ def _completed(config: Config) -> Config:
 
 
 def _parsed(text: str) -> Override:
-    """An override; what names something of a user's own file need not be there to be typed."""
+    """An override; a key that ends in a name of the user's own need not be there."""
     override = OverridesParser.create().parse_override(text)
-    if override.type == OverrideType.CHANGE and new_sources.OWN_NAMES.match(text):
+    if override.type == OverrideType.CHANGE and own_names.is_own(text):
         return replace(override, type=OverrideType.FORCE_ADD)
     return override
 

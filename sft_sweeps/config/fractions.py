@@ -13,16 +13,16 @@ LARGE = re.compile(r"e[+-]?\d{4}", re.IGNORECASE)  # a power of ten that would t
 
 def parse_fraction(text: str, key: str) -> Fraction:
     """An exact fraction in (0, 1] from `1`, `1/4` or `0.25`; RequestError names the key."""
-    value = _exact(text)
-    if not 0 < value <= 1:
+    value = exact(text)
+    if value is None or not 0 < value <= 1:
         raise RequestError(f"{key}={text} is not a fraction in (0, 1]; write it like {key}=1/4, =0.25 or =1")
     return value
 
 
 def parse_weight(text: str, key: str) -> Fraction:
     """An exact weight from `2`, `1/2` or `0.5`; RequestError names the key."""
-    value = _exact(text)
-    if not 1 <= value * LARGEST_WEIGHT <= LARGEST_WEIGHT**2:
+    value = exact(text)
+    if value is None or not 1 <= value * LARGEST_WEIGHT <= LARGEST_WEIGHT**2:
         nothing = "; to train on none of it, leave the source out" if value == 0 else ""
         raise RequestError(
             f"{key}={text:.40} is no weight; write a number from 1/{LARGEST_WEIGHT} to {LARGEST_WEIGHT}, like {key}=2"
@@ -31,13 +31,13 @@ def parse_weight(text: str, key: str) -> Fraction:
     return value
 
 
-def _exact(text: str) -> Fraction:
-    """The number; -1 for what is none."""
+def exact(text: str) -> Fraction | None:
+    """The number; None for what is none, or would take hours to write out."""
     text = str(text).strip()
     try:
-        return Fraction(-1) if len(text) > LONGEST or LARGE.search(text) else Fraction(text)
+        return None if len(text) > LONGEST or LARGE.search(text) else Fraction(text)
     except (ValueError, ZeroDivisionError):
-        return Fraction(-1)
+        return None
 
 
 def fraction_text(key: str, text: str) -> Iterator[str]:

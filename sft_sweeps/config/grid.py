@@ -18,7 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
-from sft_sweeps.config import mixtures
+from sft_sweeps.config import own_names
 from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 
@@ -41,10 +41,9 @@ def axes(overrides: Iterable[str], loader: ConfigLoader | None = None) -> Axes:
     """
     values_by_key: Axes = {}
     for override in OverridesParser.create(loader).parse_overrides(list(overrides)):
+        key = own_names.as_typed(override.get_key_element())
         swept = override.is_sweep_override()
-        values_by_key[mixtures.as_typed(override.get_key_element())] = (
-            _swept(override) if swept else [override.get_value_element_as_str()]
-        )
+        values_by_key[key] = _swept(override) if swept else [override.get_value_element_as_str()]
     return values_by_key
 
 

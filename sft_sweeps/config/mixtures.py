@@ -4,13 +4,13 @@ What stands behind such a key is a source's name, its key in `data.sources`, or 
 meant. Where several speak of one source, the nearest counts: the name, then the key, then the ability.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 from sft_sweeps.benchmarks.settings import EvaluateConfig
 from sft_sweeps.config.fractions import parse_fraction, parse_weight
+from sft_sweeps.config.own_names import OF_SOURCES
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.errors import RequestError, nearest
@@ -19,20 +19,6 @@ from sft_sweeps.spec.data import Component, Mixture
 from sft_sweeps.terminal import counted
 
 MOST_REPEATS = 1000
-OF_SOURCES = ("fractions", "repeat", "weight")
-TYPED = re.compile(rf"data\.(?:{'|'.join(OF_SOURCES)})\.[\w-]+=.*", re.DOTALL)
-ADDED = "++"  # with which Hydra adds a key, or sets the one that is there
-
-
-def addable(override: str) -> str:
-    """The override as Hydra takes it: names of sources and abilities need not stand in the file of conf/data."""
-    return ADDED + override if TYPED.fullmatch(override) else override
-
-
-def as_typed(override: str) -> str:
-    """What `addable` was given."""
-    bare = override.removeprefix(ADDED)
-    return bare if TYPED.fullmatch(bare if "=" in bare else f"{bare}=") else override
 
 
 def setting(data: DataConfig, name: str, slot: str) -> tuple[str, Any]:
@@ -60,7 +46,7 @@ def weight_of(data: DataConfig, slot: str) -> Fraction:
 
 
 def problems(c: Config) -> Iterator[str]:
-    """Each key names something; fractions take at least one example, repeats are whole numbers, weights above 0."""
+    """Each key names something; fractions take at least one example, repeats and weights are in their ranges."""
     for name in OF_SOURCES:
         yield from _unknown(c.data, name)
     yield from dict.fromkeys(problem for slot in c.data.sources for problem in _fraction(c.data, slot))
@@ -117,12 +103,9 @@ def limited(data: DataConfig, name: str, available: int) -> tuple[int | None, st
     """The limit on a source of which the fraction takes so many; none, and a note, where it is no limit."""
     if data.limit is None or data.limit < available:
         return data.limit, ""
-    more = (
-        ""
-        if data.limit == available
-        else f"data.limit={data.limit} is more than the {available:,} of {name}: all are taken"
-    )
-    return None, more
+    if data.limit == available:
+        return None, ""
+    return None, f"data.limit={data.limit} is more than the {available:,} of {name}: all are taken"
 
 
 def not_held_out(evaluate: EvaluateConfig, components: Sequence[Component]) -> Iterator[str]:

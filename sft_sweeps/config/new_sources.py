@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from sft_sweeps.config import mixtures
 from sft_sweeps.config.schema import Config
 from sft_sweeps.config.source_schema import SourceConfig
 
@@ -18,7 +17,6 @@ CHOICE = "file"  # of conf/source
 ORIGIN = "a file of yours"  # of its source
 TYPED = re.compile(r"\+data\.sources\.([\w-]+)[.=].*", re.DOTALL)
 IN_FILE = re.compile(r"@(?:data\.)?sources\.([\w-]+)")
-OWN_NAMES = re.compile(r"data\.sources\.[\w-]+\.(?:roles|columns)[.=]")  # what follows is named by the user's file
 GENERAL = "general"
 KEY = re.compile(
     r"\+?data\.sources\.(?P<slot>[\w-]+)(?:\.(?P<key>(?P<name>\w+)[\w.]*))?(?:=(?P<value>[^{]*))?", re.DOTALL
@@ -27,14 +25,14 @@ NAMES = {field.name for field in fields(SourceConfig)}
 
 
 def with_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """The overrides as Hydra takes them, with the file that a new source begins with before the first key of it.
+    """The overrides, with the file that a new source begins with before the first key of it.
 
     A source is new where the typed data have no such slot; without typed data, where no file of conf/data has.
     """
     named = {found[1] for text in overrides if (found := TYPED.fullmatch(text))}
     new = named - _chosen(overrides) - (slots(_data_files(overrides, folders)) if named else set())
     made: list[str] = []
-    for text in map(mixtures.addable, overrides):
+    for text in overrides:
         found = TYPED.fullmatch(text)
         if not found or found[1] not in new:
             made.append(text)
@@ -43,11 +41,6 @@ def with_files(overrides: Sequence[str], folders: Sequence[Path]) -> list[str]:
             made.append(choice)
         made.append(text.removeprefix("+"))  # the file has every key
     return made
-
-
-def with_own_names(overrides: Sequence[str]) -> list[str]:
-    """The overrides, with what names something of a user's file as additions: Hydra knows no such key."""
-    return [f"++{text}" if OWN_NAMES.match(text) else text for text in overrides]
 
 
 def _chosen(overrides: Iterable[str]) -> set[str]:

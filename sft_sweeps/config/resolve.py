@@ -21,6 +21,8 @@ from sft_sweeps.spec.evaluation import Benchmark, Engine
 from sft_sweeps.spec.training import Recipe
 from sft_sweeps.strategies import chain
 
+LOW_RATE = 1e-4  # below which a learning rate is one of full fine-tuning
+
 
 def request(config: Config) -> Request:
     """The exact values of a checked Config (`checks.problems` lists none); RequestError for what files show."""
@@ -50,11 +52,8 @@ def request(config: Config) -> Request:
     )
 
 
-LOW_RATE = 1e-4  # below which a learning rate is one of full fine-tuning
-
-
 def adapter_notes(recipe: Recipe) -> Iterator[str]:
-    """What a plan says of an adapter: that it is none of the paper's, and that its learning rate is low."""
+    """What a plan says of an adapter: that its learning rate is low."""
     if recipe.adapter and recipe.learning_rate < LOW_RATE:
         yield (
             f"train.learning_rate={recipe.learning_rate:g} is one of full fine-tuning; adapters are usually trained at "

@@ -11,13 +11,12 @@ from sft_sweeps.config.train_schema import ModelConfig, ShapeConfig, TrainConfig
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files import foreign
 from sft_sweeps.identity import VERSIONS
-from sft_sweeps.models import weights
+from sft_sweeps.models import hub_cache, weights
 from sft_sweeps.models.architectures import is_padded, read_shape
 from sft_sweeps.models.pins import tokenizer_pin, weights_pin
 from sft_sweeps.models.tokenizer import CHAT, chat_template, chat_template_pin
 from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.training import Model, Recipe, Shape, made_from_seed
-from sft_sweeps.store.store import hub_folder, revision_of
 
 UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # in a model's name, which is part of folders' names
 OF_DATA = {"order", "source_order"}  # fields of a recipe that data.order decides
@@ -58,7 +57,7 @@ def with_own_shape(entry: ModelConfig) -> ModelConfig:
             "model=hf takes its shape from a model: name its folder, model.folder=FOLDER, or what Hugging Face's cache "
             "has, model.weights=OWNER/NAME model.revision=COMMIT"
         )
-    folder = Path(entry.folder) if entry.folder else hub_folder(_weights(entry))
+    folder = Path(entry.folder) if entry.folder else hub_cache.folder_of(_weights(entry))
     shape = _shape_of(str(folder), _changed(folder / "config.json"))
     known = {f.name: getattr(shape, f.name) for f in fields(ShapeConfig)}
     name = entry.name or UNNAMEABLE.sub("-", Path(entry.folder or entry.weights).resolve().name).strip("-").lower()
@@ -95,7 +94,7 @@ def _weights(entry: ModelConfig) -> str:
         return f"init:version={VERSIONS['init']}"
     if entry.weights == "pretrained":
         return f"pretrained:graded={VERSIONS['graded']}:init={VERSIONS['init']}"
-    return f"hub:{entry.weights}@{revision_of(entry.weights, entry.revision)}"
+    return f"hub:{entry.weights}@{hub_cache.revision_of(entry.weights, entry.revision)}"
 
 
 def _tokenizer_path(entry: ModelConfig) -> str:

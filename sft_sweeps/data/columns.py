@@ -4,7 +4,6 @@ A row's columns are given the names of one format before anything is read. Whate
 that means; a column that has a name of that format and is not meant is read as nothing (`columns={system: null}`).
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -28,9 +27,7 @@ KEYS: Mapping[str, str] = {
     "id": "id",
 }
 NOT_READ = ""  # in place of a column: rows are read without the key
-NEEDED = ("prompt", "response", "messages", "chosen")  # every row must have them
 OTHERS = {"messages": ("conversations", "conversation")}  # other keys of the same, which then are not meant
-SIMPLE = re.compile(r"[A-Za-z_][\w-]*")
 Pairs = Sequence[tuple[str, str]]
 
 
@@ -54,7 +51,7 @@ def _incomplete(key: str, named: Mapping[str, str], format_name: str) -> Iterato
     answers = [word for word in ("response", "chosen") if word in named]
     if "prompt" in named and not answers:
         yield f"{key}.prompt={named['prompt']} needs its answer: also type {key}.response=COLUMN"
-    if "response" in named and not named.keys() & {"prompt"}:
+    if "response" in named and "prompt" not in named:
         yield f"{key}.response={named['response']} needs its question: also type {key}.prompt=COLUMN"
     if "response" in named and named.keys() & {"messages", "chosen"}:
         other = "messages" if "messages" in named else "chosen"

@@ -20,9 +20,9 @@ from typing import Any
 from sft_sweeps.data import row_keys, spellings
 from sft_sweeps.data.formats import AUTO, CONTEXT_KEYS, CONVERSATIONS, FORMATS, SYSTEM_KEYS
 from sft_sweeps.data.turn_flags import FLAGS, asked
-from sft_sweeps.files import packing
+from sft_sweeps.files import packing, parquet_rows
 from sft_sweeps.files.layout import has_glued
-from sft_sweeps.files.rows import FileRow, columns, is_plain_json, read_column, read_rows
+from sft_sweeps.files.rows import FileRow, is_plain_json, read_rows
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.spec.data import Source
 
@@ -190,8 +190,8 @@ def _seen(name: str, size: int, mtime: int) -> tuple[frozenset[str], bool, bool]
     wanted = {"input", "history", *SYSTEM_KEYS, *NEWER_KEYS, *FLAGS, *chain.from_iterable(TURN_KEYS)}
     wanted |= {*chain.from_iterable(known.fields for known in FORMATS.all.values())}
     if packing.packing(name) == "parquet":
-        inputs = (cell for cell in read_column(name, "input") if isinstance(cell, str))
-        found = wanted & columns(name)
+        inputs = (cell for cell in parquet_rows.read_column(name, "input") if isinstance(cell, str))
+        found = wanted & parquet_rows.columns(name)
         listed = bool(found & {*CONVERSATIONS}) and not found & {"from", "role"}
         return frozenset(found), any(len(cell.strip()) == 1 for cell in inputs), listed
     found = set[str]()

@@ -114,6 +114,15 @@ def with_input(prompt: str, context: str) -> str:
     return f"{prompt}\nInput:\n{context}"
 
 
+def with_context(prompt: Any, context: Any) -> Any:
+    """A prompt with what the row says beside it, where it says anything; DropError where that is not one text."""
+    if isinstance(context, tuple):
+        raise DropError("two_contexts")
+    if not isinstance(context, str):
+        raise DropError("not_text")
+    return with_input(prompt, context) if context.strip() and isinstance(prompt, str) else prompt
+
+
 def alpaca(row: Row) -> Pair:
     """Stanford Alpaca's. FastChat takes an input of one character for none."""
     prompt, response = row["instruction"], row["output"]

@@ -20,8 +20,8 @@ from typing import Any
 
 from sft_sweeps.data.formats import FORMATS
 from sft_sweeps.errors import RequestError, nearest
-from sft_sweeps.files import packing
-from sft_sweeps.files.rows import FileRow, read_column, read_rows
+from sft_sweeps.files import packing, parquet_rows
+from sft_sweeps.files.rows import FileRow, read_rows
 from sft_sweeps.spec.data import Source
 
 NUMBER = re.compile(r"_\d+$")
@@ -167,7 +167,7 @@ def _ids(name: str) -> Iterator[str]:
     """The ids of a file of conversations, and those that stand deeper in its rows; none of other files."""
     own = len(FORMATS.all) > len(FORMATS.own())  # a format of another distribution may be one of conversations
     if packing.packing(name) == "parquet":
-        yield from (str(cell) for cell in read_column(name, "id", () if own else CONVERSATIONS) if cell)
+        yield from (str(cell) for cell in parquet_rows.read_column(name, "id", () if own else CONVERSATIONS) if cell)
     elif own or _has_conversations(name):
         found = (m[1] if m[1] is not None else m[2] for m in _matches(name))
         yield from (row_id.decode(errors="replace") for row_id in found if row_id not in NO_ID)

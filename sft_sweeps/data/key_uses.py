@@ -40,8 +40,8 @@ def of_row(
     lists = tuple(key for key in keys if known and known.uses.get(key) == TURNS and isinstance(row[key], list))
     turns = chain.from_iterable(row[key] for key in lists)
     inner = frozenset(chain.from_iterable(turn for turn in turns if isinstance(turn, dict)))
-    fields = tuple((key, _use(key, known, fastchat)) for key in keys) if known else ()
-    return _named(fields or tuple((key, NOT_USED) for key in keys), inner, tuple(columns), group_by, fastchat)
+    fields = tuple((key, _use(key, known, fastchat) if known else NOT_USED) for key in keys)
+    return _named(fields, inner, tuple(columns), group_by, fastchat)
 
 
 def _use(key: str, known: Format, fastchat: bool) -> str:

@@ -11,6 +11,7 @@ anything. The turns before are given to be read. What was rejected is read to be
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sft_sweeps.data.example import DropError
@@ -28,13 +29,13 @@ from sft_sweeps.data.formats import (
     beside,
     conversation_of,
     turn_of,
-    with_input,
+    with_context,
 )
-from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
+from sft_sweeps.data.roles import HUMAN, SYSTEM, TOOL, kind_of
 from sft_sweeps.data.turn_flags import says_something
 
-CHOSEN = ("chosen", "chosen_response", "preferred_output")
-REJECTED = ("rejected", "rejected_response", "non_preferred_output")
+CHOSEN_KEYS = ("chosen", "chosen_response", "preferred_output")
+REJECTED_KEYS = ("rejected", "rejected_response", "non_preferred_output")
 PROMPTS = ("prompt", "question", "query", "instruction", "problem", "inputs", "input")
 MARKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ ]?")  # of HH-RLHF
 Dialog = list[Turn]
@@ -42,17 +43,19 @@ Dialog = list[Turn]
 
 def chosen(row: Row) -> Conversation:
     """What is learnt of a row of preferences."""
-    good = _dialog(_first(row, CHOSEN))
-    bad = _dialog(_first(row, REJECTED)) if any(says_something(row.get(key)) for key in REJECTED) else None
+    good = _dialog(_first(row, CHOSEN_KEYS))
+    bad = _dialog(_first(row, REJECTED_KEYS)) if any(says_something(row.get(key)) for key in REJECTED_KEYS) else None
     before = _before(row)
     given, whole = _joined(before, good)
-    shared = given if bad is None else max(given, _alike(whole, _joined(before, bad)[1]))
-    refused = set(_texts(_joined(before, bad)[1], shared).values()) if bad else set()
+    shared, refused = given, set[str]()
+    if bad is not None:
+        _, other = _joined(before, bad)
+        shared = max(given, _alike(whole, other))
+        refused = set(_texts(other, shared).values())
     learnt = {place for place, text in _texts(whole, shared).items() if text not in refused}
     if not learnt:
         raise DropError("chosen_is_rejected")
-    made = conversation_of([{"role": role, "content": text} for role, text in whole], row)
-    return Conversation(whole, made.id, made.plugins, made.system, frozenset(range(len(whole))) - learnt)
+    return replace(conversation_of([], row), turns=whole, unlearnt=frozenset(range(len(whole))) - learnt)
 
 
 def _first(row: Row, keys: tuple[str, ...]) -> Any:
@@ -96,12 +99,7 @@ def _before(row: Row) -> Dialog:
         return [*earlier, *_dialog(value)]
     if marked := list(_marked(value)):
         return [*earlier, *marked]
-    context = beside(row, prompt)
-    if isinstance(context, tuple):
-        raise DropError("two_contexts")
-    if not isinstance(context, str):
-        raise DropError("not_text")
-    return [*earlier, ("user", with_input(value, context) if context.strip() else value)]
+    return [*earlier, ("user", with_context(value, beside(row, prompt)))]
 
 
 def _history(row: Row) -> list[list[str]]:
@@ -136,16 +134,16 @@ def _alike(one: Dialog, other: Dialog) -> int:
 
 
 def _answers(role: str) -> bool:
-    return kind_of(role) not in (HUMAN, SYSTEM, TOOL) or kind_of(role) == ASSISTANT
+    return kind_of(role) not in (HUMAN, SYSTEM, TOOL)
 
 
 FORMAT = Format(
     frozenset({"chosen"}),
     chosen,
-    frozenset({*CHOSEN, *REJECTED, *PROMPTS, *CONVERSATIONS, *CONTEXT_KEYS, *SYSTEM_KEYS, "id", "history"}),
+    frozenset({*CHOSEN_KEYS, *REJECTED_KEYS, *PROMPTS, *CONVERSATIONS, *CONTEXT_KEYS, *SYSTEM_KEYS, "id", "history"}),
     {
-        **dict.fromkeys(CHOSEN, RESPONSE),
-        **dict.fromkeys(REJECTED, "compared, never learnt"),
+        **dict.fromkeys(CHOSEN_KEYS, RESPONSE),
+        **dict.fromkeys(REJECTED_KEYS, "compared, never learnt"),
         **dict.fromkeys(PROMPTS, PROMPT),
         **dict.fromkeys(CONVERSATIONS, TURNS),
     },

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from sft_sweeps.data.formats import SYSTEM_KEYS
+from sft_sweeps.data.preferences import CHOSEN_KEYS, REJECTED_KEYS
 from sft_sweeps.data.roles import HUMAN, SYSTEM, TOOL, kind_of
 from sft_sweeps.data.turn_flags import LEARNT, NO, TRAINED, WEIGHTS, YES, ZERO, asked, is_one, says_something, word
 
@@ -50,10 +51,7 @@ REASONS: Mapping[str, str] = {
     **dict.fromkeys(("tool_calls", "function_call", "tools", "functions"), "tool_calls"),
     **dict.fromkeys(("images", "videos", "audios", "image", "video", "audio", "image_url", "attachments"), "media"),
 }
-PREFERENCE = dict.fromkeys(
-    ("rejected", "chosen", "rejected_response", "chosen_response", "non_preferred_output", "preferred_output"),
-    "rejected",
-)
+PREFERENCE = dict.fromkeys((*CHOSEN_KEYS, *REJECTED_KEYS), "rejected")
 BAD_LABELS = NO | {"bad", "negative", "undesirable", "rejected", "incorrect", "wrong"}
 PARTS: Mapping[str, str] = {
     **dict.fromkeys(("thinking", "reasoning", "redacted_thinking"), "reasoning_content"),

@@ -5,7 +5,7 @@ folder. So whatever a start writes is prepared under a hidden name and published
 looks whether it still holds the folder; and a start that takes a folder over removes what was being prepared there
 before it reads anything. A rename that was overtaken between the look and the rename then finds nothing to rename.
 
-A process that holds nothing (a launcher, a worker of this machine, which ends with its launcher) publishes freely.
+A process that holds nothing (a launcher, a worker that was started without a claim) publishes freely.
 """
 
 from collections.abc import Callable

@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from sft_sweeps.files import packing
 from sft_sweeps.files.file_row import FileRow
 
 GLUED = re.compile(rb'\}[ \t]*\{[ \t]*"')  # between two objects; within a text, a quote has a backslash before it
 OBJECT = ", object "  # in the location of one of several in a line
-BLANK = " \t\r\n"
+BLANK = re.compile(r"[ \t\r\n]*")
+DECODER = json.JSONDecoder()
 
 
 def rows_of(line: str, broken: FileRow) -> Iterator[FileRow]:
@@ -18,9 +20,9 @@ def rows_of(line: str, broken: FileRow) -> Iterator[FileRow]:
     place, found = 0, []
     try:
         while place < len(line):
-            value, place = json.JSONDecoder().raw_decode(line, place)
+            value, place = DECODER.raw_decode(line, place)
             found.append(value)
-            place += len(line[place:]) - len(line[place:].lstrip(BLANK))
+            place = cast(re.Match[str], BLANK.match(line, place)).end()
     except (ValueError, RecursionError):
         found = []
     if not all(isinstance(value, dict) for value in found) or len(found) < 2:

@@ -10,23 +10,22 @@ its rows, unless they are all in one object.
 import codecs
 import io
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files import csv_rows, encodings, glued, packing, text_kinds
+from sft_sweeps.files import csv_rows, encodings, glued, packing, parquet_rows, text_kinds
 from sft_sweeps.files.containers import rows_in
 from sft_sweeps.files.file_row import FileRow
 
-__all__ = ["FileRow", "count_parquet", "count_rows", "is_plain_json", "read_column", "read_rows"]
+__all__ = ["FileRow", "count_rows", "is_plain_json", "read_rows"]
 
 BLOCK = 1 << 20  # bytes
 BLANK = " \t\r\n"
 BROKEN_SHOWN = 200  # bytes of a row that is too long
 ROW_LIMIT = 1 << 25  # bytes of one row, the largest conversations have some hundred thousand
-PARQUET_ROWS = 1024  # at a time
 Kind = Literal["csv", "array", "objects", "lines", "cr_lines"]
 
 
@@ -47,7 +46,7 @@ def _rows(path: Path, name: str, given: str = "") -> Iterator[FileRow]:
     """The rows of a file in UTF-8, or what its first bytes are, or a `given` encoding."""
     try:
         if packing.packing(path) == "parquet":
-            yield from _parquet(path, name)
+            yield from parquet_rows.read(path, name)
             return
         with packing.opened(path) as file:
             yield from _json(file, f"source {name}: {path}", suffix_of(path), given)
@@ -130,7 +129,7 @@ def _unwrapped(rows: Iterator[FileRow], what: str) -> Iterator[FileRow]:
 def count_rows(path: Path) -> int:
     """The rows of a file as the reader counts them; of a broken array its lines, since each of them may be one."""
     if packing.packing(path) == "parquet":
-        return count_parquet(path)
+        return parquet_rows.count(path)
     with packing.opened(path) as file:
         head = file.read(BLOCK)
         lines = not text_kinds.wide_encoding(head) and kind_of(head, suffix_of(path)) == "lines"
@@ -292,48 +291,3 @@ class _Array:
             f"{self._what} starts as {self._kind} and does not end as one ({message} at byte {offset:,}). It was "
             "probably cut short: fetch it again, or write one JSON object a line."
         )
-
-
-def _parquet(path: Path, name: str) -> Iterator[FileRow]:
-    from pyarrow import ArrowException, parquet  # 0.1 s that only its readers pay
-
-    try:
-        number = 0
-        for batch in parquet.ParquetFile(path).iter_batches(batch_size=PARQUET_ROWS):
-            for value in batch.to_pylist():
-                yield FileRow(value, f"row {number}")
-                number += 1
-    except ArrowException as error:
-        raise RequestError(f"source {name}: {path} is a damaged Parquet file ({error}). Fetch it again.") from None
-
-
-def columns(path: Path | str) -> set[str]:
-    """The names of a Parquet file's columns, and of what is inside them."""
-    from pyarrow import parquet
-
-    schema = parquet.read_metadata(path).schema
-    return {part for index in range(len(schema)) for part in schema.column(index).path.split(".")}
-
-
-def read_column(path: Path | str, column: str, beside: Collection[str] = ()) -> Iterator[Any]:
-    """The cells of a Parquet file's column; none where the file lacks it, or all columns of `beside` (if any)."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        file = parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        if column in names and (not beside or not set(beside).isdisjoint(names)):
-            for batch in file.iter_batches(columns=[column]):
-                yield from batch.column(0).to_pylist()
-    except ArrowException as error:
-        raise ValueError(str(error)) from None
-
-
-def count_parquet(path: Path | str) -> int:
-    """The rows of a Parquet file; ValueError where it cannot be told."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        return int(parquet.read_metadata(path).num_rows)
-    except ArrowException as error:
-        raise ValueError(str(error)) from None

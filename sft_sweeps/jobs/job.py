@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sft_sweeps.execution import AnswerExecution, Execution, Executions, Tracking, TrainExecution
+from sft_sweeps.identity import parents_of
 from sft_sweeps.jobs.kinds import KINDS
 from sft_sweeps.plan.build import Subject, score_of
 from sft_sweeps.spec.data import Source
@@ -231,16 +232,11 @@ def _to_make(survey: Survey, unscored: Mapping[str, list[Generation]], unseen: C
     states = survey.states
     needed = {key for key, asked in unscored.items() if any(states[g.id].state != "done" for g in asked)}
     needed |= set(unseen)
-    for merge in survey.plan.merges:
-        state = states[merge.id].state
-        if state != "done" and (state != "weights gone" or merge.id in needed):
-            make.add(merge.id)
-            needed |= {stage.id for stage in merge.parents}
-    for stage in reversed(survey.plan.stages):
-        state = states[stage.id].state
-        if state != "done" and (state != "weights gone" or stage.id in needed):
-            make.add(stage.id)
-            needed.add(stage.parent.id)
+    for one in reversed(survey.plan.derived):
+        state = states[one.id].state
+        if state != "done" and (state != "weights gone" or one.id in needed):
+            make.add(one.id)
+            needed.update(parents_of(one.payload))
     for model in survey.plan.models:
         if model.initialised and states[model.id].state != "done" and model.id in needed:
             make.add(model.id)

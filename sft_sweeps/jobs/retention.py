@@ -26,6 +26,7 @@ from pathlib import Path
 from sft_sweeps.errors import RequestError, SweepError
 from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.identity import parents_of
 from sft_sweeps.jobs.job import Job, missing
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec.merge import Merge
@@ -145,10 +146,9 @@ def _held(plan: Plan, policy: str, stages: Sequence[Stage | Merge], store: Store
 def _below(plan: Plan, ids: Collection[str]) -> Plan:
     """Of a plan, some stages and all that follows from them."""
     below = set(ids)
-    for stage in plan.stages:
-        if stage.parent.id in below:
-            below.add(stage.id)
-    below |= {merge.id for merge in plan.merges if any(stage.id in below for stage in merge.parents)}
+    for one in plan.derived:
+        if below & set(parents_of(one.payload)):
+            below.add(one.id)
     pairs = zip(plan.generations, plan.scores, strict=True)
     chosen = [(generation, score) for generation, score in pairs if generation.subject.id in below]
     return replace(
@@ -168,10 +168,8 @@ def _needed(plan: Plan, store: Store) -> set[str]:
     needed: set[str] = set()
     for job in missing(survey(plan, fresh), Executions()):
         needed.add(job.subject.id)
-        if job.stage:
-            needed.add(job.stage.parent.id)
-        if job.kind == "merge" and isinstance(job.subject, Merge):
-            needed |= {stage.id for stage in job.subject.parents}
+        if job.makes_model:
+            needed.update(parents_of(job.subject.payload))
     return needed
 
 

@@ -29,8 +29,9 @@ from sft_sweeps.data.contamination import Items, files_in
 from sft_sweeps.data.encode import prepare
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
-from sft_sweeps.data.read import RowResult, reader_of, stream, unsplit
+from sft_sweeps.data.read import reader_of, stream
 from sft_sweeps.data.row_filter import RowFilter
+from sft_sweeps.data.row_reader import RowResult, unsplit
 from sft_sweeps.errors import RequestError, visible
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.jobs.encoding import tokenizer_of

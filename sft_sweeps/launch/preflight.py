@@ -5,9 +5,7 @@ local/preflight.py, what a cluster must have in slurm/preflight.py.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -17,18 +15,15 @@ from sft_sweeps.benchmarks.registry import items_of
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
-from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
-from sft_sweeps.launch import adapters, benchmark_files
-from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
+from sft_sweeps.launch import adapters, benchmark_files, output
+from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.examined import examine
 from sft_sweeps.models import architectures
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.models.pins import why_provisional
-from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import reaches_heldout
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.training import Model, Stage
@@ -57,7 +52,7 @@ def problems(
     `failed_downloads` has the reason for each file that could not be downloaded; an empty one where that is still to
     be tried. `entries` is what the configuration says of a source's file.
     """
-    return [*inputs(survey, jobs, failed_downloads, entries), *_output(survey, jobs, policy)]
+    return [*inputs(survey, jobs, failed_downloads, entries), *output.problems(survey, jobs, policy)]
 
 
 def inputs(
@@ -99,47 +94,6 @@ def _bad_rows(survey: Survey) -> list[str]:
     return encoding.too_many_bad_rows(survey.plan, survey.store)
 
 
-def _output(survey: Survey, jobs: Sequence[Job], policy: DiskPolicy) -> Iterator[str]:
-    """Whether the store can be written, and has room for what the sweep will hold at its fullest."""
-    store, root = survey.store, survey.store.root
-    try:
-        with tempfile.TemporaryFile(dir=nearest_existing(root)) as file:
-            file.write(b"\0" * 65536)
-            file.flush()
-    except OSError as error:
-        yield f"output_dir={root} cannot be written ({error.strerror}); make room or choose output_dir=FOLDER"
-        return
-    stages, final = [job.stage for job in jobs if job.stage], {run.id for run in survey.plan.runs}
-    keep = max((job.execution.keep for job in jobs if isinstance(job.execution, TrainExecution)), default=0)
-    merged = any(job.execution.merged for job in jobs if isinstance(job.execution, TrainExecution))
-    need, available = needed(stages, final, policy, keep, merged=merged), room(root)
-    held_gb = sum(
-        cost.resume_gb(s.model.shape, s.recipe.adapter) for s in stages for _ in store.folder(s).glob("resume/step-*")
-    )
-    if available.gb + held_gb < need.gb:
-        with_less = needed(stages, final, replace(policy, retention="final"), keep, merged=merged)
-        yield (
-            f"output_dir={root} has {_size(available.gb)} left ({available.limit}); this sweep needs about "
-            f"{_size(need.gb - held_gb)}: {_parts(need, held_gb)}. {_ways_out(need, with_less, policy)}."
-        )
-
-
-def _parts(need: DiskNeed, held_gb: float) -> str:
-    models = f"{_size(need.models_gb)} of finished models ({need.models})"
-    states = f"{_size(need.states_gb)} of resume states ({need.states} for each of {need.at_once} trained at once)"
-    return f"{models} and {states}{f', {_size(held_gb)} of which are there' if held_gb else ''}"
-
-
-def _ways_out(need: DiskNeed, with_less: DiskNeed, policy: DiskPolicy) -> str:
-    """What to type; `with_less` is the need where only the models in which runs end are kept."""
-    ways = ["Make room", "choose output_dir=FOLDER"]
-    if with_less.models < need.models:
-        ways.append(f"keep {with_less.models} models with store.retention=final")
-    if need.at_once > 1:
-        ways.append(f"train fewer at once with {policy.key}={need.at_once // 2}")
-    return f"{', '.join(ways[:-1])} or {ways[-1]}"
-
-
 def _other_store(root: Path) -> Iterator[str]:
     """What is wrong with a store that is only read."""
     try:
@@ -153,10 +107,6 @@ def _other_store(root: Path) -> Iterator[str]:
     if not folders:
         what = "holds neither stages/ nor models/" if root.is_dir() else "is not there"
         yield f"store.read_from: {root} {what}; name another's output_dir, or leave it out"
-
-
-def _size(gigabytes: float) -> str:
-    return f"{gigabytes:,.1f} GB" if gigabytes >= 1 else f"{1000 * gigabytes:,.1f} MB"
 
 
 def _benchmarks(jobs: Sequence[Job], failed_downloads: Mapping[Path, str]) -> Iterator[str]:

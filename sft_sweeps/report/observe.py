@@ -107,7 +107,7 @@ def _observed(score: Score, setting: Setting, known: Scores) -> Observation | No
         low=scored.low,
         high=scored.high,
         n=scored.n,
-        share=scored.metric in ("accuracy", "pass@1"),
+        share=scored.share,
         protocol=protocol_of(score),
         subject=score.generation.subject.id,
         items=values,

@@ -139,7 +139,7 @@ def _previews(
         benchmark=name,
         model=first.trained.model.name,
         mixtures=tuple(listed),
-        share=scored.metric in ("accuracy", "pass@1"),
+        share=scored.share,
         tau=rank_agreement.of_models(*sides),
         tau_of_amount=rank_agreement.tau_b(amounts, [sign * one.trained for one in listed]),
         picked=max(listed, key=lambda one: sign * one.preview),

@@ -4,10 +4,11 @@ LoRA (Hu et al. 2021, arXiv 2106.09685): a linear layer with weights W [out, in]
 where A [rank, in] is drawn and B [out, rank] begins at zero. W stays as it is.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
-from sft_sweeps.identity import WHERE_CHANGED
+from sft_sweeps.identity import WHERE_CHANGED, canonical
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +37,11 @@ class Adapter:
     def words(self) -> str:
         """`lora16`, part of labels."""
         return f"{self.kind}{self.rank}" + ("" if self.then == "continue" else f"-{self.then}")
+
+    def __str__(self) -> str:
+        return told(canonical(self))
+
+
+def told(adapter: Mapping[str, Any]) -> str:
+    """`lora, rank 16, alpha 32.0`: an adapter as identities have it, for people."""
+    return ", ".join([adapter["kind"], *(f"{key} {value}" for key, value in adapter.items() if key != "kind")])

@@ -17,16 +17,14 @@ from sft_sweeps import __version__
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.archive import Member, member_of
 from sft_sweeps.files.json_files import parse_line
-from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.training import Model
-from sft_sweeps.store.store import RECORD, Item, RecordError, Store, damaged_files, lost_files, read_record
+from sft_sweeps.store.store import RECORD, WEIGHTS, Item, RecordError, Store, damaged_files, lost_files, read_record
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep, points, portable
 from sft_sweeps.tracking.metrics import METRICS
 
 FORMAT, VERSION = "sft-sweeps export", 1
 BESIDE = ("identity.json", "data.json", METRICS, "starts.jsonl", "attempts.jsonl")  # a stage's, with its record
-WEIGHTS = ("model/", f"{ADAPTER}/")
 
 
 @dataclass

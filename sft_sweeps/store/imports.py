@@ -28,6 +28,7 @@ from sft_sweeps.spec.evaluation import Generation, Representations, Score
 from sft_sweeps.store import freeing, sharing
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.exports import BESIDE, FORMAT, VERSION, packed, portable_plan
+from sft_sweeps.store.resume_states import FOLDER as RESUME
 from sft_sweeps.store.store import FREED, RECORD, Item, RecordError, Store, place_of, read_record
 from sft_sweeps.store.sweeps import OVERRIDES, PLAN, Sweep
 from sft_sweeps.terminal import size
@@ -222,7 +223,7 @@ def _standing(unit: Unit, store: Store) -> bool | str:
         return True if _alike(record, unit.record) else f"{what} is here with another result: scores of both would mix"
     if not folder.is_dir():
         return False
-    begun = [name for name in ("model", ADAPTER, "resume", *(member.path.rpartition("/")[2] for member in unit.members))
+    begun = [name for name in ("model", ADAPTER, RESUME, *(member.path.rpartition("/")[2] for member in unit.members))
              if (folder / name).exists() and not _same(folder / name, unit)]  # fmt: skip
     if holder(folder):
         return f"{what} is being made here; import afterwards"

@@ -15,7 +15,6 @@ new generations and scores of a stage that lies elsewhere go into a folder of th
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -27,10 +26,12 @@ from sft_sweeps.files import checksum
 from sft_sweeps.files.folders import names
 from sft_sweeps.files.json_files import read_json, write_json
 from sft_sweeps.identity import ID_LENGTH, differences
+from sft_sweeps.models import hub_cache
 from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
 from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.store.resume_states import FOLDER as RESUME
 
 Item = Subject | Generation | Score | Representations
 
@@ -39,7 +40,7 @@ FREED = "freed.json"  # beside the record: the model was, or is about to be, rem
 FREEING = ".model.freed-"  # what a model is called while it is removed
 SHOWN = 3  # differences in a message
 VECTORS = "vectors.npy"  # of representations
-COMMIT = re.compile("[0-9a-f]{40}")
+WEIGHTS = ("model/", f"{ADAPTER}/")  # begin the names of the files with what was trained
 LABEL_LENGTH = 160  # of a folder's name, which ends in the id; file systems allow 255 bytes
 
 
@@ -63,8 +64,10 @@ def write_record(folder: Path, payload: Mapping[str, Any], files: Sequence[str],
     write_json(folder / RECORD, checksum.sealed(record))
 
 
-def damaged_files(folder: Path, record: Mapping[str, Any], below: str = "") -> list[str]:
-    """Files of a record, those whose names begin with `below`, that are not what was written; each is read whole."""
+def damaged_files(folder: Path, record: Mapping[str, Any], below: str | tuple[str, ...] = "") -> list[str]:
+    """Files of a record that are not what was written; each is read whole. Only those whose names begin with `below`,
+    or with one of several such.
+    """
     checksums = record.get("checksums", {})  # there were none once
     return checksum.damaged(folder, {name: value for name, value in checksums.items() if name.startswith(below)})
 
@@ -169,7 +172,7 @@ class Store:
         if isinstance(subject, Model) and subject.path:
             return Path(subject.path)
         if isinstance(subject, Model) and subject.weights.startswith("hub:"):
-            return hub_folder(subject.weights)
+            return hub_cache.folder_of(subject.weights)
         return self.read_folder(subject) / "model"
 
     def tokenizer(self, subject: Subject) -> Path:
@@ -264,27 +267,6 @@ def _by_retention(marker: Mapping[str, Any]) -> str:
     return f"freed by the retention of {marker['sweep']}"
 
 
-def hub_folder(weights: str) -> Path:
-    """Where Hugging Face's cache keeps `hub:ORG/NAME@REVISION`."""
-    name, _, revision = weights.removeprefix("hub:").partition("@")
-    return _hub_cache(name) / "snapshots" / revision
-
-
-def revision_of(name: str, revision: str) -> str:
-    """The commit that Hugging Face's cache has for a branch or tag of a repository; as given where it has none."""
-    try:
-        commit = (_hub_cache(name) / "refs" / revision).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return revision
-    return commit if COMMIT.fullmatch(commit) else revision
-
-
-def _hub_cache(name: str) -> Path:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    return cache / f"models--{name.replace('/', '--')}"
-
-
 def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = True) -> None:
     """Compare the payload with the one beside the work, since two of one id would be a mistake; `write` a first one."""
     path = folder / "identity.json"
@@ -305,7 +287,7 @@ def clear_prepared(folder: Path, keep: str = "") -> None:
 
     They are the hidden names of a folder and of its `resume/`, but claims and `keep`.
     """
-    for path in (*folder.glob(".*"), *(folder / "resume").glob(".*")):
+    for path in (*folder.glob(".*"), *(folder / RESUME).glob(".*")):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         elif path.name != keep and not path.name.startswith(".claim"):

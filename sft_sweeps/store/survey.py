@@ -20,6 +20,7 @@ from sft_sweeps.spec.evaluation import Generation, Representations, Score
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
+from sft_sweeps.store.resume_states import FOLDER as RESUME
 from sft_sweeps.store.similar import PARENT, Namesakes
 from sft_sweeps.store.store import (
     FREED,
@@ -36,8 +37,8 @@ from sft_sweeps.store.store import (
     merges_again,
     read_record,
 )
+from sft_sweeps.tracking.metrics import METRICS
 
-METRICS, RESUME = "metrics.jsonl", "resume"
 NEW = State("missing", "new")
 MADE_AGAIN = "it is made again"  # ends why something is missing whose record is broken
 Record = Mapping[str, Any]

@@ -10,7 +10,7 @@ from torch import distributed as dist
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import fence
-from sft_sweeps.models import merging
+from sft_sweeps.models import hub_cache, merging
 from sft_sweeps.models.adapter import Parts
 from sft_sweeps.train import ranks
 
@@ -30,14 +30,7 @@ class Start:
     @property
     def base(self) -> str:
         """By what name PEFT finds the model that an adapter lies on; empty where it was merged for this start alone."""
-        return "" if self.parts.adapters else hub_name(self.whole) or str(self.whole.absolute())
-
-
-def hub_name(folder: Path) -> str:
-    """The repository of a folder in Hugging Face's cache: models--OWNER--NAME/snapshots/COMMIT; empty elsewhere."""
-    cache = folder.parent.parent.name
-    is_cached = folder.parent.name == "snapshots" and cache.startswith("models--")
-    return cache.removeprefix("models--").replace("--", "/", 1) if is_cached else ""
+        return "" if self.parts.adapters else hub_cache.repository_of(self.whole) or str(self.whole.absolute())
 
 
 @contextmanager

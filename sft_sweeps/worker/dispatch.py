@@ -13,9 +13,7 @@ from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations
 from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.store.store import RECORD, Store, damaged_files
-
-WEIGHTS = ("model/", "adapter/")
+from sft_sweeps.store.store import RECORD, WEIGHTS, Store, damaged_files
 
 
 def do(job: Job, stop: Stop, rendezvous: str = "") -> None:
@@ -39,7 +37,7 @@ def _check_model(subject: Subject, store: Store) -> None:
     folder, record = store.read_folder(subject), store.record(subject)
     if record is None:
         return
-    damaged = [name for kind in WEIGHTS for name in damaged_files(folder, record, kind)]
+    damaged = damaged_files(folder, record, WEIGHTS)
     if (folder / "model").is_dir():
         damaged += damaged_files(folder, {"checksums": record.get("merged", {})})
     if damaged:

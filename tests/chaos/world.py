@@ -15,7 +15,7 @@ from slurm_cluster import Cluster
 
 STORE_MB, STORE_INODES = 300, 40_000
 TAG = "SFT_SWEEPS_CHAOS"  # in the environment of all that users and faults start
-FAILED_STORE = "store"  # in the folder that is kept: a copy of the store, when something did not hold
+FAILED_STORE = "failed-store"  # in the folder that is kept: a copy of the store, when something did not hold
 
 
 @dataclass
@@ -69,7 +69,7 @@ class World:
 
     def keep(self) -> None:
         """A copy of the store, without weights, for whoever looks into what did not hold."""
-        kept = self.folder / "failed-store"
+        kept = self.folder / FAILED_STORE
         shutil.copytree(self.store, kept, ignore=shutil.ignore_patterns("model", "zero"), dirs_exist_ok=True)
 
     def slurm(self, *command: str | Path) -> str:

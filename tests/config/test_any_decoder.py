@@ -13,10 +13,10 @@ from sft_sweeps.config.resolve import request
 from sft_sweeps.config.train_schema import ShapeConfig
 from sft_sweeps.identity import canonical
 from sft_sweeps.models import architectures
+from sft_sweeps.models.hub_cache import revision_of
 from sft_sweeps.models.init import materialise
 from sft_sweeps.models.train_tokenizer import copy
 from sft_sweeps.spec.training import Shape
-from sft_sweeps.store.store import revision_of
 
 MINI = ("train=mini", "data=mini", "evaluate=mini", "model.gpus=0")
 

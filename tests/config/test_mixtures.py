@@ -9,8 +9,6 @@ from common import Points
 from fuzzing import answer
 
 from sft_sweeps.config import checks
-from sft_sweeps.config.grid import axes
-from sft_sweeps.config.mixtures import addable
 from sft_sweeps.config.resolve import request
 from sft_sweeps.errors import RequestError
 from sft_sweeps.plan.build import build
@@ -167,13 +165,6 @@ def test_a_limited_source_keeps_its_last_examples_for_a_held_out_loss(points: Po
 def test_what_is_no_key_or_number(typed: str, says: str, tmp_path: Path) -> None:
     given = answer([*LINE, typed], tmp_path)
     assert (given.status, given.error.strip()) == (2, f"error {says}")
-
-
-def test_a_study_restricts_what_it_sweeps_of_single_sources() -> None:
-    """Whether or not the file of conf/data names the source."""
-    typed = [addable(one) for one in ("data.repeat.mini_math=2,4", "data.repeat.math=2", "train.seed=1")]
-    assert typed == ["++data.repeat.mini_math=2,4", "++data.repeat.math=2", "train.seed=1"]
-    assert axes(typed) == {"data.repeat.mini_math": ["2", "4"], "data.repeat.math": ["2"], "train.seed": ["1"]}
 
 
 def test_where_nothing_is_held_out_the_plan_says_so(points: Points) -> None:

@@ -15,8 +15,9 @@ from sft_sweeps.data import columns, key_uses, mini, roles
 from sft_sweeps.data.encode.encoder import Encoder
 from sft_sweeps.data.example import Dropped, Example
 from sft_sweeps.data.formats import CHOSEN, FORMATS
-from sft_sweeps.data.read import Reader, SourceExamples, read
+from sft_sweeps.data.read import SourceExamples, read
 from sft_sweeps.data.row_filter import RowFilter
+from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.data.turn_flags import NOTHING_LEARNT, TRAINED, WEIGHTS
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import FileRow

@@ -16,7 +16,8 @@ from sft_sweeps.config.resolve_sources import source as resolve_source
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import row_keys, row_scan
 from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import Reader, SourceExamples, read
+from sft_sweeps.data.read import SourceExamples, read
+from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.files.rows import FileRow
 from sft_sweeps.identity import canonical
 from sft_sweeps.spec.data import Source, TurnRules

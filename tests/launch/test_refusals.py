@@ -7,7 +7,7 @@ import pytest
 from common import Points
 
 from sft_sweeps.errors import RequestError
-from sft_sweeps.launch import launch, preflight
+from sft_sweeps.launch import launch, output
 from sft_sweeps.launch.disk import DiskRoom
 from sft_sweeps.launch.points import planned
 from sft_sweeps.launch.show import show
@@ -25,7 +25,7 @@ def test_the_machine_comes_before_models_data_and_disk(
     points: Points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever has no GPU need not look for a terabyte first."""
-    monkeypatch.setattr(preflight, "room", lambda _: DiskRoom(0.5, "its file system"))
+    monkeypatch.setattr(output, "room", lambda _: DiskRoom(0.5, "its file system"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     text = refusal(points, "model=llama7b", "data=general", "evaluate=none", "cluster=local", f"output_dir={tmp_path}")
     needs = ["needs 8 GPUs", "model=llama7b: no config.json", "source sharegpt is not at", "MB left"]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -101,8 +101,6 @@ def test_two_mixtures_have_no_order(tmp_path: Path) -> None:
 
 
 def test_another_recipe_is_no_pair() -> None:
-    from dataclasses import replace
-
     other = request(mixed(), "merge", recipe=replace(RECIPE, epochs=4))
     assert pairs(build([("a", request(mixed())), ("b", other)])) == []
 
@@ -118,7 +116,7 @@ def test_a_ranking_agrees_with_itself_and_not_with_its_reverse(values: list[list
     assert against is not None
     assert found.value == pytest.approx(1)
     assert against.value == pytest.approx(-1)
-    assert asdict(found)["low"] <= 1 <= asdict(found)["high"] + 1e-9
+    assert found.low <= 1 <= found.high + 1e-9
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=9))

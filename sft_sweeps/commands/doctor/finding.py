@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sft_sweeps.terminal import say
+from sft_sweeps.terminal import counted, say
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -69,7 +69,7 @@ def _line(one: Finding, out: Console) -> None:
 
 def _summary(seen: Found, topics: int) -> str:
     counts = Counter(one.level for _, one in seen)
-    what = [f"{counts[level]} {level}{'s' * (counts[level] != 1)}" for level in ("problem", "warning")]
+    what = [counted(counts[level], level) for level in ("problem", "warning")]
     where = dict.fromkeys(topic for topic, one in seen if one.level != "ok")
     text = what[0] if topics == 1 and not counts["warning"] else ", ".join(what)
     return f"{text} ({', '.join(where)})" if topics > 1 and where else text

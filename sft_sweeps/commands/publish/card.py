@@ -13,12 +13,10 @@ from sft_sweeps.commands.publish.evidence import ScoreLine, run_of, stage_folder
 from sft_sweeps.commands.publish.markdown import render
 from sft_sweeps.commands.publish.weights import published_base, rank
 from sft_sweeps.commands.show.facts import ask, mixture, recorded, serve, serve_adapter
-from sft_sweeps.identity import canonical
 from sft_sweeps.models.adapter import FOLDER
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.costs import gpu_hours
 from sft_sweeps.report.page.runs import took
-from sft_sweeps.spec.adapter import Adapter
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.training import Model, Recipe, Stage
 
@@ -172,18 +170,10 @@ def _origin(source: Source) -> str:
 def _recipe(recipes: Sequence[Recipe]) -> Iterator[tuple[str, str]]:
     """Each field once; where stages differ in it, stage by stage."""
     for field in fields(Recipe):
-        values = [_told(getattr(recipe, field.name)) for recipe in recipes]
+        values = [str(getattr(recipe, field.name)) for recipe in recipes]
         if field.name == "adapter" and not any(recipe.adapter for recipe in recipes):
             continue
         yield field.name, values[0] if len(set(values)) == 1 else ", then ".join(values)
-
-
-def _told(value: Any) -> str:
-    """A value of a recipe; an adapter by its own fields."""
-    if not isinstance(value, Adapter):
-        return str(value)
-    parts = [f"{key} {part}" for key, part in canonical(value).items() if key != "kind"]
-    return f"{value.kind}, {', '.join(parts)}"
 
 
 def _score(line: ScoreLine) -> dict[str, str]:

@@ -22,11 +22,9 @@ PLACE = "publish"  # a folder in the stage's, for as long as a merged model is c
 
 def published_base(stage: Stage, store: Store) -> Model | None:
     """The hub's model that a stage is published as an adapter of; None where a whole model is published."""
-    model = stage.model
-    if not merges_again(stage) or origins.whole(stage, store).adapters == () or not model.origin:
-        return None
-    alone = origins.frozen(stage, store).whole == store.weights(model) and not origins.frozen(stage, store).adapters
-    return model if alone else None
+    model, parts = stage.model, origins.whole(stage, store)
+    alone = len(parts.adapters) == 1 and parts.whole == store.weights(model)
+    return model if model.origin and alone else None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from rich.markup import escape
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.show.changes import NONE
 from sft_sweeps.errors import RequestError
+from sft_sweeps.spec.adapter import told
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import COLORS, console, duration, say
 
@@ -78,9 +79,7 @@ def _what(found: Mapping[str, Any]) -> Iterator[str]:
     if recipe := found["recipe"]:
         yield "recipe    " + ", ".join(f"{key} {recipe[key]}" for key in RECIPE if key in recipe)
     if adapter := recipe.get("adapter"):
-        yield "adapter   " + ", ".join(
-            str(value) if key == "kind" else f"{key} {value}" for key, value in adapter.items()
-        )
+        yield f"adapter   {told(adapter)}"
     yield f"folder    {found['folder']}"
 
 

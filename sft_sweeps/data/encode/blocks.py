@@ -21,8 +21,8 @@ from sft_sweeps.data import clean
 from sft_sweeps.data.encode.encoded_source import TRUNCATED
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.example import Dropped, Example
-from sft_sweeps.data.read import Reader, RowResult
 from sft_sweeps.data.row_filter import RowCount
+from sft_sweeps.data.row_reader import Reader, RowResult
 from sft_sweeps.files.rows import FileRow
 
 BLOCK = 256  # rows

@@ -22,8 +22,9 @@ from sft_sweeps.data import mini
 from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of, side_by_side
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource, opened
 from sft_sweeps.data.encode.writer import Writer
-from sft_sweeps.data.read import Reader, reader_of
+from sft_sweeps.data.read import reader_of
 from sft_sweeps.data.row_filter import check_account
+from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.errors import RunError
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, damaged, encoded_folder, read_account

@@ -23,7 +23,8 @@ from sft_sweeps.data.encode.mixture import mixture_examples
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.formats import FORMATS
-from sft_sweeps.data.read import Reader, reader_of, unsplit
+from sft_sweeps.data.read import reader_of
+from sft_sweeps.data.row_reader import Reader, unsplit
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.file_row import FileRow
 from sft_sweeps.files.rows import read_rows
