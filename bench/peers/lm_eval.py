@@ -58,7 +58,7 @@ def compare(settings: Settings) -> Iterator[Row]:
     mine, others = in_turn("lm_eval", settings.rounds)
     answers = {one["id"]: one for one in recorded()}
     speed = [one["cpu"] for one in mine], [one["cpu"] for one in others]
-    yield row(f"{len(answers):,} GSM8K answers by two rules", "CPU s", "less", *speed)
+    yield row(f"{len(answers):,} GSM8K answers by two rules", "CPU s", "less", speed)
     for rule in RULES:
 
         def why(name: str) -> Found:

@@ -15,6 +15,7 @@ from bench.peers import environments
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 Better = Literal["more", "less", "same"]
+Sides = tuple[Sequence[float], Sequence[float]]  # figures of each round: ours, theirs
 Found = dict[str, Any]  # what one side of one round says
 
 
@@ -64,7 +65,7 @@ def call(peer: str, side: str, **request: Any) -> Found:
         file = Path(folder) / "request.json"
         file.write_text(json.dumps(request, default=str))
         quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
-        command = [python, "-m", "bench.peers.side", peer, side, file]
+        command = [python, "-m", "bench.peers.side", peer, side, str(file)]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | quiet, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(
@@ -79,11 +80,11 @@ def in_turn(peer: str, rounds: int, **request: Any) -> tuple[list[Found], list[F
     return [ours for ours, _ in pairs], [theirs for _, theirs in pairs]
 
 
-def row(what: str, unit: str, better: Better, ours: Sequence[float], theirs: Sequence[float], **more: str) -> Row:
-    """A row of measured rounds."""
-    pairs = zip(ours, theirs, strict=True)
-    times = tuple(mine / other if better == "more" else other / mine for mine, other in pairs)
-    return Row(what, unit, statistics.median(ours), statistics.median(theirs), better, times, **more)
+def row(what: str, unit: str, better: Better, sides: Sides, *, how: str = "", note: str = "") -> Row:
+    """A row of measured rounds, ours and theirs."""
+    ours, theirs = sides
+    times = tuple(a / b if better == "more" else b / a for a, b in zip(ours, theirs, strict=True))
+    return Row(what, unit, statistics.median(ours), statistics.median(theirs), better, times, how, note)
 
 
 def verdicts(what: str, ours: Mapping[str, bool], theirs: Mapping[str, bool], why: Callable[[str], Found]) -> Row:

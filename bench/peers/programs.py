@@ -73,7 +73,7 @@ def compare(peer: str, plus: bool, settings: Settings) -> list[Row]:
     right, total = ([sum(one[0]["passed"].values()) for one in (mine, others)], len(mine[0]["passed"]))
     note = f"pass: {right[0]} / {right[1]} of {total}; ours behind {len(mine[0]['layers'])} layers"
     figures = [one["seconds"] for one in mine], [one["seconds"] for one in others]
-    seconds = row(f"run {tests} canonical programs", UNIT, "less", *figures, note=note)
+    seconds = row(f"run {tests} canonical programs", UNIT, "less", figures, note=note)
     said, heard = (call(peer, side, plus=plus, samples=settings.samples) for side in ("ours", "theirs"))
 
     def why(name: str) -> Found:

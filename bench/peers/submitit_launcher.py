@@ -94,7 +94,7 @@ def compare(settings: Settings) -> Iterator[Row]:
     }
     for key, unit in (("seconds", "s until all is submitted"), ("calls", "sbatch calls"), ("files", "files written")):
         figures = [one[key] for one in mine], [one[key] for one in others]
-        yield row(f"submit {settings.points} runs", unit, "less", *figures, note=notes[key])
+        yield row(f"submit {settings.points} runs", unit, "less", figures, note=notes[key])
 
 
 def lacks() -> str:
