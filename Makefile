@@ -3,7 +3,7 @@
 # make fast         seconds: the rooms that need neither torch nor a process; make coverage shows what it runs of them
 # make slow         tests that take minutes
 # make cases        inputs of ../shared/cases, which once showed a fault, and what each gives now
-# make fuzz         input at random against command line, files and stores; FUZZ=5000 FUZZ_SEED=1 for more, and others
+# make fuzz         spoilt input against all that reads any (tests/fuzz); FUZZ=10000 FUZZ_SEED=1 for more, and others
 # make chaos        a miniature study under attack, on a real Slurm and this machine; SEED=1 MINUTES=25 (tests/chaos)
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
@@ -17,9 +17,10 @@ BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard,lora$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
-# The quick tests wait for other processes most of the time: three of them fill two cores.
+# Most tests wait for other processes most of the time: three of them fill two cores. A process of tests is given whole
+# files, those first that take longest (tests/conftest.py).
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2,$(CORES)),$(CORES),4) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile --no-loadscope-reorder
 PYTEST_QUICK := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
 PIP := $(BIN)/pip install -qq
@@ -54,6 +55,7 @@ $(VENV)/.installed: pyproject.toml setup.py requirements.lock
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(if $(GPU),true,{ $(TRY) $(MAKE) -s torch; })
 	@$(TRY) $(PIP) 'pip>=25.1'
 	@$(TRY) $(PIP) -c requirements.lock -e '.[$(EXTRAS)]' --group dev
+	@$(BIN)/python -m compileall -q sft_sweeps hydra_plugins  # else, where Python may not write beside sources, at each start
 	@touch $@
 
 torch:

@@ -18,10 +18,20 @@ settings.load_profile("deterministic")
 
 
 HEAVY = {"launch", "cluster", "accounted_cluster", "points"}  # fixtures that start a process, or compose with Hydra
+# The files that take longest of those that `make slow` runs, the longest first: what begins last and takes minutes
+# would have one process alone busy at the end. (It gives whole files to its processes, in this order.)
+LONGEST = (
+    "launch/slurm/test_sweeps.py",
+    "test_docs.py",
+    "launch/slurm/test_bad_days.py",
+    "test_pipeline.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks `heavy` what uses such a fixture or starts a process by its own text: `make fast` leaves it out."""
+    """Sorts by LONGEST. Marks `heavy` what uses such a fixture or starts a process by its own text, for `make fast`."""
+    place = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     for item in items:
         if isinstance(item, pytest.Function) and (
             HEAVY & set(item.fixturenames) or "subprocess" in inspect.getsource(item.function)

@@ -60,7 +60,7 @@ def test_a_line_that_is_lost_or_doubled_is_seen(steps: list[int], whole: bool, t
 
 
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.long  # each fault has a test of its own, on a real Slurm (launch/slurm/) or here (test_pipeline.py)
 def test_a_study_survives_a_short_attack() -> None:
     need()
     process = chaos("--seed", "4", "--minutes", "0.6", "--pace", "1.5", "--epochs", "4")

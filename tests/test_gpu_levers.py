@@ -28,7 +28,7 @@ def bench(*arguments: str) -> tuple[list[dict[str, Any]], str]:
 
 
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.long  # a bench, reduced: that it ends with what it has is the next test, what it runs are train/'s
 def test_every_lever_computes_the_step_and_repeats_to_the_bit() -> None:
     """On a tiny shape with recompute; what needs a GPU is named, and has no figure."""
     (environment, *lines), table = bench("--shapes", "tiny_recomputed", "--steps", "2", "--seconds", "500")

@@ -254,6 +254,7 @@ def test_two_launches_at_once_train_each_stage_once(tmp_path: Path) -> None:
     assert "Error" not in log
 
 
+@pytest.mark.parametrize("undisturbed", [1], indirect=True, ids=["one process"])  # how many trained it, no file tells
 def test_a_model_that_lost_a_file_is_made_again(undisturbed: tuple[list[str], str], tmp_path: Path) -> None:
     """What no valid record vouches for is not taken for finished: neither a stage's model nor the base model."""
     overrides, digest = undisturbed

@@ -30,7 +30,7 @@ LINE = [
     *("tracking=wandb", "tracking.mode=offline", "cluster.save_every_steps=10"),
 ]
 STEPS = 150
-KILLED_AT = (30, 60, 90)
+KILLED_AT = (40, 90)
 
 
 def begin(output: Path) -> "subprocess.Popen[str]":

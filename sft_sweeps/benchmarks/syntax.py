@@ -39,27 +39,34 @@ def returns(program: str, entry_point: str) -> bool:
     return function is not None and any(map(_may_return, function.body))
 
 
-def _may_return(node: ast.AST) -> bool:
-    if isinstance(node, _DEFINITIONS):
-        return False
-    if isinstance(node, ast.Return | ast.Raise | ast.Yield | ast.YieldFrom):
-        return True
-    return any(map(_may_return, ast.iter_child_nodes(node)))
+def _may_return(statement: ast.stmt) -> bool:
+    """Without recursion: a sum of a thousand terms is a thousand levels deep."""
+    waiting: list[ast.AST] = [statement]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Return | ast.Raise | ast.Yield | ast.YieldFrom):
+            return True
+        if not isinstance(node, _DEFINITIONS):
+            waiting += ast.iter_child_nodes(node)
+    return False
 
 
 def without_rest(program: str, entry_point: str) -> str:
-    """The program without what follows the function's last statement that can run."""
+    """The program without what follows the function's last statement that can run; whole where a `\\` needs that."""
     function = _function(_tree(program), entry_point)
     if function is None:
         return program
     last = next(filter(_leaves, function.body), function.body[-1])
-    return "\n".join(program.split("\n")[: last.end_lineno]) + "\n"
+    text = "\n".join(program.split("\n")[: last.end_lineno]) + "\n"
+    return text if compiles(text) else program
 
 
 def _leaves(node: ast.stmt) -> bool:
     """Whether nothing after the statement is ever reached."""
-    if isinstance(node, ast.If):
-        return any(map(_leaves, node.body)) and any(map(_leaves, node.orelse))
+    while isinstance(node, ast.If):
+        if len(node.orelse) != 1 or not any(map(_leaves, node.body)):
+            return any(map(_leaves, node.body)) and any(map(_leaves, node.orelse))
+        node = node.orelse[0]  # each `elif` is one more level
     return isinstance(node, ast.Return | ast.Raise) or (isinstance(node, ast.With) and any(map(_leaves, node.body)))
 
 

@@ -1,9 +1,11 @@
 """What Hydra and OmegaConf say of a wrong command line, in one line: key, value, what is valid, what to type."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -13,8 +15,8 @@ from sft_sweeps.config.choices import groups
 from sft_sweeps.config.keys import nearest_key, valid_keys
 from sft_sweeps.errors import nearest
 
-# ValueError: Hydra's own words for `model=1`. A file of conf/ may be no YAML.
-REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
+# ValueError: Hydra's own words for `model=1`. A file of conf/ may be no YAML, or (OSError) YAML of no mapping.
+REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError)
 KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "bool": "true or false"}
 NO_KEY = re.compile(
     r"Could not[^'\n]*'([^']+)'|Key '([^']+)' (?:is )?not in|config group '([^']+)' does not exist", re.IGNORECASE
@@ -34,6 +36,8 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     text = f"{error}\n{error.__cause__ or ''}"
     if keyless := next((override for override in overrides if override.startswith("=")), ""):
         return unreadable(keyless, overrides)
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return _unreadable_file(error, folders)
     if isinstance(error, OverrideParseException):
         return unreadable(error.override, overrides)
     if isinstance(error, MissingConfigException) and (found := MISSING.search(str(error))):
@@ -54,6 +58,18 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
         return f"{problem} ({source})" if source else problem
     first, _, cause = text.partition("\n")
     return f"{first.rstrip('.')}: {cause.partition(chr(10))[0]}" if cause.strip() else first
+
+
+def _unreadable_file(error: OSError, folders: Sequence[Path]) -> str:
+    """Which file of the configuration cannot be used: OmegaConf does not name one that is a number or a yes."""
+    if error.filename:
+        return f"{error.filename} cannot be read ({error.strerror})"
+    for path in (path for folder in folders for path in sorted(folder.rglob("*.yaml"))):
+        with contextlib.suppress(OSError, ValueError, YAMLError):
+            value = yaml.safe_load(path.read_text(encoding="utf-8"))
+            if not isinstance(value, dict | None):
+                return f"{path} holds {value!r:.60}; a file of a configuration holds keys with their values, KEY: VALUE"
+    return str(error)
 
 
 def unknown(key: str, folders: Sequence[Path]) -> str:

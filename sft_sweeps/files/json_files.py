@@ -107,6 +107,11 @@ def parse_line(line: str | bytes) -> Any:
         raise UnclearJsonError("it is nested too deeply") from None
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that can be reckoned with: Python reads NaN, and integers that no float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def append_line(path: Path, value: Any, durable: bool = False) -> None:
     """Add one line of JSON to a file, behind a line of its own that a dying process cut short.
 

@@ -5,6 +5,7 @@ killed leaves no second line: its end is then the last time its metrics were wri
 resume state are done again by the next one; their time is lost.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.errors import RunError
-from sft_sweeps.files.json_files import append_line, content, parse_line
+from sft_sweeps.files.json_files import append_line, content, is_number, parse_line
 from sft_sweeps.tracking import metrics
 
 ATTEMPTS = "attempts.jsonl"
+NUMBERS = {"start": ("step", "gpus", "redone", "last_step_at", "time"), "end": ("time",)}  # of a line, by its event
 STUCK_STARTS = 3  # starts of one job from the same step, after which another one is refused
 
 
@@ -32,13 +34,13 @@ class Usage:
 def begin(folder: Path, job: str, step: int, gpus: int) -> None:
     """Note that a job starts from step `step`; RunError where it made no progress in its last starts."""
     lines = _read(folder)
-    mine = [line["step"] for line in _starts(lines) if line["job"] == job]
+    mine = [line["step"] for line in _starts(lines) if line.get("job") == job]
     if mine[-STUCK_STARTS:] == [step] * STUCK_STARTS:
         raise RunError(
             f"given up: job {job} was started {STUCK_STARTS} times from step {step} and saved no later one. "
             "Ask for a longer cluster.time or a smaller cluster.save_every_seconds, then launch again"
         )
-    redone = sum(line["seconds"] for line in metrics.read(folder) if line["step"] > step)
+    redone = sum(line.get("seconds", 0.0) for line in metrics.read(folder) if line["step"] > step)
     alive = _modified(folder / metrics.METRICS)
     _append(folder, {"event": "start", "job": job, "step": step, "gpus": gpus, "redone": redone, "last_step_at": alive})
 
@@ -79,18 +81,23 @@ def _append(folder: Path, line: dict[str, Any]) -> None:
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:
-    """The lines; one that was cut short by a crash is passed over."""
+    """The lines; one that was cut short by a crash, or damaged since, is passed over."""
     try:
-        text = content(folder / ATTEMPTS).decode("utf-8")
+        text = content(folder / ATTEMPTS).decode("utf-8", "replace")
     except FileNotFoundError:
         return []
     entries = []
     for line in text.splitlines():
-        try:
-            entries.append(dict(parse_line(line)))
-        except (ValueError, TypeError):
-            continue
-    return entries
+        with contextlib.suppress(ValueError):
+            entries.append(parse_line(line))
+    return list(filter(_is_whole, entries))
+
+
+def _is_whole(line: Any) -> bool:
+    """Whether a line has all that is read of it."""
+    if not isinstance(line, dict) or (event := str(line.get("event"))) not in NUMBERS:
+        return False
+    return all(is_number(line.get(key)) for key in NUMBERS[event])
 
 
 def _modified(path: Path) -> float:

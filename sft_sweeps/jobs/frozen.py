@@ -6,6 +6,7 @@ its length and its digest. The batch script names the digest of the first line; 
 reads two lines of a file that may hold ten thousand.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -14,16 +15,17 @@ from typing import Any
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.files import private
-from sft_sweeps.files.json_files import read_json
-from sft_sweeps.identity import plain
+from sft_sweeps.files.json_files import parse_line, read_json
+from sft_sweeps.identity import plain, revive
 from sft_sweeps.jobs.job import Job
 
 SUFFIX = ".call"
+Index = dict[str, tuple[str, int, int, str]]  # the first line
 
 
 def write(sweep: Path, call: str, jobs: Mapping[int, Job]) -> tuple[Path, str]:
     """Write the file of a call, which nobody but this user may change; it and the digest of its first line."""
-    index: dict[str, tuple[str, int, int, str]] = {}
+    index: Index = {}
     lines, offset = [], 0
     for number, job in jobs.items():
         line = json.dumps(plain(job)).encode()
@@ -43,7 +45,7 @@ def read(path: Path, digest: str, number: str) -> tuple[bytes, str]:
         first = file.readline()
         if hashlib.sha256(first).hexdigest() != digest:
             raise RunError(f"{path} was changed after it was submitted; launch again")
-        _, offset, length, of_job = json.loads(first)[number]
+        _, offset, length, of_job = revive(Index, parse_line(first))[number]
         file.seek(len(first) + offset)
         return file.read(length), of_job
 
@@ -55,16 +57,30 @@ def latest(sweep: Path, kind: str) -> tuple[str, dict[str, Any]]:
     job into a file of its own.
     """
     found = [path for folder in private.folders(sweep, "jobs") for path in _of_kind(folder, kind)]
-    if not found:
-        return "", {}
-    path = max(found, key=lambda path: path.stat().st_mtime)
-    if path.suffix != SUFFIX:
-        return path.stem.split("-")[1], dict(read_json(path) or {})
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(ValueError):  # what was damaged since tells nothing
+            return (
+                _of_call(path, kind) if path.suffix == SUFFIX else (path.stem.split("-")[1], _object(read_json(path)))
+            )
+    return "", {}
+
+
+def _of_call(path: Path, kind: str) -> tuple[str, dict[str, Any]]:
+    """The first job of a kind in the file of a call; ValueError where it cannot be read."""
     with path.open("rb") as file:
-        index = json.loads(first := file.readline())
-        job, offset, length, _ = next(entry for entry in index.values() if entry[0].startswith(f"{kind}-"))
+        index = revive(Index, parse_line(first := file.readline()))
+        of_kind = ((job, at, length) for job, at, length, _ in index.values() if job.startswith(f"{kind}-"))
+        job, offset, length = next(of_kind, ("", -1, 0))
+        if offset < 0 or length < 0:
+            raise ValueError(f"{path} names no job of the kind {kind}")
         file.seek(len(first) + offset)
-        return job.removeprefix(f"{kind}-"), dict(json.loads(file.read(length)))
+        return job.removeprefix(f"{kind}-"), _object(parse_line(file.read(length)))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("a job is an object of JSON")
+    return value
 
 
 def _of_kind(folder: Path, kind: str) -> Iterator[Path]:

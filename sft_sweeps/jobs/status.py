@@ -23,6 +23,7 @@ from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
+from sft_sweeps.store.seen import Seen
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, resume_step, survey, survey_again
 
@@ -43,7 +44,8 @@ class SweepStatus:
 
 def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
     """The status of the sweep in `folder` now; asks Slurm, through a `slurm` that was not asked before."""
-    evidence = _gather(folder, slurm or Queue(), lambda queue: survey(plan, store, queue, thorough=False))
+    seen = Seen(folder)
+    evidence = _gather(folder, slurm or Queue(), lambda queue: survey(plan, store, queue, thorough=False, seen=seen))
     planned = list(_planned(evidence, _encoding(evidence)))
     return SweepStatus(evidence.survey.states, _statuses(planned, evidence), evidence.survey)
 
@@ -124,7 +126,11 @@ def _encoding(evidence: Evidence) -> PlannedJob | None:
     if subject is None:
         return None
     job = PlannedJob("encode", subject, State("missing"), "")
-    if all(encoded_folder(encoding["key"], evidence.survey.store.roots) for encoding in found["encodings"]):
+    try:
+        keys = [str(encoding["key"]) for encoding in found["encodings"]]
+    except (KeyError, TypeError):  # not what was frozen: damaged since
+        return None
+    if all(encoded_folder(key, evidence.survey.store.roots) for key in keys):
         return replace(job, state=State("done"))
     if claim := holder(KINDS["encode"].claim_folder(evidence.subject_folder(job)), evidence.queue):
         return replace(job, state=State("running", f"by {claim.sweep}: {claim.who}"))

@@ -86,11 +86,11 @@ def _llama_config(shape: Shape) -> dict[str, Any]:
 
 
 def _llama_shape(config: Mapping[str, Any]) -> Shape:
-    values = {field: config.get(key, LLAMA_DEFAULTS[field]) for field, key in LLAMA_KEYS.items()}
-    said: dict[str, Any] = {field: int(value or 0) for field, value in values.items()}
+    values = {field: (key, config.get(key, LLAMA_DEFAULTS[field])) for field, key in LLAMA_KEYS.items()}
+    said: dict[str, Any] = {field: _whole(key, value) for field, (key, value) in values.items()}
     said["kv_heads"] = said["kv_heads"] or said["heads"]
-    vocabulary, tied = int(config.get("vocab_size", 32000)), bool(config.get("tie_word_embeddings", False))
-    width = int(config.get("head_dim") or 0)
+    vocabulary, tied = _spelt(config, ("vocab_size",)) or 32000, bool(config.get("tie_word_embeddings", False))
+    width = _spelt(config, ("head_dim",))
     head_dim = 0 if width * said["heads"] == said["hidden_size"] else width
     return Shape(**said, vocab_size=vocabulary, tie_embeddings=tied, head_dim=head_dim)
 
@@ -184,7 +184,12 @@ def _shares_one_key(config: Mapping[str, Any]) -> bool:
 
 def _spelt(config: Mapping[str, Any], keys: Sequence[str]) -> int:
     key = next((key for key in keys if config.get(key) is not None), "")
-    value = config[key] if key else 0
+    return _whole(key, config.get(key))
+
+
+def _whole(key: str, value: Any) -> int:
+    """A value of config.json as a whole number, null as 0; ValueError where it is none."""
+    value = 0 if value is None else value
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{key} is {value!r:.60}, no whole number")
     return value

@@ -10,7 +10,6 @@ is found in the queue by that name, and a number that Slurm has given away again
 """
 
 import contextlib
-import dataclasses
 import errno
 import getpass
 import json
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.identity import revive
 from sft_sweeps.slurm.queue import Queue
 
 HEARTBEAT_SECONDS = 10.0
@@ -70,7 +70,7 @@ def process_started(pid: int) -> str:
         pass
     try:
         os.kill(pid, 0)
-    except OSError:
+    except (OSError, OverflowError):
         return ""
     return "unknown"
 
@@ -112,11 +112,8 @@ def _living(claim_files: list[Path], queue: Queue) -> Claim | None:
 def _read(path: Path) -> Claim | None:
     """The claim in a file; None where the file is gone or holds no claim."""
     try:
-        fields = read_json(path)
-        workers = tuple((int(pid), str(started)) for pid, started in fields.pop("workers", ()))
-        known = {field.name for field in dataclasses.fields(Claim)}  # a later version may have written more
-        return Claim(**{key: value for key, value in fields.items() if key in known}, workers=workers)
-    except (AttributeError, TypeError, ValueError, OSError):
+        return revive(Claim, read_json(path))  # a later version may have written more
+    except (ValueError, OSError):
         return None
 
 

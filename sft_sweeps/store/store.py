@@ -19,7 +19,7 @@ import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import checksum
@@ -83,11 +83,18 @@ def read_record(folder: Path, payload: Mapping[str, Any]) -> dict[str, Any] | No
         raise RecordError(f"{path} cannot be read ({error})") from error
     if record is None:
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("files"), dict) or "payload" not in record:
+    if not _is_record(record):
         raise RecordError(f"{path} is not a record")
     if record["payload"] != payload:
         raise RecordError(f"{path} belongs to something else: {_shown(record['payload'], payload)}")
     return record
+
+
+def _is_record(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it has what every record has; those of old had no checksums."""
+    if not isinstance(value, dict) or "payload" not in value:
+        return False
+    return isinstance(value.get("files"), dict) and isinstance(value.get("checksums", {}), dict)
 
 
 def _shown(stored: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
@@ -113,17 +120,22 @@ def lost_names(folder: Path, here: Collection[str], record: Mapping[str, Any]) -
 
     A list costs a shared file system one answer, the sizes one for each file.
     """
+    lost = []
+    for place, inside in places(record).items():
+        if place == inside[0]:
+            lost += lost_files(folder, {"files": {place: record["files"][place]}})
+        else:
+            found = names(folder / place) if place else here
+            lost += [name for name in inside if os.path.basename(name) not in found]
+    return lost
+
+
+def places(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is asked about to find a record's files by name: folders to list, files that lie alone in theirs."""
     by_parent: dict[str, list[str]] = {}
     for name in record["files"]:
         by_parent.setdefault(os.path.dirname(name), []).append(name)
-    lost = []
-    for parent, inside in by_parent.items():
-        if parent and len(inside) == 1:
-            lost += lost_files(folder, {"files": {inside[0]: record["files"][inside[0]]}})
-        else:
-            found = names(folder / parent) if parent else here
-            lost += [name for name in inside if os.path.basename(name) not in found]
-    return lost
+    return {inside[0] if parent and len(inside) == 1 else parent: inside for parent, inside in by_parent.items()}
 
 
 class Store:

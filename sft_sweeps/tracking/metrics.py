@@ -19,6 +19,7 @@ from sft_sweeps.files.json_files import last_lines, parse_line
 
 METRICS = "metrics.jsonl"
 HELDOUT_LOSS = "heldout_loss_by_source"  # the field that only some steps have
+NUMBERS = ("steps", "loss", "seconds", "tokens_per_second")  # of a line, where it has them
 RECENT = 20  # steps from which the time that is left is told
 RECENT_BYTES = 1 << 15  # which hold their lines, of a mixture of dozens of sources too
 Curve = list[list[float]]  # [step, mean loss of some steps up to it], in order
@@ -89,10 +90,10 @@ def _before(line: str, step: int) -> bool:
 def read(folder: Path) -> list[dict[str, Any]]:
     """Every step's metrics, in order."""
     try:
-        text = (folder / METRICS).read_text(encoding="utf-8")
+        text = (folder / METRICS).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    return [parse_line(line) for line in text.splitlines() if _before(line + "\n", 2**62)]
+    return list(filter(None, map(_metrics, text.splitlines())))
 
 
 def recent(folder: Path, count: int = RECENT) -> list[dict[str, Any]]:
@@ -141,11 +142,21 @@ def _mean(steps: Iterable[Mapping[str, Any]]) -> list[float] | None:
 
 
 def _metrics(line: str | bytes) -> dict[str, Any]:
-    """Of one line; empty where it is none."""
+    """Of one line; empty where it is none, or was damaged since."""
     with contextlib.suppress(ValueError):
-        if isinstance(found := parse_line(line), dict):
+        if isinstance(found := parse_line(line), dict) and _is_whole(found):
             return found
     return {}
+
+
+def _is_whole(line: Mapping[str, Any]) -> bool:
+    """Whether a line has a step, and numbers where it has what is reckoned with; a loss may be NaN."""
+    numbers = (line[key] for key in NUMBERS if key in line)
+    return _is_count(line.get("step")) and all(isinstance(one, float) or _is_count(one) for one in numbers)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) < 2**62
 
 
 def last(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ orphan trains on. A worker whose launcher is dead and that does not reach a step
 
 import contextlib
 import io
-import json
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from typing import Any, NoReturn
 
 from sft_sweeps.errors import Interrupted, Superseded, SweepError
 from sft_sweeps.files import fence, full_disk
+from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.identity import revive
 from sft_sweeps.jobs.job import Job, claim_folder
 from sft_sweeps.jobs.kinds import KINDS
@@ -106,8 +106,8 @@ def main(content: bytes, rank: int = 0, processes: int = 1, rendezvous: str = ""
 
 
 def read(content: bytes) -> Job:
-    """The job that was frozen as JSON."""
-    return revive(Job, json.loads(content))
+    """The job that was frozen as JSON; ValueError where it is none."""
+    return revive(Job, parse_line(content))
 
 
 def join(job: Job, rank: Rank) -> None:

@@ -212,6 +212,9 @@ ADD = PROBLEMS["HumanEval/53"]  # add(x, y)
         "    return x + y<fim_middle>x",
         "```python def add(x, y):\n    return x + y\n```",
         "```python\nimport sys\nn = int(input())\ndef add(x, y):\n    return x + y\n```",
+        "    return x + y\\\n \nThis is the sum.",
+        f"    if x: return {' + '.join(['0'] * 900)} + x + y\n    return x + y\n",
+        f"    if x == 0.5: return 1\n{f'    elif x == 1.5: return 1{chr(10)}' * 900}    else: return x + y",
     ],
 )  # fmt: skip
 def test_what_an_answer_means(answer):
@@ -337,7 +340,7 @@ def test_codegens_samples_get_the_recorded_verdicts(recorded):
 
 @needs_shared
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.long  # 8,200 programs; the test above runs 4 of every 100
 def test_all_of_codegens_samples_get_the_recorded_verdicts(recorded):
     check(recorded, 100)
 

@@ -135,6 +135,15 @@ def test_exit_status_2_and_one_line(line: str, tmp_path: Path) -> None:
     assert done.stderr.startswith("error ")
 
 
+def test_a_file_of_a_configuration_that_is_no_mapping_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "odd.yaml").write_text("0.5\n")
+    told = explain(OSError("Invalid loaded object type: float"), ["study=odd"], [tmp_path])
+    assert told == (
+        f"{tmp_path}/study/odd.yaml holds 0.5; a file of a configuration holds keys with their values, KEY: VALUE"
+    )
+
+
 def test_two_choices_of_one_group() -> None:
     assert command_line._typed_twice(["study=quickstart", "model=mini", "study=table1"], CONF) == (
         "study is typed twice (quickstart, table1); type one of them, or sweep both: study=quickstart,table1"

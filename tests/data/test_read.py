@@ -166,6 +166,11 @@ def test_alpaca_that_is_not_text(write: Write, row: Any) -> None:
     assert table.dropped == {"not_text": 1}
 
 
+def test_a_row_with_another_list_than_its_format_has_is_counted(write: Write) -> None:
+    row = {"conversations": "said"}
+    assert load(write(chat(("human", "a"), ("gpt", "b")), row), 0.5, format="messages").dropped == {"not_text": 1}
+
+
 def test_too_many_dropped_rows_are_refused_with_everything_to_act_on(write: Write) -> None:
     path = write(GOOD, GOOD, "oops", "oops", {"question": "q", "answer": ""})
     with pytest.raises(RequestError) as caught:

@@ -3,16 +3,16 @@
 FUZZ=5000 make fuzz tries more of them; each failure prints the file and what was done to it.
 """
 
-import contextlib
 import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fuzzing import COUNT, SEED, answer, told
+from fuzzing import answer, hunt, told, where, wrong
+from mutations import spoilt
 
 from bench.growth import fill, grid
 from sft_sweeps.commands.main import main
@@ -20,42 +20,6 @@ from sft_sweeps.plan import serialize
 from sft_sweeps.store.store import Store
 
 pytestmark = pytest.mark.fuzz
-
-ODD = (None, True, -3, 0.5, float("nan"), float("inf"), "", "x", "\x1b[2J", [], {}, [1], {"a": 1}, 10**30, "9" * 5000)
-
-
-def _odd_value(content: bytes, chance: random.Random) -> bytes:
-    """A value anywhere in a JSON file, replaced."""
-    value = json.loads(content)
-    node, at = value, None
-    while isinstance(node, dict | list) and node and chance.random() < 0.8:
-        at = (node, chance.choice(list(node) if isinstance(node, dict) else range(len(node))))
-        node = node[at[1]]
-    if at is None:
-        return json.dumps(chance.choice(ODD)).encode()
-    if isinstance(at[0], dict) and chance.random() < 0.3:
-        del at[0][at[1]]
-    else:
-        at[0][at[1]] = chance.choice(ODD)
-    return json.dumps(value).encode()
-
-
-def _flip(content: bytes, chance: random.Random) -> bytes:
-    at = chance.randrange(len(content))
-    return content[:at] + bytes([content[at] ^ (1 << chance.randrange(8))]) + content[at + 1 :]
-
-
-CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    _odd_value,
-    _odd_value,
-    _odd_value,
-    _flip,
-    lambda content, chance: content[: chance.randrange(len(content))],
-    lambda _content, _chance: b"",
-    lambda _content, _chance: b"[" * 100_000,
-    lambda content, _chance: content + content,
-    lambda _content, chance: chance.randbytes(300),
-)
 
 
 def spoil(store: Path, chance: random.Random) -> str:
@@ -73,10 +37,7 @@ def spoil(store: Path, chance: random.Random) -> str:
         path.unlink()
         path.symlink_to(path)
         return f"{name} made a link to itself"
-    change = chance.choice(CHANGES)
-    content = path.read_bytes()
-    with contextlib.suppress(ValueError):
-        content = change(content, chance)
+    content = spoilt(path.read_bytes(), chance)
     path.write_bytes(content)
     return f"{name} became {content[:150]!r}"
 
@@ -98,15 +59,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
 def test_spoilt_stores(finished: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     good, launch = finished
-    wrong = []
-    for number in range(COUNT // 2):
-        chance = random.Random(f"{SEED} {number}")
+
+    def case(chance: random.Random) -> Iterator[str]:
         store = tmp_path / "store"
+        shutil.rmtree(store, ignore_errors=True)
         shutil.copytree(good, store, symlinks=True)
         done = "; ".join(spoil(store, chance) for _ in range(chance.randint(1, 2)))
-        wrong += [f"{number}: {done:.400}: {reason:.400}" for reason in _problems(store, launch)]
-        shutil.rmtree(store)
-    assert not wrong, f"{len(wrong)}:\n" + "\n".join(wrong)
+        yield from (f"{reason:.400}: {done:.400}" for reason in _problems(store, launch))
+
+    hunt(case, 0.25)
 
 
 def _problems(store: Path, launch: list[str]) -> list[str]:
@@ -125,12 +86,11 @@ def _problems(store: Path, launch: list[str]) -> list[str]:
         try:
             came = command()
         except BaseException as raised:
-            found.append(f"{name}: {type(raised).__name__}: {raised}")
+            found.append(f"{name}, {where(raised)}")
             continue
-        if "Traceback" in came.error or "\x1b[2J" in came.out + came.error:
-            found.append(f"{name}: {came.error[-300:]}")
-        if came.status not in (0, 1, 2):
-            found.append(f"{name}: status {came.status}")
+        found += [f"{name}, {finding}" for finding in wrong(came, "")]
+        if "\x1b[2J" in came.out + came.error:
+            found.append(f"{name}, an order to the terminal: {came.error[-300:]}")
     return found
 
 

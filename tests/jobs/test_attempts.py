@@ -57,7 +57,7 @@ def test_no_progress_is_given_up_with_the_reason(tmp_path: Path) -> None:
 def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
     attempts.begin(tmp_path, "7", step=0, gpus=1)
     with (tmp_path / attempts.ATTEMPTS).open("a") as file:
-        file.write('{"event": "start", "jo')
+        file.write('{"event": "end"}\n{"event": "start", "job": "7"}\n{"event": []}\n3\n{"event": "start", "jo')
     assert attempts.usage(tmp_path, running=False).starts == 1
     attempts.begin(tmp_path, "8", step=0, gpus=1)
     assert attempts.usage(tmp_path, running=False).starts == 2

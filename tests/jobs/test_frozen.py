@@ -12,6 +12,7 @@ from sft_sweeps.files import private
 from sft_sweeps.identity import plain
 from sft_sweeps.jobs import frozen
 from sft_sweeps.jobs.job import Encoding, Job
+from sft_sweeps.worker import process
 
 
 def encoding(key: str) -> Job:
@@ -38,3 +39,21 @@ def test_what_was_frozen_last_is_found_however_it_was(newest: str, tmp_path: Pat
     subject, found = frozen.latest(tmp_path, "encode")
     assert subject == values.model().id
     assert found["encodings"][0]["key"] == newest
+
+
+DAMAGED = [
+    *(b"", b"[" * 10**5, b"\xff", b"3\n", b'{"0": 1}\n', b'{"0": ["encode-x", -9, 3, ""]}\n'),
+    b'{"0": ["train-x", 0, 2, ""]}\n{}\n',
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_what_was_damaged_tells_nothing(content: bytes, tmp_path: Path) -> None:
+    earlier, _ = frozen.write(tmp_path, "encode-sweep.encode", {-1: encoding("earlier")})
+    os.utime(earlier, (1, 1))
+    (private.folder(tmp_path, "jobs") / "encode-sweep.abcdef.encode.call").write_bytes(content)
+    assert frozen.latest(tmp_path, "encode")[1]["encodings"][0]["key"] == "earlier"
+    earlier.unlink()
+    assert frozen.latest(tmp_path, "encode") == ("", {})
+    with pytest.raises(ValueError, match=r"."):
+        process.read(content)

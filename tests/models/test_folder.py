@@ -163,6 +163,14 @@ def test_a_config_that_is_no_object_is_named(folder: Path, content: str) -> None
     assert "config.json cannot be read" in text
 
 
+@pytest.mark.parametrize("width", [{}, [], "16", 1.5, True])
+def test_a_width_that_is_no_number_is_named(folder: Path, width: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"head_dim": width}))
+    (text,) = problems(folder, SHAPE, "")
+    assert "head_dim is " in text
+
+
 @pytest.mark.parametrize("content", [*BROKEN, "{}", '{"weight_map": "x"}', '{"weight_map": {"a": 1}}'])
 def test_an_index_that_is_none_is_named(folder: Path, content: str) -> None:
     (folder / weights.INDEX).write_text(content)

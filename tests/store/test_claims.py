@@ -179,7 +179,10 @@ def test_another_host_lives_by_its_heartbeat(tmp_path: Path) -> None:
     assert claims.holder(tmp_path) == claim
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"sweep": 1}', "null"])
+WHOLE = '{"sweep": "s", "host": "h", "pid": 1, "started": "1", "call": "c", "job": "7"}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"sweep": 1}', "null", f'{WHOLE[:-1]}, "owner": 3}}'])
 def test_a_claim_that_cannot_be_read_is_superseded_when_nobody_touches_it(text: str, tmp_path: Path) -> None:
     (tmp_path / "claim-0001.json").write_text(text)
     held = claims.holder(tmp_path)

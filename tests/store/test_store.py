@@ -80,6 +80,7 @@ def test_no_record_is_no_error(tmp_path: Path) -> None:
         ('{"payload": {}}', "is not a record"),
         ('{"files": {}}', "is not a record"),
         ('{"files": [], "payload": {}}', "is not a record"),
+        ('{"files": {}, "payload": {}, "checksums": 0.5}', "is not a record"),
         ('{"files": {}, "payload": {"kind": "stage", "recipe": {"seed": 1}}}', "recipe.seed 1 -> 0"),
         ('{"files": {}, "payload": {"kind": "stage", "recipe": null}}', 'recipe null -> {"seed": 0}'),
         ('{"files": {}, "payload": {"kind": "stage", "recipe": {"seed": 0}, "new": null}}', "new null -> absent"),

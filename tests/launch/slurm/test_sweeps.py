@@ -68,12 +68,12 @@ def test_two_sweeps_at_once_on_two_nodes_of_two_processes(site: Site, undisturbe
         assert {stage["state"] for stage in found["stages"]} == {"done"}, found
         assert found["scores"] == {"done": 6, "total": 6}
     assert [site.starts(stage) for stage in (shared, mixed_end, plans["dmt"].stages[1])] == [1, 1, 1]
-    for name, line in lines.items():
-        undisturbed.launch(*wanted, *line, f"name={name}", "cluster=local")
-        assert site.digests(plans[name]) == undisturbed.digests(plans[name])
-        scores = [report(each, name) for each in (site, undisturbed)]
-        assert scores[0] == scores[1]
-        assert len(scores[0]) == 6
+    undisturbed.launch("-m", *wanted, "strategy=mixed_sequential,dmt", "strategy.k=1/4", "name=both", "cluster=local")
+    for plan in plans.values():
+        assert site.digests(plan) == undisturbed.digests(plan)
+    scores = sorted(score for name in lines for score in report(site, name))
+    assert scores == report(undisturbed, "both")
+    assert len(scores) == 12
     assert "nothing to do: all 2 stages are trained" in site.launch(*wanted, *lines["dmt"], "name=dmt", "cluster=slurm")
 
 
@@ -185,6 +185,8 @@ def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site
     assert site.digests(plan) == undisturbed.digests(plan)
 
 
+@pytest.mark.long  # each part has a test of its own: the trap (test_requeue.py), cancelling on a real cluster
+# (commands/test_cancel.py), going on with another count of processes (train/test_convert.py)
 def test_nodes_without_scontrol_and_another_count_of_processes(site: Site, tmp_path: Path) -> None:
     """In a container: the batch script, outside of it, requeues. Cancelled, it goes on with one process, not two."""
     wanted = (*CHAIN, "name=count", "strategy=sequential", "train.epochs=8", "cluster=slurm", "cluster.time=120")
