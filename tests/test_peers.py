@@ -1,12 +1,13 @@
 """`python -m bench.peers`: the table that is made of a recorded run, and each peer's side beside ours in miniature."""
 
 import json
+import math
 from typing import Any
 
 import pytest
-from common import ROOT, composed
+from common import ROOT
 
-from bench.peers import bare_hydra, human_eval, lm_eval, peer, submitit_launcher, table
+from bench.peers import bare_hydra, human_eval, peer, submitit_launcher, table
 from bench.peers.__main__ import NAMES, RESULTS, peers
 
 RECORDED = json.loads(RESULTS.read_text())
@@ -49,27 +50,21 @@ def test_the_docs_have_the_table_of_the_recorded_run() -> None:
     assert table.table(RECORDED) in (ROOT / "docs" / "speed.md").read_text()
 
 
-def test_every_peer_was_recorded() -> None:
-    assert [one["name"] for one in RECORDED["peers"]] == [one.name for one in peers(list(NAMES))] == list(NAMES)
-    assert {one["name"] for one in RECORDED["peers"] if not one.get("rows")} == set()
+def test_every_peer_was_recorded_with_its_figures_or_the_reason() -> None:
+    assert [one["name"] for one in RECORDED["peers"]] == list(NAMES)
+    assert all(one.get("rows") or one["not_run"] for one in RECORDED["peers"])
     assert {file.stem for file in (ROOT / "bench" / "peers").glob("*.txt")} <= set(NAMES)
 
 
 @pytest.mark.parametrize("grid", [bare_hydra.grid(20), submitit_launcher.grid(20)])
 def test_a_grid_has_as_many_points_as_were_asked_for(grid: list[str]) -> None:
-    assert len({point.name for point in composed(*grid[1:])}) == 20
+    assert math.prod(len(axis.partition("=")[2].split(",")) for axis in grid if "=" in axis) == 20
 
 
 def test_ours_and_human_evals_run_the_canonical_programs() -> None:
     request, key = MINIATURE["human_eval"]
     ours, theirs = human_eval.ours(**request), human_eval.theirs(**request)
     assert ours[key] == theirs[key] == {f"HumanEval/{n}": True for n in range(3)}
-
-
-@pytest.mark.skipif(bool(lm_eval.lacks()), reason=f"LM-EVAL'S VERDICTS NOT COMPARED: {lm_eval.lacks()}")
-def test_ours_and_lm_evals_verdicts_are_the_same() -> None:
-    request, key = MINIATURE["lm_eval"]
-    assert lm_eval.ours(**request)[key] == peer.call("lm_eval", "theirs", **request)[key]
 
 
 @pytest.mark.slow

@@ -43,9 +43,13 @@ def machine() -> dict[str, Any]:
     return {"cpu": cpu, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
+def described(peer: Peer) -> Recorded:
+    return {"name": peer.name, "title": peer.title, "runs": peer.runs}
+
+
 def measured(peer: Peer, settings: Settings) -> dict[str, Any]:
     """A peer's rows, or why there are none."""
-    said = {"name": peer.name, "title": peer.title, "runs": peer.runs}
+    said = described(peer)
     if lacking := peer.lacks():
         return {**said, "not_run": lacking}
     try:
@@ -59,10 +63,12 @@ def run(names: list[str], settings: Settings, keep: Callable[[Recorded], None]) 
     """All of them, one after the other; what there is so far is kept after each."""
     started, load = time.monotonic(), os.getloadavg()[0]
     chosen = {key: value for key, value in asdict(settings).items() if key != "sharegpt"}
-    found: Recorded = {"environment": {**machine(), "load_before": load}, "settings": chosen, "peers": []}
-    for peer in peers(names):
+    every = peers(names)
+    found: Recorded = {"environment": {**machine(), "load_before": load}, "settings": chosen}
+    found["peers"] = [{**described(peer), "not_run": "the run was stopped before it"} for peer in every]
+    for place, peer in enumerate(every):
         print(f"{peer.title}: {peer.runs}", file=sys.stderr, flush=True)
-        found["peers"].append(measured(peer, settings))
+        found["peers"][place] = measured(peer, settings)
         found["environment"]["load_after"] = os.getloadavg()[0]
         found["seconds"] = round(time.monotonic() - started)
         keep(found)
