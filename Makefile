@@ -21,7 +21,6 @@ TORCH := 2.13.0
 # files, those first that take longest (tests/conftest.py).
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile --no-loadscope-reorder
-PYTEST_QUICK := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
 PIP := $(BIN)/pip install -qq
 # three times, with pauses: a registry's hiccup must not fail an installation
@@ -70,7 +69,7 @@ lock: install
 	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
 
 test: install
-	@$(PYTEST_QUICK) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
+	@$(PYTEST) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
 
 fast: install
 	@$(PYTEST_FAST) $(ARGS)
