@@ -117,7 +117,7 @@ def test_every_batch_every_count_of_processes_and_every_budget(
 
 
 @pytest.mark.slow
-@pytest.mark.long  # a minute each; that count and budget make no difference is what test_loss.py shows, of small examples
+@pytest.mark.long  # a minute each; that count and budget make no difference test_loss.py shows, of small examples
 @pytest.mark.parametrize("budget", [2048, 5000, 30_000])
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_all_batches(tiny: Path, processes: int, budget: int) -> None:
