@@ -40,13 +40,13 @@ CLUSTER = ClusterConfig(name="slurm", sbatch={"begin": "now+1hour"}, time="10")
 
 
 @contextlib.contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """A Slurm in this process's environment; its name."""
+def cluster(folder: Path, extra: str = "") -> Iterator[str]:
+    """A Slurm in this process's environment, with `extra` lines of slurm.conf; its name."""
     before = dict(os.environ)
     try:
         if shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") and shutil.which("sbatch"):
             sys.path.insert(0, str(TESTS))
-            with importlib.import_module("slurm_cluster").running() as made:
+            with importlib.import_module("slurm_cluster").running(extra=extra) as made:
                 os.environ.update(made.env)
                 yield "a real Slurm"
         else:

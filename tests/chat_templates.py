@@ -26,7 +26,7 @@ LOSE_EARLIER_THOUGHTS = (
     *(f"nemotron_3_{size}{use}" for size in ("5_lightning", "nano", "super", "ultra") for use in ("", "_training")),
 )
 SPECIAL = re.compile(
-    r"<[|｜][^<>|｜]+[|｜]>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn|end_of_utterance|turn\||\|turn|image)>|\[/?INST\]"
+    r"<[|｜][^<>|｜]+[|｜]>|<\|[a-z_]+>|<[a-z_]+\|>|</?s>|<(?:bos|eos|start_of_turn|end_of_turn|end_of_utterance|turn\||\|turn|image)>|\[/?INST\]"
 )
 
 

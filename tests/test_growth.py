@@ -6,11 +6,13 @@ twice as many, and a tenth for what is sorted.
 
 import contextlib
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,19 +22,21 @@ from values import RECIPE, benchmark, component, mixed, request
 
 from sft_sweeps.benchmarks.judging import Spending
 from sft_sweeps.benchmarks.registry import definition_of
-from sft_sweeps.commands.status import rows as status
+from sft_sweeps.commands.status.look import Look
 from sft_sweeps.config.schema import Config
 from sft_sweeps.data.encode.batches import Shown, batch
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Executions
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.jobs.job import missing
+from sft_sweeps.launch.missing import looked_up
 from sft_sweeps.launch.settings import with_tracking
 from sft_sweeps.plan import memory, serialize
 from sft_sweeps.plan.build import Plan, State, build
 from sft_sweeps.report import measured
 from sft_sweeps.score.judge_cost import Bill
 from sft_sweeps.spec.evaluation import Judge
+from sft_sweeps.store import seen
 from sft_sweeps.store.store import Store, write_record
 from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.store.sweeps import freeze
@@ -207,14 +211,45 @@ def test_a_finished_stage_costs_few_questions_to_the_file_system(thorough: bool,
     assert found[1] <= found[0] <= most + 1
 
 
-def test_status_of_a_finished_stage_costs_few_questions(tmp_path: Path) -> None:
-    plan = three_scores(10)
+@pytest.mark.parametrize(("again", "most", "files"), [(False, 12, None), (True, 6, 2)])
+def test_questions_of_status_grow_no_faster_than_the_sweep(
+    again: bool, most: int, files: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first time it signs what it reads; once it has kept that, it reads its sweep's plan and that alone."""
+    monkeypatch.setattr(seen, "SETTLED_SECONDS", 0.0)
+    found = []
+    for seeds in (2, 4, 8):
+        plan = three_scores(seeds)
+        sweep = freeze(plan, finished(tmp_path / str(seeds), plan), "mine", "", [])
+        look = Look(sweep, tmp_path / str(seeds))
+        if again:
+            Look(sweep, tmp_path / str(seeds))()
+        with file_operations() as asked:
+            assert look()["totals"]["runs_scored"] == seeds
+        of_stages = [one for one in asked if "/stages/" in one]
+        assert len(of_stages) <= most * len(plan.stages)
+        assert files is None or not any(one.startswith(("open", "listdir")) for one in of_stages)
+        found.append(len(asked))
+    assert max(math.log2(large / small) for small, large in pairwise(found)) <= 1.1
+
+
+def test_relaunching_what_is_finished_reads_nothing_of_its_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks whether the files of the scores are there; where one is not, everything is looked at closely."""
+    monkeypatch.setattr(seen, "SETTLED_SECONDS", 0.0)
+    plan = three_scores(4)
     store = finished(tmp_path, plan)
-    sweep = freeze(plan, store, "mine", "", [])
+    Look(freeze(plan, store, "mine", "", []), tmp_path)()
+    config = cast(Config, SimpleNamespace(output_dir=str(tmp_path), store=SimpleNamespace(read_from=())))
     with file_operations() as asked:
-        told = status.status(plan, store, sweep.name)
-    assert told["totals"]["runs_scored"] == 10
-    assert len(asked) <= 8 * len(plan.stages)
+        found = looked_up(plan, config)
+    of_stages = [one for one in asked if "/stages/" in one]
+    assert {state.state for state in found.states.values()} == {"done"}
+    assert not any(one.startswith(("open", "listdir")) for one in of_stages)
+    assert len(of_stages) <= 9 * len(plan.stages)
+    (store.write_folder(plan.scores[5]) / "rows.jsonl").unlink()
+    assert looked_up(plan, config).states[plan.scores[5].id].state == "weights gone"
 
 
 def test_why_a_stage_is_new_costs_as_much_beside_many_namesakes(tmp_path: Path) -> None:

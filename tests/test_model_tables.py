@@ -21,13 +21,13 @@ PAGE = ROOT / "docs" / "models.md"
 @pytest.mark.skipif(not TEMPLATES, reason="trl, whose chat templates are tried, is not installed")
 def test_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(template_trial, "check", lambda *_: None)  # a process each
-    lines = ["| template | | |", "|---|---|---|"]
-    accepted = 0
+    lines = ["| template | | tools | |", "|---|---|---|---|"]
+    accepted = rendered = 0
     for name in TEMPLATES:
         folder = folder_with(name, tmp_path)
-        verdict, why = "accepted", ""
+        verdict, why, tools = "accepted", "", ""
         try:
-            Encoder(folder, "chat_template", 999)
+            tools = "rendered" if Encoder(folder, "chat_template", 999).takes_tools else ""
         except RequestError as error:
             verdict, why = "refused", str(error).partition(f"{folder} ")[2].partition(". ")[0]
         if name in LOSE_THOUGHTS:
@@ -35,8 +35,10 @@ def test_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name in LOSE_EARLIER_THOUGHTS:
             why = "rows with thoughts in turns before the last are refused: it leaves them out"
         accepted += verdict == "accepted"
-        lines.append(f"| {name} | {verdict} | {why} |")
-    goldens.compare_part(PAGE, "templates", [f"Of {len(TEMPLATES)}, {accepted} are accepted.", "", *lines])
+        rendered += bool(tools)
+        lines.append(f"| {name} | {verdict} | {tools} | {why} |")
+    said = f"Of {len(TEMPLATES)}, {accepted} are accepted, of which {rendered} render tools."
+    goldens.compare_part(PAGE, "templates", [said, "", *lines])
 
 
 def test_the_language_model_of_one_that_sees_is_saved_as_the_page_says(tmp_path: Path) -> None:

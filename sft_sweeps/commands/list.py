@@ -20,6 +20,7 @@ from sft_sweeps.commands.fit import Column
 from sft_sweeps.errors import SweepError
 from sft_sweeps.plan.build import TRAINED
 from sft_sweeps.slurm.queue import Queue
+from sft_sweeps.store.seen import Seen
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep, find, sweeps
@@ -63,7 +64,7 @@ def _row(sweep: Sweep, root: Path, queue: Queue) -> dict[str, Any]:
     except SweepError as error:
         nothing = {"question": "", "runs": 0, "stages": 0, "states": {}, "scores": {"done": 0, "total": 0}}
         return {**row, **nothing, "problem": str(error)}
-    states = survey(plan, sweep.store(root), queue, thorough=False).states
+    states = survey(plan, sweep.store(root), queue, thorough=False, seen=Seen(sweep.folder)).states
     return {
         **row,
         "question": question,

@@ -179,10 +179,11 @@ def _ruled(source: Source, entry: SourceConfig, found: row_scan.Traits) -> Sourc
     """
     if source.bug_compatible:
         found = row_scan.NONE
-    breaks = found.breaks or found.later_system or (found.tools and entry.tool_turns == "cut")
+    rendered = entry.tool_turns == "render" and (found.tools or found.calls)
+    breaks = found.breaks or found.later_system or (found.tools and entry.tool_turns == "cut") or rendered
     rules = TurnRules(
         system=cast(Any, entry.system_turns) if found.system or found.later_system else NO_TURN_RULES.system,
-        tools=cast(Any, entry.tool_turns) if found.tools else NO_TURN_RULES.tools,
+        tools=cast(Any, entry.tool_turns) if found.tools or rendered else NO_TURN_RULES.tools,
         roles=_roles(entry) if found.names else (),
     )
     read = found.keys or found.names or found.later_system

@@ -66,7 +66,8 @@ class SourceConfig:
     system_turns: str = one_of(*literals(TurnRules, "system"), default="render")
     """`render`: written where train.template has a place for them, else the row is refused; `drop`: left out."""
     tool_turns: str = one_of(*literals(TurnRules, "tools"), default="refuse")
-    """Calls of tools and what they answer: the row is refused, they are left out, or the conversation ends there."""
+    """Calls of tools and what they answer: the row is refused, they are left out (`drop`), the conversation ends there
+    (`cut`), or, where train.template has a place for them, they are written, and the calls learnt (`render`)."""
     roles: dict[str, Any] = field(default_factory=dict)
     """What other names of roles mean, e.g. {human: [caller, guest], assistant: [helper]}, or {caller: human}."""
     columns: dict[str, str | None] = field(default_factory=dict)

@@ -7,17 +7,19 @@ data/turns.py.
 """
 
 import hashlib
+import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from sft_sweeps.data import tools
 from sft_sweeps.data.example import DropError, Example
 from sft_sweeps.data.formats import Turn
 from sft_sweeps.data.turn_flags import NOTHING_LEARNT
-from sft_sweeps.data.turns import Sound, Walk
+from sft_sweeps.data.turns import NOTHING, Sound, Walk
 from sft_sweeps.errors import RequestError
 from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, TurnRules
 
@@ -42,17 +44,18 @@ def conversation(
     rules: TurnRules = NO_TURN_RULES,
     *,
     unlearnt: Collection[int] = (),
+    said: Mapping[int, tools.Message] = NOTHING,
 ) -> Example:
     """The rounds that turns become, as an example without an id; DropError says why there is none.
 
-    `unlearnt` are the places of turns that are not learnt.
+    `unlearnt` are the places of turns that are not learnt, `said` has those that call tools or are what these answer.
     """
     if bug_compatible:
         texts = _fastchat_cleaned(turns, cleaning) if cleaning else _fastchat_raw(turns)
         left_out = {"cleaned_away": len(turns) - len(texts)} if len(turns) > len(texts) else {}
         found = Sound(texts, [1] * len(texts), left_out=Counter(left_out))
     else:
-        found = _sound(turns, cleaning or Cleaning(), rules, unlearnt)
+        found = _sound(turns, cleaning or Cleaning(), rules, unlearnt, said)
     if cleaning and plugins and cleaning.drop_plugins:
         raise DropError("plugin")
     if cleaning:
@@ -67,16 +70,31 @@ def conversation(
         joined=tuple(zip(joined[::2], joined[1::2], strict=False)) if max(joined, default=1) > 1 else (),
         left_out=tuple(found.left_out.items()),
         unlearnt=tuple(found.unlearnt),
+        calls=_calls(found.messages),
     )
 
 
-def _sound(turns: Sequence[Turn], cleaning: Cleaning, rules: TurnRules, unlearnt: Collection[int]) -> Sound:
+def _calls(messages: Sequence[Sequence[tools.Message]]) -> tuple[tuple[str, str], ...]:
+    """What an example says of its calls of tools."""
+    if not any(messages):
+        return ()
+    texts = [json.dumps(some, ensure_ascii=False) if some else "" for some in messages]
+    return tuple(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _sound(
+    turns: Sequence[Turn],
+    cleaning: Cleaning,
+    rules: TurnRules,
+    unlearnt: Collection[int],
+    said: Mapping[int, tools.Message],
+) -> Sound:
     def cleaned(text: str) -> str:
         _refuse_words(text, cleaning)
         text = _markdown(text, cleaning)
         return text if not cleaning.html_to_markdown or text[:1].isprintable() else ""
 
-    found = Walk(rules, cleaning.role_break, cleaned).through(turns, unlearnt)
+    found = Walk(rules, cleaning.role_break, cleaned).through(turns, unlearnt, said)
     if not found.texts:
         raise DropError("no_round")
     if len(found.unlearnt) == len(found.texts) // 2:
@@ -183,9 +201,9 @@ Keys = tuple[bytes, bytes]
 
 
 def keys(example: Example, rounds: int = 1) -> Keys:
-    """What makes a conversation a duplicate of an earlier one: its own id, and its system text and first rounds."""
+    """What makes a conversation a duplicate of an earlier one: its id, and its system text, tools and first rounds."""
     first = [text for both in example.rounds[:rounds] or [("", "")] for text in both]
-    texts = (example.row_id, "\0".join([example.system, *first] if example.system else first))
+    texts = (example.row_id, "\0".join([*example.beginning, *first]))
     one, other = (hashlib.blake2b(text.encode(), digest_size=12).digest() for text in texts)
     return (one if example.row_id else b""), other
 
@@ -216,9 +234,10 @@ def split(
         yield example
         return
     costs = [length(prompt) + length(response) + 2 * SEPARATORS for prompt, response in example.rounds]
-    if example.system:
-        limit -= min(length(example.system), limit - 1)  # every part begins with it
-    cut = _fastchat_parts(costs, limit) if bug_compatible else _parts(costs, limit)
+    for text in example.beginning:  # every part has it
+        limit -= min(length(text), limit - 1)
+    answers = {index for index, (prompt, _) in enumerate(example.calls) if prompt}
+    cut = _fastchat_parts(costs, limit) if bug_compatible else _parts(costs, limit, answers)
     for start, stop in cut:
         whole = (start, stop) == (0, len(costs))
         name = example.id if whole and not bug_compatible else f"{example.id}_{2 * start}"
@@ -229,13 +248,15 @@ def split(
             system_turns=example.system_turns if start == 0 else 0,
             joined=example.joined[start:stop],
             unlearnt=tuple(index - start for index in example.unlearnt if start <= index < stop),
+            calls=example.calls[start:stop],
         )
 
 
-def _parts(costs: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+def _parts(costs: Sequence[int], limit: int, joined: Collection[int]) -> Iterator[tuple[int, int]]:
+    """The rounds `joined` stay with the one before: what a tool answers, with its call."""
     start = total = 0
     for index, cost in enumerate(costs):
-        if index > start and total + cost > limit:
+        if index > start and total + cost > limit and index not in joined:
             yield start, index
             start, total = index, 0
         total += cost

@@ -14,6 +14,9 @@ class Example:
     its own group. `dangling` is a last prompt that nobody answered, which only `data.bug_compatible` keeps, `row_id`
     the row's own. `system` is the conversation's own system text.
 
+    `tools` are those that the assistant may call, as JSON. Where a response calls some, or a prompt is what they
+    answered, `calls` has both sides of each round as JSON of a chat template's messages, "" for one that is a text.
+
     For the account of a row's turns: `system_turns` were joined to the system text, `joined` says of how many turns
     each prompt and response was made (empty: of one each), `left_out` which turns of the row are in no example of it,
     by reason.
@@ -29,6 +32,8 @@ class Example:
     joined: tuple[tuple[int, int], ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
     unlearnt: tuple[int, ...] = ()
+    tools: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.group:
@@ -39,6 +44,16 @@ class Example:
         """Prompts and responses in turn."""
         texts = [text for both in self.rounds for text in both]
         return texts if self.dangling is None else [*texts, self.dangling]
+
+    @property
+    def beginning(self) -> tuple[str, ...]:
+        """What is said before the first prompt."""
+        return tuple(text for text in (self.system, self.tools) if text)
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether more than texts is said."""
+        return bool(self.tools or self.calls)
 
     @property
     def turns_of_rounds(self) -> tuple[tuple[int, int], ...]:

@@ -24,7 +24,7 @@ To add a format: a function here and its entry in `FORMATS`. Another distributio
 group `sft_sweeps.formats` (registry.py) that leads to a `Format`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,7 +62,8 @@ class Conversation:
     """A row that is the turns of a conversation, to be cleaned.
 
     `id` is the row's own. `plugins`: whether the assistant used any. `system` stands beside the turns, `unlearnt` are
-    the places of answers that are given and not learnt; FastChat reads neither.
+    the places of answers that are given and not learnt; FastChat reads neither. `listed` are the turns as the row has
+    them, for what they say beside their texts (data/tools.py).
     """
 
     turns: list[Turn]
@@ -70,6 +71,7 @@ class Conversation:
     plugins: bool = False
     system: Any = ""
     unlearnt: frozenset[int] = frozenset()
+    listed: Sequence[Any] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,8 @@ def conversation_of(turns: Any, row: Row) -> Conversation:
         raise DropError("not_text")
     listed = [turn_of(turn) for turn in turns]
     unlearnt = frozenset(place for place, turn in enumerate(turns) if asked(turn) == "leave")
-    return Conversation(listed, str(row.get("id") or ""), row.get("plugins") is not None, system_of(row), unlearnt)
+    own_id, plugins = str(row.get("id") or ""), row.get("plugins") is not None
+    return Conversation(listed, own_id, plugins, system_of(row), unlearnt, turns)
 
 
 def turn_of(turn: Any) -> Turn:

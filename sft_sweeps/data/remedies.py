@@ -12,8 +12,9 @@ REMEDIES: Mapping[str, str] = {
     "unknown_role": "say who that is, human, assistant, system or tool, e.g. '{slot}.roles={roles}'.",
     "system_turn": "this train.template has no place for a system text, or one stands behind the first prompt. Choose "
     "another template, e.g. chat_template, or leave such turns out: {slot}.system_turns=drop.",
-    "tool_turn": "no template here writes calls of tools and what they answer. Leave these turns out with "
-    "{slot}.tool_turns=drop, or end the conversation before them with {slot}.tool_turns=cut.",
+    "tool_turn": "calls of tools and what they answer are written with {slot}.tool_turns=render and a chat template "
+    "that has a place for them (docs/models.md lists some). Or leave them out with {slot}.tool_turns=drop, or end the "
+    "conversation before them with {slot}.tool_turns=cut.",
     "role_break": "two turns of one role follow each other. Make them one with {slot}.clean.role_break=join, or end "
     "the conversation before the second with {slot}.clean.role_break=cut.",
     "turn_weight": "an answer's weight may be 1 (learnt) or 0 (given, not learnt). Other weights belong to a whole "
@@ -32,7 +33,15 @@ REMEDIES: Mapping[str, str] = {
     "media": "pictures and sounds cannot be given to these models. Take the row out.",
     "reasoning_content": "what was thought before an answer is kept apart from it. Write it into the answer, as the "
     "model is to write it, or take the key out.",
-    "tool_calls": "calls of tools, or the tools themselves, are kept apart from the texts. Take the row out.",
+    "tool_calls": "calls of tools, or the tools themselves, are kept apart from the texts. They are written with "
+    "{slot}.tool_turns=render and a chat template that has a place for them (docs/models.md lists some). Or take the "
+    "row out.",
+    "tools_unclear": 'tools are a list of {{"name": ..., "description": ..., "parameters": ...}}, or the text of one.',
+    "call_unclear": 'a call is {{"name": ..., "arguments": {{...}}}}, or the arguments are the text of such an object.',
+    "answer_without_call": "a tool answers that was not called, or twice. Write the call before it, as an assistant's "
+    "tool_calls or a turn of function_call.",
+    "tools_left_out_by_template": "the chat template writes nothing, or not all, of a tool, its call or its answer. "
+    "Take one that does (docs/models.md lists some), or {slot}.tool_turns=drop.",
     "choices": "the answer is one of choices that stand apart from the question. Write them into the question, or take "
     "the key out.",
     "two_contexts": "context, input, passage or article say different things that the prompt may be about. "

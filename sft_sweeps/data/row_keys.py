@@ -7,7 +7,7 @@ empty say nothing. Keys that nobody knows are ignored and counted. `data.bug_com
 which knows none of these keys.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -32,6 +32,7 @@ MEDIA = (
     *("audio_path", "audio_paths", "audio_url", "audio_file", "video_path", "video_paths", "video_file"),
 )
 NEWER = frozenset({*ACCEPTED, *DELETED, *CHOICES, *LEFT_OUT, *LEARNT, *MEDIA})  # since version 2 of fields
+CALLS, TOOLS = ("tool_calls", "function_call"), ("tools", "functions")  # keys of a turn, of a row
 REASONS: Mapping[str, str] = {
     **dict.fromkeys(
         (
@@ -48,7 +49,7 @@ REASONS: Mapping[str, str] = {
         ),
         "reasoning_content",
     ),
-    **dict.fromkeys(("tool_calls", "function_call", "tools", "functions"), "tool_calls"),
+    **dict.fromkeys((*CALLS, *TOOLS), "tool_calls"),
     **dict.fromkeys(("images", "videos", "audios", "image", "video", "audio", "image_url", "attachments"), "media"),
 }
 PREFERENCE = dict.fromkeys((*CHOSEN_KEYS, *REJECTED_KEYS), "rejected")
@@ -86,12 +87,16 @@ WITHOUT = frozenset(
 )
 
 
-def reason(row: Mapping[str, Any], roles: Mapping[str, str] | None = None, *, preferences: bool = False) -> str:
+def reason(
+    row: Mapping[str, Any], roles: Mapping[str, str] | None = None, *, preferences: bool = False, tools: bool = False
+) -> str:
     """Why a row must not be trained as it stands; "" where nothing speaks against it.
 
-    `preferences`: it is read as one, so that an answer which was rejected says nothing against it.
+    `preferences`: it is read as one, so that an answer which was rejected says nothing against it. `tools`: so are the
+    tools of the row, and the calls of its turns.
     """
-    found = chain(_row_reasons(row), (_turn_reason(turn, roles) for turn in turns_of(row)))
+    of_row, of_turn = (TOOLS, CALLS) if tools else ((), ())
+    found = chain(_row_reasons(row, of_row), (_turn_reason(turn, roles, of_turn) for turn in turns_of(row)))
     return next((text for text in found if text and not (preferences and text == "rejected")), "")
 
 
@@ -115,10 +120,11 @@ def turns_of(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (turn for listed in lists if isinstance(listed, list) for turn in listed if isinstance(turn, dict))
 
 
-def _row_reasons(row: Mapping[str, Any]) -> Iterator[str]:
+def _row_reasons(row: Mapping[str, Any], read: Collection[str]) -> Iterator[str]:
     if not row.keys().isdisjoint(RULED):
         yield from ("label_false" for key in LABELS if word(row.get(key)) in BAD_LABELS)
-        yield from (text for keys in (REASONS, PREFERENCE) for key, text in keys.items() if _holds(row.get(key)))
+        speaking = (both for keys in (REASONS, PREFERENCE) for both in keys.items() if both[0] not in read)
+        yield from (text for key, text in speaking if _holds(row.get(key)))
         yield from ("row_weight" for key in WEIGHTS if not is_one(row.get(key)))
         yield from ("row_weight" for key in TRAINED if word(row.get(key)) in NO)
         yield from ("row_weight" for key in MASKED if not _masks_prompts(row.get(key)))
@@ -159,14 +165,14 @@ def _answers(turn: Mapping[str, Any]) -> bool:
     return not isinstance(role, str) or kind_of(role) not in (HUMAN, SYSTEM, TOOL)
 
 
-def _turn_reason(turn: Mapping[str, Any], roles: Mapping[str, str] | None) -> str:
+def _turn_reason(turn: Mapping[str, Any], roles: Mapping[str, str] | None, read: Collection[str]) -> str:
     if turn.keys() <= TEXTS:
         return _part_reason(turn)
     role = turn.get("from", turn.get("role"))
     supervised = not isinstance(role, str) or kind_of(role, roles) not in (HUMAN, SYSTEM, TOOL)
     if not _weight_is_kept(turn, supervised):
         return "turn_weight"
-    named = next((text for key, text in REASONS.items() if _holds(turn.get(key))), "")
+    named = next((text for key, text in REASONS.items() if key not in read and _holds(turn.get(key))), "")
     return named or _part_reason(turn)
 
 

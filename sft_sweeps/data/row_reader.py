@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from sft_sweeps.data import clean, columns, fields, key_uses, preferences, row_keys, tags
+from sft_sweeps.data import clean, columns, fields, key_uses, preferences, row_keys, tags, tools
 from sft_sweeps.data.example import DropError, Dropped, Example
 from sft_sweeps.data.formats import CHOSEN, FORMATS, Conversation, Format, Pair, system_of, with_context
 from sft_sweeps.data.row_filter import RowCount
@@ -89,11 +89,18 @@ class Reader:
         known = self._format_of(row)
         return known.fields | known.also if known else frozenset()
 
-    def for_template(self, takes_system: bool) -> "Reader":
-        """The same for a template: one without a place for a system text refuses rows that have one."""
-        if takes_system or self.turns.system != "render":
-            return self
-        return replace(self, turns=replace(self.turns, system="refuse"))
+    def for_template(self, takes_system: bool, takes_tools: bool) -> "Reader":
+        """The same for a template: one without a place for a system text, or for tools, refuses rows that have such."""
+        rules = self.turns
+        if rules.system == "render" and not takes_system:
+            rules = replace(rules, system="refuse")
+        if rules.tools == "render" and not takes_tools:
+            rules = replace(rules, tools="refuse")
+        return self if rules is self.turns else replace(self, turns=rules)
+
+    @cached_property
+    def _reads_tools(self) -> bool:
+        return self.turns.tools == "render" and self.format != CHOSEN
 
     @cached_property
     def _drop_reason(self) -> Callable[[Example], str] | None:
@@ -109,7 +116,9 @@ class Reader:
     def cleaned(self, row: FileRow, index: int) -> Example | Dropped:
         """A row's example before it is split, or why there is none."""
         try:
-            example = self._example(self._content(row), f"{self.name}/{index}", row.group)
+            content = self._content(row)
+            offered = tools.of_row(row.value) if self._reads_tools else ""
+            example = self._example(content, f"{self.name}/{index}", row.group, offered)
             if self._drop_reason and (reason := self._drop_reason(example)):
                 raise DropError(reason)
         except DropError as error:
@@ -125,13 +134,15 @@ class Reader:
         if not isinstance(row.value, dict):
             return ()
         known = self._format_of(row.value)
-        return key_uses.of_row(row.value, known, self.columns, self.group_by, self.bug_compatible)
+        rules: key_uses.Rules = "fastchat" if self.bug_compatible else "tools" if self._reads_tools else ""
+        return key_uses.of_row(row.value, known, self.columns, self.group_by, rules)
 
     def ignored(self, row: FileRow) -> tuple[str, ...]:
         """The keys of a row that nothing is known of."""
         if not isinstance(row.value, dict):
             return ()
-        return tuple(sorted(row_keys.ignored(row.value, self._read_keys(row.value))))
+        found = row_keys.ignored(row.value, self._read_keys(row.value))
+        return tuple(sorted(found - {f"[].{key}" for key in tools.OF_ANSWERS} if self._reads_tools else found))
 
     def parts(self, example: Example, row: FileRow, split: Split, refusal: Refusal = never) -> RowResult:
         """What the cleaned example of a row becomes when it is split; `refusal` is the template's."""
@@ -162,14 +173,14 @@ class Reader:
             raise DropError("broken_json")
         if not isinstance(row.value, dict):
             raise DropError("not_an_object")
-        chosen = self.format == CHOSEN
-        if not self.bug_compatible and (reason := row_keys.reason(row.value, self._roles, preferences=chosen)):
+        read = {"preferences": self.format == CHOSEN, "tools": self._reads_tools}
+        if not self.bug_compatible and (reason := row_keys.reason(row.value, self._roles, **read)):
             raise DropError(reason)
         known = self._format_of(row.value)
         if known is None:
             raise DropError("unknown_fields")
         try:
-            return known.read(row.value)
+            return known.read(tools.with_texts(row.value) if self._reads_tools else row.value)
         except KeyError as error:
             if self.columns:
                 column = columns.column_of(str(error.args[0]), self.columns)
@@ -190,12 +201,11 @@ class Reader:
             lists = [row.value[key] for key in known.fields & {*row_keys.LISTS} if isinstance(row.value.get(key), list)]
             return own + (sum(map(len, lists)) if lists else 2)
 
-    def _example(self, content: Pair | Conversation, example_id: str, group: str) -> Example:
+    def _example(self, content: Pair | Conversation, example_id: str, group: str, offered: str) -> Example:
         example = self._conversation(content) if isinstance(content, Conversation) else self._pairs(content)
-        example = replace(example, id=example_id, group=group or example_id)
-        if any(
-            BAD_CHARACTERS.search(text) for text in (example.group, example.row_id, example.system, *example.messages)
-        ):
+        example = replace(example, id=example_id, group=group or example_id, tools=offered)
+        texts = (example.group, example.row_id, example.system, *example.messages, *tools.texts(example))
+        if any(map(BAD_CHARACTERS.search, texts)):
             raise DropError("bad_characters")
         return example
 
@@ -231,12 +241,12 @@ class Reader:
 
     def _conversation(self, content: Conversation) -> Example:
         turns, unlearnt = content.turns, content.unlearnt
+        said = tools.said(content.listed, self._roles) if self._reads_tools else {}
         if not self.bug_compatible and (system := _system(content.system)):
             turns, unlearnt = [("system", system), *turns], frozenset(place + 1 for place in unlearnt)
-        made = clean.conversation(
-            turns, self.cleaning, self.bug_compatible, content.plugins, self.turns, unlearnt=unlearnt
-        )
-        return replace(made, row_id=content.id)
+            said = {place + 1: message for place, message in said.items()}
+        rules = self.cleaning, self.bug_compatible, content.plugins, self.turns
+        return replace(clean.conversation(turns, *rules, unlearnt=unlearnt, said=said), row_id=content.id)
 
 
 def _idle(part: Example) -> str:

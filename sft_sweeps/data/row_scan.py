@@ -31,6 +31,7 @@ TOKENS = re.compile(
     (
         rf'"(?:(?P<list>{"|".join(row_keys.LISTS)})"\s*+:\s*+\[(?!\s*+\[)'
         r'|(?:from|role)"\s*+:\s*+"(?P<role>[^"\\]{0,64})"'
+        rf'|(?P<calls>(?:{"|".join((*row_keys.CALLS, *row_keys.TOOLS))})"\s*+:\s*+(?!{EMPTY}))'
         rf'|(?P<key>(?:{"|".join(YES_ONLY)})"\s*+:\s*+(?!null|NaN|""|true|1\s*+[,}}]|1\.0\s*+[,}}])'
         rf'|(?:{"|".join(row_keys.MASKED)})"\s*+:\s*+(?!null|NaN|""|false)'
         rf'|(?:{LABELS})"\s*+:\s*+(?:false|-?0|-1|"\s*+(?:[-01FfNnBbUuRrIiWw]))'
@@ -50,9 +51,10 @@ class Traits:
     tools: bool = True
     breaks: bool = True  # two turns of one role behind each other
     names: bool = True  # other names of roles than the first ones
+    calls: bool = True  # tools, or calls of some, by their keys
 
 
-NONE = Traits(False, False, False, False, False, False)
+NONE = Traits(*[False] * 7)
 ALL = Traits()
 
 
@@ -87,8 +89,8 @@ class _Found:
             self._prompted, self._before = False, ""
         elif group == "role" and role is not None:
             self._turn(self._kind(role))
-        elif not self.traits.keys:
-            self.traits = replace(self.traits, keys=True, system=True)
+        elif not self.traits.keys or (group == "calls" and not self.traits.calls):
+            self.traits = replace(self.traits, keys=True, system=True, calls=group == "calls" or self.traits.calls)
 
     def _kind(self, role: bytes) -> str:
         if role not in self._kinds:
@@ -136,7 +138,7 @@ def _of_parquet(name: str, found: _Found) -> Traits:
     """By the columns, and where there are roles, by the rows."""
     columns = _columns(name)
     if not columns.isdisjoint({*row_keys.RULED, *FILLED}):
-        found.token("key", None)
+        found.token("calls" if columns & {*row_keys.CALLS, *row_keys.TOOLS} else "key", None)
     if not columns.isdisjoint({"from", "role"}):
         for row in read_rows(Path(name), "rows"):
             _of_row(row.value, found)

@@ -2,19 +2,24 @@
 
 A sound conversation begins with its first human turn, behind the system turns, and ends before the first turn that is
 empty or out of turn. What is done about turns that rounds have no place for is said by `TurnRules` and
-`clean.role_break`; a row is refused rather than trained without something it says.
+`clean.role_break`; a row is refused rather than trained without something it says. Where tools are rendered, a response
+may be a call of some, or several at once, and what they answer is the prompt of the next round.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from sft_sweeps.data import tools
 from sft_sweeps.data.example import DropError
 from sft_sweeps.data.formats import Turn
 from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
 from sft_sweeps.spec.data import TurnRules
 
 JOINT = "\n"  # between turns of one role that are joined
+EARLY = "before_first_prompt"
+NOTHING: Mapping[int, tools.Message] = MappingProxyType({})
 MOST_NAMED = 4  # names of roles in a message
 
 
@@ -22,7 +27,8 @@ MOST_NAMED = 4  # names of roles in a message
 class Sound:
     """A row's texts, prompts and responses in turn, each of `joined` turns, and the turns that are not in them.
 
-    `unlearnt` are the rounds whose responses are given and not learnt.
+    `unlearnt` are the rounds whose responses are given and not learnt, `messages` of each text those with calls of
+    tools, or with what tools answered.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -31,6 +37,7 @@ class Sound:
     system: str = ""
     system_turns: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    messages: list[list[tools.Message]] = field(default_factory=list)
 
 
 class Walk:
@@ -41,17 +48,26 @@ class Walk:
         self._own: Mapping[str, str] = dict(rules.roles)
         self.found = Sound()
 
-    def through(self, turns: Sequence[Turn], unlearnt: Collection[int] = ()) -> Sound:
-        """What the turns become, of which those at `unlearnt` are not learnt; DropError where the row is refused."""
+    def through(
+        self, turns: Sequence[Turn], unlearnt: Collection[int] = (), said: Mapping[int, tools.Message] = NOTHING
+    ) -> Sound:
+        """What the turns become, of which those at `unlearnt` are not learnt; DropError where the row is refused.
+
+        `said` are the turns that call tools, and what these answer, by their places.
+        """
         kinds = self._kinds([role for role, _ in turns])
         start = kinds.index(HUMAN) if HUMAN in kinds else len(turns)
-        self._before(turns[:start], kinds[:start])
+        early = [tools.text_of(said[place]) if place in said else text for place, (_, text) in enumerate(turns[:start])]
+        self._before(early, kinds[:start])
         for index in range(start, len(turns)):
-            if stopped := self._stops(kinds[index], turns[index][1], index not in unlearnt):
+            learnt, message = index not in unlearnt, said.get(index)
+            stopped = self._of_tools(message, learnt) if message else self._stops(kinds[index], turns[index][1], learnt)
+            if stopped:
                 self.found.left_out[stopped] += len(turns) - index
                 break
         if len(self.found.texts) % 2:
             self.found.texts.pop()
+            self.found.messages.pop()
             self.found.left_out["unanswered_prompt"] += self.found.joined.pop()
         return self.found
 
@@ -62,10 +78,10 @@ class Walk:
             raise DropError("unknown_role", f"the role{'s' if len(named) > 1 else ''} {', '.join(named)}")
         return kinds
 
-    def _before(self, turns: Sequence[Turn], kinds: Sequence[str]) -> None:
+    def _before(self, early: Sequence[str], kinds: Sequence[str]) -> None:
         """The turns in front of the first prompt."""
         texts = []
-        for (_, text), kind in zip(turns, kinds, strict=True):
+        for text, kind in zip(early, kinds, strict=True):
             if kind == SYSTEM and self._rules.system == "render" and text:
                 texts.append(text)
             elif kind == SYSTEM and self._rules.system == "refuse" and text:
@@ -73,7 +89,8 @@ class Walk:
             elif kind == TOOL and self._rules.tools == "refuse":
                 raise DropError("tool_turn")
             else:
-                reason = {SYSTEM: "system_turn", TOOL: "tool_turn"}.get(kind, "before_first_prompt")
+                reason = {SYSTEM: "system_turn", TOOL: "tool_turn"}.get(kind, EARLY)
+                reason = EARLY if kind == TOOL and self._rules.tools == "render" else reason
                 self.found.left_out[reason if text else "empty_turn"] += 1
         self.found.system, self.found.system_turns = JOINT.join(dict.fromkeys(texts)), len(texts)
 
@@ -83,20 +100,48 @@ class Walk:
             return self._outside("system_turn", {"drop": "drop"}.get(self._rules.system, ""))
         if kind == TOOL:
             return self._outside("tool_turn", self._rules.tools)
-        texts, joined = self.found.texts, self.found.joined
-        again = kind != (ASSISTANT if len(texts) % 2 else HUMAN)
+        again = kind != (ASSISTANT if len(self.found.texts) % 2 else HUMAN)
         if again and self._role_break != "join":
             return self._broken()
         text = self._cleaned(text)
         if not text:
             return "empty_turn"
-        if again:
-            texts[-1] += JOINT + text
-            joined[-1] += 1
-        else:
-            texts.append(text)
-            joined.append(1)
+        if again and self.found.messages[-1]:
+            return self._unjoined()
+        self._take(text, again)
         if kind == ASSISTANT:
+            self._mark(learnt, again)
+        return ""
+
+    def _take(self, text: str, again: bool) -> None:
+        found = self.found
+        if again:
+            found.texts[-1] += JOINT + text
+            found.joined[-1] += 1
+        else:
+            found.texts.append(text)
+            found.messages.append([])
+            found.joined.append(1)
+
+    def _of_tools(self, message: tools.Message, learnt: bool) -> str:
+        """As `_stops`, of a call of tools or what one answered: of several at once, each is a turn of its own."""
+        asked, last = len(self.found.texts) % 2, self.found.messages[-1]
+        calls = message.get("tool_calls")
+        if calls is None:
+            called = self.found.messages[-2 if asked else -1][-1:] if last else []
+            if not called:
+                raise DropError(tools.NO_CALL)
+            tools.check_answer(message, called[0]["tool_calls"], last if asked else ())
+        elif not asked and (not last or message["content"]):
+            return self._unjoined()
+        again = bool(asked) == (calls is None)
+        self._take(tools.text_of(message), again)
+        messages = self.found.messages[-1]
+        if again and calls is not None:
+            messages[0]["tool_calls"] += calls
+        else:
+            messages.append(message)
+        if calls is not None:
             self._mark(learnt, again)
         return ""
 
@@ -113,10 +158,16 @@ class Walk:
         if rule == "drop":
             self.found.left_out[reason] += 1
             return ""
-        if rule == "refuse" or (rule == "" and self._role_break != "cut"):
+        if rule in ("refuse", "render") or (rule == "" and self._role_break != "cut"):
             raise DropError(reason)
         self._broken()
         return reason
+
+    def _unjoined(self) -> str:
+        """As `_broken`, where one of the two turns is of tools, so that there is no one text to make of them."""
+        if self._role_break == "join":
+            raise DropError("role_break")
+        return self._broken()
 
     def _broken(self) -> str:
         if self._role_break == "drop":

@@ -23,6 +23,7 @@ from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
+from sft_sweeps.store.seen import Seen
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, resume_step, survey, survey_again
 
@@ -43,7 +44,8 @@ class SweepStatus:
 
 def status_of(plan: Plan, store: Store, folder: Path, slurm: Queue | None = None) -> SweepStatus:
     """The status of the sweep in `folder` now; asks Slurm, through a `slurm` that was not asked before."""
-    evidence = _gather(folder, slurm or Queue(), lambda queue: survey(plan, store, queue, thorough=False))
+    seen = Seen(folder)
+    evidence = _gather(folder, slurm or Queue(), lambda queue: survey(plan, store, queue, thorough=False, seen=seen))
     planned = list(_planned(evidence, _encoding(evidence)))
     return SweepStatus(evidence.survey.states, _statuses(planned, evidence), evidence.survey)
 

@@ -127,7 +127,7 @@ def _inspect_rows(path: Path, inspection: Inspection) -> None:
         name, "", "auto", "", "general", 0, cleaning=rules, bug_compatible=encoder.bug_compatible, turns=turns
     )
     reader, rows = reader_of(read_rows(path, name), source, path)
-    reader = reader.for_template(encoder.takes_system)
+    reader = reader.for_template(encoder.takes_system, encoder.takes_tools)
     counts = {"encoded": 0, "dropped": 0}
     for index, row in enumerate(rows):
         own = row.value.get("id") if isinstance(row.value, dict) else None

@@ -14,6 +14,7 @@ from sft_sweeps.report.page import evidence
 from sft_sweeps.report.page.build import PAGE
 from sft_sweeps.report.scores import Scores
 from sft_sweeps.report.write import write
+from sft_sweeps.store.seen import Seen
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
@@ -29,7 +30,11 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
     plan = replace(work.plan, hypotheses=sweep.hypotheses)  # as they were before anything was scored
     for text in retention.free(sweep, store):
         say(out, escape(text))
-    surveyed = survey(plan, store) if work.jobs else replace(work.survey, plan=plan)
+    if work.jobs:
+        surveyed = survey(plan, store, thorough=False, seen=Seen(sweep.folder))
+    else:
+        surveyed = replace(work.survey, plan=plan)
+    surveyed.seen.save()
     scores = Scores(store, surveyed)
     made_from = current.key(plan, scores, sweep.name, sweep.question)
     made = current.read(folder, made_from)

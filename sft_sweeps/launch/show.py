@@ -12,7 +12,7 @@ from sft_sweeps.config.schema import Config
 from sft_sweeps.errors import RequestError
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch import adapters, benchmark_files, cpu_time, preflight, show_packed, sources
-from sft_sweeps.launch.missing import missing_jobs
+from sft_sweeps.launch.missing import looked_up, missing_jobs
 from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.packed import Packed, packed
 from sft_sweeps.launch.settings import executions_of
@@ -22,15 +22,14 @@ from sft_sweeps.plan.serialize import dumps
 from sft_sweeps.plan.show import show_plan
 from sft_sweeps.report import measured
 from sft_sweeps.score.judge_cost import Bill, estimate
-from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import Survey, survey
+from sft_sweeps.store.survey import Survey
 from sft_sweeps.terminal import console, say
 
 
 def show(plan: Plan, configs: Sequence[Config]) -> Outcome:
     """Print the plan and what it would take; writes nothing but `plan.output`."""
     config = configs[0]
-    surveyed, out = survey(plan, Store(config.output_dir, config.store.read_from)), console()
+    surveyed, out = looked_up(plan, config), console()
     bill, jobs = estimate(surveyed), missing_jobs(surveyed, config)
     show_plan(plan, surveyed.states, out)
     say_notes(sources.dropped_notes(plan, surveyed.store), out)

@@ -50,7 +50,7 @@ class TurnRules:
     """
 
     system: Literal["render", "drop", "refuse"] = "drop"
-    tools: Literal["refuse", "drop", "cut"] = "cut"
+    tools: Literal["refuse", "drop", "cut", "render"] = "cut"
     roles: tuple[tuple[str, str], ...] = ()
 
 

@@ -120,17 +120,22 @@ def lost_names(folder: Path, here: Collection[str], record: Mapping[str, Any]) -
 
     A list costs a shared file system one answer, the sizes one for each file.
     """
+    lost = []
+    for place, inside in places(record).items():
+        if place == inside[0]:
+            lost += lost_files(folder, {"files": {place: record["files"][place]}})
+        else:
+            found = names(folder / place) if place else here
+            lost += [name for name in inside if os.path.basename(name) not in found]
+    return lost
+
+
+def places(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is asked about to find a record's files by name: folders to list, files that lie alone in theirs."""
     by_parent: dict[str, list[str]] = {}
     for name in record["files"]:
         by_parent.setdefault(os.path.dirname(name), []).append(name)
-    lost = []
-    for parent, inside in by_parent.items():
-        if parent and len(inside) == 1:
-            lost += lost_files(folder, {"files": {inside[0]: record["files"][inside[0]]}})
-        else:
-            found = names(folder / parent) if parent else here
-            lost += [name for name in inside if os.path.basename(name) not in found]
-    return lost
+    return {inside[0] if parent and len(inside) == 1 else parent: inside for parent, inside in by_parent.items()}
 
 
 class Store:

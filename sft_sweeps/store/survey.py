@@ -21,6 +21,7 @@ from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.resume_states import FOLDER as RESUME
+from sft_sweeps.store.seen import Entry, Seen
 from sft_sweeps.store.similar import PARENT, Namesakes
 from sft_sweeps.store.store import (
     FREED,
@@ -35,6 +36,7 @@ from sft_sweeps.store.store import (
     lost_files,
     lost_names,
     merges_again,
+    places,
     read_record,
 )
 from sft_sweeps.tracking.metrics import METRICS
@@ -49,7 +51,7 @@ class Survey:
     """A plan, a store, and what the store knows of everything in the plan: its states by id.
 
     Of what is done, and of models whose weights are gone since, `records` has the record without the identity; `held`
-    what each subject's folder holds, by id.
+    what each subject's folder holds, by id; `seen` is the index that finished work was looked up in.
     """
 
     plan: Plan
@@ -57,6 +59,7 @@ class Survey:
     states: Mapping[str, State]
     records: Mapping[str, Record] = field(default_factory=dict)
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    seen: Seen = field(default_factory=lambda: Seen(None), compare=False, repr=False)
 
 
 class States(Mapping[str, State]):
@@ -81,13 +84,16 @@ class States(Mapping[str, State]):
         return key in self.known or key in self.later
 
 
-def survey(plan: Plan, store: Store, queue: Queue | None = None, *, thorough: bool = True) -> Survey:
+def survey(
+    plan: Plan, store: Store, queue: Queue | None = None, *, thorough: bool = True, seen: Seen | None = None
+) -> Survey:
     """Look everything of a plan up in a store; `queue`: as it was asked before, else it is asked now.
 
     Not `thorough`, a model's files count as there when they are listed, and a score as done by its record: enough for
-    who builds nothing on them.
+    who builds nothing on them. Then `seen` is what an earlier look found, and keeps what this one finds.
     """
-    return _Surveyor(plan, store, queue or Queue(), thorough).survey()
+    assert not (thorough and seen), "what is kept says nothing of sizes"
+    return _Surveyor(plan, store, queue or Queue(), thorough, seen).survey()
 
 
 def survey_again(before: Survey, queue: Queue, subjects: Collection[str]) -> Survey:
@@ -100,8 +106,10 @@ def survey_again(before: Survey, queue: Queue, subjects: Collection[str]) -> Sur
 class _Surveyor:
     """Looks at one thing after the other."""
 
-    def __init__(self, plan: Plan, store: Store, queue: Queue, thorough: bool) -> None:
+    def __init__(self, plan: Plan, store: Store, queue: Queue, thorough: bool, seen: Seen | None = None) -> None:
         self.plan, self.store, self.queue, self.thorough = plan, store, queue, thorough
+        self.seen = seen or Seen(None)
+        self.final: dict[str, dict[str, State]] = {}  # of each subject, what is done or freed, by id
         self.states = States()
         self.records: dict[str, Record] = {}
         self.held: dict[str, frozenset[str]] = {}
@@ -124,7 +132,9 @@ class _Surveyor:
             if only is None or generation.subject.id in only:
                 self.evaluated(generation, score)
         known |= {one.id: self.state(one) for one in self.plan.analyses if only is None or one.subject.id in only}
-        return Survey(self.plan, self.store, self.states, self.records, self.held)
+        for subject in self.plan.subjects if self.seen.folder else ():
+            self.remember(subject)
+        return Survey(self.plan, self.store, self.states, self.records, self.held, self.seen)
 
     def explained(self, subject: Subject, before: State | None) -> State:
         """The state of a subject; of a new stage also why it must be trained, which is found out once."""
@@ -158,6 +168,20 @@ class _Surveyor:
 
     def own_state(self, item: Item) -> State:
         """The state in this store alone."""
+        subject, kept = _subject(item), self.kept(_subject(item))
+        self.listed(item)
+        if kept and item.id in kept.states:
+            self.records |= {key: kept.records[key] for key in (item.id,) if key in kept.records}
+            state, why = kept.states[item.id]
+            return State(state, why)
+        found = self.looked_at(item)
+        was_freed = isinstance(item, Subject) and FREED in self.held[item.id] and not merges_again(item)
+        if found.state == "done" or (found.state == "weights gone" and was_freed):
+            self.final.setdefault(subject.id, {})[item.id] = found
+        return found
+
+    def looked_at(self, item: Item) -> State:
+        """The same, by what is in the folders."""
         here, folder = self.listed(item), self.store.write_folder(item)
         if not isinstance(item, Subject):
             return (self.recorded(item, folder, here) if _kind(item) in here else None) or NEW
@@ -174,6 +198,7 @@ class _Surveyor:
 
     def recorded(self, item: Item, folder: Path, here: frozenset[str]) -> State | None:
         """The state of what has a record; None without one, "missing" with one that is broken."""
+        self.sign(item, folder / RECORD)
         try:
             record = read_record(folder, item.payload)
         except BrokenRecordError as error:
@@ -183,7 +208,7 @@ class _Surveyor:
         if record is None:
             return None
         self.keep(item, record)  # also of weights that are gone: what training them took stays known
-        if isinstance(item, Subject) and FREED in here and not merges_again(item) and (why := freed(folder)):
+        if isinstance(item, Subject) and FREED in here and not merges_again(item) and (why := self.freed(item, folder)):
             return State("weights gone", why)
         if lost := self.lost(item, folder, here, record):
             if not isinstance(item, Subject):
@@ -195,14 +220,47 @@ class _Surveyor:
         """Files of a record that are not there any more, as closely as is looked."""
         if self.thorough:
             return lost_files(folder, record)
-        return lost_names(folder, here, record) if isinstance(item, Subject) else []
+        if not isinstance(item, Subject):
+            return []
+        for place in places(record):
+            self.sign(item, folder / place)
+        return lost_names(folder, here, record)
+
+    def freed(self, subject: Subject, folder: Path) -> str:
+        """How a model came to be gone on purpose."""
+        self.sign(subject, folder / FREED)
+        return freed(folder)
 
     def listed(self, item: Item) -> frozenset[str]:
         """What the folder of an item's subject holds."""
         subject = _subject(item)
         if subject.id not in self.held:
-            self.held[subject.id] = names(self.store.folder(subject))
+            if kept := self.kept(subject):
+                self.held[subject.id] = frozenset(kept.names)
+            else:
+                self.sign(subject, folder := self.store.folder(subject))
+                self.held[subject.id] = names(folder)
         return self.held[subject.id]
+
+    def kept(self, subject: Subject) -> Entry | None:
+        """What an earlier look found of a subject and still is so."""
+        return self.seen.entry(subject.id, self.store.folder(subject)) if self.seen.folder else None
+
+    def sign(self, item: Item, path: Path) -> None:
+        """Before the file system is asked of a path: what is found rests on it."""
+        if self.seen.folder:
+            subject = _subject(item)
+            self.seen.sign(subject.id, self.store.folder(subject), path)
+
+    def remember(self, subject: Subject) -> None:
+        """Keep what is final of a subject that is done, or whose model was freed, and that nobody works on."""
+        final, here = self.final.get(subject.id, {}), self.held[subject.id]
+        kept = self.kept(subject)
+        if final and (kept or subject.id in final) and not _claimed(here):
+            states = {key: [state.state, state.why] for key, state in final.items()}
+            records = {key: dict(self.records[key]) for key in final if key in self.records}
+            folder = self.store.folder(subject).name
+            self.seen.keep(subject.id, Entry(folder, sorted(here), {}, states, records))
 
     def keep(self, item: Item, record: Record) -> None:
         """Remember what a record says beyond the identity, which the item has itself."""
@@ -234,8 +292,9 @@ class _Surveyor:
 
 
 def made_again(surveyed: Survey) -> Iterator[str]:
-    """What is done once more because nothing can be read from its record."""
-    yield from (state.why for state in surveyed.states.values() if state.why.endswith(MADE_AGAIN))
+    """What is done once more because nothing can be read from its record; answers that were scored are not."""
+    states = surveyed.states.known if isinstance(surveyed.states, States) else surveyed.states
+    yield from (state.why for state in states.values() if state.why.endswith(MADE_AGAIN))
 
 
 def _claimed(here: frozenset[str]) -> bool:

@@ -115,21 +115,28 @@ def freeze(plan: Plan, store: Store, name: str, question: str, points: Sequence[
 
 
 def _frozen(plan: Plan, store: Store, name: str, question: str, points: Sequence[str]) -> Sweep:
-    asked = [sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)]
-    asked += [sorted(one.id for one in plan.analyses)] if plan.analyses else []
-    key = digest(asked)[:KEY_LENGTH]
-    folder = store.root / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'sweep'}-{key}"
-    for sweep in sweeps(store):
-        if sweep.name.endswith(f"-{key}"):
-            if sweep.readable:
-                return sweep
-            folder = sweep.folder  # its plan is written anew
+    folder = store.root / "sweeps" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'sweep'}-{_key(plan)}"
+    for sweep in launched(plan, store):
+        if sweep.readable:
+            return sweep
+        folder = sweep.folder  # its plan is written anew
     folder.mkdir(parents=True, exist_ok=True)
     sharing.keep_names(folder.parent)
     sharing.keep_names(folder)
     (folder / OVERRIDES).write_text("".join(f"{point}\n" for point in points), encoding="utf-8")
     write_json(folder / PLAN, {**to_json(plan, {}), "question": question}, compact=True)
     return Sweep(folder)
+
+
+def launched(plan: Plan, store: Store) -> list[Sweep]:
+    """The sweeps that ask for the same as a plan, oldest first: one, where its plan can be read."""
+    return [sweep for sweep in sweeps(store) if sweep.name.endswith(f"-{_key(plan)}")]
+
+
+def _key(plan: Plan) -> str:
+    asked = [sorted(run.id for run in plan.runs), sorted(score.id for score in plan.scores)]
+    asked += [sorted(one.id for one in plan.analyses)] if plan.analyses else []
+    return digest(asked)[:KEY_LENGTH]
 
 
 def portable(point: str) -> str:

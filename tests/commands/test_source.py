@@ -59,6 +59,7 @@ def test_what_is_written_is_planned(capsys: pytest.CaptureFixture[str], here: Pa
     found = added(capsys, str(made()))
     assert (found["name"], found["ability"], found["role"]) == ("sums", "math", "specialized")
     assert (found["format"], found["rows"], found["examples"], found["rounds"]) == ("question_answer", 40, 40, 40)
+    assert found["keys"] == {"question": {"prompt": 40}, "answer": {"response": 40}}
     assert set(found["written"]) == written(here) == {"conf/source/sums.yaml", "conf/data/sums.yaml"}
     alone, among = (line.split()[2:-1] for line in found["use"])
     among = [word.replace("data=mixed", "data=mini") for word in among]

@@ -113,7 +113,7 @@ def test_alpacas_history_is_the_rounds_before(history: list[tuple[str, str]]) ->
     rendered = Reader("s", "alpaca", turns=TurnRules(system="render")).cleaned(spoken, 0)
     assert isinstance(rendered, Example)
     assert (rendered.system, rendered.rounds) == ("Be terse.", example.rounds)
-    refused = Reader("s", "alpaca", turns=TurnRules(system="render")).for_template(False).cleaned(spoken, 0)
+    refused = Reader("s", "alpaca", turns=TurnRules(system="render")).for_template(False, False).cleaned(spoken, 0)
     assert isinstance(refused, Dropped)
     assert (refused.reason, refused.turns) == ("system_turn", 3 + 2 * len(history))
 

@@ -188,6 +188,8 @@ def show(entry: Entry, seen: "Look", out: Console) -> None:
 
 
 def _lines(entry: Entry, seen: "Look") -> Iterator[str]:
+    from sft_sweeps.data.key_uses import lines as key_lines
+
     tally = seen.tally
     yield f"{entry.path}: {tally.rows:,} rows, format {seen.format}"
     rounds = f"{seen.rounds:,} rounds of prompt and answer"
@@ -197,8 +199,8 @@ def _lines(entry: Entry, seen: "Look") -> Iterator[str]:
     if tally.dropped_turns:
         turns = ", ".join(f"{count:,} {reason}" for reason, count in tally.dropped_turns.most_common())
         yield f"  turns: {tally.turns:,}, of which are dropped: {turns}"
-    if tally.ignored:
-        yield f"  ignored keys: {', '.join(f'{key} ({count:,} rows)' for key, count in tally.ignored.items())}"
+    for line in key_lines(tally.keys):
+        yield f"  {line}"
     shares = ", ".join(
         f"{seen.signs[name] / max(seen.looked_at, 1):.0%} have signs of {name}" for name in ("code", "math")
     )
@@ -218,6 +220,7 @@ def to_json(entry: Entry, seen: "Look", written: list[Path], use: list[str]) -> 
         "turns": tally.turns,
         "dropped_turns": dict(tally.dropped_turns),
         "ignored_keys": dict(tally.ignored),
+        "keys": tally.keys,
         "signs": {name: seen.signs[name] for name in ("code", "math")},
         "signs_of": seen.looked_at,
         "written": list(map(str, written)),

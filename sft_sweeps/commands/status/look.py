@@ -47,6 +47,7 @@ class Look:
             found = status_again(self._found, self.folder, slurm, subjects)
             self._news |= set(self._following(self._found, found))
         self._rows = rows.rows(found, self.sweep.name, self._rows, subjects)
+        found.survey.seen.save()
         self._found, self._queue = found, queue
         self._news -= set(subjects)
         self._number += 1

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from sft_sweeps.commands.status import remedies
@@ -112,7 +113,7 @@ def _stage(stage: Stage, found: SweepStatus, sweep: str, before: Row | None) -> 
     running, written = job.state == "running", tracking.METRICS in here and not record.get("last")
     steps = tracking.recent(folder, tracking.RECENT if running else 1) if written else []
     metrics = record.get("last") or (steps[-1] if steps else {})
-    used = attempts.usage(folder, running) if attempts.ATTEMPTS in here else Usage()
+    used = _usage(stage, found, running) if attempts.ATTEMPTS in here else Usage()
     speeds = [step["tokens_per_second"] for step in steps if "tokens_per_second" in step]
     return {
         "id": stage.id,
@@ -128,7 +129,7 @@ def _stage(stage: Stage, found: SweepStatus, sweep: str, before: Row | None) -> 
         "tokens_per_second": round(statistics.median(speeds), 1) if running and speeds else None,
         "seconds_left": tracking.seconds_left(steps) if running else None,
         "folder": str(folder),
-        "mirror": mirrors.problem_of(folder) if metrics else "",
+        "mirror": mirrors.problem_of(folder) if metrics and mirrors.FILE in here else "",
         "runs": survey.plan.runs_of(stage),
         "job": job.job,
         "reason": job.reason,
@@ -138,6 +139,14 @@ def _stage(stage: Stage, found: SweepStatus, sweep: str, before: Row | None) -> 
         "gpu_hours_estimated": round(cost.gpu_hours(stage), 3),
         **remedies.of(job, "train", stage, found, sweep),
     }
+
+
+def _usage(stage: Stage, found: SweepStatus, running: bool) -> Usage:
+    """What a stage has cost; once it is finished, and nobody works on it, that stays."""
+    folder = found.survey.store.folder(stage)
+    if running:
+        return attempts.usage(folder, running)
+    return Usage(*found.survey.seen.remembered(stage.id, "usage", lambda: astuple(attempts.usage(folder, False))))
 
 
 def _heldout_loss(metrics: Row, steps: Sequence[Row]) -> dict[str, float]:

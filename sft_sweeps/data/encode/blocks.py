@@ -58,7 +58,7 @@ class Worker:
 
     def __init__(self, tokenizer_folder: str, template: str, max_length: int, reader: Reader) -> None:
         self._encoder = Encoder(Path(tokenizer_folder), template, max_length, bug_compatible=reader.bug_compatible)
-        self._reader = reader.for_template(self._encoder.takes_system)
+        self._reader = reader.for_template(self._encoder.takes_system, self._encoder.takes_tools)
 
     def block(self, chunk: tuple[int, list[Any]]) -> Block:
         """What becomes of the rows, of which the first has the given index."""
@@ -101,7 +101,7 @@ class Worker:
         """The tokens of each message, where conversations are split by them."""
         if not (self._reader.cleaning and self._reader.cleaning.split_tokens):
             return {}
-        texts = list(dict.fromkeys(text for example in examples for text in (example.system, *example.messages)))
+        texts = list(dict.fromkeys(text for example in examples for text in (*example.beginning, *example.messages)))
         return dict(zip(texts, self._encoder.counts(texts), strict=True))
 
 

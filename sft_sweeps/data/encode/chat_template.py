@@ -22,12 +22,12 @@ from sft_sweeps.data.encode import template_trial
 from sft_sweeps.data.encode.chat_layout import Layout, Layouts
 from sft_sweeps.data.encode.template_renderer import CLOSE, OPEN, Renderer
 from sft_sweeps.data.encode.text_encoder import Ids, Sides, TextEncoder
+from sft_sweeps.data.encode.tool_layout import CHANGED, EMPTY_THOUGHT, GUARD, ToolLayouts
+from sft_sweeps.data.example import Example
 from sft_sweeps.errors import RequestError
 from sft_sweeps.models import tokenizer as vocabulary
 from sft_sweeps.models.tokenizer import CHAT
 
-REFUSED = "changed_by_template"
-EMPTY_THOUGHT = re.compile(r"\s*(?:<(\w+)>\s*</\1>|</\w+>)\s*")
 ASKS_FOR_THOUGHTS = re.compile(r"(?:<?\w+>)?\s*(?:</\w+>\s*)?")
 PROBES = ((" a b ", "\nc\n"), ("  d", "e  "))
 ANSWER = "x"  # in place of a response that is not there yet
@@ -39,7 +39,7 @@ class WrittenRound(NamedTuple):
 
     `learnt` is what the model is to write before its response, where special tokens are in it. The last text before the
     response and the response are encoded together where no special token parts them: `sides`. `end` begins with the
-    token that ends the response.
+    token that ends the response, or, of a call of tools, with the first special token in it.
     """
 
     given: Sequence[Piece]
@@ -75,6 +75,7 @@ class ChatTemplateIds:
             raise RequestError(
                 f"the chat template of {folder} {wrong}. Choose another train.template, e.g. vicuna_v1.1."
             )
+        self._tool_layouts = ToolLayouts(render, self._cut)
         self.takes_system = self._layouts.takes_system
         before_response, behind = self._layouts.literals(2)[3:5]
         self.eos_id = next(piece for piece in self._pieces(_plain(behind)) if isinstance(piece, int))
@@ -100,18 +101,23 @@ class ChatTemplateIds:
             return "marks some responses with {% generation %} but not all, or not the tokens that end them"
         return ""
 
-    def refusal(self, rounds: Sequence[tuple[str, str]], system: str = "") -> str:
+    @property
+    def takes_tools(self) -> bool:
+        """Whether the template writes tools, calls of them, and what they answer."""
+        return self._tool_layouts.takes_tools
+
+    def refusal(self, example: Example) -> str:
         """Why a conversation cannot be trained on as this template writes it, or ""."""
-        return REFUSED if self._layouts.of(tuple(rounds), system) is None else ""
+        if example.has_tools:
+            return found if isinstance(found := self._tool_layouts.of(example), str) else ""
+        return CHANGED if self._layouts.of(example.rounds, example.system) is None else ""
 
     def rounds(
         self,
-        conversations: Sequence[Sequence[tuple[str, str]]],
-        systems: Sequence[str] = (),
+        examples: Sequence[Example],
         cut: int = 0,  # noqa: ARG002 -- what is written of a round may depend on later ones
     ) -> list[list[tuple[Ids, int]]]:
-        pairs = zip(conversations, systems or [""] * len(conversations), strict=True)
-        written = [list(self._written(self._layout(rounds, system), bool(system))) for rounds, system in pairs]
+        written = [list(self._written_of(example)) for example in examples]
         encoded = self._encode_rounds([one for of in written for one in of])
         return [[next(encoded) for _ in of] for of in written]
 
@@ -119,6 +125,21 @@ class ChatTemplateIds:
         *before, last = self._written(self._layout((*rounds, (prompt, ANSWER)), ""))
         ids = [ids for ids, _ in self._encode_rounds(before)]
         return np.concatenate([*ids, self._encode([*last.given, last.sides[0]])])
+
+    def _written_of(self, example: Example) -> Iterator[WrittenRound]:
+        if not example.has_tools:
+            yield from self._written(self._layout(example.rounds, example.system), bool(example.system))
+            return
+        spans = self._tool_layouts.of(example)
+        if isinstance(spans, str):
+            raise ValueError(f"{example.id} cannot be written: {spans}")
+        stop = 0
+        for start, end in spans.learnt:
+            given, learnt = (list(self._pieces(spans.written[a:b])) for a, b in ((stop, start), (start, end)))
+            last = str(given.pop()) if given and isinstance(given[-1], str) else ""
+            first = str(learnt.pop(0)) if isinstance(learnt[0], str) else ""
+            yield WrittenRound(given, [], (last, first), learnt)
+            stop = end
 
     def _layout(self, rounds: Sequence[tuple[str, str]], system: str) -> Layout:
         """What a model answered may be what the template changes: such a text is written as it is."""
@@ -191,7 +212,7 @@ class ChatTemplateIds:
     def _pieces(self, text: str) -> Iterator[Piece]:
         for part in self._cut.split(text):
             if part:
-                yield self._special.get(part, part)
+                yield self._special.get(part, part.replace(GUARD, ""))
 
 
 def _shared(one: Sequence[Piece], other: Sequence[Piece]) -> list[Piece]:

@@ -79,19 +79,20 @@ class TemplateIds(Protocol):
     def takes_system(self) -> bool:
         """Whether there is a place for a conversation's own system text."""
 
-    def rounds(
-        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = (), cut: int = 0
-    ) -> list[list[tuple[Ids, int]]]:
+    @property
+    def takes_tools(self) -> bool:
+        """Whether there is a place for tools, calls of them, and what they answer."""
+
+    def rounds(self, examples: Sequence[Example], cut: int = 0) -> list[list[tuple[Ids, int]]]:
         """Of each conversation, each round's ids, the end-of-sequence token last, and the index of the first learnt.
 
-        `systems` are the conversations' own system texts, "" for one without; empty: none has any. Rounds that begin
-        behind `cut` ids, where that is given, may be left out.
+        Rounds that begin behind `cut` ids, where that is given, may be left out.
         """
 
     def prompt(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
         """What the model is given to answer `prompt` after the `rounds`, behind `start`."""
 
-    def refusal(self, rounds: Sequence[tuple[str, str]], system: str = "") -> str:
+    def refusal(self, example: Example) -> str:
         """Why a conversation cannot be trained on as it is written here, or ""."""
 
 
@@ -114,13 +115,13 @@ class Encoder:
             self._template_ids = TextTemplateIds(template, self._text_encoder, special)
         self.eos_id = self._template_ids.eos_id
         self.bos_id = int(self._template_ids.start[0]) if len(self._template_ids.start) else None
-        self.takes_system = self._template_ids.takes_system
+        self.takes_system, self.takes_tools = self._template_ids.takes_system, self._template_ids.takes_tools
         self._fastchat = special.encoder(self._text_encoder) if bug_compatible else None
         _check(tokenizer_folder, self._tokenizer, template)
 
     def refusal(self, example: Example) -> str:
         """Why the template cannot write an example as it is, or ""."""
-        return "" if self.bug_compatible else self._template_ids.refusal(example.rounds, example.system)
+        return "" if self.bug_compatible else self._template_ids.refusal(example)
 
     def encode(self, example: Example) -> Encoded | None:
         """The example, or None when no supervised token stands before the cut."""
@@ -144,10 +145,11 @@ class Encoder:
             if self._fastchat is not None:
                 yield from (self._encode_as_fastchat(example, self._fastchat) for example in some)
             else:
-                systems = [example.system for example in some]
-                if any(systems) and not self.takes_system:
+                if any(example.system for example in some) and not self.takes_system:
                     raise ValueError(f"the template {self.template} has no place for a system text")
-                rounds = self._template_ids.rounds([example.rounds for example in some], systems, self.max_length)
+                if any(example.has_tools for example in some) and not self.takes_tools:
+                    raise ValueError(f"the template {self.template} has no place for tools")
+                rounds = self._template_ids.rounds(some, self.max_length)
                 yield from map(self._assemble, some, rounds)
 
     def prompt_ids(self, rounds: Sequence[tuple[str, str]], prompt: str) -> list[int]:
@@ -216,17 +218,14 @@ class TextTemplateIds:
     def __init__(self, template: str, encoder: TextEncoder, special: SpecialTokens) -> None:
         self._template, self._text_encoder = template, encoder
         self.eos_id = special.eos_id
-        self.takes_system = find(template).own_system is not None
+        self.takes_system, self.takes_tools = find(template).own_system is not None, False
         self.start = np.array([] if special.bos_id is None else [special.bos_id], dtype=np.int32)
         self._end = np.array([special.eos_id], dtype=np.int32)
         self.anchor = encoder.ids(find(template).after.strip())
         self.separator = find(template).separator
 
-    def rounds(
-        self, conversations: Sequence[Sequence[tuple[str, str]]], systems: Sequence[str] = (), cut: int = 0
-    ) -> list[list[tuple[Ids, int]]]:
-        pairs = zip(conversations, systems or [""] * len(conversations), strict=True)
-        sides = [segments(self._template, rounds, system) for rounds, system in pairs]
+    def rounds(self, examples: Sequence[Example], cut: int = 0) -> list[list[tuple[Ids, int]]]:
+        sides = [segments(self._template, example.rounds, example.system) for example in examples]
         return self._in_passes(sides, cut)
 
     def _in_passes(self, sides: Sequence[Sequence[tuple[str, str]]], cut: int) -> list[list[tuple[Ids, int]]]:
@@ -244,10 +243,10 @@ class TextTemplateIds:
         return done
 
     def prompt(self, rounds: Sequence[tuple[str, str]], prompt: str) -> Ids:
-        before = [ids for ids, _ in self.rounds([rounds])[0]]
+        before = [ids for ids, _ in self.rounds([Example("", tuple(rounds))])[0]]
         return np.concatenate([*before, self._text_encoder.ids(generation_prompt(self._template, rounds, prompt))])
 
-    def refusal(self, rounds: Sequence[tuple[str, str]], system: str = "") -> str:  # noqa: ARG002
+    def refusal(self, example: Example) -> str:  # noqa: ARG002
         return ""
 
     def _with_end(self, ids: Ids, first: int) -> tuple[Ids, int]:

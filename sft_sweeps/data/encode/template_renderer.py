@@ -35,18 +35,20 @@ class Renderer:
         except Exception as error:  # jinja's own kinds are many
             raise RequestError(f"the chat template cannot be read: {error}. Choose another train.template.") from None
 
-    def __call__(self, messages: Sequence[Message], *, ask: bool = False) -> str:
+    def __call__(
+        self, messages: Sequence[Message], *, ask: bool = False, tools: Sequence[Message] | None = None
+    ) -> str:
         """What the template writes; ValueError where it raises whatever, takes too long or writes too much."""
         try:
             with _limited():
                 written = self._template.render(
-                    messages=messages, tools=None, documents=None, add_generation_prompt=ask
+                    messages=messages, tools=tools, documents=None, add_generation_prompt=ask
                 )
         except MemoryError:
             raise
         except Exception as error:  # a template may raise whatever it likes
             raise ValueError(str(error) or type(error).__name__) from None
-        if len(written) > MOST_CHARACTERS + 4 * len(str(messages)):
+        if len(written) > MOST_CHARACTERS + 4 * len(f"{messages}{tools}"):
             raise TooLongError(f"it writes {len(written):,} characters")
         return str(written)
 
@@ -97,11 +99,15 @@ def _environment() -> Any:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
     )
-    environment.filters["tojson"] = lambda value, **given: json.dumps(value, ensure_ascii=False, **given)
+    environment.filters["tojson"] = _to_json
     environment.filters["random"] = environment.globals["lipsum"] = _raise_random
     environment.globals["raise_exception"] = _raise
     environment.globals["strftime_now"] = _raise_dated
     return environment
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **given: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **given)
 
 
 def _raise(message: str) -> None:

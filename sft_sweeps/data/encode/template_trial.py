@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from sft_sweeps.data.encode.template_renderer import MOST_CHARACTERS, Renderer, TooLongError
+from sft_sweeps.data.encode.tool_layout import ANSWER, CALLING, TOOL
 from sft_sweeps.errors import RequestError
 
 SECONDS = 10  # of CPU; the longest published templates need a hundredth
@@ -64,6 +65,7 @@ def _main() -> int:
             messages = [{"role": role, "content": f"text {index}"} for index, role in enumerate(turns)]
             for asks in (False, True):
                 render(messages[:-1] if asks else messages, ask=asks)
+        render([{"role": "user", "content": "text"}, CALLING, ANSWER], tools=[TOOL])
     except TooLongError:
         return 3
     except MemoryError:

@@ -12,6 +12,7 @@ from sft_sweeps.report.collect import Results, collect
 from sft_sweeps.report.differences import against_reference
 from sft_sweeps.report.observe import observations
 from sft_sweeps.report.scores import Scores
+from sft_sweeps.store.seen import Seen
 from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.store.sweeps import Sweep, points
 
@@ -44,7 +45,9 @@ class Evidence:
 
 def read(sweep: Sweep, root: Path | str, name: str = "") -> Evidence:
     """All of a sweep's; RequestError where its plan cannot be read."""
-    return read_more(sweep, survey(sweep.plan(), sweep.store(root), thorough=False), name)
+    surveyed = survey(sweep.plan(), sweep.store(root), thorough=False, seen=Seen(sweep.folder))
+    surveyed.seen.save()
+    return read_more(sweep, surveyed, name)
 
 
 def read_more(sweep: Sweep, surveyed: Survey, name: str = "") -> Evidence:

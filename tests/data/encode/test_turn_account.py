@@ -85,7 +85,7 @@ CLEANINGS = st.builds(
 RULES = st.builds(
     TurnRules,
     system=st.sampled_from(["render", "drop", "refuse"]),
-    tools=st.sampled_from(["refuse", "drop", "cut"]),
+    tools=st.sampled_from(["refuse", "drop", "cut", "render"]),
     roles=st.sampled_from([(), (("somebody", "human"),)]),
 )
 
