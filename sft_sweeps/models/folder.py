@@ -86,7 +86,7 @@ def problems(folder: Path, shape: Shape, tokenizer: str, examine: Examine, *, pa
 def _is_known(config: Mapping[str, Any]) -> bool:
     """Whether the parameters follow from the dimensions: a LLaMA's, where no biases are added."""
     biased = config.get("attention_bias") or config.get("mlp_bias")
-    return config.get("model_type") in ARCHITECTURES and not biased
+    return str(config.get("model_type")) in ARCHITECTURES and not biased
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -154,7 +154,15 @@ def test_whatever_a_config_says_the_answer_is_a_text(folder: Path, key: str, val
         (folder / "config.json").write_text(good)
 
 
-BROKEN = ["[" * 100_000, "{" + '"a":' * 50_000, "[]", '{"a": 1, "a": 2}', "\0", '{"a": ' + "9" * 5000 + "}"]
+BROKEN = [
+    "[" * 100_000,
+    "{" + '"a":' * 50_000,
+    "[]",
+    '{"a": 1, "a": 2}',
+    "\0",
+    '{"a": ' + "9" * 5000 + "}",
+    '{"a": "\\ud800"}',
+]
 
 
 @pytest.mark.parametrize("content", BROKEN)
@@ -162,6 +170,14 @@ def test_a_config_that_is_no_object_is_named(folder: Path, content: str) -> None
     (folder / "config.json").write_text(content)
     (text,) = problems(folder, SHAPE, "")
     assert "config.json cannot be read" in text
+
+
+def test_a_kind_of_model_that_is_no_text_is_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": {}}))
+    (text,) = problems(folder, SHAPE, "")
+    assert "names no model_type" in text
+    checkpoint.loadable(folder)  # as of an architecture that is not known: what is stored
 
 
 @pytest.mark.parametrize("width", [{}, [], "16", 1.5, True])
