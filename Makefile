@@ -8,6 +8,7 @@
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
+# make peers        other programs beside ours, each in its own environment (build/peers): docs/speed.md, 10-20 minutes
 # make docs         the docs as pages, in build/docs: every link and anchor leads somewhere
 # make lock         the newest versions that fit together into requirements.lock, which install and CI use
 PYTHON ?= python3
@@ -20,7 +21,6 @@ TORCH := 2.13.0
 # files, those first that take longest (tests/conftest.py).
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile --no-loadscope-reorder
-PYTEST_QUICK := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
 PIP := $(BIN)/pip install -qq
 # three times, with pauses: a registry's hiccup must not fail an installation
@@ -35,7 +35,7 @@ PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
 GOLDENS := tests/fixtures tests/launch/slurm/golden docs/models.md
 
-.PHONY: docs quickstart install torch lock test fast slow cases fuzz chaos coverage goldens lint format bench clean
+.PHONY: docs quickstart install torch lock test fast slow cases fuzz chaos coverage goldens lint format bench peers clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -69,7 +69,7 @@ lock: install
 	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
 
 test: install
-	@$(PYTEST_QUICK) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
+	@$(PYTEST) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
 
 fast: install
 	@$(PYTEST_FAST) $(ARGS)
@@ -109,6 +109,10 @@ docs: install
 
 bench: install
 	@$(BIN)/python -m bench
+
+peers: install
+	@$(TRY) $(BIN)/python -m bench.peers.environments
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

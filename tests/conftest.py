@@ -18,13 +18,19 @@ settings.load_profile("deterministic")
 
 
 HEAVY = {"launch", "cluster", "accounted_cluster", "points"}  # fixtures that start a process, or compose with Hydra
-# The files that take longest of those that `make slow` runs, the longest first: what begins last and takes minutes
-# would have one process alone busy at the end. (It gives whole files to its processes, in this order.)
+# The files that take longest, of those that `make slow` runs and then of the quick ones, the longest first: each
+# process is given whole files in this order, and a long one that begins last would have the others wait.
 LONGEST = (
     "launch/slurm/test_sweeps.py",
     "test_docs.py",
     "launch/slurm/test_bad_days.py",
     "test_pipeline.py",
+    "benchmarks/test_mt_bench.py",
+    "train/test_resume.py",
+    "train/test_engine.py",
+    "train/test_stage.py",
+    "commands/test_main.py",
+    "launch/test_inspect.py",
 )
 
 

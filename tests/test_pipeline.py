@@ -160,8 +160,11 @@ def test_a_stage_holds_what_it_was_trained_on_and_loads(sweep: tuple[Path, str])
     assert model.config.vocab_size >= len(tokenizer)
 
 
+# One process is `long`: two have what it has, and one's resuming is train/test_resume.py's too.
 @pytest.fixture(
-    scope="module", params=[1, pytest.param(2, marks=pytest.mark.slow)], ids=["one process", "two processes"]
+    scope="module",
+    params=[pytest.param(1, marks=[pytest.mark.slow, pytest.mark.long]), pytest.param(2, marks=pytest.mark.slow)],
+    ids=["one process", "two processes"],
 )
 def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], str]:
     """The overrides of a stage of 150 steps, and the digest of its weights when nothing disturbs it."""
@@ -245,6 +248,7 @@ def test_a_stage_that_fails_takes_its_descendants_only(tmp_path: Path) -> None:
     assert sorted(records(tmp_path / "out")) == ["mini--code", "mini--general+code+math"]
 
 
+@pytest.mark.slow
 def test_two_launches_at_once_train_each_stage_once(tmp_path: Path) -> None:
     output = tmp_path / "out"
     pair = [subprocess.Popen(command(output, CODE), cwd=ROOT) for _ in range(2)]
@@ -254,7 +258,8 @@ def test_two_launches_at_once_train_each_stage_once(tmp_path: Path) -> None:
     assert "Error" not in log
 
 
-@pytest.mark.parametrize("undisturbed", [1], indirect=True, ids=["one process"])  # how many trained it, no file tells
+@pytest.mark.slow
+@pytest.mark.parametrize("undisturbed", [2], indirect=True, ids=["two processes"])  # no file tells how many trained it
 def test_a_model_that_lost_a_file_is_made_again(undisturbed: tuple[list[str], str], tmp_path: Path) -> None:
     """What no valid record vouches for is not taken for finished: neither a stage's model nor the base model."""
     overrides, digest = undisturbed
@@ -272,6 +277,7 @@ def test_a_model_that_lost_a_file_is_made_again(undisturbed: tuple[list[str], st
     assert "nothing to do" in launch(output, *scored)
 
 
+@pytest.mark.slow
 def test_what_another_store_has_is_not_trained_again_and_what_is_done_with_is_freed(
     sweep: tuple[Path, str], tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def launch(distribution: Path, *overrides: str, status: int = 0) -> str:
     return text
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_with_what_another_distribution_adds(tmp_path: Path) -> None:
     distribution = announced(tmp_path / "site")
     questions, examples = tmp_path / "sums.jsonl", tmp_path / "barred.jsonl"

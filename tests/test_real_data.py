@@ -12,6 +12,7 @@ DATA = ROOT.parent / "shared" / "data" / "train"
 FILES = {"math": DATA / "gsm8k_train.jsonl.gz", "code": DATA / "code_alpaca_20k.jsonl.gz"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not all(path.exists() for path in FILES.values()),
     reason="REAL DATA NOT TESTED: no shared/data/train beside the project (GSM8K golds, Code Alpaca)",

@@ -115,6 +115,7 @@ def test_the_paper_shares_nothing_less_than_was_counted_by_hand(plan_of: Callabl
     )
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
     (text,) = re.findall(
         r"(?:^    .*\n|^\n)+(?=^`# @package)", (ROOT / "docs" / "studies.md").read_text(), re.MULTILINE

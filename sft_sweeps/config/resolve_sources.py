@@ -1,9 +1,7 @@
 """From `data.*` to exact sources with their fractions: by pin, by the content of the user's file, or as generated."""
 
-import json
 import re
 from dataclasses import fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,7 +15,7 @@ from sft_sweeps.data.formats import CHOSEN
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
-from sft_sweeps.files.encoded import ACCOUNT, ENCODED
+from sft_sweeps.files.encoded import ACCOUNT, ENCODED, read_account
 from sft_sweeps.identity import VERSIONS, canonical
 from sft_sweeps.spec.data import NO_TURN_RULES, Cleaning, Component, Source, TurnRules, count_examples
 from sft_sweeps.spec.training import Recipe
@@ -88,21 +86,14 @@ def account_of(exact: Source, recipe: Recipe, tokenizer: str, root: Path) -> dic
         return None
     best = None
     for path in sorted((root / ENCODED).glob(f"*/{ACCOUNT}")):
-        try:
-            account = _account(str(path), path.stat().st_mtime_ns)
-            of = {name: value for name, value in account["identity"].items() if name != "name"}
-            fits = (account["template"], account["max_length"]) == (recipe.template, recipe.max_length)
-        except (OSError, ValueError, KeyError):
+        account = read_account(path.parent) or {}
+        if not isinstance(of := account.get("identity"), dict):
             continue
-        if of == identity and fits and (best is None or account["tokenizer"] == tokenizer):
+        of = {name: value for name, value in of.items() if name != "name"}
+        fits = (account.get("template"), account.get("max_length")) == (recipe.template, recipe.max_length)
+        if of == identity and fits and (best is None or account.get("tokenizer") == tokenizer):
             best = account
     return best
-
-
-@lru_cache(maxsize=256)
-def _account(name: str, mtime: int) -> dict[str, Any]:  # noqa: ARG001
-    account: dict[str, Any] = json.loads(Path(name).read_text(encoding="utf-8"))
-    return account
 
 
 def source(entry: SourceConfig, folder: Path, slot: str, bug_compatible: bool = False) -> tuple[Source, str]:

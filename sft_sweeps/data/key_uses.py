@@ -12,6 +12,7 @@ from sft_sweeps.data.tools import OF_ANSWERS
 from sft_sweeps.data.turn_flags import FLAGS
 
 NOT_USED = "not used"
+TWICE = "named twice, the last value is read"
 LOOKED_AT = "looked at, not trained on"  # it may speak against the row
 BESIDE: Mapping[str, str] = {
     **dict.fromkeys(SYSTEM_KEYS, "system"),

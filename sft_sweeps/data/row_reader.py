@@ -135,7 +135,8 @@ class Reader:
             return ()
         known = self._format_of(row.value)
         rules: key_uses.Rules = "fastchat" if self.bug_compatible else "tools" if self._reads_tools else ""
-        return key_uses.of_row(row.value, known, self.columns, self.group_by, rules)
+        twice = ((row.twice, key_uses.TWICE),) if row.twice else ()
+        return (*key_uses.of_row(row.value, known, self.columns, self.group_by, rules), *twice)
 
     def ignored(self, row: FileRow) -> tuple[str, ...]:
         """The keys of a row that nothing is known of."""

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.files.json_files import parse
+from sft_sweeps.files.json_files import check_characters, parse
 
 LIMIT = 256 << 20  # bytes; the largest published tokenizer.json have 35 MB
 
@@ -24,7 +24,9 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
 
 def read_object(path: Path, limit: int = LIMIT) -> dict[str, Any]:
     """A file's JSON object; OSError or ValueError where it is none, with the reason."""
-    value = parse(read_text(path, limit))
+    text = read_text(path, limit)
+    value = parse(text)
+    check_characters(text, value)  # what it names could be neither encoded nor written
     if not isinstance(value, dict):
         raise ValueError(f"{path} is no JSON object")
     return value

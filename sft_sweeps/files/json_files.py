@@ -73,13 +73,22 @@ def parse(text: str, strict: bool = False) -> Any:
     numbers: dict[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if strict else {}
     try:
         value = json.loads(text, object_pairs_hook=_object, **numbers)
-        if strict and "\\ud" in text.lower():
-            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise UnclearJsonError("it is nested too deeply") from None
+    if strict:
+        check_characters(text, value)
+    return value
+
+
+def check_characters(text: str, value: Any) -> None:
+    """UnclearJsonError where the value of a text holds half a surrogate pair."""
+    try:
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise UnclearJsonError(f"half a surrogate pair, {error.object[error.start]!a}, is no character") from None
-    return value
+    except RecursionError:  # one level less is written than is read
+        raise UnclearJsonError("it is nested too deeply") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

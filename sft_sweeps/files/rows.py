@@ -19,12 +19,15 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.files import csv_rows, encodings, glued, packing, parquet_rows, text_kinds
 from sft_sweeps.files.containers import rows_in
 from sft_sweeps.files.file_row import FileRow
+from sft_sweeps.files.objects import Objects
 
 __all__ = ["FileRow", "count_rows", "is_plain_json", "read_rows"]
 
 BLOCK = 1 << 20  # bytes
 BLANK = " \t\r\n"
 BROKEN_SHOWN = 200  # bytes of a row that is too long
+OBJECTS = Objects()
+DECODER = json.JSONDecoder(object_pairs_hook=OBJECTS)  # to make one for each row takes as long as to read it
 ROW_LIMIT = 1 << 25  # bytes of one row, the largest conversations have some hundred thousand
 Kind = Literal["csv", "array", "objects", "lines", "cr_lines"]
 
@@ -202,9 +205,11 @@ def _split(head: bytes, file: IO[bytes], end: bytes) -> Iterator[tuple[bytes, in
 
 def _row(line: str, location: str) -> FileRow:
     try:
-        return FileRow(json.loads(line), location)
+        value = DECODER.decode(line)
     except (ValueError, RecursionError):
+        OBJECTS.twice()
         return FileRow(None, location, line)
+    return FileRow(value, location, twice=OBJECTS.twice())
 
 
 class _Array:
@@ -213,7 +218,8 @@ class _Array:
     def __init__(self, head: bytes, file: IO[bytes], what: str, kind: str = "a JSON array") -> None:
         self._file, self._what, self._kind = file, what, kind
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        self._scan = json.JSONDecoder().raw_decode
+        self._objects = Objects()
+        self._scan = json.JSONDecoder(object_pairs_hook=self._objects).raw_decode
         self._text, self._at, self._before, self._ended = "", 0, 0, False  # _before: bytes in front of _text
         self._take(head)
 
@@ -227,7 +233,7 @@ class _Array:
                 self._skip(BLANK)
             if number and not separator:
                 raise self._broken("Expecting ',' delimiter")
-            yield FileRow(self._value(), f"row {number}")
+            yield FileRow(self._value(), f"row {number}", twice=self._objects.twice())
             number, separator = number + 1, ""
         self._at += 1
         if self._skip(BLANK):
@@ -237,7 +243,7 @@ class _Array:
         """The values of a file that has no array around them."""
         number = 0
         while self._skip(BLANK + ",\ufeff"):
-            yield FileRow(self._value(), f"row {number}")
+            yield FileRow(self._value(), f"row {number}", twice=self._objects.twice())
             number += 1
 
     def _value(self) -> Any:

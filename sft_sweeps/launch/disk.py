@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.plan import cost
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 
 ANSWER_SECONDS = 5.0
@@ -125,14 +126,21 @@ def _whole_lines(text: str) -> Iterator[str]:
 
 
 def needed(
-    stages: Sequence[Stage], final: Collection[str], policy: DiskPolicy, keep: int, *, merged: bool = False
+    stages: Sequence[Stage],
+    final: Collection[str],
+    policy: DiskPolicy,
+    keep: int,
+    *,
+    merged: bool = False,
+    merges: Sequence[Merge] = (),
 ) -> DiskNeed:
-    """What training the stages will need.
+    """What training the stages and averaging them (`merges`) will need.
 
     All the children of a stage can run at the same time, but never a stage and its child: so at most as many as there
     are stages without children, and at most `policy.at_once`. Each has `keep` resume states and one that is being
     written. Where models are freed, a chain keeps one at a time, and those in which runs end (`final`, ids). Of
-    adapters the `merged` models are kept too; else one is there for as long as it is asked.
+    adapters the `merged` models are kept too; else one is there for as long as it is asked. An average is there beside
+    all that it is made of.
     """
     parents = {stage.parent.id for stage in stages}
     tips = [stage for stage in stages if stage.id not in parents]
@@ -142,5 +150,5 @@ def needed(
     ]
     models = sum(cost.model_gb(stage, merged=merged) for stage in kept)
     asked = sorted((cost.model_gb(one, merged=True) for one in tips if one.recipe.adapter and not merged), reverse=True)
-    models += sum(asked[: policy.at_once])
-    return DiskNeed(len(kept), models, len(running), keep + 1, (keep + 1) * sum(running))
+    models += sum(asked[: policy.at_once]) + sum(map(cost.model_gb, merges))
+    return DiskNeed(len(kept) + len(merges), models, len(running), keep + 1, (keep + 1) * sum(running))

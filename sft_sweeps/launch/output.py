@@ -9,6 +9,7 @@ from sft_sweeps.files.folders import nearest_existing
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.plan import cost
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.store.survey import Survey
 
 
@@ -25,12 +26,14 @@ def problems(survey: Survey, jobs: Sequence[Job], policy: DiskPolicy) -> Iterato
     stages, final = [job.stage for job in jobs if job.stage], {run.id for run in survey.plan.runs}
     keep = max((job.execution.keep for job in jobs if isinstance(job.execution, TrainExecution)), default=0)
     merged = any(job.execution.merged for job in jobs if isinstance(job.execution, TrainExecution))
-    need, available = needed(stages, final, policy, keep, merged=merged), room(root)
+    merges = [job.subject for job in jobs if isinstance(job.subject, Merge) and job.kind == "merge"]
+    need, available = needed(stages, final, policy, keep, merged=merged, merges=merges), room(root)
     held_gb = sum(
         cost.resume_gb(s.model.shape, s.recipe.adapter) for s in stages for _ in store.folder(s).glob("resume/step-*")
     )
     if available.gb + held_gb < need.gb:
-        with_less = needed(stages, final, replace(policy, retention="final"), keep, merged=merged)
+        least = replace(policy, retention="final")
+        with_less = needed(stages, final, least, keep, merged=merged, merges=merges)
         yield (
             f"output_dir={root} has {_size(available.gb)} left ({available.limit}); this sweep needs about "
             f"{_size(need.gb - held_gb)}: {_parts(need, held_gb)}. {_ways_out(need, with_less, policy)}."

@@ -3,6 +3,7 @@
 Headers alone are read, so that 65 GB of weights are looked at in a moment. Nothing here needs torch.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,12 @@ from sft_sweeps.spec.training import Shape
 DTYPES = tuple(weights.BYTES)
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
 COMPUTED = "rotary_emb.inv_freq"  # stored by old versions of transformers; every reader computes it
+MASKS = (
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
+)  # as are these, of no parameter
 KINDS: dict[str, Any] = {
     "quantization_config": dict,
     "vocab_size": int,
@@ -79,7 +86,7 @@ def problems(folder: Path, shape: Shape, tokenizer: str, examine: Examine, *, pa
 def _is_known(config: Mapping[str, Any]) -> bool:
     """Whether the parameters follow from the dimensions: a LLaMA's, where no biases are added."""
     biased = config.get("attention_bias") or config.get("mlp_bias")
-    return config.get("model_type") in ARCHITECTURES and not biased
+    return str(config.get("model_type")) in ARCHITECTURES and not biased
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -162,7 +169,9 @@ def loadable(folder: Path, expected: Shapes | None = None) -> dict[str, weights.
 
 def _select(folder: Path, config: Mapping[str, Any], expected: Shapes) -> dict[str, weights.StoredTensor]:
     stored = weights.tensors(folder)
-    expected = expected or _parameters(folder, config) or {name: one.shape for name, one in stored.items()}
+    own = {name: one.shape for name, one in stored.items() if not is_mask(name, one)}
+    expected = expected or _parameters(folder, config) or own
+    stored = _as_in_the_model(stored, expected)
     wrong = [name for name, dimensions in expected.items() if name not in stored or stored[name].shape != dimensions]
     if wrong:
         name = wrong[0]
@@ -174,6 +183,22 @@ def _select(folder: Path, config: Mapping[str, Any], expected: Shapes) -> dict[s
         raise RunError(f"{folder} holds weights as {', '.join(odd)}. Valid: {valid}. Fetch an unquantized model.")
     _refuse_unexpected(folder, stored, expected)
     return {name: stored[name] for name in expected}
+
+
+def _as_in_the_model(stored: dict[str, weights.StoredTensor], expected: Shapes) -> dict[str, weights.StoredTensor]:
+    """The tensors by their names in the model: of a base without its head (GPT-2's on the hub) these have a prefix.
+
+    As from_pretrained loads such: the prefix is given to all, where no name fits without it.
+    """
+    prefixes = {name.partition(".")[0] for name in expected if name not in stored}
+    prefix = f"{prefixes.pop()}." if len(prefixes) == 1 else ""
+    named = {prefix + name: one for name, one in stored.items()}
+    return named if prefix and not expected.keys() & stored.keys() and expected.keys() <= named.keys() else stored
+
+
+def is_mask(name: str, tensor: weights.StoredTensor) -> bool:
+    """Whether a stored tensor is what GPT-2 and GPT-NeoX mask attention with: a square, or one number."""
+    return name.endswith(MASKS) and (tensor.shape[:2] == (1, 1) or math.prod(tensor.shape) == 1)
 
 
 def _parameters(folder: Path, config: Mapping[str, Any]) -> Shapes:
@@ -190,7 +215,8 @@ def _parameters(folder: Path, config: Mapping[str, Any]) -> Shapes:
 def _refuse_unexpected(
     folder: Path, stored: Mapping[str, weights.StoredTensor], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    left = [name for name in stored if name not in expected and not name.endswith(COMPUTED)]
+    unexpected = {name: one for name, one in stored.items() if name not in expected and not is_mask(name, one)}
+    left = [name for name in unexpected if not name.endswith(COMPUTED)]
     if HEAD in left and EMBEDDINGS in stored and weights.equal(stored[HEAD], stored[EMBEDDINGS]):
         left.remove(HEAD)  # tied, and stored twice
     elif HEAD in left and EMBEDDINGS in stored:

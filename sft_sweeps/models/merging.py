@@ -7,7 +7,7 @@ Whenever and wherever they are made, they are the same.
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +123,21 @@ def _merged(
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     known = {name.removesuffix(".weight") for name in names}
     for one in adapters:
-        if strange := sorted(one.layers.keys() - known):
+        if strange := sorted(layer for layer in one.layers if _stored_name(layer, known) not in known):
             raise RunError(f"the adapter is of another model: it has weights for {strange[0]}, which there is not")
+    layers = [{_stored_name(layer, known): layer for layer in one.layers} for one in adapters]
     for name in names:
-        layer, array = name.removesuffix(".weight"), arrays.read(stored[name])
-        for one in adapters:
-            if layer in one.layers:
+        array = arrays.read(stored[name])
+        for one, of_one in zip(adapters, layers, strict=True):
+            if layer := of_one.get(name.removesuffix(".weight")):
                 array = arrays.numbers(arrays.rounded(array + one.delta(layer), dtype).tobytes(), dtype)
                 array = array.reshape(stored[name].shape)
         yield name, array
+
+
+def _stored_name(layer: str, known: Collection[str]) -> str:
+    """A layer as the folder names it, perhaps without the prefix of the model (folder.py)."""
+    return layer if layer in known else layer.partition(".")[2]
 
 
 def _copy_rest(parts: Parts, target: Path) -> None:

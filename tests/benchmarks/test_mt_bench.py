@@ -598,6 +598,7 @@ def test_a_reference_that_is_not_there_is_told() -> None:
     assert "JUDGE_KEY" not in os.environ
 
 
+@pytest.mark.slow
 def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: Path, launch: Launch) -> None:
     """The whole path with the miniature: two turns answered, graded over HTTP in a job of its own, shown as a limit."""
     server = serve(lambda _body, _number: said("[[4]]"))
@@ -662,6 +663,7 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
     assert kept == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, 0), (signal.SIGKILL, 4)])
 def test_a_launch_stopped_while_judging_pays_nothing_twice(
     number: int, more: int, serve, tmp_path: Path, launch: Launch

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sft_sweeps.data.formats import FORMATS
-from sft_sweeps.data.read import SourceExamples, read
+from sft_sweeps.data.read import SourceExamples, read, survey
 from sft_sweeps.errors import RequestError
 from sft_sweeps.files.rows import read_rows
+from sft_sweeps.spec.data import Source
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 GOOD = {"question": "2 + 2?", "answer": "4"}
@@ -339,3 +340,20 @@ def test_real_code_alpaca() -> None:
     assert (table.rows, len(table.examples), table.dropped) == (20022, 20016, {"empty_response": 6})
     with_input = sum("\nInput:\n" in example.rounds[0][0] for example in table.examples)
     assert 0.50 < with_input / len(table.examples) < 0.52
+
+
+@pytest.mark.parametrize(("before", "between", "behind"), [("", "\n", "\n"), ("[", ",", "]"), ("", "\n\n \n", "")])
+def test_a_key_that_stands_twice_is_told(tmp_path: Path, before: str, between: str, behind: str) -> None:
+    """Its last value is read, as it ever was; a broken line before leaves nothing behind."""
+    rows = [
+        '{"question": "a", "answer": "b", "answer": "c"}',
+        '{"question": "a", "answer": "b", "x": {"y": 1, "y": 2}}',
+    ]
+    rows += ['{"question": "a", "answer": "b"}']
+    (tmp_path / "a.json").write_text(before + between.join(rows) + behind)
+    told = survey(tmp_path / "a.json", Source("s", "", "auto", "", "general", 0), "limit").keys
+    use = "named twice, the last value is read"
+    assert (told["answer"], told["y"]) == ({"response": 3, use: 1}, {use: 1})
+    assert [example.rounds for example in load(tmp_path / "a.json").examples] == [(("a", text),) for text in "cbb"]
+    (tmp_path / "b.jsonl").write_text('{"x": 1, "x": 2\n' + "\n".join(rows[2:] * 9))
+    assert [row.twice for row in read_rows(tmp_path / "b.jsonl", "s")] == [""] * 10

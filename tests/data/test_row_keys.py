@@ -50,7 +50,9 @@ def turns(first: dict[str, Any] | None = None, second: dict[str, Any] | None = N
 
 
 def has_keys(row: Any, indent: int | None = None) -> bool:
-    return any(match["key"] for match in row_scan.TOKENS.finditer(json.dumps(row, indent=indent).encode()))
+    return any(
+        match["key"] or match["calls"] for match in row_scan.TOKENS.finditer(json.dumps(row, indent=indent).encode())
+    )
 
 
 def table(path: Path, rows: list[Any], **changes: Any) -> SourceExamples:
@@ -180,3 +182,33 @@ def test_only_sources_that_may_have_such_rows_have_another_identity(
     assert ("row_keys" in canonical(made)) == moves
     before = {name: value for name, value in canonical(made).items() if name != "row_keys"}
     assert before == canonical(replace(made, row_keys=0))
+
+
+SPOKEN = {"role": "tool", "content": "15"}
+
+
+@pytest.mark.parametrize(
+    ("row", "moves"),
+    [
+        ({"messages": turns()}, False),
+        ({"messages": turns(), "tools": []}, False),
+        ({"messages": turns(), "tools": [{"name": "f"}]}, True),
+        ({"messages": turns(second={"tool_calls": [{"function": {"name": "f"}}]})}, True),
+        ({"messages": [*turns(), SPOKEN]}, True),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_rendered_tools_are_in_the_identity_of_files_that_have_some(
+    row: Any, moves: bool, packed: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / f"a.jsonl{'.gz' if packed else ''}"
+    text = json.dumps(row).encode()
+    path.write_bytes(gzip.compress(text) if packed else text)
+
+    def made(rule: str) -> Any:
+        config = SourceConfig(name="own", ability="math", path=str(path), tool_turns=rule)
+        return canonical(resolve_source(config, tmp_path, "own", False)[0])
+
+    assert (made("render") != made("refuse")) == moves
+    if moves:
+        assert made("render")["turns"]["tools"] == "render"

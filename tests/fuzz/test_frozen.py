@@ -16,11 +16,12 @@ import values
 from fuzzing import hunt, where
 from mutations import spoilt
 
+from sft_sweeps.config.resolve_sources import account_of
 from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.files import private
-from sft_sweeps.files.encoded import read_account
-from sft_sweeps.identity import plain
+from sft_sweeps.files.encoded import ACCOUNT, ENCODED
+from sft_sweeps.identity import canonical, plain
 from sft_sweeps.jobs import attempts, frozen
 from sft_sweeps.jobs.job import Encoding, Job
 from sft_sweeps.plan.build import build
@@ -170,16 +171,20 @@ def test_what_lies_beside_them(made: Path, tmp_path: Path) -> None:
         path.name: path.read_bytes()
         for path in (folder / attempts.ATTEMPTS, folder / failures.FAILURE, folder / METRICS)
     }
-    account = {"rows": 1, "examples": 1, "identity": {}, "checksums": {"ids.bin": "0"}}
+    source = values.source()
+    about = {"template": "vicuna_bare", "max_length": 512, "tokenizer": "t", "identity": canonical(source)}
+    account = {"rows": 1, "examples": 1, "tokens": 9, "checksums": {"ids.bin": "0"}, **about}
+    encoded = folder / ENCODED / "math-0123456789ab"
+    encoded.mkdir(parents=True)
 
     def case(chance: Random) -> Iterator[str]:
         (folder / "identity.json").write_bytes(spoilt(identity, chance))
-        (folder / "account.json").write_bytes(spoilt(json.dumps(account).encode(), chance))
+        (encoded / ACCOUNT).write_bytes(spoilt(json.dumps(account).encode(), chance))
         for name, content in files.items():
             (folder / name).write_bytes(spoilt(content, chance))
         with contextlib.suppress(RequestError):
             check_identity(folder, stage.payload, write=False)
-        read_account(folder)
+        account_of(source, values.RECIPE, "t", folder)
         try:
             failures.reason_of(folder).strip()
             attempts.begin(folder, "2", 1, 1)

@@ -274,4 +274,4 @@ def test_inspecting_and_adding_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             yield from wrong(told(lambda: main(arguments)), what)
         path.unlink()
 
-    hunt(case, 0.1)
+    hunt(case, 0.05)

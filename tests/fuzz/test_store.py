@@ -67,7 +67,7 @@ def test_spoilt_stores(finished: tuple[Path, list[str]], tmp_path: Path, monkeyp
         done = "; ".join(spoil(store, chance) for _ in range(chance.randint(1, 2)))
         yield from (f"{reason:.400}: {done:.400}" for reason in _problems(store, launch))
 
-    hunt(case, 0.25)
+    hunt(case, 0.1)  # six commands each: two seconds
 
 
 def _problems(store: Path, launch: list[str]) -> list[str]:

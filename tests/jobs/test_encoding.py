@@ -220,6 +220,7 @@ LINE = (
 )
 
 
+@pytest.mark.slow
 def test_a_launch_encodes_first_and_says_what_is_dropped(launch: Launch, tmp_path: Path) -> None:
     numbers(tmp_path / "ours.jsonl", 99, 1)
     line = (*LINE, f"data.sources.math.path={tmp_path / 'ours.jsonl'}", "cluster=local", "output_dir=out")
@@ -236,6 +237,7 @@ def test_a_launch_encodes_first_and_says_what_is_dropped(launch: Launch, tmp_pat
         assert "encodes first" not in again.stdout
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_fetched_is_named_once_with_the_reason(launch: Launch) -> None:
     line = (*LINE, "data.sources.math.url=http://127.0.0.1:1/u33b.jsonl", "cluster=local", "output_dir=out")
     planned = launch(*line, "action=plan")
@@ -247,6 +249,7 @@ def test_a_file_that_cannot_be_fetched_is_named_once_with_the_reason(launch: Lau
     assert "place it at out/data/gsm8k_rft/u33b.jsonl" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_status_of_a_failed_encoding_names_it(launch: Launch, tmp_path: Path) -> None:
     """A file that is too long to be looked at before: the job finds it out, and nothing is trained."""
     with (tmp_path / "ours.jsonl").open("w") as file:

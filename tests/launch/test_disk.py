@@ -18,6 +18,7 @@ from sft_sweeps.launch import disk
 from sft_sweeps.launch.disk import DiskPolicy, needed, room
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import build
+from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Shape, Stage
 
 UID, GID = os.getuid(), os.getegid()
@@ -186,6 +187,16 @@ def test_the_largest_ones_are_counted() -> None:
     need = needed([small, large], set(), DiskPolicy(at_once=1), keep=1)
     assert need.states_gb == 2 * cost.resume_gb(large.model.shape)
     assert need.models_gb == cost.model_gb(small) + cost.model_gb(large)
+
+
+@pytest.mark.parametrize("retention", ["all", "final", "scores"])
+def test_an_average_is_there_beside_what_it_is_made_of(retention: str) -> None:
+    two = [stage(model("m")), stage(model("m"), seed=1)]
+    average = Merge(tuple(two), (Fraction(1, 2), Fraction(1, 2)))
+    policy = DiskPolicy(retention=retention)
+    without, need = (needed(two, {average.id}, policy, keep=1, merges=some) for some in ((), (average,)))
+    assert (need.models, need.models_gb) == (3, pytest.approx(3 * cost.model_gb(two[0])))
+    assert need.gb == pytest.approx(without.gb + cost.model_gb(two[0]))
 
 
 @pytest.mark.parametrize("retention", ["all", "final", "scores"])

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from common import Launch
 from file_server import PIN, Server
 
@@ -60,6 +61,7 @@ def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> No
     assert f"{examples:,} examples, as prepared (counted: 40 rows)" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_limit_raised_once_is_not_raised_for_ever(launch: Launch, tmp_path: Path) -> None:
     """What the store has, and whether anything is left to do, says nothing about what this request allows."""
     rows = [{"conversations": chat(f"question {n}?", f"answer {n}")} if n % 3 else {"x": n} for n in range(60)]

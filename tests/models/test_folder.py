@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from training import SHAPE
 
+from sft_sweeps.errors import RunError
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.models import weights
 from sft_sweeps.models.architectures import LLAMA
@@ -153,7 +154,15 @@ def test_whatever_a_config_says_the_answer_is_a_text(folder: Path, key: str, val
         (folder / "config.json").write_text(good)
 
 
-BROKEN = ["[" * 100_000, "{" + '"a":' * 50_000, "[]", '{"a": 1, "a": 2}', "\0", '{"a": ' + "9" * 5000 + "}"]
+BROKEN = [
+    "[" * 100_000,
+    "{" + '"a":' * 50_000,
+    "[]",
+    '{"a": 1, "a": 2}',
+    "\0",
+    '{"a": ' + "9" * 5000 + "}",
+    '{"a": "\\ud800"}',
+]
 
 
 @pytest.mark.parametrize("content", BROKEN)
@@ -161,6 +170,14 @@ def test_a_config_that_is_no_object_is_named(folder: Path, content: str) -> None
     (folder / "config.json").write_text(content)
     (text,) = problems(folder, SHAPE, "")
     assert "config.json cannot be read" in text
+
+
+def test_a_kind_of_model_that_is_no_text_is_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": {}}))
+    (text,) = problems(folder, SHAPE, "")
+    assert "names no model_type" in text
+    checkpoint.loadable(folder)  # as of an architecture that is not known: what is stored
 
 
 @pytest.mark.parametrize("width", [{}, [], "16", 1.5, True])
@@ -183,3 +200,25 @@ def test_a_pipe_for_a_config_is_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "config.json")
     (text,) = problems(folder, SHAPE, "")
     assert "no regular file" in text
+
+
+def gpt2(folder: Path, tensors: dict[str, object]) -> dict[str, tuple[int, ...]]:
+    """A folder with some tensors, of which a model of two has those that are returned."""
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    save_file({name: np.full(shape, 1.0, np.float32) for name, shape in tensors.items()}, folder / "model.safetensors")
+    return {"transformer.wte.weight": (5, 2), "transformer.h.0.attn.c_attn.bias": (6,)}
+
+
+PLAIN = {"wte.weight": (5, 2), "h.0.attn.c_attn.bias": (6,)}
+
+
+def test_tensors_without_the_models_prefix_are_the_models(tmp_path: Path) -> None:
+    """GPT-2's on the hub, with the masks that it stores; what there is beside is refused as ever."""
+    expected = gpt2(tmp_path / "hub", {**PLAIN, "h.0.attn.bias": (1, 1, 4, 4), "h.0.attn.masked_bias": ()})
+    found = checkpoint.loadable(tmp_path / "hub", expected)
+    assert {name: one.shape for name, one in found.items()} == expected
+    assert {name: one.shape for name, one in checkpoint.loadable(tmp_path / "hub").items()} == PLAIN
+    for number, more in enumerate(({"h.0.attn.bias": (4, 4)}, {"transformer.wte.weight": (5, 2)}, {"x.weight": (1,)})):
+        with pytest.raises(RunError):
+            checkpoint.loadable(tmp_path / str(number), gpt2(tmp_path / str(number), {**PLAIN, **more}))

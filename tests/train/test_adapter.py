@@ -49,6 +49,7 @@ def oracle(base: Path, steps: int = STEPS) -> tuple[Any, list[tuple[float, float
             lora_alpha=8,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
+            fan_in_fan_out=whole.config.model_type == "gpt2",
         ),
     )
     for name, parameter in model.named_parameters():
@@ -157,6 +158,21 @@ def test_what_becomes_of_the_parents_adapter(tmp_path: Path) -> None:
         assert abs(both.delta(layer) - together).max() < 1e-4 * abs(together).max()
         assert len(both.layers[layer][0]) == 2 * LORA.rank
     assert_peft_loads(base, tmp_path / "beside" / "adapter", _loaded(tmp_path / "anew" / "adapter"))
+
+
+@pytest.mark.slow
+def test_layers_that_lie_transposed_in_a_folder_without_the_models_prefix(tmp_path: Path) -> None:
+    """GPT-2 as it is on the hub: its tensors are named as in the model without its head, and its masks are stored."""
+    from safetensors.torch import load_file, save_file
+
+    base = saved("gpt2", tmp_path / "base")
+    stored = {name.removeprefix("transformer."): one for name, one in load_file(base / "model.safetensors").items()}
+    masks = {"h.0.attn.bias": torch.ones(1, 1, 256, 256), "h.0.attn.masked_bias": torch.tensor(-1e4)}
+    save_file(stored | masks, base / "model.safetensors", {"format": "pt"})
+    model, expected = oracle(base)
+    made = stage(base, tmp_path / "made", 1, epochs=1)
+    assert close(losses(made), expected), made.log
+    assert_peft_loads(base, tmp_path / "made" / "adapter", model)
 
 
 def _loaded(folder: Path) -> Any:

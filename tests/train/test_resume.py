@@ -33,7 +33,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[1, 2])
+@pytest.fixture(scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 2])
 def unbroken(request: pytest.FixtureRequest, scratch: Path) -> tuple[int, Outcome]:
     """The process count, and a stage that nothing befell."""
     processes = int(request.param)

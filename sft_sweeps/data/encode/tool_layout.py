@@ -61,8 +61,13 @@ class ToolLayouts:
     def of(self, example: Example) -> Spans | str:
         """Where the responses of a conversation stand, or why it is refused."""
         try:
-            messages, tools = self._guarded(_messages(example)), self._guarded(json.loads(example.tools or "null"))
-            return self._spans(messages, tools)
+            said = _messages(example), json.loads(example.tools or "null")
+            messages, tools = map(self._guarded, said)
+            spans = self._spans(messages, tools)
+            if GUARD in spans.written:  # a template may look for what is guarded, such as </think>
+                plain = _plain(self._render(said[0], tools=said[1]))
+                return spans if spans.written.replace(GUARD, "") == plain else CHANGED
+            return spans
         except UnlikeError as error:
             return str(error)
         except ValueError:  # the template raises

@@ -1,5 +1,6 @@
 """Calls of tools are trained as transformers writes them with a template that has tools; no other row is."""
 
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -124,7 +125,7 @@ def is_ambiguous(name: str, messages: list[dict[str, Any]]) -> bool:
     return name == "llama3_1" and any(len(messages[place]["tool_calls"]) > 1 for place in calls)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(KINDS + MARKED), messages=conversations())
 def test_what_is_encoded_is_what_transformers_writes(encoders: Any, name: str, messages: list[Any]) -> None:
     encoder, made = encoders(name), example({"messages": messages, "tools": [TOOL]})
@@ -242,3 +243,18 @@ def test_a_template_that_leaves_something_out_of_a_call(change: str, reason: str
     assert isinstance(made, Example)
     assert encoder.takes_tools
     assert encoder.refusal(made) == reason
+
+
+def test_a_special_token_that_the_template_looks_for_is_no_text(tmp_path: Path, folders: Any) -> None:
+    """Qwen's template cuts a text at </think>; a tokenizer may have that as a special token."""
+    for source in folders("qwen3_5_think").iterdir():
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    loaded = json.loads((tmp_path / "tokenizer.json").read_text())
+    number = max(token["id"] for token in loaded["added_tokens"]) + 1
+    loaded["added_tokens"].append({**loaded["added_tokens"][-1], "id": number, "content": "</think>", "special": True})
+    (tmp_path / "tokenizer.json").write_text(json.dumps(loaded))
+    encoder = Encoder(tmp_path, "chat_template", 9999)
+    for text, reason in (("Wet.", ""), ("<|im_end|>", ""), ("<think>hm</think>Wet.", CHANGED)):
+        made = example({"messages": [*ASKED[:3], says(text)], "tools": [TOOL]})
+        assert isinstance(made, Example)
+        assert encoder.refusal(made) == reason

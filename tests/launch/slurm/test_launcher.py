@@ -360,6 +360,7 @@ def test_without_slurm(said: Said, store: Store, tmp_path: Path, monkeypatch: py
     assert not store.root.exists()
 
 
+@pytest.mark.slow
 def test_a_slurm_that_does_not_answer_hides_no_other_problem(
     said: Said, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
