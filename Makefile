@@ -8,7 +8,7 @@
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
-# make peers        other programs beside ours, each in its own environment (build/peers): docs/speed.md, 15 minutes
+# make peers        other programs beside ours, each in its own environment (build/peers): docs/speed.md, 10-20 minutes
 # make docs         the docs as pages, in build/docs: every link and anchor leads somewhere
 # make lock         the newest versions that fit together into requirements.lock, which install and CI use
 PYTHON ?= python3

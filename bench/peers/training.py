@@ -20,6 +20,6 @@ def compare(ways: Mapping[str, trl_speed.Way], settings: Settings) -> Iterator[R
     tokens = trl_speed.tokens_a_step(PROFILE, settings.steps) * settings.steps
     speeds = {name: [tokens / seconds for seconds, _ in rounds[1:]] for name, rounds in found.items()}
     for name in ways:
-        gap = trl_speed.loss_gap({"ours": found["ours"], name: found[name]})
+        gap = max(1e-6, trl_speed.loss_gap({"ours": found["ours"], name: found[name]}))  # fp32 tells no less apart
         gap_text = f"losses within {gap:.0e}"
         yield row(WHAT, "tokens a CPU second", "more", (speeds["ours"], speeds[name]), how=name, note=gap_text)
