@@ -8,6 +8,7 @@
 # make goldens      writes the texts that tests compare whole (batch scripts, the references' answers) and shows the
 #                   difference; ids and what other programs answered are never written (tests/goldens.py)
 # make lint         ruff, mypy, order of the rooms     make bench  measured speeds
+# make peers        other programs beside ours, each in its own environment (build/peers): docs/speed.md, 10-20 minutes
 # make docs         the docs as pages, in build/docs: every link and anchor leads somewhere
 # make lock         the newest versions that fit together into requirements.lock, which install and CI use
 PYTHON ?= python3
@@ -34,7 +35,7 @@ PYTEST_FAST = $(BIN)/python -m pytest -n 2 --dist loadfile --hypothesis-profile=
 	$(foreach path,$(FAST),$(or $(wildcard $(path)),$(error there is no $(path); correct FAST in the Makefile)))
 GOLDENS := tests/fixtures tests/launch/slurm/golden docs/models.md
 
-.PHONY: docs quickstart install torch lock test fast slow cases fuzz chaos coverage goldens lint format bench clean
+.PHONY: docs quickstart install torch lock test fast slow cases fuzz chaos coverage goldens lint format bench peers clean
 
 quickstart: install
 	@$(BIN)/python launch.py study=quickstart
@@ -108,6 +109,10 @@ docs: install
 
 bench: install
 	@$(BIN)/python -m bench
+
+peers: install
+	@$(TRY) $(BIN)/python -m bench.peers.environments
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -189,15 +189,18 @@ def agree(source: Source, tokenizer: Path, examples: list[Example], made: list[t
     return statistics.mean(mine == other for mine, other in zip(found, made, strict=True))
 
 
+def tokenizer_of(folder: Path, **more: Any) -> Any:
+    """Its tokenizer through the class of transformers that takes tokenizer.json as it is: others rebuild it."""
+    from transformers import PreTrainedTokenizerFast
+
+    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **names, **more)
+
+
 def measure(data: Path, tokenizer_folder: Path, sharegpt: Path | None, rows: int) -> dict[str, Any]:
     """Everything, by source and in all."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    from transformers import PreTrainedTokenizerFast
-
-    # Through the class that takes tokenizer.json as it is: other classes rebuild the normalizer.
-    file = str(tokenizer_folder / "tokenizer.json")
-    names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<unk>"}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=file, **names)
+    tokenizer = tokenizer_of(tokenizer_folder)
     ways = {"fastchat": fastchat_way(tokenizer), "trl": trl_way(tokenizer)}
     report: dict[str, Any] = {}
     totals: dict[str, float] = dict.fromkeys(

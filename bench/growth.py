@@ -128,6 +128,8 @@ def measure(runs: int, commands: Collection[str], launch: Sequence[str] = ()) ->
         plan = serialize.from_json(json.loads((folder / "plan.json").read_text()))
         found |= {"stages": len(plan.stages), "scores": len(plan.scores)}
         found |= {"submit": _submit(line, folder)} if "submit" in commands else {}
+        if not {*commands} - {"plan", "submit"}:
+            return found
         fill(plan, Store(store))
         found["inodes"] = {"finished": _inodes(store)}
         _run(here)  # freezes its plan and writes its report
@@ -235,7 +237,7 @@ def told(found: Found) -> Iterator[str]:
         each = f" = {sum(counts.values()) / found['stages']:.1f} a stage" if counts else ""
         took = f"{of['cpu_seconds']:.1f} CPU-s, {of['memory_mb']:,} MB"
         yield f"{command} of {found['runs']:,} runs{on}: {took}, {shown}{each}"
-    for when, count in found["inodes"].items():
+    for when, count in found.get("inodes", {}).items():
         yield f"files and folders, {when}: {count:,} = {count / found['stages']:.1f} a stage"
 
 

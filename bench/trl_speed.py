@@ -18,9 +18,10 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,16 @@ from sft_sweeps.train.steps import plan_batch
 
 SHAPE = Shape(128, 352, layers=4, heads=4, kv_heads=4, vocab_size=4096, max_positions=2048)
 RATE = 1e-3
-WAYS = ("ours", "padded", "padding_free")
 Batches = list[list[Encoded]]
 Round = Callable[[], tuple[float, list[float]]]  # CPU seconds, losses
+Way = Callable[[Path, Batches], AbstractContextManager[Round]]
 
 
-def ours(base: Path, batches: Batches) -> Round:
+@contextmanager
+def ours(base: Path, batches: Batches) -> Iterator[Round]:
     """The engine as a stage has it, ZeRO-3 in one process; the batches are laid out in the time that is measured."""
     execution, recipe = TrainExecution(), replace(RECIPE, loss_reduction="token_mean", max_length=2048)
-    engine = TrainEngine(base, recipe, execution)
+    prepare_process(execution)
 
     def train() -> tuple[float, list[float]]:
         losses, started = [], time.process_time()
@@ -59,7 +61,9 @@ def ours(base: Path, batches: Batches) -> Round:
             losses.append(float(engine.step(rows, RATE)[0]))
         return time.process_time() - started, losses
 
-    return train
+    with ranks.process_group(1):
+        engine = TrainEngine(base, recipe, execution)
+        yield train
 
 
 def dataset(batches: Batches) -> Any:
@@ -81,88 +85,106 @@ def write_tokenizer(folder: Path) -> None:
     made.save_pretrained(folder)
 
 
-def theirs(base: Path, batches: Batches, folder: Path, *, padding_free: bool) -> Round:
+# What the trainers of TRL and transformers are told alike.
+SETTINGS: dict[str, Any] = {
+    "per_device_train_batch_size": 8,
+    "gradient_accumulation_steps": 2,
+    "num_train_epochs": 1,
+    "learning_rate": RATE,
+    "lr_scheduler_type": "constant",
+    "train_sampling_strategy": "sequential",
+    "use_cpu": True,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "logging_steps": 1,
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+}
+
+
+@contextmanager
+def theirs(base: Path, batches: Batches, *, padding_free: bool) -> Iterator[Round]:
     """TRL's trainer on the same rows; a new one for every round, with the model of the last."""
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig, SFTTrainer
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    data = dataset(batches)
-    config = SFTConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=8,
-        gradient_accumulation_steps=2,
-        padding_free=padding_free,
-        max_length=None,
-        num_train_epochs=1,
-        learning_rate=RATE,
-        lr_scheduler_type="constant",
-        train_sampling_strategy="sequential",
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-    )
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
-
-    def train() -> tuple[float, list[float]]:
-        trainer = SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer)
-        started = time.process_time()
-        trainer.train()
-        seconds = time.process_time() - started
-        return seconds, [line["loss"] for line in trainer.state.log_history if "loss" in line]
-
-    return train
+    data, tokenizer = dataset(batches), PreTrainedTokenizerFast.from_pretrained(base)
+    with tempfile.TemporaryDirectory() as folder:
+        config = SFTConfig(output_dir=folder, padding_free=padding_free, max_length=None, **SETTINGS)
+        yield lambda: trained(SFTTrainer(model=model, args=config, train_dataset=data, processing_class=tokenizer))
 
 
-def serve(pipe: Any, way: str, base: str, profile: str, steps: int) -> None:
+def trained(trainer: Any) -> tuple[float, list[float]]:
+    """CPU seconds and losses of a trainer of transformers' kind."""
+    started = time.process_time()
+    trainer.train()
+    seconds = time.process_time() - started
+    return seconds, [line["loss"] for line in trainer.state.log_history if "loss" in line]
+
+
+WAYS: dict[str, Way] = {
+    "padded": partial(theirs, padding_free=False),
+    "padding_free": partial(theirs, padding_free=True),
+}
+
+
+def serve(pipe: Any, way: Way, base: Path, profile: str, steps: int) -> None:
     """A process of one way: a round of the batches each time that it is asked; its CPU seconds and losses."""
     torch.set_num_threads(1)
-    batches = lengths.batches(profile, steps, SHAPE.vocab_size)
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        if way == "ours":
-            prepare_process(TrainExecution())
-            stack.enter_context(ranks.process_group(1))
-            train = ours(Path(base), batches)
-        else:
-            train = theirs(Path(base), batches, Path(name), padding_free=way == "padding_free")
+    with way(base, lengths.batches(profile, steps, SHAPE.vocab_size)) as train:
         while pipe.recv():
             pipe.send(train())
 
 
-def measure(base: Path, profile: str, steps: int, rounds: int) -> dict[str, Any]:
-    """CPU seconds of a step of each way, the ratios, and the losses of the first round, which warms up."""
+Rounds = dict[str, list[tuple[float, list[float]]]]  # of each way: CPU seconds and losses of each round
+
+
+def rounds_of(ways: Mapping[str, Way], base: Path, profile: str, steps: int, rounds: int) -> Rounds:
+    """Each way in a process of its own, in turn; the first round, which warms up, is there too."""
     context = multiprocessing.get_context("spawn")
     pipes: dict[str, Any] = {}
-    taken: dict[str, list[float]] = {way: [] for way in WAYS}
-    losses: dict[str, list[float]] = {}
-    for way in WAYS:
-        pipes[way], other = context.Pipe()
-        context.Process(target=serve, args=(other, way, str(base), profile, steps), daemon=True).start()
-    for turn in range(rounds + 1):
-        for way, pipe in pipes.items():
+    for name, way in ways.items():
+        pipes[name], other = context.Pipe()
+        context.Process(target=serve, args=(other, way, base, profile, steps), daemon=True).start()
+    found: Rounds = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, pipe in pipes.items():
             pipe.send(True)
-            seconds, found = pipe.recv()
-            losses.setdefault(way, found)
-            taken[way] += [seconds / steps] if turn else []
+            found[name].append(pipe.recv())
     for pipe in pipes.values():
         pipe.send(False)
-    seconds_a_step = {way: statistics.median(values) for way, values in taken.items()}
+    return found
+
+
+def tokens_a_step(profile: str, steps: int) -> float:
+    """Of the batches that all ways train."""
     batches = lengths.batches(profile, steps, SHAPE.vocab_size)
-    tokens = sum(len(example.input_ids) for batch in batches for example in batch) / steps
-    gap = max(abs(a - b) for way in WAYS[1:] for a, b in zip(losses["ours"], losses[way], strict=True))
+    return sum(len(example.input_ids) for batch in batches for example in batch) / steps
+
+
+def loss_gap(found: Rounds) -> float:
+    """The largest between ours and another's at any step of the first round: the model moves on after it."""
+    first = {name: rounds[0][1] for name, rounds in found.items()}
+    others = (losses for name, losses in first.items() if name != "ours")
+    return max(abs(a - b) for losses in others for a, b in zip(first["ours"], losses, strict=True))
+
+
+def measure(base: Path, profile: str, steps: int, rounds: int) -> dict[str, Any]:
+    """CPU seconds of a step of each way, the ratios, and the losses of the first round, which warms up."""
+    found = rounds_of({"ours": ours, **WAYS}, base, profile, steps, rounds)
+    seconds = {way: statistics.median(took / steps for took, _ in of[1:]) for way, of in found.items()}
+    tokens = tokens_a_step(profile, steps)
     return {
         "profile": profile,
         "tokens_a_step": tokens,
-        "seconds_a_step": seconds_a_step,
-        "tokens_per_second": tokens / seconds_a_step["ours"],
-        "ratio_padded": seconds_a_step["padded"] / seconds_a_step["ours"],
-        "ratio_padding_free": seconds_a_step["padding_free"] / seconds_a_step["ours"],
-        "largest_loss_gap": gap,
-        "losses": losses,
+        "seconds_a_step": seconds,
+        "tokens_per_second": tokens / seconds["ours"],
+        "ratio_padded": seconds["padded"] / seconds["ours"],
+        "ratio_padding_free": seconds["padding_free"] / seconds["ours"],
+        "largest_loss_gap": loss_gap(found),
+        "losses": {way: of[0][1] for way, of in found.items()},
     }
 
 
@@ -179,14 +201,21 @@ def environment() -> dict[str, Any]:
     }
 
 
-def run(profiles: list[str], steps: int, rounds: int) -> Iterator[dict[str, Any]]:
-    """Each profile on one model, as it is measured."""
+@contextmanager
+def base_model() -> Iterator[Path]:
+    """The folder of the model that all ways train."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) / "tokenizer"
         write_tokenizer(place)
         materialise(SHAPE, 0, sorted(place.iterdir()), Path(scratch) / "base")
+        yield Path(scratch) / "base"
+
+
+def run(profiles: list[str], steps: int, rounds: int) -> Iterator[dict[str, Any]]:
+    """Each profile on one model, as it is measured."""
+    with base_model() as base:
         for profile in profiles:
-            yield measure(Path(scratch) / "base", profile, steps, rounds)
+            yield measure(base, profile, steps, rounds)
 
 
 def main() -> None:

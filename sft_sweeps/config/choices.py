@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 CONFIG_DIR = ("--config-dir", "-cd")
 
@@ -29,3 +33,12 @@ def typed_config_dir(arguments: Sequence[str]) -> str | None:
         if name in CONFIG_DIR:
             return value if equals else next(iter(arguments[number + 1 :]), None)
     return None
+
+
+def no_name(override: "Override") -> str:
+    """What is wrong with a list of a group's choices of which one is no name (Hydra would raise TypeError), or ""."""
+    value = override.value()
+    odd = next((one for one in value if not isinstance(one, str)), None) if isinstance(value, list) else None
+    return (
+        "" if odd is None else f"{override.input_line}: {odd!r} names no file of {override.key_or_group}; type a name"
+    )

@@ -4,6 +4,7 @@ A configuration file is looked for in `--config-dir`, then in conf/ of the worki
 a user adds a study, or has a conf/local/default.yaml, without touching what is installed.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from sft_sweeps.config import choices, hydra_errors, new_sources, own_names
 from sft_sweeps.config.grid import Point
@@ -49,7 +52,7 @@ def _main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: 
     folders = [*user_folders, conf]
     arguments = list(map(own_names.addable, new_sources.with_files(arguments, folders)))
     sys.argv = [program, *arguments]  # Hydra reads its arguments there and nowhere else
-    if problem := _unknown_option(arguments) or _typed_twice(arguments, folders):
+    if problem := _unknown_option(arguments) or _typed_twice(arguments, folders) or _no_name(arguments, folders):
         say_error(problem)
         return RequestError.exit_status
     statuses: list[int] = []
@@ -117,6 +120,17 @@ def _unknown_option(arguments: Sequence[str]) -> str:
     _, others = parser.parse_known_args(arguments)
     options = [*FLAGS, OUTPUT_DIR, *(option for action in parser._actions for option in action.option_strings)]
     return next((f"there is no option {one}{nearest(one, options)}" for one in others if one.startswith("-")), "")
+
+
+def _no_name(arguments: Sequence[str], folders: Sequence[Path]) -> str:
+    """What is wrong with a list of choices that is typed for a group; empty where nothing is."""
+    known, parser = choices.groups(folders), OverridesParser.create()
+    for text in _overrides(arguments):
+        with contextlib.suppress(HydraException):  # what cannot be read is told later
+            override = parser.parse_override(text)
+            if override.key_or_group in known and (problem := choices.no_name(override)):
+                return problem
+    return ""
 
 
 def _typed_twice(arguments: Sequence[str], folders: Sequence[Path]) -> str:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import new_sources, own_names
+from sft_sweeps.config import choices, new_sources, own_names
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.entries import Entries
 from sft_sweeps.config.resolve_model import with_own_shape
@@ -86,13 +86,16 @@ class Composer:
                 config = self.loader.load_sweep_config(self.master, list(groups))
             except ValueError as error:  # Hydra's own words for model=1, which it reports with a traceback
                 raise RequestError(f"{' '.join(overrides)}: {error}") from error
-            choices = dict(config.hydra.runtime.choices)
+            chosen = dict(config.hydra.runtime.choices)
             with open_dict(config):
                 config.pop("hydra")
-            self.composed[groups] = config, choices
+            self.composed[groups] = config, chosen
         return self.composed[groups]
 
     def groups(self, overrides: Sequence[str]) -> tuple[str, ...]:
         """Those of the overrides that choose files."""
         parsed = {override: self.parse(override) for override in overrides}
-        return tuple(o for o in overrides if parsed[o].is_delete() or self.exists(parsed[o].key_or_group))
+        chosen = tuple(o for o in overrides if parsed[o].is_delete() or self.exists(parsed[o].key_or_group))
+        if problem := next(filter(None, (choices.no_name(parsed[o]) for o in chosen)), ""):
+            raise RequestError(problem)
+        return chosen

@@ -30,7 +30,8 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
     plan = replace(work.plan, hypotheses=sweep.hypotheses)  # as they were before anything was scored
     for text in retention.free(sweep, store):
         say(out, escape(text))
-    if work.jobs:
+    if work.jobs or not work.survey.seen.folder:
+        # Kept, so that the next launch of what is finished reads one file in place of all records.
         surveyed = survey(plan, store, thorough=False, seen=Seen(sweep.folder))
     else:
         surveyed = replace(work.survey, plan=plan)

@@ -18,6 +18,7 @@ from sft_sweeps.config.choices import groups
 from sft_sweeps.config.hydra_errors import explain
 from sft_sweeps.config.keys import nearest_key, valid_keys
 from sft_sweeps.config.schema import Config
+from sft_sweeps.errors import RequestError
 
 CONF = [ROOT / "conf"]
 KEYS = [key for key in valid_keys(CONF) if len(key.rpartition(".")[2]) >= 6]
@@ -142,6 +143,15 @@ def test_a_file_of_a_configuration_that_is_no_mapping_is_named(tmp_path: Path) -
     assert told == (
         f"{tmp_path}/study/odd.yaml holds 0.5; a file of a configuration holds keys with their values, KEY: VALUE"
     )
+
+
+@pytest.mark.parametrize("typed", ["model=[1,2]", "+data@x=shuffle(1)", "model=[[mini]]"])
+def test_a_list_of_choices_that_are_no_names(typed: str) -> None:
+    told = command_line._no_name([typed, "model=[mini,hf]", "train.seed=[1]", "a=${"], CONF)
+    assert told.startswith(f"{typed}: ")
+    assert not command_line._no_name(["model=mini", "model=[mini]", "train.lora.targets=[1]"], CONF)
+    with pytest.raises(RequestError, match="names no file of model"):
+        sweeper().composer.groups(["model=[1]"])
 
 
 def test_two_choices_of_one_group() -> None:

@@ -112,12 +112,16 @@ def test_it_is_asked_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 STEPS = 4
+RESUMED = ("gemma2", "bloom")  # one in packed rows, one in padded: what saves and reads a state knows no family
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen3", "gemma2", "olmo2", "gpt2", "bloom", "falcon"])
 def test_a_stage_of_it_is_plain_torch_and_resumes_bit_for_bit(family: str, tmp_path: Path) -> None:
-    """At one and two processes under ZeRO-3; the saved model is one that transformers loads, and answers alike."""
+    """At one and two processes under ZeRO-3; the saved model is one that transformers loads, and answers alike.
+
+    Two of them are stopped, too.
+    """
     base, padded = saved(family, tmp_path / "base"), family in PADDED
     how: dict[str, Any] = {"recipe": {"epochs": 1, "padded": padded}}
     how |= {"execution": {"token_budget": 300 if padded else 100, "whole_parameters": 0}}
@@ -131,9 +135,10 @@ def test_a_stage_of_it_is_plain_torch_and_resumes_bit_for_bit(family: str, tmp_p
         assert not outcome.error, outcome.log
         found = [(step["loss"], step["grad_norm"]) for step in outcome.metrics]
         assert found == [(pytest.approx(a, abs=1e-5), pytest.approx(b, rel=1e-4)) for a, b in expected]
-    assert stage("stopped", 2, stop_at=2).error == "Interrupted"
-    again = stage("stopped", 2)
-    assert again.digest == two.digest, again.log
+    if family in RESUMED:
+        assert stage("stopped", 2, stop_at=2).error == "Interrupted"
+        again = stage("stopped", 2)
+        assert again.digest == two.digest, again.log
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "one" / "model")
     assert decoder.parameters(model) == decoder.parameters(decoder.without_memory(model.config))
     assert answered(tmp_path / "one" / "model") == generated(model)

