@@ -12,7 +12,7 @@ from hypothesis import settings
 
 pytest_plugins = ["slurm_cluster"]  # the fixtures `cluster` and `accounted_cluster`
 
-settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("deterministic", derandomize=True, deadline=None, max_examples=30)
 settings.register_profile("fast", settings.get_profile("deterministic"), max_examples=15)  # `make fast`
 settings.load_profile("deterministic")
 
