@@ -17,10 +17,12 @@ BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 EXTRAS := cleaning,gguf,representations,dashboard,trackio,tensorboard,lora$(if $(GPU),$(shell echo ,)gpu)
 TORCH := 2.13.0
-# Most tests wait for other processes most of the time: three of them fill two cores. A process of tests is given whole
-# files, those first that take longest (tests/conftest.py).
+# The quick tests wait for other processes most of the time: three of them fill two cores. The slow ones start many, and a
+# cluster beside two others is too slow for what its tests do meanwhile. Each process of tests is given whole files, those
+# first that take longest (tests/conftest.py).
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest -n $(if $(filter 1 2 3,$(CORES)),3,4) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder -n $(if $(filter 1 2,$(CORES)),$(CORES),4)
+PYTEST_QUICK := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder -n $(if $(filter 1 2 3,$(CORES)),3,4)
 # -qq shows errors alone: -q also tells of every index and folder that pip passes over
 PIP := $(BIN)/pip install -qq
 # three times, with pauses: a registry's hiccup must not fail an installation
@@ -69,7 +71,7 @@ lock: install
 	@grep -Ev '^(torch|triton|nvidia-|cuda-)' requirements.all > requirements.lock; rm requirements.all
 
 test: install
-	@$(PYTEST) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
+	@$(PYTEST_QUICK) -m "not slow and not fuzz and not cases" $(ARGS) $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/test_$(ROOM).py),$(error there is no tests/$(ROOM))))
 
 fast: install
 	@$(PYTEST_FAST) $(ARGS)
@@ -81,7 +83,7 @@ cases: install
 	@$(BIN)/python -m pytest -n 0 -m cases tests/test_cases.py $(ARGS)
 
 fuzz: install
-	@$(PYTEST) -m fuzz $(ARGS)
+	@$(PYTEST_QUICK) -m fuzz $(ARGS)
 
 chaos: install
 	@PYTHONPATH=tests $(BIN)/python -m chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),5) $(ARGS)

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,8 +161,8 @@ def mt_bench_files(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def runnable() -> Iterator[tuple[str, ...]]:
-    """What is run, in the order of the pages; first the sweep that others look at.
+def runnable(pages: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """What is run of some pages, in their order; first the sweep that others look at.
 
     Of the plans of the miniature, the first alone tries a training step, which takes longer than planning.
     """
@@ -170,7 +170,7 @@ def runnable() -> Iterator[tuple[str, ...]]:
     measure: list[str] = []
     for command in commands():
         line = filled(command.line)
-        if command.needs or command.page == MANUAL or shlex.join(line) in ATTACKS:
+        if command.needs or command.page not in pages or shlex.join(line) in ATTACKS:
             continue
         if {"model=mini", "action=plan"} <= {*line}:
             line, measure = [*line, *measure], ["plan.measure=false"]
@@ -178,7 +178,15 @@ def runnable() -> Iterator[tuple[str, ...]]:
 
 
 @pytest.mark.slow
-def test_every_command_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pages", "least"),
+    [
+        pytest.param(["README.md", "CONTRIBUTING.md"], 5, id="readme"),
+        # ten minutes; what each command does is tested in its own room, and that each line can be read by quick tests
+        pytest.param([page.name for page in PAGES if page.name != MANUAL], 25, id="docs", marks=pytest.mark.long),
+    ],
+)
+def test_every_command_runs(pages: list[str], least: int, tmp_path: Path) -> None:
     """In one folder, in the order of the pages, as a reader who has a checkout would."""
     files(tmp_path)
     for name in ("launch.py", "sft_sweeps", "hydra_plugins"):
@@ -192,7 +200,7 @@ def test_every_command_runs(tmp_path: Path) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"])
-    failed, lines = [], dict.fromkeys(runnable())
+    failed, lines = [], dict.fromkeys(runnable(pages))
     for line in lines:
         shutil.rmtree(tmp_path / "words", ignore_errors=True)
         done = subprocess.run(
@@ -201,4 +209,4 @@ def test_every_command_runs(tmp_path: Path) -> None:
         if done.returncode:
             failed.append(f"{shlex.join(line)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     assert not failed, "\n\n".join(failed)
-    assert len(lines) >= 25
+    assert len(lines) >= least

@@ -259,6 +259,7 @@ def test_two_launches_at_once_train_each_stage_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # that a file is missed: store/test_store.py; what is made again then: jobs/test_job.py
 @pytest.mark.parametrize("undisturbed", [2], indirect=True, ids=["two processes"])  # no file tells how many trained it
 def test_a_model_that_lost_a_file_is_made_again(undisturbed: tuple[list[str], str], tmp_path: Path) -> None:
     """What no valid record vouches for is not taken for finished: neither a stage's model nor the base model."""

@@ -50,6 +50,7 @@ def launch(distribution: Path, *overrides: str, status: int = 0) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # what it adds is registered and planned: the quick tests below, test_strategies.py
 def test_a_sweep_runs_with_what_another_distribution_adds(tmp_path: Path) -> None:
     distribution = announced(tmp_path / "site")
     questions, examples = tmp_path / "sums.jsonl", tmp_path / "barred.jsonl"

@@ -75,6 +75,7 @@ def sync(output: Path, server: WandbServer) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # each step of it: tracking/test_wandb.py and test_wandb_server.py, commands/test_sync.py
 def test_a_sweep_without_a_server_killed_and_resumed_is_whole_and_goes_up_once(tmp_path: Path) -> None:
     output = tmp_path / "store"
     for step in KILLED_AT:

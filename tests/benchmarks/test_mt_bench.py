@@ -664,7 +664,10 @@ def test_launch_answers_judges_and_tables_and_names_one_judge(serve, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "more"), [(signal.SIGTERM, 0), (signal.SIGKILL, 4)])
+# SIGTERM is `long`: one that is killed, and may finish nothing, is the harder.
+@pytest.mark.parametrize(
+    ("number", "more"), [pytest.param(signal.SIGTERM, 0, marks=pytest.mark.long), (signal.SIGKILL, 4)]
+)
 def test_a_launch_stopped_while_judging_pays_nothing_twice(
     number: int, more: int, serve, tmp_path: Path, launch: Launch
 ) -> None:

@@ -168,6 +168,7 @@ def _loaded(folder: Path) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # a generator's state goes on with a stage: the first test, test_resume.py
 def test_dropout_resumes_bit_for_bit(tmp_path: Path) -> None:
     base, lora = saved("llama", tmp_path / "base"), replace(LORA, dropout=0.3)
     whole = stage(base, tmp_path / "whole", 1, lora, epochs=1)

@@ -79,6 +79,7 @@ def test_where_it_fails_nothing_starts_and_everything_says_why(site: Site, tmp_p
     assert "submitted 4 jobs" in site.launch(*wanted, "data.sources.math.max_bad_fraction=0.5")
 
 
+@pytest.mark.long  # two launches and one encoding, here: jobs/test_encoding.py
 def test_another_sweep_of_the_same_sources_waits_for_them(site: Site, tmp_path: Path) -> None:
     """Its own job looks after them when the other one's has ended, however that was."""
     path, held = rows(tmp_path / "ours.jsonl", 6000), "+cluster.sbatch.begin=now+1hour"

@@ -44,6 +44,7 @@ def undisturbed(here: Cluster, tmp_path: Path) -> Site:
     return Site(here, Store(tmp_path / "local"))
 
 
+@pytest.mark.long  # two nodes of two processes: the next test; what sweeps share on a cluster: test_launcher.py
 def test_two_sweeps_at_once_on_two_nodes_of_two_processes(site: Site, undisturbed: Site) -> None:
     """DMT and mixed sequential training share one stage, whoever trains it; weights and scores are those of here."""
     wanted = (
@@ -158,6 +159,7 @@ def said(site: Site, stage: Stage) -> str:
     return log.read_text() if log.exists() else "it has no log"
 
 
+@pytest.mark.long  # a killed rank on a real Slurm: test_bad_days.py; what stands on it: test_pipeline.py
 def test_a_killed_process_fails_its_stage_and_what_stands_on_it_alone(site: Site, undisturbed: Site) -> None:
     """FAILED in Slurm's own eyes; the other run finishes; launching again trains only what is missing."""
     wanted = (*CHAIN, "name=kill", "strategy=sequential,multi_task", "train.epochs=6")
@@ -225,6 +227,7 @@ def own_number(cluster: Cluster, number: str) -> str:
     return text.partition("JobId=")[2].split()[0]
 
 
+@pytest.mark.long  # warned on a real Slurm: the test of a stage; replicas: generate/test_replicas.py
 def test_two_replicas_are_warned_and_come_back(site: Site, undisturbed: Site) -> None:
     """Slurm's warning reaches every process of a job: replicas leave it to the one that keeps the answers."""
     wanted = (*MINI, "strategy=base", "evaluate=mini", "evaluate.examples=100", "evaluate.batch_size=2")
