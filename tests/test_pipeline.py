@@ -279,6 +279,7 @@ def test_a_model_that_lost_a_file_is_made_again(undisturbed: tuple[list[str], st
 
 
 @pytest.mark.slow
+@pytest.mark.long  # other stores: store/test_store.py; what is freed: jobs/test_retention.py
 def test_what_another_store_has_is_not_trained_again_and_what_is_done_with_is_freed(
     sweep: tuple[Path, str], tmp_path: Path
 ) -> None:

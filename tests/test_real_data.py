@@ -13,6 +13,7 @@ FILES = {"math": DATA / "gsm8k_train.jsonl.gz", "code": DATA / "code_alpaca_20k.
 
 
 @pytest.mark.slow
+@pytest.mark.long  # real rows are encoded and read in quick tests too; that training learns: test_pipeline.py
 @pytest.mark.skipif(
     not all(path.exists() for path in FILES.values()),
     reason="REAL DATA NOT TESTED: no shared/data/train beside the project (GSM8K golds, Code Alpaca)",

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from common import ROOT
 
-pytestmark = pytest.mark.slow
+# `long`: what the job computes, draws and loses is generate/test_represent.py's, report/test_represented.py's
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 QUERIES = 12
 LINE = [
     "model=mini",

@@ -133,6 +133,7 @@ def test_what_a_replica_cannot_do_is_said(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long  # that answers are kept as they end: test_decode.py
 def test_a_stopped_job_goes_on_with_other_replicas(tmp_path: Path) -> None:
     """Two replicas begin, three end, and the answers are those of one that was never stopped."""
     train_tokenizer.copy(mini.TOKENIZER, tiny.write(tmp_path / "model"))

@@ -250,6 +250,7 @@ def test_a_file_that_cannot_be_fetched_is_named_once_with_the_reason(launch: Lau
 
 
 @pytest.mark.slow
+@pytest.mark.long  # on a real Slurm: launch/slurm/test_encode.py
 def test_status_of_a_failed_encoding_names_it(launch: Launch, tmp_path: Path) -> None:
     """A file that is too long to be looked at before: the job finds it out, and nothing is trained."""
     with (tmp_path / "ours.jsonl").open("w") as file:

@@ -62,8 +62,10 @@ def weights(job: Job) -> torch.Tensor:
     [
         (2, 1, {"execution": PARTITIONED, "group_size": GROUP}),
         (1, 2, {"execution": PARTITIONED}),
-        pytest.param(2, 4, {"execution": WHOLE}, marks=pytest.mark.slow),
-        pytest.param(2, 1, {"execution": WHOLE, "recipe": {"precision": "bf16"}}, marks=pytest.mark.slow),
+        pytest.param(2, 4, {"execution": WHOLE}, marks=[pytest.mark.slow, pytest.mark.long]),
+        pytest.param(
+            2, 1, {"execution": WHOLE, "recipe": {"precision": "bf16"}}, marks=[pytest.mark.slow, pytest.mark.long]
+        ),
     ],
 )
 def test_the_losses_go_on_as_if_nothing_had_happened(
