@@ -62,7 +62,7 @@ def test_the_plan_counts_what_was_prepared(launch: Launch, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.long  # costly, and rarely touched: reasons and accounts of encoding have quick tests in jobs/test_encoding.py
+@pytest.mark.long  # reasons and accounts of encoding have quick tests in jobs/test_encoding.py
 def test_a_limit_raised_once_is_not_raised_for_ever(launch: Launch, tmp_path: Path) -> None:
     """What the store has, and whether anything is left to do, says nothing about what this request allows."""
     rows = [{"conversations": chat(f"question {n}?", f"answer {n}")} if n % 3 else {"x": n} for n in range(60)]

@@ -361,7 +361,7 @@ def test_without_slurm(said: Said, store: Store, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
-@pytest.mark.long  # a minute of waiting; a Slurm that is silent: slurm/test_queue.py; the other problems: test_refusals.py
+@pytest.mark.long  # a minute of waiting; a silent Slurm: slurm/test_queue.py; other problems: test_refusals.py
 def test_a_slurm_that_does_not_answer_hides_no_other_problem(
     said: Said, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
