@@ -226,6 +226,7 @@ def test_a_terminated_launcher_saves_first(undisturbed: tuple[list[str], str], t
     finished_alike(output, overrides, digest)
 
 
+@pytest.mark.long  # a signal to one of two ranks: train/test_resume.py
 def test_a_warning_signal_to_one_rank_makes_all_save(undisturbed: tuple[list[str], str], tmp_path: Path) -> None:
     overrides, digest = undisturbed
     output = tmp_path / "out"

@@ -87,6 +87,7 @@ def own_number(site: Site, job: str) -> str:
     return site.cluster.run("scontrol", "show", "job", job).stdout.partition("JobId=")[2].split()[0]
 
 
+@pytest.mark.long  # which element starts again, on a real Slurm: test_requeue.py
 def test_one_element_of_a_stage_array_starts_again_and_no_other(site: Site) -> None:
     """Warned while its siblings run, wait, are done or cancelled; and what waits or has ended is not moved by it."""
     site.launch(
