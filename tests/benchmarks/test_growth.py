@@ -68,8 +68,13 @@ def test_no_text_is_read_in_quadratic_time(reader: str) -> None:
     """A pattern that tries every pair of places in 32,768 characters takes a quarter of a minute and more."""
     slow = []
     for text in texts(1 << 15):
-        started = time.process_time()
-        READERS[reader](text)
-        if (seconds := time.process_time() - started) > 3:
-            slow.append((text[:20], seconds))
+        if (seconds := _seconds(reader, text)) > 3 and (seconds := min(seconds, _seconds(reader, text))) > 3:
+            slow.append((text[:20], seconds))  # twice: a crowded machine only ever adds
     assert slow == []
+
+
+def _seconds(reader: str, text: str) -> float:
+    """Of CPU."""
+    started = time.process_time()
+    READERS[reader](text)
+    return time.process_time() - started
