@@ -65,16 +65,15 @@ def texts(size: int) -> list[str]:
 
 @pytest.mark.parametrize("reader", READERS)
 def test_no_text_is_read_in_quadratic_time(reader: str) -> None:
-    """A pattern that tries every pair of places in 32,768 characters takes a quarter of a minute and more."""
-    slow = []
-    for text in texts(1 << 15):
-        if (seconds := _seconds(reader, text)) > 3 and (seconds := min(seconds, _seconds(reader, text))) > 3:
-            slow.append((text[:20], seconds))  # twice: a crowded machine only ever adds
-    assert slow == []
+    """A pattern that tries every pair of places in 32,768 characters takes a quarter of a minute and more.
+
+    One second is usual, of CPU; beside others the same machine was seen to take 3.3.
+    """
+    taken = {text[:20]: _seconds(reader, text) for text in texts(1 << 15)}
+    assert {text: seconds for text, seconds in taken.items() if seconds > 6} == {}
 
 
 def _seconds(reader: str, text: str) -> float:
-    """Of CPU."""
     started = time.process_time()
     READERS[reader](text)
     return time.process_time() - started
