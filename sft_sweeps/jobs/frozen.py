@@ -9,6 +9,7 @@ reads two lines of a file that may hold ten thousand.
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def _of_call(path: Path, kind: str) -> tuple[str, dict[str, Any]]:
         index = revive(Index, parse_line(first := file.readline()))
         of_kind = ((job, at, length) for job, at, length, _ in index.values() if job.startswith(f"{kind}-"))
         job, offset, length = next(of_kind, ("", -1, 0))
-        if offset < 0 or length < 0:
+        if min(offset, length) < 0 or offset + length > os.fstat(file.fileno()).st_size:
             raise ValueError(f"{path} names no job of the kind {kind}")
         file.seek(len(first) + offset)
         return job.removeprefix(f"{kind}-"), _object(parse_line(file.read(length)))

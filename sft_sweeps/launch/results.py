@@ -35,7 +35,7 @@ def show_results(work: MissingWork, sweep: Sweep, out: Console) -> None:
         surveyed = survey(plan, store, thorough=False, seen=Seen(sweep.folder))
     else:
         surveyed = replace(work.survey, plan=plan)
-    surveyed.seen.save()
+    surveyed.seen.save(anything=True)  # one stage of many too: a launch asks whether all are kept
     scores = Scores(store, surveyed)
     made_from = current.key(plan, scores, sweep.name, sweep.question)
     made = current.read(folder, made_from)

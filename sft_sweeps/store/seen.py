@@ -120,10 +120,11 @@ class Seen:
             self._new[subject] = entry
         return entry.more[what]
 
-    def save(self) -> None:
-        """Write the index where this look found enough that is not in it; says nothing where it cannot."""
+    def save(self, *, anything: bool = False) -> None:
+        """Write the index where this look found enough, or `anything`, that is not in it; silent where it cannot."""
         whole = {key: entry for key, entry in self._kept.items() if self._checked.get(key)} | self._new
-        if self.folder is None or len(self._new) * WORTH < len(whole) or not self._new:
+        few = len(self._new) * WORTH < len(whole) and not anything
+        if self.folder is None or few or not self._new:
             return
         with contextlib.suppress(OSError):
             before = _now(self.folder) - self._took() - int(SETTLED_SECONDS * 1e9)

@@ -109,7 +109,7 @@ class _Surveyor:
     def __init__(self, plan: Plan, store: Store, queue: Queue, thorough: bool, seen: Seen | None = None) -> None:
         self.plan, self.store, self.queue, self.thorough = plan, store, queue, thorough
         self.seen = seen or Seen(None)
-        self.final: dict[str, dict[str, State]] = {}  # of each subject, what is done or freed, by id
+        self.final: dict[str, Entry] = {}  # of each subject, what is done or freed, to be kept
         self.states = States()
         self.records: dict[str, Record] = {}
         self.held: dict[str, frozenset[str]] = {}
@@ -168,7 +168,7 @@ class _Surveyor:
 
     def own_state(self, item: Item) -> State:
         """The state in this store alone."""
-        subject, kept = _subject(item), self.kept(_subject(item))
+        kept = self.kept(_subject(item))
         self.listed(item)
         if kept and item.id in kept.states:
             self.records |= {key: kept.records[key] for key in (item.id,) if key in kept.records}
@@ -176,9 +176,17 @@ class _Surveyor:
             return State(state, why)
         found = self.looked_at(item)
         was_freed = isinstance(item, Subject) and FREED in self.held[item.id] and not merges_again(item)
-        if found.state == "done" or (found.state == "weights gone" and was_freed):
-            self.final.setdefault(subject.id, {})[item.id] = found
+        if self.seen.folder and (found.state == "done" or (found.state == "weights gone" and was_freed)):
+            self.note_final(item, found)
         return found
+
+    def note_final(self, item: Item, found: State) -> None:
+        """To be kept: the state and the record here, not that of another store that is read in its place."""
+        subject = _subject(item)
+        entry = self.final.setdefault(subject.id, Entry(self.store.folder(subject).name))
+        entry.states[item.id] = [found.state, found.why]
+        if item.id in self.records:
+            entry.records[item.id] = dict(self.records[item.id])
 
     def looked_at(self, item: Item) -> State:
         """The same, by what is in the folders."""
@@ -254,13 +262,11 @@ class _Surveyor:
 
     def remember(self, subject: Subject) -> None:
         """Keep what is final of a subject that is done, or whose model was freed, and that nobody works on."""
-        final, here = self.final.get(subject.id, {}), self.held[subject.id]
-        kept = self.kept(subject)
-        if final and (kept or subject.id in final) and not _claimed(here):
-            states = {key: [state.state, state.why] for key, state in final.items()}
-            records = {key: dict(self.records[key]) for key in final if key in self.records}
-            folder = self.store.folder(subject).name
-            self.seen.keep(subject.id, Entry(folder, sorted(here), {}, states, records))
+        # Taken out: what is asked about later would come into it without what that rests on.
+        final, here = self.final.pop(subject.id, None), self.held[subject.id]
+        if final and (self.kept(subject) or subject.id in final.states) and not _claimed(here):
+            final.names = sorted(here)
+            self.seen.keep(subject.id, final)
 
     def keep(self, item: Item, record: Record) -> None:
         """Remember what a record says beyond the identity, which the item has itself."""

@@ -43,6 +43,7 @@ def test_what_was_frozen_last_is_found_however_it_was(newest: str, tmp_path: Pat
 
 DAMAGED = [
     *(b"", b"[" * 10**5, b"\xff", b"3\n", b'{"0": 1}\n', b'{"0": ["encode-x", -9, 3, ""]}\n'),
+    *(b'{"0": ["encode-x", 1%s, 2, ""]}\n{}\n' % (b"0" * 30), b'{"0": ["encode-x", 0, 1%s, ""]}\n{}\n' % (b"0" * 15)),
     b'{"0": ["train-x", 0, 2, ""]}\n{}\n',
 ]
 

@@ -196,3 +196,47 @@ def test_what_a_stage_cost_is_read_once_until_it_is_trained_again(tmp_path: Path
     attempts.begin(folder, "2", 1, 8)
     release(folder, claim)
     assert [starts(), starts()] == [(2, 1), (2, 0)]
+
+
+def test_what_another_store_says_is_not_kept_as_this_ones(tmp_path: Path) -> None:
+    """A model that was freed here is read there; afterwards the other store is gone."""
+    stage, store, other = PLAN.stages[0], finished(tmp_path / "mine", PLAN), finished(tmp_path / "other", PLAN)
+    folder = other.folder(stage)
+    write_record(folder, stage.payload, [f"model/{path.name}" for path in (folder / "model").iterdir()], {"last": {}})
+    sweep = freeze(PLAN, store, "mine", "", [])
+    _free(store, 0)
+    time.sleep(TICK * 1.5)
+    found = survey(PLAN, Store(store.root, [other.root]), thorough=False, seen=Seen(sweep.folder))
+    assert found.states[stage.id].why == f"in {other.root}"
+    found.seen.save()
+    assert stage.id in Seen(sweep.folder)
+    assert same(look(store, sweep))
+
+
+def test_a_launch_keeps_the_one_of_many_that_was_not_kept_yet(tmp_path: Path) -> None:
+    """Which is too little for whoever only looks."""
+    plan = swept(seen.WORTH + 2)
+    store = finished(tmp_path, plan)
+    sweep, folder = freeze(plan, store, "mine", "", []), store.folder(plan.stages[0])
+    look(store, sweep, plan)
+    os.utime(folder)
+    for anything in (False, True):
+        time.sleep(TICK * 1.5)
+        found = survey(plan, Store(tmp_path), thorough=False, seen=Seen(sweep.folder))
+        found.seen.save(anything=anything)
+        assert bool(Seen(sweep.folder).entry(plan.stages[0].id, folder)) == anything
+
+
+def test_answers_that_are_asked_about_before_the_index_is_written_are_not_in_it(tmp_path: Path) -> None:
+    """Those of a score are looked at late: what they rest on was not signed with the rest."""
+    store, generation = finished(tmp_path, PLAN), PLAN.generations[0]
+    folder = store.write_folder(generation)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(folder, generation.payload, [], {})
+    sweep = freeze(PLAN, store, "mine", "", [])
+    time.sleep(TICK * 1.5)
+    found = survey(PLAN, Store(tmp_path), thorough=False, seen=Seen(sweep.folder))
+    assert found.states[generation.id].state == "done"
+    found.seen.save()
+    (folder / "record.json").unlink()
+    assert same(look(store, sweep))
