@@ -10,6 +10,7 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.disk import DiskNeed, DiskPolicy, needed, room
 from sft_sweeps.plan import cost
 from sft_sweeps.spec.merge import Merge
+from sft_sweeps.store import resume_states
 from sft_sweeps.store.survey import Survey
 
 
@@ -29,7 +30,7 @@ def problems(survey: Survey, jobs: Sequence[Job], policy: DiskPolicy) -> Iterato
     merges = [job.subject for job in jobs if isinstance(job.subject, Merge) and job.kind == "merge"]
     need, available = needed(stages, final, policy, keep, merged=merged, merges=merges), room(root)
     held_gb = sum(
-        cost.resume_gb(s.model.shape, s.recipe.adapter) for s in stages for _ in store.folder(s).glob("resume/step-*")
+        cost.resume_gb(s.model.shape, s.recipe.adapter) for s in stages for _ in resume_states.paths(store.folder(s))
     )
     if available.gb + held_gb < need.gb:
         least = replace(policy, retention="final")
