@@ -241,9 +241,16 @@ def told(found: Found) -> Iterator[str]:
         yield f"files and folders, {when}: {count:,} = {count / found['stages']:.1f} a stage"
 
 
+def _tens(text: str) -> int:
+    """A number of runs that ten fractions make; argparse tells of another."""
+    if (runs := int(text)) < 10 or runs % 10:
+        raise argparse.ArgumentTypeError(f"{text} runs: ten, or a multiple of ten")
+    return runs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, nargs="+", default=[100, 1000, 10000])
+    parser.add_argument("--runs", type=_tens, nargs="+", default=[100, 1000, 10000])
     parser.add_argument("--command", nargs="+", default=["plan", "submit", "relaunch", "status", "report"])
     parser.add_argument("--json", type=Path, help="write what was found there")
     given = parser.parse_args()

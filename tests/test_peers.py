@@ -68,7 +68,7 @@ def test_ours_and_human_evals_run_the_canonical_programs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.long  # needs environments of gigabytes; that theirs is as ours is a test above, and in the recorded run
 @pytest.mark.parametrize("name", MINIATURE)
 def test_both_sides_run_in_miniature(name: str) -> None:
     (one,) = peers([name])
@@ -82,7 +82,7 @@ def test_both_sides_run_in_miniature(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.long
+@pytest.mark.long  # losses against other programs: test_loss_oracle.py, test_decoders.py
 def test_transformers_trainer_trains_what_ours_does() -> None:
     rows = list(peers(["hf_trainer"])[0].compare(peer.Settings(rounds=1, steps=1)))
     assert [row.how for row in rows] == ["padded", "flattened"]

@@ -3,13 +3,13 @@ canonical solution returned. Inputs are read from HumanEval+ in the original lay
 
 import ast
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench.peers import environments, programs
-from bench.peers.peer import Found, Peer, Row, Settings
+from bench.peers.peer import Found, Peer
 from bench.peers.programs import ours
 
 __all__ = ["PEER", "ours", "theirs"]
@@ -61,16 +61,12 @@ def theirs(plus: bool, samples: int = 0, first: int | None = None) -> Found:
     return {"seconds": seconds, "passed": {name: result == "pass" for name, result in why.items()}, "why": why}
 
 
-def compare(settings: Settings) -> Iterator[Row]:
-    yield from programs.compare("evalplus", plus=True, settings=settings)
-
-
 PEER = Peer(
     name="evalplus",
     title="EvalPlus",
     package="evalplus",
     runs="`untrusted_check` on HumanEval+'s inputs until one fails, two at a time; ours runs the same tests as "
     "`sft-sweeps score humaneval --tasks` does",
-    compare=compare,
+    compare=partial(programs.compare, "evalplus", True),
     lacks=lambda: programs.lacks() or environments.lacks("evalplus"),
 )

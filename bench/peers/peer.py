@@ -5,7 +5,7 @@ import os
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,13 +48,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Peer:
-    """Another program. `compare` yields its rows; `lacks` says what is not at hand for that, "" where all is."""
+    """Another program. `compare` gives its rows; `lacks` says what is not at hand for that, "" where all is."""
 
     name: str  # of its module, and of its environment where it has one
     title: str
     package: str  # whose version is told
     runs: str  # what is measured of it, and of ours
-    compare: Callable[[Settings], Iterator[Row]]
+    compare: Callable[[Settings], Iterable[Row]]
     lacks: Callable[[], str] = lambda: ""
 
 

@@ -64,8 +64,10 @@ def without_rest(program: str, entry_point: str) -> str:
 def _leaves(node: ast.stmt) -> bool:
     """Whether nothing after the statement is ever reached."""
     while isinstance(node, ast.If):
-        if len(node.orelse) != 1 or not any(map(_leaves, node.body)):
-            return any(map(_leaves, node.body)) and any(map(_leaves, node.orelse))
+        if not any(map(_leaves, node.body)):  # asked once: twice, of each level, would be 2^levels times
+            return False
+        if len(node.orelse) != 1:
+            return any(map(_leaves, node.orelse))
         node = node.orelse[0]  # each `elif` is one more level
     return isinstance(node, ast.Return | ast.Raise) or (isinstance(node, ast.With) and any(map(_leaves, node.body)))
 

@@ -39,6 +39,6 @@ def no_name(override: "Override") -> str:
     """What is wrong with a list of a group's choices of which one is no name (Hydra would raise TypeError), or ""."""
     value = override.value()
     odd = next((one for one in value if not isinstance(one, str)), None) if isinstance(value, list) else None
-    return (
-        "" if odd is None else f"{override.input_line}: {odd!r} names no file of {override.key_or_group}; type a name"
-    )
+    if odd is None:
+        return ""
+    return f"{override.input_line}: {odd!r} names no file of {override.key_or_group}; type a name"

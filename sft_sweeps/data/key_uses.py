@@ -26,9 +26,8 @@ OF_TURNS: dict[str, str] = {
     **dict.fromkeys(("value", "content"), "text"),
     **dict.fromkeys(FLAGS, "weight"),
 }
-TOOLS: Mapping[str, str] = dict.fromkeys(
-    row_keys.TOOLS, "given to the template"
-)  # where they are rendered (data/tools.py)
+# Where tools are rendered (data/tools.py), of rows and of turns:
+TOOLS: Mapping[str, str] = dict.fromkeys(row_keys.TOOLS, "given to the template")
 CALLS: dict[str, str] = {
     **dict.fromkeys(row_keys.CALLS, "calls of tools"),
     **dict.fromkeys(OF_ANSWERS, "which tool answers"),

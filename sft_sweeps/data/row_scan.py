@@ -16,7 +16,7 @@ from sft_sweeps.data import row_keys
 from sft_sweeps.data.formats import SYSTEM_KEYS
 from sft_sweeps.data.roles import ASSISTANT, HUMAN, SYSTEM, TOOL, kind_of
 from sft_sweeps.data.turn_flags import TRAINED, WEIGHTS
-from sft_sweeps.files import packing
+from sft_sweeps.files import packing, parquet_rows
 from sft_sweeps.files.rows import is_plain_json, read_rows
 
 OVERLAP = 512  # bytes of a block that are looked at with the next one: a key with its value
@@ -136,7 +136,7 @@ def _matches(name: str) -> Iterator[re.Match[bytes]]:
 
 def _of_parquet(name: str, found: _Found) -> Traits:
     """By the columns, and where there are roles, by the rows."""
-    columns = _columns(name)
+    columns = parquet_rows.columns(name)
     if not columns.isdisjoint({*row_keys.RULED, *FILLED}):
         found.token("calls" if columns & {*row_keys.CALLS, *row_keys.TOOLS} else "key", None)
     if not columns.isdisjoint({"from", "role"}):
@@ -151,10 +151,3 @@ def _of_row(row: Mapping[str, Any], found: _Found) -> None:
         role = turn.get("from") or turn.get("role")
         if isinstance(role, str):
             found.token("role", role.encode("utf-8", "replace"))
-
-
-def _columns(name: str) -> set[str]:
-    from pyarrow import parquet  # 0.1 s that only its readers pay
-
-    schema = parquet.read_metadata(name).schema
-    return {part for index in range(len(schema)) for part in schema.column(index).path.split(".")}

@@ -133,6 +133,6 @@ def text_of(message: Message) -> str:
 
 
 def texts(example: Example) -> Iterator[str]:
-    """All that is said of tools, as text in which characters are their own."""
+    """All that is said of tools, to search for characters: a backslash in it is left out."""
     for text in filter(None, (example.tools, *chain.from_iterable(example.calls))):
-        yield text.replace("\\u0000", "\0")  # JSON escapes it
+        yield text.replace("\\\\", "").replace("\\u0000", "\0")  # JSON escapes it; behind a backslash it is text

@@ -21,12 +21,8 @@ DTYPES = tuple(weights.BYTES)
 TOLD = {"fp32": "float32", "bf16": "bfloat16"}  # the number formats of conf/, as config.json calls them
 HEAD, EMBEDDINGS = "lm_head.weight", "model.embed_tokens.weight"
 COMPUTED = "rotary_emb.inv_freq"  # stored by old versions of transformers; every reader computes it
-MASKS = (
-    ".attn.bias",
-    ".attn.masked_bias",
-    ".attention.bias",
-    ".attention.masked_bias",
-)  # as are these, of no parameter
+# As are these, which GPT-2 and GPT-NeoX mask attention with.
+MASKS = (".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
 KINDS: dict[str, Any] = {
     "quantization_config": dict,
     "vocab_size": int,
@@ -171,7 +167,7 @@ def loadable(folder: Path, expected: Shapes | None = None) -> dict[str, weights.
 
 def _select(folder: Path, config: Mapping[str, Any], expected: Shapes) -> dict[str, weights.StoredTensor]:
     stored = weights.tensors(folder)
-    own = {name: one.shape for name, one in stored.items() if not is_mask(name, one)}
+    own = {name: one.shape for name, one in stored.items() if not _is_mask(name, one)}
     expected = expected or _parameters(folder, config) or own
     stored = _as_in_the_model(stored, expected)
     wrong = [name for name, dimensions in expected.items() if name not in stored or stored[name].shape != dimensions]
@@ -198,7 +194,7 @@ def _as_in_the_model(stored: dict[str, weights.StoredTensor], expected: Shapes) 
     return named if prefix and not expected.keys() & stored.keys() and expected.keys() <= named.keys() else stored
 
 
-def is_mask(name: str, tensor: weights.StoredTensor) -> bool:
+def _is_mask(name: str, tensor: weights.StoredTensor) -> bool:
     """Whether a stored tensor is what GPT-2 and GPT-NeoX mask attention with: a square, or one number."""
     return name.endswith(MASKS) and (tensor.shape[:2] == (1, 1) or math.prod(tensor.shape) == 1)
 
@@ -217,7 +213,7 @@ def _parameters(folder: Path, config: Mapping[str, Any]) -> Shapes:
 def _refuse_unexpected(
     folder: Path, stored: Mapping[str, weights.StoredTensor], expected: Mapping[str, tuple[int, ...]]
 ) -> None:
-    unexpected = {name: one for name, one in stored.items() if name not in expected and not is_mask(name, one)}
+    unexpected = {name: one for name, one in stored.items() if name not in expected and not _is_mask(name, one)}
     left = [name for name in unexpected if not name.endswith(COMPUTED)]
     if HEAD in left and EMBEDDINGS in stored and weights.equal(stored[HEAD], stored[EMBEDDINGS]):
         left.remove(HEAD)  # tied, and stored twice

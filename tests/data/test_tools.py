@@ -119,6 +119,12 @@ def test_what_is_in_doubt_is_refused(refused: Any, reason: str) -> None:
     assert (found.reason, found.turns) == (reason, len(refused["messages"]))
 
 
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\\ \\u0000\\"])
+def test_what_only_spells_a_bad_character_is_text(text: str) -> None:
+    assert isinstance(read(row(ASK, calling(call({"w": text})), {**ANSWER, "content": text}, SAYS)), Example)
+    assert isinstance(read(row(ASK, calling(call({"w": f"{text}\0"})), ANSWER, SAYS)), Dropped)
+
+
 def test_joined_turns_are_never_those_of_tools() -> None:
     joining = replace(READER, cleaning=Cleaning(role_break="join"))
     for turns in ((ASK, CALLED, ANSWER, ASK, SAYS), (ASK, CALLED, SAYS), (ASK, SAYS, CALLED)):

@@ -157,7 +157,7 @@ def _entry(path: Path, chance: Random) -> SourceConfig:
     """A source of a file, read by some rules."""
     entry = SourceConfig(name="general", ability="general", role="general", path=str(path), max_bad_fraction=1.0)
     entry.system_turns = chance.choice(("render", "render", "drop", "refuse"))
-    entry.tool_turns = chance.choice(("refuse", "drop", "cut"))
+    entry.tool_turns = chance.choice(("refuse", "drop", "cut", "render"))
     if chance.random() < 0.5:
         entry.clean = CleanConfig(
             html_to_markdown=chance.random() < 0.3,

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from sft_sweeps.data.encode import template_trial
 from sft_sweeps.data.encode.chat_layout import Layout, Layouts
-from sft_sweeps.data.encode.template_renderer import CLOSE, OPEN, Renderer
+from sft_sweeps.data.encode.template_renderer import CLOSE, OPEN, Renderer, without_marks
 from sft_sweeps.data.encode.text_encoder import Ids, Sides, TextEncoder
 from sft_sweeps.data.encode.tool_layout import CHANGED, EMPTY_THOUGHT, GUARD, ToolLayouts
 from sft_sweeps.data.example import Example
@@ -78,7 +78,7 @@ class ChatTemplateIds:
         self._tool_layouts = ToolLayouts(render, self._cut)
         self.takes_system = self._layouts.takes_system
         before_response, behind = self._layouts.literals(2)[3:5]
-        self.eos_id = next(piece for piece in self._pieces(_plain(behind)) if isinstance(piece, int))
+        self.eos_id = next(piece for piece in self._pieces(without_marks(behind)) if isinstance(piece, int))
         given, self.separator = self._asked_and_learnt(before_response, 2)
         self.anchor = self._encode(list(self._pieces(given)))
 
@@ -89,12 +89,12 @@ class ChatTemplateIds:
         except ValueError as error:
             return f"fails: {error}"
         behind = literals[2], literals[4]
-        text, asked = _plain(literals[3]), self._layouts.asked(2)
+        text, asked = without_marks(literals[3]), self._layouts.asked(2)
         if self._layouts.of(PROBES) is None:
             return "changes the messages, so that what is trained and what is given would differ"
         if not ASKS_FOR_THOUGHTS.fullmatch(asked, len(_shared(text, asked))):
             return "asks for an answer in another way than it writes one"
-        if not all(isinstance(next(self._pieces(_plain(one)), None), int) for one in behind):
+        if not all(isinstance(next(self._pieces(without_marks(one)), None), int) for one in behind):
             return "does not end a response with a special token"
         marked = all(OPEN in one for one in (literals[1], literals[3]))
         if self._marks_answers and not (marked and all(len(self._end(one)[0]) > 0 for one in behind)):
@@ -149,8 +149,12 @@ class ChatTemplateIds:
 
     def _written(self, layout: Layout, system: bool = False) -> Iterator[WrittenRound]:
         literals, texts = layout
-        before = _plain(literals[0]) if not system else ""
-        opening = [*self._pieces(_plain(literals[0])), texts[0], *self._pieces(_plain(literals[1]))] if system else []
+        before = without_marks(literals[0]) if not system else ""
+        opening = (
+            [*self._pieces(without_marks(literals[0])), texts[0], *self._pieces(without_marks(literals[1]))]
+            if system
+            else []
+        )
         for index in range(system, len(texts), 2):
             asked, learnt = self._asked_and_learnt(literals[index + 1], index // 2 + 1)
             given = _merged([*opening, *self._pieces(before), texts[index], *self._pieces(asked)])
@@ -166,7 +170,7 @@ class ChatTemplateIds:
 
     def _asked_and_learnt(self, literal: str, rounds: int) -> tuple[str, str]:
         """What stands between the prompt and the response of a round: what is given, and what the model is to write."""
-        text, asked = _plain(literal), self._layouts.asked(rounds)
+        text, asked = without_marks(literal), self._layouts.asked(rounds)
         if text.startswith(asked):
             place = len(asked)
         elif self._marks_answers:
@@ -174,18 +178,18 @@ class ChatTemplateIds:
         else:
             place = len(text)
         if self._marks_answers:
-            place = max(place, len(_plain(literal[: literal.rfind(OPEN)])))
+            place = max(place, len(without_marks(literal[: literal.rfind(OPEN)])))
         if EMPTY_THOUGHT.fullmatch(text, place):
             place = len(text)
         return text[:place], text[place:]
 
     def _end(self, literal: str) -> tuple[list[Piece], str]:
         """What is learnt behind a response, the token that ends it first, and the rest."""
-        text = _plain(literal)
+        text = without_marks(literal)
         token = self._cut.match(text)
         learnt = len(token[0]) if token else 0
         if self._marks_answers:
-            marked = len(_plain(literal[: literal.rfind(CLOSE)]))
+            marked = len(without_marks(literal[: literal.rfind(CLOSE)]))
             learnt = marked if marked >= learnt else 0
         return list(self._pieces(text[:learnt])), text[learnt:]
 
@@ -218,10 +222,6 @@ class ChatTemplateIds:
 def _shared(one: Sequence[Piece], other: Sequence[Piece]) -> list[Piece]:
     """What both begin with."""
     return [mine for mine, _ in takewhile(lambda both: both[0] == both[1], zip(one, other, strict=False))]
-
-
-def _plain(literal: str) -> str:
-    return literal.replace(OPEN, "").replace(CLOSE, "")
 
 
 def _one(token: int) -> Ids:

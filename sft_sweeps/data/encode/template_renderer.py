@@ -13,6 +13,7 @@ from sft_sweeps.errors import RequestError
 
 # What a template writes between `{% generation %}` and `{% endgeneration %}` stands between these in what is rendered.
 OPEN, CLOSE = "\ufdd0", "\ufdd1"  # noncharacters of Unicode: in no text
+MARKS = re.compile(f"[{OPEN}{CLOSE}]")
 SECONDS = 10  # for one conversation
 MOST_CHARACTERS = 1 << 20  # beside what a conversation says, counted four times
 TAG = re.compile(r"\W\w|\w\W")  # what a constant has that is compared with a text and is no plain word
@@ -75,6 +76,11 @@ class Renderer:
         constants = self._environment.parse(self._text).find_all(nodes.Const)
         texts = {one.value.strip() for one in constants if isinstance(one.value, str)}
         return tuple(sorted((text for text in texts if TAG.search(text)), key=len, reverse=True))
+
+
+def without_marks(rendered: str) -> str:
+    """What is rendered, without the marks."""
+    return MARKS.sub("", rendered)
 
 
 def _environment() -> Any:

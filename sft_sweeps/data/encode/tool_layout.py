@@ -14,13 +14,12 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from sft_sweeps.data.encode.template_renderer import CLOSE, OPEN, Renderer
+from sft_sweeps.data.encode.template_renderer import CLOSE, MARKS, OPEN, Renderer, without_marks
 from sft_sweeps.data.example import Example
 
 GUARD = "\ufdd4"  # a noncharacter: in a special token that a row says, which is text
 ASKED_THOUGHTS = re.compile(r"(?:<\w+>\s*)?(?:</\w+>\s*)?\Z")
 EMPTY_THOUGHT = re.compile(r"\s*(?:<(\w+)>\s*</\1>|</\w+>)\s*")
-MARKS = re.compile(f"[{OPEN}{CLOSE}]")
 NOT_WRITTEN, CHANGED = "tools_left_out_by_template", "changed_by_template"
 THING = {"type": "object", "properties": {"thing": {"type": "string"}}}
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "finds", "parameters": THING}}
@@ -65,7 +64,7 @@ class ToolLayouts:
             messages, tools = map(self._guarded, said)
             spans = self._spans(messages, tools)
             if GUARD in spans.written:  # a template may look for what is guarded, such as </think>
-                plain = _plain(self._render(said[0], tools=said[1]))
+                plain = without_marks(self._render(said[0], tools=said[1]))
                 return spans if spans.written.replace(GUARD, "") == plain else CHANGED
             return spans
         except UnlikeError as error:
@@ -75,19 +74,19 @@ class ToolLayouts:
 
     def _spans(self, messages: Sequence[Mapping[str, Any]], tools: Any) -> Spans:
         marked = self._render(messages, tools=tools)
-        written = _plain(marked)
+        written = without_marks(marked)
         places = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
         marks = _marks(marked) if self._render.marks_answers else None
         if marks is not None and len(marks) != len(places):
             raise UnlikeError(CHANGED)
         found: list[tuple[int, int]] = []
         for index, place in enumerate(places):
-            asked = _plain(self._render(messages[:place], ask=True, tools=tools))
+            asked = without_marks(self._render(messages[:place], ask=True, tools=tools))
             if marks is not None:
                 start, stop = marks[index]
                 start = max(start, _asked(asked, written) or 0)
             else:
-                shown = _plain(self._render(messages[: place + 1], tools=tools))
+                shown = without_marks(self._render(messages[: place + 1], tools=tools))
                 start, stop = self._from_prefixes(asked, shown, written, messages[place])
             start = _behind_empty_thought(written, start, messages[place])
             if not (found[-1][1] if found else 0) <= start < stop:
@@ -148,10 +147,6 @@ def _messages(example: Example) -> list[dict[str, Any]]:
         for role, text, listed in zip(("user", "assistant"), texts, both, strict=True):
             messages += json.loads(listed) if listed else [{"role": role, "content": text}]
     return messages
-
-
-def _plain(marked: str) -> str:
-    return MARKS.sub("", marked)
 
 
 def _marks(marked: str) -> list[tuple[int, int]]:

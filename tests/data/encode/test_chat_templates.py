@@ -1,8 +1,6 @@
 """The 72 chat templates that TRL 1.16.0 ships, each followed as transformers writes it, or refused with a reason."""
 
 import re
-from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,10 @@ from chat_templates import (
     SPECIAL,
     TEMPLATES,
     VERSION,
-    folder_with,
 )
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.data.encode import template_trial
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.tool_layout import CHANGED
 from sft_sweeps.data.example import Example
@@ -31,29 +27,10 @@ Rounds = tuple[tuple[str, str], ...]
 
 
 FOLLOWED = [name for name in TEMPLATES if name not in NOT_FOLLOWED]
-pytestmark = pytest.mark.skipif(
-    not TEMPLATES, reason=f"trl {VERSION}, whose chat templates are tried, is not installed"
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _without_trial() -> Iterator[None]:
-    """Whether a template ends is tried in a process of its own, which has its own tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(template_trial, "check", lambda *_: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """By a template's name, a folder with it and a tokenizer that has its special tokens."""
-    root = tmp_path_factory.mktemp("templates")
-    return cache(lambda name: folder_with(name, root))
-
-
-@pytest.fixture(scope="module")
-def encoders(folders: Any) -> Any:
-    return cache(lambda name: Encoder(folders(name), "chat_template", 100_000))
+pytestmark = [
+    pytest.mark.skipif(not TEMPLATES, reason=f"trl {VERSION}, whose chat templates are tried, is not installed"),
+    pytest.mark.usefixtures("without_trial"),
+]
 
 
 def encoded(encoder: Encoder, rounds: Rounds, system: str = "") -> Encoded:

@@ -2,18 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from chat_templates import SPECIAL, TEMPLATES, VERSION, folder_with
+from chat_templates import SPECIAL, TEMPLATES, VERSION
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from sft_sweeps.data.encode import blocks, template_trial
+from sft_sweeps.data.encode import blocks
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.data.encode.tool_layout import CHANGED
 from sft_sweeps.data.example import Dropped, Example
@@ -21,9 +19,10 @@ from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.files.file_row import FileRow
 from sft_sweeps.spec.data import Cleaning, TurnRules
 
-pytestmark = pytest.mark.skipif(
-    not TEMPLATES, reason=f"trl {VERSION}, whose chat templates are tried, is not installed"
-)
+pytestmark = [
+    pytest.mark.skipif(not TEMPLATES, reason=f"trl {VERSION}, whose chat templates are tried, is not installed"),
+    pytest.mark.usefixtures("without_trial"),
+]
 READER = Reader(
     "t", "messages", Cleaning(role_break="drop"), turns=TurnRules(system="render", tools="render"), auto=True
 )
@@ -37,25 +36,6 @@ PROPERTIES = {
 }
 PARAMETERS = {"type": "object", "properties": PROPERTIES, "required": ["city"]}
 TOOL = {"type": "function", "function": {"name": "forecast", "description": "the weather", "parameters": PARAMETERS}}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _without_trial() -> Iterator[None]:
-    """Whether a template ends is tried in a process of its own, which has its own tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(template_trial, "check", lambda *_: None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    root = tmp_path_factory.mktemp("templates")
-    return cache(lambda name: folder_with(name, root))
-
-
-@pytest.fixture(scope="module")
-def encoders(folders: Any) -> Any:
-    return cache(lambda name: Encoder(folders(name), "chat_template", 100_000))
 
 
 def example(row: Any) -> Example | Dropped:
