@@ -19,6 +19,7 @@ from sft_sweeps.analysis.joint_law import JointLaw
 from sft_sweeps.analysis.noise import drawn, item_sd, seed_spread
 from sft_sweeps.analysis.observations import Setting
 from sft_sweeps.analysis.saturating import Laws
+from sft_sweeps.benchmarks.scored import SHARES
 from sft_sweeps.stats import CONFIDENCE
 from sft_sweeps.terminal import counted
 
@@ -147,7 +148,7 @@ class Fitted:
 
 def shown(value: float, scoring: Scoring) -> str:
     """A score, or a difference of scores, as tables show it: shares in percent."""
-    return f"{100 * value:.1f}" if scoring.metric in ("accuracy", "pass@1") else f"{value:.2f}"
+    return f"{100 * value:.1f}" if scoring.metric in SHARES else f"{value:.2f}"
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ def test_where_it_fails_nothing_starts_and_everything_says_why(site: Site, tmp_p
     assert all("its parent" in stage["why"] for stage in status["stages"]), json.dumps(status, indent=1)
     assert reason in site.command("logs", "mini", "--kind", "encode").stdout
     assert "submitted 4 jobs" in site.launch(*wanted, "data.sources.math.max_bad_fraction=0.5")
+    assert {stage["state"] for stage in site.ended("bad")["stages"]} == {"done"}
 
 
 @pytest.mark.long  # two launches and one encoding, here: jobs/test_encoding.py
