@@ -36,7 +36,7 @@ def wait(first: int, running: int, timeout: float) -> bytes:
 
 
 def pauses(pid: int) -> "Callable[[], object]":
-    """What waits until a process is dead, for LOOK at most; for POLL where the kernel does not tell (before Linux 5.3)."""
+    """What waits until a process is dead, LOOK at most; POLL where the kernel does not tell (before Linux 5.3)."""
     try:
         end = os.pidfd_open(pid)
     except OSError:
