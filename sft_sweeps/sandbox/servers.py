@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -97,18 +98,21 @@ class Server:
 
 
 class Servers:
-    """Lends a server for each run, in any thread, and keeps it for a later one; the end of the block ends them all."""
+    """Lends a server for each run and keeps it for later ones of the same thread; the end of the block ends them all.
+
+    bubblewrap dies with the thread that started it, so that no thread is lent another's.
+    """
 
     def __init__(self, *, many: bool = False) -> None:
-        self._idle: list[Server] = []
+        self._idle: dict[int, Server] = {}  # by thread
         self._many = many
 
     def __enter__(self) -> "Servers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        for server in self._idle.values():
+            server.close()
 
     @contextmanager
     def lent(self, layers: Sequence[str]) -> Iterator[Server]:
@@ -118,19 +122,16 @@ class Servers:
             yield server
         finally:
             if server.ready and "seccomp" in layers:
-                self._idle.append(server)
+                self._idle[threading.get_ident()] = server
             else:
                 server.close()
 
     def _kept(self, layers: Sequence[str]) -> Server | None:
-        while True:
-            try:
-                server = self._idle.pop()
-            except IndexError:  # asked first, another thread could take it meanwhile
-                return None
-            if server.layers == tuple(layers) and server.alive():
-                return server
+        server = self._idle.pop(threading.get_ident(), None)
+        if server and not (server.layers == tuple(layers) and server.alive()):
             server.close()
+            return None
+        return server
 
 
 def _wait(end: int, for_what: int, until: float) -> None:

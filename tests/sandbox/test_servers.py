@@ -35,6 +35,11 @@ SPOILING = [
 needs_seccomp = pytest.mark.skipif("seccomp" not in layers.available(accept=True), reason="NOT TESTED: no seccomp here")
 
 
+def only(servers):
+    (server,) = servers._idle.values()
+    return server
+
+
 @needs_seccomp
 @pytest.mark.parametrize("mode", ["auto", "kernel"])
 def test_no_run_finds_anything_of_an_earlier_one(mode):
@@ -82,22 +87,22 @@ def test_a_server_serves_on_until_something_is_left():
 
     with Servers() as servers:
         assert run("x = 1") == "passed"
-        (first,) = servers._idle
+        first = only(servers)
         assert [run("raise KeyError"), run("while True: pass"), run("import os; os._exit(0)")] == [
             "KeyError",
             "timeout",
             "ended before the checks did",
         ]
-        assert servers._idle == [first]
+        assert list(servers._idle.values()) == [first]
         assert run("open('left', 'w')") == "passed"
-        assert servers._idle == []
+        assert not servers._idle
         assert not first.alive()
 
 
 def test_without_seccomp_each_run_has_a_server_of_its_own():
     with Servers() as servers:
         assert execute(Task("x = 1", ""), isolation=Isolation(mode="none", accept=True), servers=servers).passed
-        assert servers._idle == []
+        assert not servers._idle
 
 
 @needs_seccomp
@@ -105,15 +110,15 @@ def test_a_server_that_died_meanwhile_is_replaced():
     with Servers() as servers:
         for _ in range(2):
             assert execute(Task("x = 1", ""), isolation=KERNEL, servers=servers).passed
-            os.kill(servers._idle[0]._process.pid, signal.SIGKILL)
-            servers._idle[0]._process.wait()
+            os.kill(only(servers)._process.pid, signal.SIGKILL)
+            only(servers)._process.wait()
 
 
 @needs_seccomp
 def test_a_keeper_that_is_killed_fails_its_run_alone():
     with Servers() as servers:
         assert execute(Task("x = 1", ""), isolation=KERNEL, servers=servers).passed
-        server = servers._idle[0]._process.pid
+        server = only(servers)._process.pid
 
         def kill_the_keeper():
             time.sleep(0.3)
