@@ -13,9 +13,10 @@ from sft_sweeps.commands.command import Command, add_json, add_output_dir, print
 from sft_sweeps.commands.export import progress
 from sft_sweeps.config import site
 from sft_sweeps.errors import RequestError
-from sft_sweeps.store import imports, sharing
+from sft_sweeps.store import export_contents, imports, sharing
+from sft_sweeps.store.export_contents import Unit
 from sft_sweeps.store.exports import kind_of
-from sft_sweeps.store.imports import Imported, Unit
+from sft_sweeps.store.imports import Imported
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import console, say, size
 
@@ -34,7 +35,7 @@ def _run(options: argparse.Namespace) -> int:
     path, store = Path(options.file), Store(options.output_dir)
     try:
         with progress("checking", path.stat().st_size) as step:
-            contents = imports.check(path, step)
+            contents = export_contents.check(path, step)
         if options.dry_run:
             taken = imports.arrivals(contents, store)
         else:

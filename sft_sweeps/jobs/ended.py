@@ -12,7 +12,7 @@ from sft_sweeps.slurm.queue import Past
 from sft_sweeps.store import failures
 from sft_sweeps.store.failures import FAILURE
 from sft_sweeps.store.paths import slurm_log
-from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.resume_states import resume_step
 
 
 def ended(

@@ -23,9 +23,10 @@ from sft_sweeps.spec.merge import Merge
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import failures
 from sft_sweeps.store.claims import holder
+from sft_sweeps.store.resume_states import resume_step
 from sft_sweeps.store.seen import Seen
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import Survey, resume_step, survey, survey_again
+from sft_sweeps.store.survey import Survey, survey, survey_again
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 

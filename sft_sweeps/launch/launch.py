@@ -27,7 +27,8 @@ from sft_sweeps.plan import memory
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import freeing, sharing
-from sft_sweeps.store.survey import made_again, resume_step
+from sft_sweeps.store.resume_states import resume_step
+from sft_sweeps.store.survey import made_again
 from sft_sweeps.store.sweeps import Sweep, freeze
 from sft_sweeps.terminal import console, counted, say
 from sft_sweeps.tracking import remembered

@@ -63,6 +63,13 @@ def newest(folder: Path) -> ResumeState | None:
     return None
 
 
+def resume_step(folder: Path) -> int:
+    """The step of the newest resume state (its completeness is checked when it is loaded); 0 without one."""
+    inside = [path.name for path in (folder / FOLDER).glob("step-*") if path.is_dir()]
+    steps = [int(name.removeprefix("step-")) for name in inside if name.removeprefix("step-").isdigit()]
+    return max(steps, default=0)
+
+
 def processes(folder: Path) -> int:
     """How many processes the newest valid state of the stage's folder was saved with; 0 when there is none."""
     return next((state.processes for state in _valid(folder)), 0)

@@ -7,7 +7,7 @@ is so near, the new stage is compared with the last FEW of them.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,14 @@ class Namesakes:
                 for key in _partial(stored):
                     self._near.setdefault(key, number)
         return self._payloads
+
+
+def by_label(folders: Iterable[Path]) -> dict[str, Namesakes]:
+    """The folders of stages, by the stages' labels."""
+    found: dict[str, list[Path]] = {}
+    for folder in folders:
+        found.setdefault(folder.name[: -ID_LENGTH - 1], []).append(folder)
+    return {label: Namesakes(of) for label, of in found.items()}
 
 
 def _identity(folder: Path) -> Any:

@@ -15,7 +15,6 @@ new generations and scores of a stage that lies elsewhere go into a folder of th
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,6 @@ from sft_sweeps.models.adapter import FOLDER as ADAPTER
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
 from sft_sweeps.spec.training import Model, Stage
-from sft_sweeps.store.resume_states import FOLDER as RESUME
 
 Item = Subject | Generation | Score | Representations
 
@@ -292,24 +290,3 @@ def check_identity(folder: Path, payload: Mapping[str, Any], *, write: bool = Tr
     elif stored != payload:
         shown = "\n    ".join(differences(stored, payload))
         raise RequestError(f"{folder} holds another identity:\n    {shown}\nMove it away and launch again.")
-
-
-def clear_prepared(folder: Path, keep: str = "") -> None:
-    """Under a claim, before anything is read: remove what earlier starts were still preparing (files/fence.py).
-
-    They are the hidden names of a folder and of its `resume/`, but claims and `keep`.
-    """
-    for path in (*folder.glob(".*"), *(folder / RESUME).glob(".*")):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != keep and not path.name.startswith(".claim"):
-            with contextlib.suppress(OSError):  # NFS keeps an open file under a hidden name
-                path.unlink()
-
-
-def clear_unrecorded(folder: Path) -> None:
-    """Under a claim, before work starts: remove a model that no valid record vouches for; resume states stay."""
-    (folder / RECORD).unlink(missing_ok=True)
-    for model in (folder / "model", folder / ADAPTER, *folder.glob(f"{FREEING}*")):
-        shutil.rmtree(model, ignore_errors=True)
-    (folder / FREED).unlink(missing_ok=True)

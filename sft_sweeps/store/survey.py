@@ -5,24 +5,24 @@ turn, and a large sweep asks a thousand times as many as a small one.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps.files.folders import names
-from sft_sweeps.files.json_files import last_line, parse_line
-from sft_sweeps.identity import ID_LENGTH
 from sft_sweeps.plan.build import Plan, State, Subject
 from sft_sweeps.slurm.queue import Queue
 from sft_sweeps.spec.evaluation import Generation, Representations, Score
 from sft_sweeps.spec.training import Stage
-from sft_sweeps.store import failures
+from sft_sweeps.store import failures, similar
 from sft_sweeps.store.claims import holder
 from sft_sweeps.store.resume_states import FOLDER as RESUME
+from sft_sweeps.store.resume_states import resume_step
 from sft_sweeps.store.seen import Entry, Seen
 from sft_sweeps.store.similar import PARENT, Namesakes
+from sft_sweeps.store.states import States
 from sft_sweeps.store.store import (
     FREED,
     LABEL_LENGTH,
@@ -39,7 +39,7 @@ from sft_sweeps.store.store import (
     places,
     read_record,
 )
-from sft_sweeps.tracking.metrics import METRICS
+from sft_sweeps.tracking.metrics import METRICS, last_step
 
 NEW = State("missing", "new")
 MADE_AGAIN = "it is made again"  # ends why something is missing whose record is broken
@@ -60,28 +60,6 @@ class Survey:
     records: Mapping[str, Record] = field(default_factory=dict)
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
     seen: Seen = field(default_factory=lambda: Seen(None), compare=False, repr=False)
-
-
-class States(Mapping[str, State]):
-    """States by id. Answers whose score is there are asked for by nobody, and looked at only when somebody does."""
-
-    def __init__(self, before: "States | None" = None) -> None:
-        self.known: dict[str, State] = dict(before.known) if before else {}
-        self.later: dict[str, Callable[[], State]] = dict(before.later) if before else {}
-
-    def __getitem__(self, key: str) -> State:
-        if key in self.later:
-            self.known[key] = self.later.pop(key)()
-        return self.known[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self.known, **self.later})
-
-    def __len__(self) -> int:
-        return len(self.known) + len(self.later)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.known or key in self.later
 
 
 def survey(
@@ -287,7 +265,7 @@ class _Surveyor:
     def why(self, stage: Stage) -> str:
         """Why a stage must be trained: it is new, or differs in some fields from a stage of its label."""
         if self.namesakes is None:
-            self.namesakes = {label: Namesakes(folders) for label, folders in _labels(self.store).items()}
+            self.namesakes = similar.by_label(self.store.stage_folders())
         alike = self.namesakes.get(stage.label[:LABEL_LENGTH])
         if alike and (found := alike.nearest(stage.payload)):
             changed, against = found
@@ -318,26 +296,3 @@ def _subject(item: Item) -> Subject:
     if isinstance(item, Subject):
         return item
     return item.generation.subject if isinstance(item, Score) else item.subject
-
-
-def resume_step(folder: Path) -> int:
-    """The step of the newest resume state (its completeness is checked when it is loaded); 0 without one."""
-    inside = [path.name for path in (folder / RESUME).glob("step-*") if path.is_dir()]
-    steps = [int(name.removeprefix("step-")) for name in inside if name.removeprefix("step-").isdigit()]
-    return max(steps, default=0)
-
-
-def last_step(folder: Path) -> int:
-    """The last step in metrics.jsonl; 0 when there is none."""
-    line = last_line(folder / METRICS)
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        return int(parse_line(line)["step"])
-    return 0
-
-
-def _labels(store: Store) -> dict[str, list[Path]]:
-    """Folders of stages by label, to explain what a new one differs in."""
-    folders: dict[str, list[Path]] = {}
-    for folder in store.stage_folders():
-        folders.setdefault(folder.name[: -ID_LENGTH - 1], []).append(folder)
-    return folders

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sft_sweeps.files import fence
-from sft_sweeps.files.json_files import last_lines, parse_line
+from sft_sweeps.files.json_files import last_line, last_lines, parse_line
 
 METRICS = "metrics.jsonl"
 HELDOUT_LOSS = "heldout_loss_by_source"  # the field that only some steps have
@@ -162,6 +162,14 @@ def _is_count(value: Any) -> bool:
 def last(folder: Path) -> dict[str, Any]:
     """The newest step's metrics; empty when there are none."""
     return next(iter(recent(folder, 1)), {})
+
+
+def last_step(folder: Path) -> int:
+    """The last step in metrics.jsonl; 0 when there is none."""
+    line = last_line(folder / METRICS)
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return int(parse_line(line)["step"])
+    return 0
 
 
 def seconds_left(steps: Sequence[Mapping[str, Any]]) -> float | None:

@@ -7,7 +7,6 @@ stays in the environment: it is in no argument, file or message of ours.
 """
 
 import json
-import netrc
 import os
 import re
 import shutil
@@ -19,7 +18,6 @@ from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlparse
 
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Tracking
@@ -30,6 +28,7 @@ from sft_sweeps.tracking import problems as noted
 from sft_sweeps.tracking.base import Artifact, Attempt, Mirror, Outcome, Tracker
 from sft_sweeps.tracking.process import ProcessMirror
 from sft_sweeps.tracking.showing import Ended, Way
+from sft_sweeps.tracking.wandb_key import NO_KEY, find_key, has_key, server
 
 NAME = "wandb"
 MODULE = "sft_sweeps.tracking.wandb"
@@ -41,7 +40,6 @@ CONTENT_LENGTH = 16
 PUBLISH_SECONDS = 90.0  # for each of several finished runs
 CHECK_SECONDS = 15
 ROOM = 1 << 16  # bytes; W&B writes its files by half as many
-NO_KEY = "no key of Weights & Biases is found; type: wandb login, or set WANDB_API_KEY"
 IDS = 3  # of a run: a server takes none again that somebody deleted there
 DELETED = re.compile("previously created and deleted")
 LIBRARY_SETTINGS: dict[str, Any] = {
@@ -83,26 +81,6 @@ def _mode(tracking: Tracking) -> str:
     if tracking.mode != "auto":
         return tracking.mode
     return os.environ.get("WANDB_MODE") or ("online" if has_key() else "offline")
-
-
-def server() -> str:
-    """The address of W&B's server."""
-    return (os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").rstrip("/")
-
-
-def has_key() -> bool:
-    """Whether W&B would find a key of this user without asking."""
-    return bool(find_key()[0])
-
-
-def find_key() -> tuple[str, str]:
-    """The key that W&B would find without asking, and where; both empty where there is none."""
-    if key := os.environ.get("WANDB_API_KEY"):
-        return key, "WANDB_API_KEY"
-    with suppress(OSError, netrc.NetrcParseError):
-        if found := netrc.netrc(path := os.environ.get("NETRC")).authenticators(urlparse(server()).hostname or ""):
-            return found[2], path or "~/.netrc"
-    return "", ""
 
 
 def main() -> int:

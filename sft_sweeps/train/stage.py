@@ -28,7 +28,6 @@ from sft_sweeps.plan import cost
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import lineage, origins, resume_states
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import layout
 from sft_sweeps.tracking.base import Attempt
 from sft_sweeps.tracking.metrics import HELDOUT_LOSS, METRICS, Metrics, read
@@ -67,7 +66,7 @@ def train(
     encoded, account = examples_of(stage, store)
     if first:
         write_json(folder / "data.json", account)
-        log_start(stage, sum(example.repeat for example in encoded), resume_step(folder))
+        log_start(stage, sum(example.repeat for example in encoded), resume_states.resume_step(folder))
     steps = loop.train(
         origins.frozen(stage, store),
         folder,

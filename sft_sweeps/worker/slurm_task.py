@@ -28,8 +28,9 @@ from sft_sweeps.jobs.retention import free_after
 from sft_sweeps.slurm.queue import requeue_this_job
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
-from sft_sweeps.store.store import check_identity, clear_prepared, clear_unrecorded
-from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.clearing import clear_prepared, clear_unrecorded
+from sft_sweeps.store.resume_states import resume_step
+from sft_sweeps.store.store import check_identity
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.worker import process, shown
 from sft_sweeps.worker.process import Rank, Stop

@@ -25,7 +25,8 @@ from sft_sweeps.launch.outcome import Outcome
 from sft_sweeps.launch.points import planned
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec.merge import Merge, merged
-from sft_sweeps.store.store import RECORD, Store, clear_unrecorded, damaged_files
+from sft_sweeps.store.clearing import clear_unrecorded
+from sft_sweeps.store.store import RECORD, Store, damaged_files
 from sft_sweeps.store.sweeps import freeze
 from sft_sweeps.train import records
 from sft_sweeps.worker import dispatch

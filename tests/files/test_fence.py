@@ -15,7 +15,7 @@ from sft_sweeps.files.json_files import write_json
 from sft_sweeps.store import claims
 from sft_sweeps.store.answers import write_rows
 from sft_sweeps.store.claims import Claim
-from sft_sweeps.store.store import clear_prepared
+from sft_sweeps.store.clearing import clear_prepared
 from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 
 CALL = "sweep.abc"

@@ -21,7 +21,8 @@ from sft_sweeps.jobs.retention import declare, free, policy_of
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.plan.request import AskedRepresentations
 from sft_sweeps.spec.training import Stage
-from sft_sweeps.store.store import FREED, Store, clear_unrecorded
+from sft_sweeps.store.clearing import clear_unrecorded
+from sft_sweeps.store.store import FREED, Store
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import PLAN, Sweep, freeze
 

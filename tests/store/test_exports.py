@@ -26,7 +26,7 @@ from sft_sweeps.jobs.job import missing
 from sft_sweeps.jobs.needs import read_needs
 from sft_sweeps.plan.build import build
 from sft_sweeps.report.collect import collect, to_json
-from sft_sweeps.store import claims, imports
+from sft_sweeps.store import claims, export_contents, imports
 from sft_sweeps.store.exports import export_of
 from sft_sweeps.store.store import FREED, RECORD, Store, write_record
 from sft_sweeps.store.survey import survey
@@ -54,7 +54,7 @@ def exported(sweep: Sweep, target: Path) -> Path:
 
 
 def imported(path: Path, root: Path) -> imports.Imported:
-    return imports.take(path, imports.check(path), Store(root))
+    return imports.take(path, export_contents.check(path), Store(root))
 
 
 def results(sweep: Sweep, root: Path) -> dict[str, Any]:

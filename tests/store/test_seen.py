@@ -18,8 +18,9 @@ from sft_sweeps.jobs import attempts, retention
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.store import seen
 from sft_sweeps.store.claims import release, take
+from sft_sweeps.store.clearing import clear_unrecorded
 from sft_sweeps.store.seen import FILE, Seen
-from sft_sweeps.store.store import FREED, Store, clear_unrecorded, write_record
+from sft_sweeps.store.store import FREED, Store, write_record
 from sft_sweeps.store.survey import Survey, survey
 from sft_sweeps.store.sweeps import Sweep, freeze
 

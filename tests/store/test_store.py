@@ -25,16 +25,17 @@ from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import sharing
 from sft_sweeps.store.claims import release, take
+from sft_sweeps.store.clearing import clear_unrecorded
 from sft_sweeps.store.store import (
     RecordError,
     Store,
     check_identity,
-    clear_unrecorded,
     lost_files,
     read_record,
     write_record,
 )
-from sft_sweeps.store.survey import last_step, made_again, survey
+from sft_sweeps.store.survey import made_again, survey
+from sft_sweeps.tracking.metrics import last_step
 
 PAYLOAD = {"kind": "stage", "recipe": {"seed": 0}}
 

@@ -26,7 +26,7 @@ from sft_sweeps.tracking.metrics import METRICS, Metrics, read
 from sft_sweeps.tracking.process import ProcessMirror, log_file
 from sft_sweeps.tracking.showing import lines
 from sft_sweeps.tracking.trackers import TRACKERS
-from sft_sweeps.tracking.wandb import has_key
+from sft_sweeps.tracking.wandb_key import has_key
 
 OFFLINE = Tracking("wandb", "tests", "", "offline", "sweep-1", ("table1", "x" * 90), (("model", "mini"), ("k", "1/4")))
 KEY = "0123456789abcdef0123456789abcdef01234567"

@@ -31,7 +31,7 @@ import json, os, sys, time
 from pathlib import Path
 from sft_sweeps.files import fence
 from sft_sweeps.store import claims, store
-from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.resume_states import resume_step
 from sft_sweeps.tracking.metrics import Metrics
 from sft_sweeps.worker import dispatch, slurm_task
 claims.HEARTBEAT_SECONDS = float(sys.argv[3])

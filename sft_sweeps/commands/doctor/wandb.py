@@ -13,7 +13,8 @@ from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.errors import visible
 from sft_sweeps.launch import points
-from sft_sweeps.tracking.wandb import NAME, find_key, server
+from sft_sweeps.tracking.wandb import NAME
+from sft_sweeps.tracking.wandb_key import find_key, server
 
 PATIENCE = 8.0  # seconds for the server to answer
 MOST_BYTES = 1 << 20

@@ -10,7 +10,7 @@ from sft_sweeps.jobs.ended import log_of
 from sft_sweeps.jobs.evidence import JobStatus
 from sft_sweeps.jobs.status import SweepStatus
 from sft_sweeps.plan.build import Subject
-from sft_sweeps.store.survey import resume_step
+from sft_sweeps.store.resume_states import resume_step
 
 FAILED = ("failed", "corrupted")
 LINES, BYTES = 3, 4096  # of a log's end

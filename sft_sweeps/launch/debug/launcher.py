@@ -20,7 +20,8 @@ from sft_sweeps.launch.local import preflight
 from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.launch.results import show_results
 from sft_sweeps.store import claims, heartbeats
-from sft_sweeps.store.store import Store, clear_unrecorded
+from sft_sweeps.store.clearing import clear_unrecorded
+from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
 

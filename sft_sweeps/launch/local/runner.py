@@ -29,9 +29,10 @@ from sft_sweeps.launch.local.cores import Capacity
 from sft_sweeps.launch.local.progress import Progress
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.clearing import clear_prepared, clear_unrecorded
 from sft_sweeps.store.heartbeats import Heartbeats
 from sft_sweeps.store.paths import worker_log
-from sft_sweeps.store.store import Store, check_identity, clear_prepared, clear_unrecorded
+from sft_sweeps.store.store import Store, check_identity
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import how_ended
 from sft_sweeps.worker.process import main

@@ -14,7 +14,7 @@ from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.tracking import problems
 from sft_sweeps.tracking.dashboard import article, charts, views
 from sft_sweeps.tracking.dashboard.board import Board
-from sft_sweeps.tracking.wandb import NO_KEY, find_key, has_key
+from sft_sweeps.tracking.wandb_key import NO_KEY, find_key, has_key
 
 SECONDS = 15  # that an answer is waited for
 VIEW, REPORT = "project-view", "runs"  # W&B's types of what it calls views

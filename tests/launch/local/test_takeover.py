@@ -24,8 +24,8 @@ from sft_sweeps.files import fence
 from sft_sweeps.jobs.job import Job, Stop
 from sft_sweeps.launch.local import launcher, runner
 from sft_sweeps.store import claims
+from sft_sweeps.store.resume_states import resume_step
 from sft_sweeps.store.store import Store, write_record
-from sft_sweeps.store.survey import resume_step
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import console
 from sft_sweeps.tracking import metrics

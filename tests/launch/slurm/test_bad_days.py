@@ -15,8 +15,8 @@ from slurm_cluster import Cluster, running
 from slurm_site import LONG, Site
 
 from sft_sweeps.spec.training import Stage
+from sft_sweeps.store.resume_states import resume_step
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import metrics
 
 pytestmark = pytest.mark.slow

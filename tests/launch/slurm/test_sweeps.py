@@ -17,8 +17,8 @@ from slurm_site import LONG, Site
 from sft_sweeps.jobs import submissions
 from sft_sweeps.spec.training import Stage
 from sft_sweeps.store.answers import ITEMS, JOURNAL
+from sft_sweeps.store.resume_states import resume_step
 from sft_sweeps.store.store import Store
-from sft_sweeps.store.survey import resume_step
 from sft_sweeps.tracking import metrics
 
 pytestmark = pytest.mark.slow
