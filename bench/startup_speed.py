@@ -60,11 +60,9 @@ def cpu_seconds(command: list[str], environment: Mapping[str, str]) -> float:
 
 
 def environment_of(code: Path, folder: Path) -> dict[str, str]:
-    """As a batch script sets it (launch/slurm/sbatch.py); `folder` has no Slurm's programs."""
-    path = os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if not Path(part, "scontrol").exists())
+    """As a batch script sets it (launch/slurm/sbatch.py)."""
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith("SLURM_")},
-        "PATH": path,
         "PYTHONPATH": str(code),
         "PYTHONSAFEPATH": "1",
         "OMP_NUM_THREADS": "1",

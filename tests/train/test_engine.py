@@ -42,6 +42,27 @@ def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, An
         yield TrainEngine(Path(base), replace(RECIPE, precision=precision), execution), weighted
 
 
+def asked_of_compilers() -> str:
+    """What DeepSpeed tries to compile while a process gets ready and its ranks meet."""
+    from deepspeed.ops.op_builder.builder import OpBuilder
+
+    from sft_sweeps.train import ranks
+    from sft_sweeps.train.engine import deepspeed, prepare_process
+
+    tried: list[str] = []
+    OpBuilder.has_function = lambda _, name, *__, **___: tried.append(name)
+    vars(deepspeed.ops).pop("__compatible_ops__", None)
+    prepare_process(TrainExecution())
+    with ranks.process_group(1):
+        deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+    return json.dumps(tried)
+
+
+def test_no_compiler_is_asked() -> None:
+    """DeepSpeed tries which of its ops could be compiled as soon as somebody wants to know; none is compiled here."""
+    assert json.loads(in_child(asked_of_compilers)) == []
+
+
 def spoilt(base: str, zero_stage: int, precision: str) -> str:
     """What a step with a gradient that is no number reports and does, and whether the next one works."""
     with opened(base, zero_stage, precision) as (engine, row):
