@@ -2,7 +2,7 @@
 
 Of the miniature a base model is prepared, one step trained, one item of each benchmark answered and scored: nearly all
 that a job takes is its imports and what its libraries set up. Every round begins with an empty store, each job in a
-process of its own. Beside them stands what the imports of the libraries alone take.
+process of its own, from a copy of the code without bytecode. Beside them stands what importing the libraries takes.
 
     python -m bench.startup_speed [--repeats 5] [--beside CHECKOUT] [--json]
 
@@ -12,6 +12,7 @@ CHECKOUT is a folder with another version of the project, which takes turns with
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -59,29 +60,30 @@ def cpu_seconds(command: list[str], environment: Mapping[str, str]) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def environment_of(code: Path, folder: Path) -> dict[str, str]:
+def environment_of(code: Path) -> dict[str, str]:
     """As a batch script sets it (launch/slurm/sbatch.py)."""
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith("SLURM_")},
         "PYTHONPATH": str(code),
         "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "DS_ACCELERATOR": "cpu",
         "SLURM_JOB_ID": "1",
         "SLURM_JOB_NAME": "bench",
-        "SFT_SWEEPS_MARKS": str(folder / "marks"),
     }
 
 
 def of_jobs(plan: Plan, code: Path) -> Iterator[tuple[str, float]]:
     """Everything that the plan needs, one job after the other, in an empty store: each job's kind and CPU seconds."""
     with tempfile.TemporaryDirectory() as name:
-        store, folder = Store(Path(name) / "store"), Path(name)
+        store, copy = Store(Path(name) / "store"), Path(name) / "code"
+        shutil.copytree(code / "sft_sweeps", copy / "sft_sweeps", ignore=shutil.ignore_patterns("__pycache__"))
         sweep = sweeps.freeze(plan, store, "bench", "", [])
         for number, job in enumerate(missing(survey(plan, store), Executions())):
-            yield job.kind, _of_job(job, sweep.folder, f"bench-{number}", environment_of(code, folder))
+            yield job.kind, _of_job(job, sweep.folder, f"bench-{number}", environment_of(copy))
 
 
 def _of_job(job: Job, sweep: Path, call: str, environment: Mapping[str, str]) -> float:
@@ -101,7 +103,7 @@ def measure(repeats: int, checkouts: list[Path]) -> dict[str, Seconds]:
                     found[str(checkout)].setdefault(kind, []).append(seconds)
             for what, text in LIBRARIES.items():
                 command = [sys.executable, "-c", text]
-                found[""].setdefault(what, []).append(cpu_seconds(command, environment_of(ROOT, Path(name))))
+                found[""].setdefault(what, []).append(cpu_seconds(command, environment_of(ROOT)))
     return found
 
 

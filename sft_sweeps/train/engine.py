@@ -24,7 +24,6 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
-import deepspeed.runtime.zero.muon.muon_optimizer  # which every initialize imports
 import transformers
 from deepspeed.utils import safe_get_full_fp32_param
 

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,25 +43,22 @@ def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, An
         yield TrainEngine(Path(base), replace(RECIPE, precision=precision), execution), weighted
 
 
-def asked_of_compilers() -> str:
-    """What DeepSpeed tries to compile while a process gets ready and its ranks meet."""
+def compilers_used(base: str) -> str:
+    """What DeepSpeed tries to compile until an engine stands, and whether torch's compiler was loaded."""
     from deepspeed.ops.op_builder.builder import OpBuilder
 
-    from sft_sweeps.train import ranks
-    from sft_sweeps.train.engine import deepspeed, prepare_process
+    from sft_sweeps.train.engine import deepspeed
 
     tried: list[str] = []
     OpBuilder.has_function = lambda _, name, *__, **___: tried.append(name)
     vars(deepspeed.ops).pop("__compatible_ops__", None)
-    prepare_process(TrainExecution())
-    with ranks.process_group(1):
-        deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
-    return json.dumps(tried)
+    with opened(base, 3, "fp32"):
+        return json.dumps([tried, "torch._inductor.compile_fx" in sys.modules])
 
 
-def test_no_compiler_is_asked() -> None:
-    """DeepSpeed tries which of its ops could be compiled as soon as somebody wants to know; none is compiled here."""
-    assert json.loads(in_child(asked_of_compilers)) == []
+def test_an_engine_starts_without_a_compiler(base: str) -> None:
+    """DeepSpeed tries which of its ops could be compiled once somebody wants to know; here nothing is compiled."""
+    assert json.loads(in_child(compilers_used, base)) == [[], False]
 
 
 def spoilt(base: str, zero_stage: int, precision: str) -> str:
