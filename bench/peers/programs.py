@@ -9,7 +9,7 @@ from typing import Any
 from bench.peers.peer import DATA, Found, Row, Settings, call, in_turn, row, verdicts
 from sft_sweeps.benchmarks import humaneval
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox import layers
 
 Task = dict[str, Any]  # a line of HumanEval's file
 Answers = list[tuple[str, str, str]]  # of each: its name, its task, the text that continues the prompt
@@ -63,7 +63,7 @@ def ours(plus: bool, samples: int = 0, first: int | None = None) -> Found:
     seconds = time.perf_counter() - started
     passed = {name: outcome.passed for (name, _, _), outcome in zip(answers, outcomes, strict=True)}
     why = {name: outcome.reason for (name, _, _), outcome in zip(answers, outcomes, strict=True)}
-    return {"seconds": seconds, "passed": passed, "why": why, "layers": sandbox.describe(Isolation())}
+    return {"seconds": seconds, "passed": passed, "why": why, "layers": layers.describe(Isolation())}
 
 
 def compare(peer: str, plus: bool, settings: Settings) -> list[Row]:

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sft_sweeps.analysis.paper import ITEMS
+from sft_sweeps.benchmarks import scored
 from sft_sweeps.errors import RequestError, nearest
 from sft_sweeps.files import csv_rows
 
 BENCHMARK_COLUMNS = ("benchmark", "task", "dataset")
 VALUE_COLUMNS = ("value", "score", "accuracy", "printed")
 ROW_COLUMNS = ("row", "run", "method", "methods", "strategy", "name", "label")
-SHARES = ("accuracy", "acc", "pass@1", "exact_match")  # metrics that are k of n
+SHARES = (*scored.SHARES, "acc", "exact_match")  # metrics that are k of n, by what tables call them
 GRADED = ("mt_bench",)  # of so many questions too, but a mean of grades
 MISSING = ("", "-", "--", "–", "—")
 NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")

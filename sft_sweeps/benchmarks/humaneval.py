@@ -22,9 +22,11 @@ from sft_sweeps.benchmarks.settings import BenchmarkConfig, EvaluateConfig
 from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.ranges import one_of
-from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox import layers
 from sft_sweeps.sandbox.parallel import run_each
-from sft_sweeps.sandbox.run import Outcome, Task
+from sft_sweeps.sandbox.run import Outcome, execute
+from sft_sweeps.sandbox.servers import Servers
+from sft_sweeps.sandbox.task import Task
 from sft_sweeps.spec.evaluation import Benchmark, Generation
 
 STYLES = ("query", "instruct", "prefill")
@@ -112,7 +114,7 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     scored, estimates = scores([row["id"] for row in rows], passes, context.benchmark.total)
     readable = sum(verdict.readable for verdict in verdicts)
     scored = scored.read_as(len(rows), readable, len(rows) - readable)
-    details = {"pass_at": estimates, "sandbox": sandbox.describe(context.isolation)}
+    details = {"pass_at": estimates, "sandbox": layers.describe(context.isolation)}
     return ScoringResult(scored, list(map(asdict, verdicts)), details)
 
 
@@ -121,10 +123,10 @@ def run_programs(
 ) -> list[Outcome]:
     """Each program behind the sandbox with its problem's checks, as many at once as there are cores; in order."""
 
-    def run(pair: tuple[Problem, str]) -> Outcome:
+    def run(pair: tuple[Problem, str], servers: Servers) -> Outcome:
         problem, program = pair
         task = Task(program, problem.check, problem.entry_point, problem.preamble)
-        return sandbox.execute(task, timeout=PROGRAM_SECONDS, memory_mb=PROGRAM_MB, isolation=isolation)
+        return execute(task, timeout=PROGRAM_SECONDS, memory_mb=PROGRAM_MB, isolation=isolation, servers=servers)
 
     return run_each(run, programs, isolation, progress)
 
@@ -182,8 +184,8 @@ def command_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isolation", default="auto", help="layers of the sandbox (default: all that work here)")
     parser.add_argument(
         "--require",
-        default=",".join(sandbox.DEFAULT_REQUIRE),
-        help=f"refuse without: {', '.join(sandbox.PROPERTIES)} (default: %(default)s)",
+        default=",".join(layers.DEFAULT_REQUIRE),
+        help=f"refuse without: {', '.join(layers.PROPERTIES)} (default: %(default)s)",
     )
     parser.add_argument(
         "--i-accept-running-untrusted-code", action="store_true", help="allow running without isolation"
@@ -197,13 +199,13 @@ def from_file(task: FileScoring) -> Row:
     """
     options = task.options
     isolation = _isolation(options)
-    sandbox.check(isolation)
-    print(f"sandbox: {', '.join(sandbox.describe(isolation))}", flush=True)
+    layers.check(isolation)
+    print(f"sandbox: {', '.join(layers.describe(isolation))}", flush=True)
     tasks, rows = _tasks_and_rows(task)
     programs = [(tasks[row["task_id"]], _program(row, tasks[row["task_id"]], options.extract)) for row in rows]
     with task.progress_bar("programs") as progress:
         outcomes = run_programs(programs, isolation, progress)
-    return _file_result(rows, outcomes, len(tasks)) | {"sandbox": sandbox.describe(isolation)}
+    return _file_result(rows, outcomes, len(tasks)) | {"sandbox": layers.describe(isolation)}
 
 
 def _tasks_and_rows(task: FileScoring) -> tuple[dict[str, Problem], Sequence[Row]]:
@@ -237,8 +239,8 @@ def _file_result(rows: Sequence[Row], outcomes: Sequence[Outcome], total: int) -
 def _isolation(options: argparse.Namespace) -> Isolation:
     required = tuple(filter(None, options.require.split(",")))
     for key, value, valid in (
-        *(("--require", name, tuple(sandbox.PROPERTIES)) for name in required),
-        ("--isolation", options.isolation, sandbox.MODES),
+        *(("--require", name, tuple(layers.PROPERTIES)) for name in required),
+        ("--isolation", options.isolation, layers.MODES),
     ):
         if value not in valid:
             raise RequestError(f"{key} {value} is unknown; valid: {', '.join(valid)}")

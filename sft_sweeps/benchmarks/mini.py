@@ -22,8 +22,10 @@ from sft_sweeps.errors import RequestError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import VERSIONS
 from sft_sweeps.ranges import NumberRange
-from sft_sweeps.sandbox import run
 from sft_sweeps.sandbox.parallel import run_each
+from sft_sweeps.sandbox.run import DEFAULT, execute
+from sft_sweeps.sandbox.servers import Servers
+from sft_sweeps.sandbox.task import Task
 from sft_sweeps.spec.evaluation import Benchmark
 
 _NUMBER = re.compile(r"####\s*(-?[\d,]{0,40}\d)")
@@ -76,11 +78,17 @@ def items(name: str, count: int, seed: int) -> list[Item]:
     return list(by_turns.values())
 
 
-def judge(name: str, item: Item, answers: Sequence[str], isolation: Isolation = run.DEFAULT) -> Verdict:
+def judge(
+    name: str,
+    item: Item,
+    answers: Sequence[str],
+    isolation: Isolation = DEFAULT,
+    servers: Servers | None = None,
+) -> Verdict:
     """Judge the answers to an item, one for each of its turns; programs among them run behind `isolation`."""
     if len(answers) != len(item.turns):
         raise ValueError(f"{item.id} has {len(item.turns)} turns, {len(answers)} answers were given")
-    return _code(item, answers, isolation) if runs_programs(name) else _JUDGES[_ability(name)](item, answers)
+    return _code(item, answers, isolation, servers) if runs_programs(name) else _JUDGES[_ability(name)](item, answers)
 
 
 def runs_programs(name: str) -> bool:
@@ -102,7 +110,7 @@ def _math(item: Item, answers: Sequence[str]) -> Verdict:
     return Verdict(item.id, correct, "right" if correct else "wrong number", {"number": number})
 
 
-def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
+def _code(item: Item, answers: Sequence[str], isolation: Isolation, servers: Servers | None) -> Verdict:
     function = item.gold["function"]
     definition = find_definition(answers[0], function)
     if definition is None:
@@ -115,7 +123,7 @@ def _code(item: Item, answers: Sequence[str], isolation: Isolation) -> Verdict:
     inputs = INPUTS[item.gold["parameter"]]
     if (why := plain_functions.differs(definition, item.gold["reference"], inputs)) is not None:
         return Verdict(item.id, not why, why or "passed", detail)
-    outcome = run.execute(run.Task(definition, _check(item.gold), function), isolation=isolation)
+    outcome = execute(Task(definition, _check(item.gold), function), isolation=isolation, servers=servers)
     return Verdict(item.id, outcome.passed, outcome.reason, detail)
 
 
@@ -157,8 +165,8 @@ def score(rows: Sequence[Row], items: Mapping[str, Item], context: ScoringContex
     """The share of items that are right in every turn."""
     name, total, isolation = context.benchmark.name, context.benchmark.total, context.isolation
 
-    def verdict(row: Row) -> Verdict:
-        return judge(name, items[row["id"]], row["answers"], isolation)
+    def verdict(row: Row, servers: Servers | None = None) -> Verdict:
+        return judge(name, items[row["id"]], row["answers"], isolation, servers)
 
     verdicts = run_each(verdict, rows, isolation) if runs_programs(name) else list(map(verdict, rows))
     return from_verdicts(verdicts, total)

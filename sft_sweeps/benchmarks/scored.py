@@ -81,7 +81,7 @@ class Scored:
         limited = f" {self.n} of {self.total:,} items" if self.n < self.total else ""
         limited += f"; {reading}" if (reading := self.reading()) else ""
         if self.k is None:
-            scale, digits = (1, 3) if self.metric != "pass@1" else (100, 1)
+            scale, digits = (100, 1) if self.share else (1, 3)
             value, low, high = (f"{scale * number:.{digits}f}" for number in (self.value, self.low, self.high))
             return f"{value} (n={self.n}) [{low}–{high}]{limited}"
         return f"{self.value:.1%} ({self.k}/{self.n}) [{100 * self.low:.1f}–{100 * self.high:.1f}]{limited}"

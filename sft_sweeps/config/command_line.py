@@ -6,6 +6,7 @@ a user adds a study, or has a conf/local/default.yaml, without touching what is 
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ FLAGS = {"--until-done": "cluster.until_done=true", "--json": "plan.json=true"}
 OUTPUT_DIR = "--output-dir"
 # What SearchUserFolders (hydra_plugins) puts before conf/: Hydra makes it without arguments.
 user_folders: list[Path] = []
+LIST = re.compile(r"[\[(]")  # is in every value that is a list, or that a function makes
 FULL_ERROR = "HYDRA_FULL_ERROR"  # in whose environment it is set sees tracebacks
 
 
@@ -124,8 +126,11 @@ def _unknown_option(arguments: Sequence[str]) -> str:
 
 def _no_name(arguments: Sequence[str], folders: Sequence[Path]) -> str:
     """What is wrong with a list of choices that is typed for a group; empty where nothing is."""
+    lists = [text for text in _overrides(arguments) if LIST.search(text.partition("=")[2])]
+    if not lists:
+        return ""
     known, parser = choices.groups(folders), OverridesParser.create()
-    for text in _overrides(arguments):
+    for text in lists:
         with contextlib.suppress(HydraException):  # what cannot be read is told later
             override = parser.parse_override(text)
             if override.key_or_group in known and (problem := choices.no_name(override)):

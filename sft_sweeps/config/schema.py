@@ -16,7 +16,7 @@ from sft_sweeps.config.plan_checks import deadline
 from sft_sweeps.config.source_schema import DataConfig
 from sft_sweeps.config.train_schema import DeepspeedConfig, ModelConfig, StrategyConfig, TrainConfig
 from sft_sweeps.ranges import above, at_least, checked, folder_name, one_known, one_of
-from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox import layers
 from sft_sweeps.tracking.trackers import TRACKERS
 
 
@@ -49,9 +49,9 @@ def evaluate_config() -> EvaluateConfig:
 class SandboxConfig:
     """How programs that models wrote are run: see sft_sweeps/sandbox/run.py and `sft-sweeps doctor sandbox`."""
 
-    isolation: str = one_known(lambda: sandbox.MODES, default="auto")
+    isolation: str = one_known(lambda: layers.MODES, default="auto")
     """`auto` is every layer that works here, `kernel` those without bubblewrap, else one layer or `none`."""
-    require: list[str] = one_known(lambda: tuple(sandbox.PROPERTIES), default=list(sandbox.DEFAULT_REQUIRE))
+    require: list[str] = one_known(lambda: tuple(layers.PROPERTIES), default=list(layers.DEFAULT_REQUIRE))
     """Properties without which no program is run."""
     strict: bool = False
     """Runs the checks in another process than the program, so that no pass can be forged."""

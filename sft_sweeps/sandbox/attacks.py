@@ -13,15 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import removal
-from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox import layers, removal
 from sft_sweeps.sandbox.hostile.attack import Attack
 from sft_sweeps.sandbox.hostile.files import FILES
 from sft_sweeps.sandbox.hostile.forging import ANSWER, FORGING
 from sft_sweeps.sandbox.hostile.limits import LIMITS
 from sft_sweeps.sandbox.hostile.network import NETWORK
 from sft_sweeps.sandbox.hostile.processes import PROCESSES
-from sft_sweeps.sandbox.run import Task
+from sft_sweeps.sandbox.run import execute
+from sft_sweeps.sandbox.servers import GRACE
+from sft_sweeps.sandbox.task import Task
 from sft_sweeps.sandbox.victims import Victims, victims
 
 __all__ = ["ATTACKS", "Attack", "Result", "main", "run", "suite", "victims"]
@@ -46,14 +47,13 @@ def run(attack: Attack, against: Victims, isolation: Isolation) -> Result:
     before = against.state()
     started = time.monotonic()
     with _temporary() as folder:
-        outcome = sandbox.execute(
-            _task(attack, against, isolation), timeout=TIMEOUT, memory_mb=MEMORY_MB, isolation=isolation
-        )
+        task = _task(attack, against, isolation)
+        outcome = execute(task, timeout=TIMEOUT, memory_mb=MEMORY_MB, isolation=isolation)
         left = os.listdir(folder)
     seconds = time.monotonic() - started
     if attack.late:
         time.sleep(LATE)
-    unharmed = against.state() == before and not left and seconds < TIMEOUT + sandbox.GRACE
+    unharmed = against.state() == before and not left and seconds < TIMEOUT + GRACE
     return Result(attack, not outcome.passed and unharmed, outcome.reason, seconds)
 
 
@@ -84,7 +84,7 @@ def suite(isolation: Isolation, only: Callable[[Attack], bool] = lambda _: True)
     """The attacks on what this isolation gives, each against victims of its own; some need a strict run and get one."""
     for attack in filter(only, ATTACKS):
         chosen = replace(isolation, strict=isolation.strict or attack.strict)
-        if attack.property == "names" and sandbox.lacking(chosen, ("names",)):
+        if attack.property == "names" and layers.lacking(chosen, ("names",)):
             continue  # it would succeed, and is not said to be held
         with victims() as made:
             yield run(attack, made, chosen)
@@ -94,7 +94,7 @@ def main() -> int:
     """`python -m sft_sweeps.sandbox.attacks [ISOLATION] [strict]`: one line an attack; 1 when one got through."""
     mode = sys.argv[1] if len(sys.argv) > 1 else "auto"
     isolation = Isolation(mode=mode, strict="strict" in sys.argv)
-    print("active:", ", ".join(sandbox.describe(isolation)))
+    print("active:", ", ".join(layers.describe(isolation)))
     lost = 0
     for result in suite(isolation):
         lost += not result.held

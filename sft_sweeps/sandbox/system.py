@@ -1,4 +1,4 @@
-"""What of the machine a sandboxed program may read: system libraries and the interpreter, no installed packages.
+"""The machine that a sandboxed program sees: system libraries and the interpreter, no installed packages; its user.
 
 Candidates run without `site` and so need none. Test sets are installed as packages, and a program that reads the one it
 is tested on would pass.
@@ -6,10 +6,15 @@ is tested on would pass.
 
 import os
 import site
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+
+NOBODY = 65534
+# Fixed hashing makes verdicts repeatable: `-I` would ignore this variable, `-P -s` isolate as well.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "PYTHONUTF8": "1"}
 
 
 @cache
@@ -57,3 +62,17 @@ def _around(folder: Path, hidden: Sequence[str]) -> Iterator[str]:
     for entry in sorted(folder.iterdir()):
         if not entry.is_symlink():
             yield from _around(entry, hidden)
+
+
+def drops_to() -> int | None:
+    """The user that the candidate becomes: root's limits on processes bind nobody, so root gives itself up."""
+    return NOBODY if os.geteuid() == 0 else None
+
+
+@cache
+def preloads() -> bool:
+    """Whether the keeper must import for the candidate, because the library lies where user 65534 cannot read."""
+    if drops_to() is None:
+        return False
+    library = Path(os.__file__).resolve()
+    return not all(folder.stat().st_mode & stat.S_IXOTH for folder in library.parents)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.sandbox.run import NOBODY
+from sft_sweeps.sandbox.system import NOBODY
 
 SECRET = "sft-sweeps-attack-secret"
 _LIBC = ctypes.CDLL(None, use_errno=True)

@@ -13,7 +13,7 @@ from sft_sweeps.errors import Interrupted, RunError
 from sft_sweeps.execution import Isolation
 from sft_sweeps.identity import digest
 from sft_sweeps.plan.build import score_of
-from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox.run import DEFAULT
 from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
 from sft_sweeps.store.answers import ITEMS, VERDICTS, AnswerRow, read_rows, write_rows
 from sft_sweeps.store.store import Store, write_record
@@ -24,9 +24,7 @@ JUDGMENTS = "judgments"  # in the store: replies that were paid for, for every s
 Stop = Callable[[], bool]
 
 
-def score_all(
-    generations: Sequence[Generation], store: Store, stop: Stop, isolation: Isolation = sandbox.DEFAULT
-) -> None:
+def score_all(generations: Sequence[Generation], store: Store, stop: Stop, isolation: Isolation = DEFAULT) -> None:
     """Score those that are not scored yet; a signal stops between two."""
     for generation in generations:
         if stop():
@@ -35,9 +33,7 @@ def score_all(
             score(generation, store, stop, isolation)
 
 
-def score(
-    generation: Generation, store: Store, stop: Stop = lambda: False, isolation: Isolation = sandbox.DEFAULT
-) -> None:
+def score(generation: Generation, store: Store, stop: Stop = lambda: False, isolation: Isolation = DEFAULT) -> None:
     """Score the kept answers; the record carries k, n, the interval and which items they were."""
     planned, benchmark = score_of(generation), generation.benchmark
     folder = store.score(planned)

@@ -123,6 +123,11 @@ def set_aside(path: Path) -> None:
     path.rename(target)
 
 
+def remove_all(folder: Path) -> None:
+    """Remove every state in the stage's folder, whole or not: the stage is trained."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
 def sizes(path: Path) -> dict[str, int]:
     """The files of a state with their sizes in bytes."""
     files = (file for file in path.rglob("*") if file.is_file() and file.name != STATE)

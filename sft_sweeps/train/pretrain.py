@@ -4,7 +4,6 @@ The paper fine-tunes models that can add and have seen programs, and asks how fi
 initialisation has nothing to bring out: with 1/256 of the data it would stay at 0 of every benchmark.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from sft_sweeps.data.drawing import Stream
 from sft_sweeps.data.encode.encoder import Encoded, Encoder
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec.training import Recipe
+from sft_sweeps.store import resume_states
 from sft_sweeps.train import loop
 
 DOCUMENTS = 96_000  # of about 20 tokens
@@ -42,7 +42,7 @@ def pretrain(drawn: Path, folder: Path, stop: Callable[[], bool]) -> None:
     """Train a drawn initialisation on the documents and write `folder/model`."""
     for _ in loop.train(drawn, folder, list(documents(drawn)), RECIPE, TrainExecution(), stop=stop):
         pass
-    shutil.rmtree(folder / "resume", ignore_errors=True)
+    resume_states.remove_all(folder)
 
 
 def documents(tokenizer: Path) -> Iterator[Encoded]:

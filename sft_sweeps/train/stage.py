@@ -3,7 +3,6 @@
 import logging
 import os
 import platform
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +99,7 @@ def _finish(stage: Stage, folder: Path, execution: TrainExecution, digest: str, 
     }
     record_model(folder, stage, extra, METRICS)
     log.info("%s has its weights (%s)", folder, digest[:19])
-    shutil.rmtree(folder / "resume", ignore_errors=True)
+    resume_states.remove_all(folder)
 
 
 def heldout_examples(stage: Stage, store: Store, execution: TrainExecution) -> list[Encoded]:

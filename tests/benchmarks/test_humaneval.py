@@ -17,7 +17,8 @@ from sft_sweeps.benchmarks.humaneval import pass_at_k, read_problems
 from sft_sweeps.benchmarks.programs import compiles, extract
 from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import run
-from sft_sweeps.sandbox.run import Task
+from sft_sweeps.sandbox.servers import Servers
+from sft_sweeps.sandbox.task import Task
 
 SHARED = ROOT.parent / "shared" / "data"
 ROWS = [json.loads(line) for line in humaneval.packaged().decode().splitlines()]
@@ -29,16 +30,16 @@ needs_shared = pytest.mark.skipif(
 )
 
 
-def passes(task_and_program, isolation=run.DEFAULT):
+def passes(task_and_program, isolation=run.DEFAULT, servers=None):
     task_id, program = task_and_program
     problem = PROBLEMS[task_id]
     task = Task(program, problem.check, problem.entry_point, problem.preamble)
-    return run.execute(task, timeout=10, isolation=isolation).passed
+    return run.execute(task, timeout=10, isolation=isolation, servers=servers).passed
 
 
 def count(pairs, isolation=run.DEFAULT):
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda pair: passes(pair, isolation), pairs))
+    with Servers(many=True) as servers, ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda pair: passes(pair, isolation, servers), pairs))
 
 
 def body(task_id):

@@ -13,7 +13,9 @@ from common import ROOT
 from sft_sweeps.commands import main
 from sft_sweeps.execution import Isolation
 from sft_sweeps.sandbox import attacks
-from sft_sweeps.sandbox.run import Task, execute
+from sft_sweeps.sandbox.run import execute
+from sft_sweeps.sandbox.servers import Servers
+from sft_sweeps.sandbox.task import Task
 
 NONE = Isolation(mode="none", accept=True)
 STRICT = Isolation(strict=True)
@@ -32,6 +34,17 @@ def test_attacks_are_held(mode, strict):
     results = list(attacks.suite(Isolation(mode=mode, strict=strict), quick))
     assert len(results) == COUNTS[mode] - len(WAITING)
     assert [(result.attack.name, result.reason) for result in results if not result.held] == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "kernel"])
+def test_after_an_attack_the_next_program_runs_as_if_it_were_the_first(mode):
+    """By the same server, where that goes on."""
+    isolation = Isolation(mode=mode)
+    with Servers(many=True) as servers, attacks.victims() as against:
+        for attack in filter(quick, attacks.ATTACKS):
+            execute(attacks._task(attack, against, isolation), timeout=1.0, isolation=isolation, servers=servers)
+            after = execute(Task("import os", "assert os.listdir('.') == []"), isolation=isolation, servers=servers)
+            assert after.passed, (attack.name, after)
 
 
 @pytest.mark.slow
@@ -70,11 +83,11 @@ def as_ordinary_user(script: str) -> str:
 SUITE = """
 import json
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import attacks, run
+from sft_sweeps.sandbox import attacks, layers
 isolation = Isolation(mode={mode!r}, strict={strict})
 found = list(attacks.suite(isolation, lambda attack: (attack.name in {waiting}) in {wanted}))
 lost = [result.attack.name for result in found if not result.held]
-print(json.dumps([run.describe(isolation), len(found), lost]))
+print(json.dumps([layers.describe(isolation), len(found), lost]))
 """
 
 

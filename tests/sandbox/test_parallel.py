@@ -18,7 +18,7 @@ def test_as_many_at_once_as_there_are_cores_and_in_order() -> None:
     together = threading.Barrier(cores)
     told: list[int] = []
 
-    def work(n: int) -> int:
+    def work(n: int, _: object) -> int:
         together.wait(timeout=30)
         return n * n
 
@@ -30,7 +30,7 @@ def test_as_many_at_once_as_there_are_cores_and_in_order() -> None:
 def test_the_miniatures_programs_are_judged_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = set()
 
-    def judged(_: str, item: mini.Item, __: object, ___: object) -> Verdict:
+    def judged(_: str, item: mini.Item, *__: object) -> Verdict:
         threads.add(threading.current_thread())
         return Verdict(item.id, True, "right")
 
@@ -52,4 +52,4 @@ def test_the_miniatures_programs_are_judged_side_by_side(monkeypatch: pytest.Mon
 
 def test_nothing_is_run_without_what_is_required() -> None:
     with pytest.raises(RunError):
-        run_each(lambda _: pytest.fail("it ran"), [1], Isolation(mode="none", require=("net",)))
+        run_each(lambda *_: pytest.fail("it ran"), [1], Isolation(mode="none", require=("net",)))

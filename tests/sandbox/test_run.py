@@ -18,11 +18,10 @@ from hypothesis import strategies as st
 from sft_sweeps.config.schema import SandboxConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import run as sandbox
-from sft_sweeps.sandbox import seccomp, system
+from sft_sweeps.sandbox import bubblewrap, layers, seccomp, system
 from sft_sweeps.sandbox.inside import watching
 from sft_sweeps.sandbox.inside.confinement import FILE_BYTES
-from sft_sweeps.sandbox.run import Outcome, run
+from sft_sweeps.sandbox.run import Outcome, as_data, run
 
 LIBC = ctypes.CDLL(None)
 LIBC.mmap.restype = ctypes.c_void_p
@@ -161,35 +160,35 @@ def test_hashing_is_the_same_in_every_run():
 
 
 def test_programs_import_where_the_library_is_closed_to_others(monkeypatch):
-    monkeypatch.setattr(sandbox, "_preloads", lambda: True)
+    monkeypatch.setattr(system, "preloads", lambda: True)
     given = "import json,re\nfrom datetime import datetime"
     assert run(given, "datetime.strptime('1', '%d')", isolation=Isolation(mode="kernel")).passed
 
 
 def test_running_without_isolation_must_be_meant(monkeypatch):
-    sandbox.available.cache_clear()
-    monkeypatch.setattr(sandbox, "_works", lambda _: False)
+    layers.available.cache_clear()
+    monkeypatch.setattr(layers, "_works", lambda _: False)
     with pytest.raises(RunError, match=r"sandbox\.i_accept_running_untrusted_code=true"):
         run("", "")
     assert run("x = 1", "assert x == 1", isolation=Isolation(accept=True)).passed
-    every = tuple(sandbox.PROPERTIES)
-    assert sandbox.lacking(Isolation(require=every, accept=True)) == ["fs", "net", "kill", "forge", "names"]
+    every = tuple(layers.PROPERTIES)
+    assert layers.lacking(Isolation(require=every, accept=True)) == ["fs", "net", "kill", "forge", "names"]
     with pytest.raises(RunError, match="the sandbox has no fs on this machine"):
-        sandbox.check(Isolation(require=("fs",), accept=True))
-    sandbox.available.cache_clear()
+        layers.check(Isolation(require=("fs",), accept=True))
+    layers.available.cache_clear()
 
 
 def test_a_layer_that_fails_in_the_run_fails_the_run(monkeypatch):
     """Fail closed: what was found to work once must be there every time."""
-    sandbox.available()
-    if "seccomp" not in sandbox.available():
+    layers.available()
+    if "seccomp" not in layers.available():
         pytest.skip(f"no seccomp here ({platform.machine()})")
     monkeypatch.setattr(seccomp, "program", lambda: b"\0" * 8)
     assert run("x = 1", "").reason == "sandbox: seccomp failed"
 
 
 @pytest.mark.parametrize(
-    ("layers", "missing"),
+    ("working", "missing"),
     [
         (("seccomp", "landlock", "bubblewrap"), []),
         (("seccomp", "landlock"), ["names"]),
@@ -198,22 +197,22 @@ def test_a_layer_that_fails_in_the_run_fails_the_run(monkeypatch):
         (("landlock",), ["fs", "net", "kill", "names"]),  # modes and owners of files are left to seccomp
     ],
 )
-def test_what_no_layer_gives_is_refused_or_said_loudly(monkeypatch, capsys, layers, missing):
-    monkeypatch.setattr(sandbox, "_works", lambda layer: layer in layers)
-    sandbox.available.cache_clear()
-    sandbox._warn.cache_clear()
-    assert sandbox.lacking(Isolation(strict=True), tuple(sandbox.PROPERTIES)) == missing
+def test_what_no_layer_gives_is_refused_or_said_loudly(monkeypatch, capsys, working, missing):
+    monkeypatch.setattr(layers, "_works", lambda layer: layer in working)
+    layers.available.cache_clear()
+    layers._warn.cache_clear()
+    assert layers.lacking(Isolation(strict=True), tuple(layers.PROPERTIES)) == missing
     refused = [name for name in missing if name in SandboxConfig().require]
     with pytest.raises(RunError, match=f"no {', '.join(refused)} on") if refused else nullcontext():
-        sandbox.check(Isolation(require=tuple(SandboxConfig().require)))
+        layers.check(Isolation(require=tuple(SandboxConfig().require)))
     assert capsys.readouterr().err == ""
     for _ in range(2):
-        sandbox.check(Isolation())
+        layers.check(Isolation())
     lines = capsys.readouterr().err.splitlines()
     assert [line.startswith(f"WARNING: sandbox without {', '.join(refused)}: ") for line in lines] == [True] * bool(
         refused
     )
-    sandbox.available.cache_clear()
+    layers.available.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -229,7 +228,7 @@ def test_a_reason_that_a_program_gives_is_quoted(name):
 
 @given(st.text())
 def test_quoted_reasons_mean_nothing_to_a_terminal_or_in_markup(name):
-    said = sandbox.as_data(name)
+    said = as_data(name)
     assert said == name or said.startswith("an exception named '")
     assert said.isascii()
     assert not set(said[20:]) & set("[]<>|`*&$#\x1b\n\r\x7f")
@@ -238,7 +237,7 @@ def test_quoted_reasons_mean_nothing_to_a_terminal_or_in_markup(name):
 
 @pytest.mark.parametrize("name", ["ValueError", "my_error", "KeyError"])
 def test_plain_names_of_exceptions_are_left_as_they_are(name):
-    assert sandbox.as_data(name) == name
+    assert as_data(name) == name
 
 
 def test_removed_files_count_while_they_are_held():
@@ -259,14 +258,14 @@ def test_removed_files_count_while_they_are_held():
 def test_packages_that_are_installed_cannot_be_read(monkeypatch, mode):
     """A test set is such a package; another folder of the library stands for one here."""
     folder = Path(os.__file__).resolve().parent / "xmlrpc"
-    for cached in (system.readable, sandbox._bubblewrap):
+    for cached in (system.readable, bubblewrap.command):
         cached.cache_clear()
     monkeypatch.setattr(system, "closed", lambda: (str(folder),))
     isolation = Isolation(mode=mode)
     assert run("import json, email.message, decimal", "", isolation=isolation).passed
     reason = run(f"open({str(folder / 'client.py')!r}).read()", "", isolation=isolation).reason
     assert reason in ("PermissionError", "FileNotFoundError")
-    for cached in (system.readable, sandbox._bubblewrap):
+    for cached in (system.readable, bubblewrap.command):
         cached.cache_clear()
 
 

@@ -5,7 +5,8 @@ import pytest
 from sft_sweeps.benchmarks import mini
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox.run import Task, execute
+from sft_sweeps.sandbox.run import execute
+from sft_sweeps.sandbox.task import Task
 
 STRICT = Isolation(strict=True)
 

@@ -9,7 +9,7 @@ from sft_sweeps.commands.doctor.finding import Finding
 from sft_sweeps.commands.doctor.request import DoctorRequest
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import attacks, run, seccomp
+from sft_sweeps.sandbox import attacks, layers, seccomp
 from sft_sweeps.sandbox.attacks import Result
 from sft_sweeps.sandbox.hostile.attack import Attack
 
@@ -29,24 +29,24 @@ def findings() -> Iterator[Finding]:
     """The layers; every attack with all layers on, plain and strict; and again without bubblewrap, which nodes lack."""
     isolation = Isolation()
     try:
-        layers = run.available()
+        active = layers.available()
     except RunError as error:
         yield Finding("problem", "layers", str(error), "run evaluation on a Linux machine with one of the layers")
         return
     for layer, needs in HELP.items():
-        if layer in layers:
+        if layer in active:
             yield Finding("ok", layer, "active")
         else:
             yield Finding("warning", layer, "does not work here", needs)
     if platform.machine() in seccomp.UNTESTED:
         yield Finding("warning", "seccomp", f"the table for {platform.machine()} has not been tested by us")
-    for name in run.PROPERTIES:
-        if run.lacking(replace(isolation, strict=True), (name,)):
-            level: Literal["warning", "problem"] = "problem" if name in run.DEFAULT_REQUIRE else "warning"
+    for name in layers.PROPERTIES:
+        if layers.lacking(replace(isolation, strict=True), (name,)):
+            level: Literal["warning", "problem"] = "problem" if name in layers.DEFAULT_REQUIRE else "warning"
             yield Finding(level, name, "no active layer gives it", f"leave {name} out of sandbox.require")
     yield from _attacked(isolation, "")
     yield _known_limit(isolation)
-    if "bubblewrap" in layers and len(layers) > 1:
+    if "bubblewrap" in active and len(active) > 1:
         yield from _attacked(replace(isolation, mode="kernel"), "without bubblewrap")
         yield Finding(
             "warning", "names", "without bubblewrap: stat tells whether others have a file of a name, and its size"

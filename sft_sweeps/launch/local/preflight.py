@@ -9,7 +9,7 @@ from sft_sweeps.execution import AnswerExecution, Isolation
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch.gpus import gpus_here
 from sft_sweeps.plan.engines import ENGINES
-from sft_sweeps.sandbox import run as sandbox
+from sft_sweeps.sandbox import layers
 
 
 def problems(jobs: Sequence[Job]) -> Iterator[str]:
@@ -36,7 +36,7 @@ def _sandbox(jobs: Sequence[Job]) -> Iterator[str]:
         return
     for isolation in {job.execution for job in jobs if job.kind == "score" and isinstance(job.execution, Isolation)}:
         try:
-            sandbox.check(isolation)
+            layers.check(isolation)
         except RunError as error:
             yield str(error)
 

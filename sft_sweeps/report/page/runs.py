@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.plan import cost
 from sft_sweeps.plan.build import Run
 from sft_sweeps.report.messages import without_folders
@@ -136,7 +137,7 @@ def setting(run: Run) -> dict[str, str]:
 
 
 def _neighbours(
-    run: Run, sweep: Evidence, settings: Mapping[str, Mapping[str, str]], values: Mapping[str, Any]
+    run: Run, sweep: Evidence, settings: Mapping[str, Mapping[str, str]], values: Mapping[str, Mapping[str, Scored]]
 ) -> Iterator[Neighbour]:
     """The runs that differ in the fewest fields."""
     own = settings[run.id]
@@ -157,13 +158,11 @@ def _changed(own: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return [f"{name}: {ours} here, {theirs} there" for name, ours, theirs in pairs if ours != theirs]
 
 
-def _score_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+def _score_differences(ours: Mapping[str, Scored], theirs: Mapping[str, Scored]) -> Iterator[str]:
     for name, scored in ours.items():
         if name in theirs and scored.n == theirs[name].n:
-            share = scored.k is not None or scored.metric == "pass@1"
-            apart = (scored.value - theirs[name].value) * (100 if share else 1)
-            shown = f"{apart:+.{1 if share else 2}f}".replace("-", text.MINUS)
-            yield f"{text.title(name)} {shown}{text.unit(share)}"
+            apart = text.signed(scored, scored.value - theirs[name].value)
+            yield f"{text.title(name)} {apart}{text.unit(scored.share)}"
 
 
 def _stage(sweep: Evidence, stage: Stage, curve: Curve | None) -> StageView:

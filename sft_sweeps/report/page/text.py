@@ -2,6 +2,7 @@
 
 from sft_sweeps.analysis.cells import Cell
 from sft_sweeps.analysis.observations import Observation
+from sft_sweeps.benchmarks.scored import Scored
 from sft_sweeps.stats import Interval
 
 MINUS = "\N{MINUS SIGN}"
@@ -16,11 +17,11 @@ def unit(share: bool) -> str:
     return " points" if share else ""
 
 
-def digits(one: Observation) -> int:
+def digits(one: Observation | Scored) -> int:
     return 1 if one.share else 2 if one.metric == "rating" else 3
 
 
-def scaled(one: Observation, value: float) -> float:
+def scaled(one: Observation | Scored, value: float) -> float:
     """As it is shown: a share in percent."""
     return 100 * value if one.share else value
 
@@ -47,7 +48,7 @@ def evidence(cell: Cell) -> str:
     return of
 
 
-def signed(one: Observation, number_: float) -> str:
+def signed(one: Observation | Scored, number_: float) -> str:
     return f"{scaled(one, number_):+.{digits(one)}f}".replace("-", MINUS)
 
 

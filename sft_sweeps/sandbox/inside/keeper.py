@@ -13,38 +13,27 @@ import sys
 from sft_sweeps.sandbox.inside import candidate, checking, order
 from sft_sweeps.sandbox.inside.confinement import DUMPABLE, SUBREAPER, confine, prctl
 from sft_sweeps.sandbox.inside.preload import import_common
-from sft_sweeps.sandbox.inside.watching import end_descendants, kill, wait
+from sft_sweeps.sandbox.inside.watching import end_descendants, wait
 
 TYPE_CHECKING = False  # `typing` would cost milliseconds
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import NoReturn
 
     from sft_sweeps.sandbox.inside.order import Order
 
-SIGTERM = 15
 
-
-def main(script: str, bundle: bytes) -> None:
-    """Run what standard input says; a candidate is started from the script, which reads the bundle first."""
-    prctl(DUMPABLE, 0)  # our memory will hold the checks: not even the same user may read it
-    prctl(SUBREAPER, 1)  # a daemon of the candidate's becomes our child, so that we find it
-    told = order.Order(order.read(0))
-    if {"bubblewrap", "seccomp"} & set(told.layers):  # nothing can outlive us: not in a namespace, nor by prctl or fork
-        keep(told, script, bundle)
-    elif pid := os.fork():
-        guard(pid)
-    else:
-        prctl(SUBREAPER, 1)
-        keep(told, script, bundle)
-
-
-def guard(keeper: int) -> None:
-    """Outlive the keeper: a killed one would leave behind a candidate that asked not to die with its parent."""
-    _signal = __import__("_signal")  # without the library's, which would double the time
-
-    _signal.signal(SIGTERM, lambda *_: kill(keeper))
-    os.waitpid(keeper, 0)
-    end_descendants(set())
+def main(script: str, bundle: bytes) -> "NoReturn":
+    """Run what standard input says, and end: with 0 where the answer was written. A strict run's candidate is started
+    from the script, which reads the bundle first."""
+    status = 1
+    try:
+        prctl(DUMPABLE, 0)  # our memory will hold the checks: not even the same user may read it
+        prctl(SUBREAPER, 1)  # a daemon of the candidate's becomes our child, so that we find it
+        keep(order.Order(order.read(0)), script, bundle)
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def keep(told: "Order", script: str, bundle: bytes) -> None:
@@ -66,8 +55,7 @@ def keep(told: "Order", script: str, bundle: bytes) -> None:
     else:
         text = at_hand(verdict)
         said = b":" + text if text else b"!ended before the checks did"
-    sys.stdout.buffer.write(said)
-    sys.stdout.flush()
+    os.write(1, order.part([said]))
 
 
 def plain(told: "Order", verdict: int, failures: int) -> int:

@@ -1,4 +1,5 @@
-"""What a run is told, as bytes in two parts, so that a candidate can be started before anything of the checks is read.
+"""What a run is told, as bytes in two parts, so that a candidate can be started before anything of the checks is read;
+what is said of it is a part too.
 
 A part is a list of texts: their sizes in a line, then the texts; before it stands its length. Both ends are here.
 """
@@ -7,9 +8,10 @@ import os
 
 TYPE_CHECKING = False  # `typing` would cost milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _DIGITS = 12  # of a part's length
+READY = b"+"  # after a run's answer: nothing is left of it, and another keeper waits for its order
 
 
 class Order:
@@ -39,9 +41,12 @@ def part(fields: "Iterable[str | bytes]") -> bytes:
     return b"%0*d" % (_DIGITS, len(body)) + body
 
 
-def read(end: int) -> "list[bytes]":
-    """The next part's fields, and not a byte more of what follows it; EOFError where there is none."""
-    line, _, body = _exactly(end, int(_exactly(end, _DIGITS))).partition(b"\n")
+def read(end: int, wait: "Callable[[], object]" = lambda: None) -> "list[bytes]":
+    """The next part's fields, and not a byte more of what follows it; EOFError where there is none.
+
+    `wait` is called before each read.
+    """
+    line, _, body = _exactly(end, int(_exactly(end, _DIGITS, wait)), wait).partition(b"\n")
     fields = []
     for size in map(int, line.split()):
         fields.append(body[:size])
@@ -49,9 +54,10 @@ def read(end: int) -> "list[bytes]":
     return fields
 
 
-def _exactly(end: int, size: int) -> bytes:
+def _exactly(end: int, size: int, wait: "Callable[[], object]") -> bytes:
     pieces = []
     while size:
+        wait()
         piece = os.read(end, min(size, 1 << 20))
         if not piece:
             raise EOFError

@@ -1,4 +1,5 @@
-"""Imports for programs that could not do it themselves: where the library is not readable once root is given up."""
+"""Imports before a program runs: once for many runs, or for those that could not do it themselves, where the library is
+not readable once root is given up."""
 
 import sys
 
@@ -8,7 +9,15 @@ COMMON = (
     "functools hashlib heapq io itertools json math numbers operator queue random re signal statistics string "
     "struct sys textwrap threading time typing unicodedata"
 )
+# Those of them that programs import most: HumanEval's and MBPP's. None starts anything or keeps anything open.
+FREQUENT = "bisect collections copy functools heapq itertools math operator random re string typing"
 LIBRARY = sys.stdlib_module_names - {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
+
+
+def import_frequent() -> None:
+    """Once, for all runs whose keepers are forked from this process."""
+    for name in FREQUENT.split():
+        __import__(name)
 
 
 def import_common(text: str) -> None:

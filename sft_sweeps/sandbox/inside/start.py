@@ -1,4 +1,4 @@
-"""The script that a sandboxed run starts: the keeper or, given the word `candidate`, a strict run's candidate.
+"""The script that is started in a sandbox: the fork server or, given the word `candidate`, a strict run's candidate.
 
 What else it needs stands before the order on standard input, compiled: compiling and importing it anew would double the
 time of a run, and so the run sees no file of this project but this one.
@@ -43,13 +43,13 @@ def main() -> None:
         text += os.read(0, size - len(text))
     bundle = Bundle(marshal.loads(text))
     sys.meta_path.insert(0, bundle)  # type: ignore[arg-type]
-    from sft_sweeps.sandbox.inside import candidate, keeper
+    from sft_sweeps.sandbox.inside import candidate, fork_server
 
     bundle.forget()
     if sys.argv[1:] == ["candidate"]:
         candidate.main()
     else:
-        keeper.main(__file__, b"%0*d" % (PREFIX, size) + text)
+        fork_server.main(__file__, b"%0*d" % (PREFIX, size) + text, sys.argv[1:] == ["many"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a keeper does while a program runs and after it: watching the clock and the disk, ending all that is left."""
 
 import os
+import select
 import stat
 import time
 
@@ -8,7 +9,7 @@ from sft_sweeps.sandbox.inside.confinement import FILE_BYTES, SIGKILL
 
 TYPE_CHECKING = False  # `typing` would cost milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 POLL = 0.001  # seconds
 LOOK = 0.02  # seconds between looks at the disk
@@ -21,6 +22,7 @@ def wait(first: int, running: int, timeout: float) -> bytes:
     `running` is the process that executes the program: no more disk may be taken by its folder and what it holds open.
     """
     start = looked = time.monotonic()
+    pause = pauses(first)
     while not (state := os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT | os.WNOHANG)):
         now = time.monotonic()
         if now > start + timeout:
@@ -29,8 +31,19 @@ def wait(first: int, running: int, timeout: float) -> bytes:
             looked = now
             if overflows(running):
                 return b"disk full"
-        time.sleep(POLL)
+        pause()
     return b"" if state.si_code == os.CLD_EXITED else f"killed by signal {state.si_status}".encode()
+
+
+def pauses(pid: int) -> "Callable[[], object]":
+    """What waits until a process is dead, LOOK at most; POLL where the kernel does not tell (before Linux 5.3)."""
+    try:
+        end = os.pidfd_open(pid)
+    except OSError:
+        return lambda: time.sleep(POLL)
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    return lambda: poll.poll(LOOK * 1000)
 
 
 def overflows(running: int) -> bool:
