@@ -6,6 +6,7 @@ import math
 import os
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,8 @@ def parse(text: str, strict: bool = False) -> Any:
     Of a key's two values one would be dropped without a word: the one that a person sees first. `strict` also refuses
     what JSON does not have: NaN, infinite numbers, and half a surrogate pair, which no file can hold as UTF-8.
     """
-    numbers: dict[str, Any] = {"parse_constant": _refused, "parse_float": _finite} if strict else {}
     try:
-        value = json.loads(text, object_pairs_hook=_object, **numbers)
+        value = json.loads(text, object_pairs_hook=_object, **(_FINITE if strict else {}))
     except RecursionError:
         raise UnclearJsonError("it is nested too deeply") from None
     if strict:
@@ -108,12 +108,21 @@ def _finite(text: str) -> float:
     return number if math.isfinite(number) else float(_refused(text))
 
 
-def parse_line(line: str | bytes) -> Any:
-    """The value of a line that a program wrote; ValueError where that is none, be it for its depth."""
+_FINITE: Mapping[str, Any] = {"parse_constant": _refused, "parse_float": _finite}
+
+
+def parse_line(line: str | bytes, strict: bool = False) -> Any:
+    """The value of a line that a program wrote; ValueError where that is none, be it for its depth.
+
+    `strict` as in `parse`, for what is acted on.
+    """
     try:
-        return json.loads(line)
+        value = json.loads(line, **(_FINITE if strict else {}))
     except RecursionError:
         raise UnclearJsonError("it is nested too deeply") from None
+    if strict:
+        check_characters(line if isinstance(line, str) else line.decode(), value)
+    return value
 
 
 def is_number(value: Any) -> bool:

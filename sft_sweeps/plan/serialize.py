@@ -244,7 +244,7 @@ def _run_from(
 ) -> Run:
     chain_ = tuple(stages[key] for key in run["stages"])
     model = chain_[0].model if chain_ else models[run["id"]]
-    k = None if run["k"] is None else Fraction(run["k"])
+    k = None if run["k"] is None else revive(Fraction, run["k"])
     merge = merges[run["merge"]] if "merge" in run else None
     return Run(run["label"], run["strategy"], model, chain_, k, tuple(run["points"]), merge)
 

@@ -18,7 +18,7 @@ from sft_sweeps.score.judge_cost import Bill, capped
 from sft_sweeps.score.judge_cost import estimate as priced
 from sft_sweeps.score.score import score
 from sft_sweeps.spec.evaluation import Benchmark, Generation, Judge
-from sft_sweeps.store import claims
+from sft_sweeps.store import claims, heartbeats
 from sft_sweeps.store.store import Store
 from sft_sweeps.store.survey import Survey, survey
 
@@ -105,10 +105,8 @@ def _judge(generation: Generation, store: Store, sweep: str, stop: Callable[[], 
         holder = claims.holder(folder)
         whose = f"{holder.who} (sweep {holder.sweep})" if holder else "another process"
         raise RequestError(f"{whose} is judging it")
-    try:
+    with heartbeats.working(folder, claim):
         score(generation, store, stop)
-    finally:
-        claims.release(folder, claim)
 
 
 def _add(done: Judged, name: str, key: str, record: Mapping[str, Any]) -> None:

@@ -139,7 +139,7 @@ def ask(*command: str) -> str:
         )
     except FileNotFoundError as error:
         raise RunError(f"{command[0]} is not on PATH: this machine cannot talk to Slurm") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:  # ValueError: a word that no command can be given
         raise RunError(f"{command[0]} gave no answer: {error}") from error
     # squeue calls a user whom it cannot look up a success without jobs.
     if done.returncode or b"Invalid user" in done.stderr:

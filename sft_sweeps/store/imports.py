@@ -128,7 +128,7 @@ def _whole(member: Member, blocks: Iterator[bytes], path: Path) -> bytes:
 
 def _plan(text: bytes, path: Path) -> Plan:
     try:
-        return from_json(parse_line(text))
+        return from_json(parse_line(text, strict=True))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = str(error).partition("\n")[0][:200]
         raise RequestError(f"{path} is refused: its plan cannot be read by this version ({reason})") from error

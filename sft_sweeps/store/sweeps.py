@@ -92,7 +92,7 @@ class Sweep:
 
     def _content(self) -> dict[str, Any]:
         try:
-            return dict(parse_line((self.folder / PLAN).read_text(encoding="utf-8")))
+            return dict(parse_line((self.folder / PLAN).read_text(encoding="utf-8"), strict=True))
         except (OSError, ValueError, TypeError) as error:
             raise RequestError(f"{self.folder / PLAN} cannot be read ({error}); launch the sweep again") from error
 

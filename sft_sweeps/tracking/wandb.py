@@ -219,7 +219,9 @@ def _begun(attempt: Attempt, ended: Ended, mode: str) -> Any:
 
 
 def _log_lines(run: Any, attempt: Attempt, ended: Ended) -> None:
-    """Each step that the run has not yet; of steps that were done again after a kill, it keeps the first."""
+    """Each step that the run has not yet. Of one that was done again after a kill it keeps the first, as the server
+    would: what was learnt is the same to the bit, and only its times are those of the earlier start.
+    """
     had = run.summary.get(layout.STEP) if run.resumed else 0
     last = int(had) if isinstance(had, int | float) else 0
     for row in showing.history(attempt.metrics, ended):

@@ -107,7 +107,7 @@ def main(content: bytes, rank: int = 0, processes: int = 1, rendezvous: str = ""
 
 def read(content: bytes) -> Job:
     """The job that was frozen as JSON; ValueError where it is none."""
-    return revive(Job, parse_line(content))
+    return revive(Job, parse_line(content, strict=True))
 
 
 def join(job: Job, rank: Rank) -> None:

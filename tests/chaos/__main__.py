@@ -105,7 +105,7 @@ def _check(world: World, users: Sequence[User], finished: checks.Finished) -> No
     for what, found in (
         ("not done", checks.undone(world.store)),
         ("left over", checks.left_over(world)),
-        ("claims left", checks.claimed(world.store)),
+        ("locked", checks.locked(world.store)),
         ("trained twice", list(checks.trained_twice(finished.seen, world.cut))),
         ("lines of metrics", list(checks.lines_lost_or_doubled(world.store))),
         ("not as undisturbed", list(checks.differences(world.store, _undisturbed(world, users)))),

@@ -1,5 +1,6 @@
 """What must hold when the adversary has ended: everything is there, once, and as if nothing had happened."""
 
+import hashlib
 import json
 import threading
 import time
@@ -14,6 +15,8 @@ from chaos import processes
 from chaos.world import World
 from sft_sweeps.plan.build import Plan
 from sft_sweeps.spec.training import Stage
+from sft_sweeps.store import claims
+from sft_sweeps.store.answers import ITEMS
 from sft_sweeps.store.store import RECORD, Store
 from sft_sweeps.store.survey import survey
 from sft_sweeps.store.sweeps import sweeps
@@ -92,8 +95,7 @@ def differences(store: Path, undisturbed: Path) -> Iterator[str]:
         for score in plan.scores:
             label = f"{score.generation.subject.label} on {score.generation.benchmark.name}"
             yield from _differ(label, "score", lambda of, s=score: _record(of, s).get("score"), here, there)
-            generation = score.generation
-            yield from _differ(label, "answers", lambda of, g=generation: _record(of, g).get("checksums"), here, there)
+            yield from _differ(label, "answers", lambda of, g=score.generation: _answers(of, g), here, there)
 
 
 def _differ(label: str, what: str, of: Callable[[Store], Any], here: Store, there: Store) -> Iterator[str]:
@@ -104,6 +106,11 @@ def _differ(label: str, what: str, of: Callable[[Store], Any], here: Store, ther
 
 def _record(store: Store, item: Any) -> dict[str, Any]:
     return store.record(item) or {}
+
+
+def _answers(store: Store, generation: Any) -> str:
+    """Of the answers as they lie: once they are scored nobody needs their record, and one that was cut stays so."""
+    return hashlib.sha256((store.write_folder(generation) / ITEMS).read_bytes()).hexdigest()
 
 
 def _losses(store: Store, stage: Stage) -> list[float]:
@@ -125,9 +132,23 @@ def _left(world: World) -> list[str]:
     return found
 
 
-def claimed(store: Path) -> list[str]:
-    """Claims that nobody has given back."""
-    return [str(path.relative_to(store)) for path in store.glob("[ms]*s/**/claim-*.json")]
+def locked(store: Path) -> list[str]:
+    """Folders that nobody could claim, though nothing works there. The dead leave claims, which others must get past.
+
+    One that cannot be read and was touched lately is given the time in which a heartbeat would put it right.
+    """
+    end = time.monotonic() + claims.SILENT_SECONDS + 5.0
+    while (found := list(_locked(store))) and time.monotonic() < end:
+        time.sleep(1.0)
+    return found
+
+
+def _locked(store: Path) -> Iterator[str]:
+    for folder in {path.parent for path in store.glob("[ms]*s/**/claim-*.json")}:
+        if claim := claims.take(folder, "nobody's"):
+            claims.release(folder, claim)
+        else:
+            yield f"{folder.relative_to(store)}: {getattr(claims.holder(folder), 'who', '')}"
 
 
 def said(problems: Sequence[str], most: int = 12) -> Iterator[str]:

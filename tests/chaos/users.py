@@ -130,7 +130,7 @@ class User:
 def judged(world: World, process: subprocess.Popen[bytes], said: Path) -> str:
     """What a command of ours said; a traceback, or an exit status that means nothing, is a problem."""
     out = said.read_text(errors="replace")
-    early = out.rstrip().endswith("KeyboardInterrupt") and ", in main" not in out  # while Python imports
+    early = "\nKeyboardInterrupt\n" in f"{out}\n" and ", in main" not in out  # while Python imports, which may wrap it
     if "Traceback (most recent call last)" in out and not early:
         last = out.strip().splitlines()[-1]
         world.log.problem(f"a traceback in {said.name}: {last}")

@@ -70,7 +70,7 @@ class World:
     def keep(self) -> None:
         """A copy of the store, without weights, for whoever looks into what did not hold."""
         kept = self.folder / FAILED_STORE
-        shutil.copytree(self.store, kept, ignore=shutil.ignore_patterns("model", "zero"), dirs_exist_ok=True)
+        shutil.copytree(self.store, kept, ignore=shutil.ignore_patterns("model", "zero", "socket"), dirs_exist_ok=True)
 
     def slurm(self, *command: str | Path) -> str:
         """What one of Slurm's commands says; empty where it fails, as it may when the controller is down."""

@@ -157,6 +157,24 @@ def test_a_log_without_a_word_says_why(show: Show, plan: Plan, store: Store) -> 
     assert "it is done, and wrote nothing" in show()[2]
 
 
+def test_of_finished_work_the_first_rank_s_log_is_left(show: Show, plan: Plan, store: Store) -> None:
+    log(store, plan, text="step 1\n")
+    assert "this rank wrote nothing; leave --rank out" in show("--rank", "1")[2]
+    for processes, rank, why in (
+        (2, 1, "the log of its first process alone is kept; leave --rank out"),
+        (2, 2, "its ranks were 0 to 1"),
+        (1, 1, "its one process was rank 0"),
+    ):
+        finish(store, plan.stages[0], execution={"processes": processes})
+        status, out, err = show("--rank", str(rank))
+        assert (status, out) == (1, "")
+        assert f"no log of train {plan.stages[0].label} ({plan.stages[0].id}), rank {rank}: " in err
+        assert why in err
+    assert show("--kind", "judge")[2].endswith("no such job wrote anything; there are logs of train\n")
+    write_json(store.folder(plan.stages[0]) / "judge" / "failure.json", {"reason": "no key"})
+    assert show("--kind", "judge")[2].endswith("it failed: no key\n")
+
+
 SCRIPT = """
 import json, sys
 from sft_sweeps.commands import main

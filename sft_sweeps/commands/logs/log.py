@@ -81,14 +81,32 @@ class Log:
 
     def absent(self, coming: str) -> RunError:
         """Why there is nothing to show."""
-        why = coming or "it was never started; launch its sweep again"
-        if failure := "" if coming else reason_of(self.subject.folder):
-            why = f"it failed: {failure}"
-        for _, submitted in () if coming or failure else self._submitted():
-            why = f"its job {submitted.number} is not in the queue any more and wrote nothing"
-        if not coming and not failure and (self.subject.folder / RECORD).is_file():
-            why = "it is done, and wrote nothing"
+        why = coming or self._why_none()
         return RunError(f"no log of {self.kind} {self.subject.label} ({self.subject.id}), rank {self.rank}: {why}")
+
+    def _why_none(self) -> str:
+        """What became of a job that wrote nothing that is there, and will not."""
+        kind = KINDS[self.kind]
+        if failure := reason_of(kind.claim_folder(self.subject.folder)):
+            return f"it failed: {failure}"
+        if kind.makes_model and (self.subject.folder / RECORD).is_file():
+            return self._why_none_of_done()
+        if self.kind in written(self.subject, 0):
+            return "this rank wrote nothing; leave --rank out for what the first wrote"
+        for _, submitted in self._submitted():
+            return f"its job {submitted.number} is not in the queue any more and wrote nothing"
+        if others := written(self.subject, self.rank):
+            return f"no such job wrote anything; there are logs of {', '.join(others)}"
+        return "it was never started; launch its sweep again"
+
+    def _why_none_of_done(self) -> str:
+        if not self.rank:
+            return "it is done, and wrote nothing"
+        with suppress(OSError, ValueError, AttributeError, TypeError, KeyError):
+            processes = (read_json(self.subject.folder / RECORD) or {})["execution"]["processes"]
+            if self.rank >= processes:
+                return f"its ranks were 0 to {processes - 1}" if processes > 1 else "its one process was rank 0"
+        return "it is done, and the log of its first process alone is kept; leave --rank out"
 
     def _newest(self) -> str:
         """The kind that wrote last, or else the first that was submitted."""
@@ -97,6 +115,8 @@ class Log:
         for self.kind in KINDS:
             if any(self._submitted()):
                 return self.kind
+        if kinds := [kind for kind in written(self.subject, 0) if KINDS[kind].makes_model]:
+            return kinds[-1]
         with suppress(OSError, ValueError):
             if (read_json(self.subject.folder / "identity.json") or {}).get("kind") == "merge":
                 return "merge"

@@ -19,7 +19,7 @@ from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.local import preflight
 from sft_sweeps.launch.missing import MissingWork
 from sft_sweeps.launch.results import show_results
-from sft_sweeps.store import claims
+from sft_sweeps.store import claims, heartbeats
 from sft_sweeps.store.store import Store, clear_unrecorded
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.terminal import say
@@ -63,9 +63,7 @@ def _run(job: Job, store: Store, sweep: Sweep) -> None:
     claim = claims.take(claimed, sweep.name)
     if claim is None:
         raise RunError(f"another launch works on {job.kind} {job.subject.label}; debug one that nobody else runs")
-    try:
+    with heartbeats.working(claimed, claim):
         if job.makes_model:
             clear_unrecorded(folder)
         dispatch.do(job, stop=lambda: False)
-    finally:
-        claims.release(claimed, claim)

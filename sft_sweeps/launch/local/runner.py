@@ -29,6 +29,7 @@ from sft_sweeps.launch.local.cores import Capacity
 from sft_sweeps.launch.local.progress import Progress
 from sft_sweeps.store import claims, failures
 from sft_sweeps.store.claims import Claim
+from sft_sweeps.store.heartbeats import Heartbeats
 from sft_sweeps.store.paths import worker_log
 from sft_sweeps.store.store import Store, check_identity, clear_prepared, clear_unrecorded
 from sft_sweeps.store.sweeps import Sweep
@@ -69,7 +70,7 @@ class JobRunner:
         self.announced: set[str] = set()  # jobs that another launch works on, said once
         progress.say("loading torch and DeepSpeed, once for all jobs ...")
         self.context = fork_server()
-        self.last_heartbeat = time.monotonic()
+        self.heartbeats = Heartbeats()
 
     def run(self) -> dict[str, str]:
         """Why each failed job failed, by job id; Interrupted when a signal stopped the launch."""
@@ -77,8 +78,8 @@ class JobRunner:
         try:
             while self.waiting or self.running:
                 self._collect()
+                self._give_way()
                 self._start()
-                self._heartbeat()
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             self.progress.say("stopping: workers save their resume states ...")
@@ -87,6 +88,7 @@ class JobRunner:
             impatient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # workers end within the grace, whoever presses
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             self._stop_all()
+            self.heartbeats.end()
             signal.signal(signal.SIGINT, impatient)
             signal.signal(signal.SIGTERM, previous)
         return self.failures
@@ -133,6 +135,7 @@ class JobRunner:
             claims.release(claimed, claim)
             self._done(job, 0.0)
             return
+        self.heartbeats.hold(claimed, claim)
         self._start_claimed(Running(job, folder, claimed, claim, []))
 
     def _start_claimed(self, running: Running) -> None:
@@ -141,8 +144,7 @@ class JobRunner:
             self._start_processes(running)
         except BaseException:
             _end(running.processes, SIBLING_GRACE_SECONDS)
-            failures.end(running.claimed)
-            claims.release(running.claimed, running.claim)
+            self._give_back(running)
             raise
         self.running[running.job.id] = running
         del self.waiting[running.job.id]
@@ -173,6 +175,7 @@ class JobRunner:
             running.processes[-1].start()
         pids = [process.pid for process in running.processes]
         running.claim = claims.confirm(running.claimed, running.claim, job.id, pids)
+        self.heartbeats.hold(running.claimed, running.claim)
 
     def _collect(self) -> None:
         """Look after the running jobs: some have ended; one dead process ends its siblings."""
@@ -209,6 +212,7 @@ class JobRunner:
     def _superseded(self, running: Running) -> None:
         """Another launch has the folder, and all that lies there is its; its end is waited for."""
         _end(running.processes, 0.0)
+        self.heartbeats.drop(running.claimed)
         del self.running[running.job.id]
         self.waiting[running.job.id] = running.job
         self.announced.discard(running.job.id)
@@ -221,19 +225,22 @@ class JobRunner:
 
     def _release(self, running: Running) -> None:
         """Give back the folder of a job whose processes have ended."""
-        for rendezvous in running.folder.glob(f"{RENDEZVOUS}*"):
-            rendezvous.unlink(missing_ok=True)
-        failures.end(running.claimed)
-        claims.release(running.claimed, running.claim)
+        self._give_back(running)
         del self.running[running.job.id]
 
-    def _heartbeat(self) -> None:
-        """Show other hosts, from time to time, that the claims are alive."""
-        if time.monotonic() - self.last_heartbeat < claims.HEARTBEAT_SECONDS:
-            return
-        self.last_heartbeat = time.monotonic()
+    def _give_back(self, running: Running) -> None:
+        """The claim, and what was beside it for this launch; another's, who has superseded it, stays."""
+        self.heartbeats.drop(running.claimed)
+        if claims.heartbeat(running.claimed, running.claim):
+            for rendezvous in running.folder.glob(f"{RENDEZVOUS}*"):
+                rendezvous.unlink(missing_ok=True)
+            failures.end(running.claimed)
+        claims.release(running.claimed, running.claim)
+
+    def _give_way(self) -> None:
+        """To other launches that have superseded claims of this one."""
         for running in list(self.running.values()):
-            if not claims.heartbeat(running.claimed, running.claim):
+            if self.heartbeats.lost(running.claimed):
                 self._superseded(running)
 
     def _stop_all(self) -> None:
