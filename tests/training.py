@@ -204,7 +204,7 @@ def _answer(queue: Any, file: str, name: str, arguments: tuple[Any, ...]) -> Non
 def _server() -> ForkServerContext:
     """Processes that have everything imported; where there are GPUs nothing, as launch/local/launcher.py says why."""
     context = multiprocessing.get_context("forkserver")
-    warm = [] if gpus_here() else ["sft_sweeps.train.loop", "deepspeed.runtime.zero.muon.muon_optimizer"]
+    warm = [] if gpus_here() else ["sft_sweeps.train.loop"]
     context.set_forkserver_preload(warm)
     os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
     return context

@@ -211,7 +211,7 @@ def from_file(task: FileScoring) -> Row:
 def _tasks_and_rows(task: FileScoring) -> tuple[dict[str, Problem], Sequence[Row]]:
     """The tasks by id, and the completions, each of one of them."""
     own, path = task.options.tasks, task.path
-    published_rows = published.parse(packaged().decode(), "HumanEval") if own is None else read(own)
+    published_rows = published.parse(packaged(), "HumanEval") if own is None else read(own)
     tasks = {problem.id: problem for problem in read_problems(published_rows)}
     rows = read(path)
     for number, row in enumerate(rows, 1):

@@ -169,7 +169,7 @@ def texts_of(judge: Judge, benchmark: str) -> tuple[list[Row], list[Row]]:
     if problems_of_files := list(missing_texts(judge, benchmark)):
         raise RequestError("\n".join(problems_of_files))
     paths = (judge.prompts_path, judge.references_path)
-    prompts, references = (parse(Path(path).read_text(encoding="utf-8"), path) for path in paths)
+    prompts, references = (parse(Path(path).read_bytes(), path) for path in paths)
     return prompts, references
 
 

@@ -97,17 +97,17 @@ def rows(benchmark: Benchmark, packaged: Callable[[], bytes] | None = None) -> R
         raise RequestError(
             f"{key}: {benchmark.path or 'the package'} is not the planned {benchmark.content} but {content}"
         )
-    return parse(text.decode("utf-8"), benchmark.path or benchmark.name)
+    return parse(text, benchmark.path or benchmark.name)
 
 
-def parse(text: str, name: str) -> Rows:
-    """The rows of JSON lines; RequestError names the line that is not a JSON object."""
+def parse(text: bytes, name: str) -> Rows:
+    """The rows of JSON lines in UTF-8; RequestError names the line that is not a JSON object."""
     parsed = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(text.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json_files.parse(line, strict=True)
+            row = json_files.parse(line.decode("utf-8"), strict=True)
         except ValueError as error:
             raise RequestError(
                 f"line {number} of {name} is not JSON ({error}); write one JSON object on each line"

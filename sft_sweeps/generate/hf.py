@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from sft_sweeps import garbage
 from sft_sweeps.data.encode.batches import pack
 from sft_sweeps.data.encode.encoder import Encoded
 from sft_sweeps.errors import RunError
@@ -34,7 +35,8 @@ class HFEngine:
     """A loaded model that answers prompts, on `devices`: by default as many GPUs as hold it, or the CPU."""
 
     def __init__(self, folder: Path, engine: Engine, devices: Sequence[str] = ()) -> None:
-        import transformers
+        with garbage.uncollected():
+            import transformers.modeling_utils  # nearly all that loading a model imports
 
         if (major := transformers.__version__.partition(".")[0]) != engine.version:
             raise RunError(f"transformers {major} is installed, but evaluate.engine_version={engine.version}")

@@ -54,8 +54,9 @@ def prepare_process(execution: TrainExecution) -> None:
     else:
         # Else DeepSpeed runs `numactl` in every step to count the accelerators.
         os.environ.setdefault("LOCAL_SIZE", str(execution.processes))
-    # Else init_distributed compiles a C++ extension for minutes.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    # None of its ops can be compiled. Else it runs a compiler to see which can be, and init_distributed compiles one of
+    # them for minutes.
+    deepspeed.ops.__compatible_ops__ = {}
     deepspeed.utils.nvtx.enable_nvtx = False
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
     transformers.utils.logging.set_verbosity_error()

@@ -85,7 +85,8 @@ def train(
                 # Ranks that wait inside a collective learn of nothing; a rank that is alone can start over at once.
                 if execution.processes > 1:
                     raise Interrupted(_halved(folder)) from None
-            _collect()
+            if not finished:  # the next attempt needs its memory
+                _collect()
         return finished
 
 

@@ -1,4 +1,4 @@
-"""Making models: what a job that prepares a base model or trains a stage does, between its gate and its record."""
+"""Training a stage: what the job that does it does, between its gate and its record."""
 
 import logging
 import os
@@ -10,7 +10,6 @@ from contextlib import closing, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import deepspeed
@@ -23,9 +22,8 @@ from sft_sweeps.data.template import chat_template
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Tracking, TrainExecution
 from sft_sweeps.files.json_files import write_json
-from sft_sweeps.models import init, train_tokenizer, weights
 from sft_sweeps.plan import cost
-from sft_sweeps.spec.training import Model, Stage
+from sft_sweeps.spec.training import Stage
 from sft_sweeps.store import lineage, origins, resume_states
 from sft_sweeps.store.store import Store
 from sft_sweeps.tracking import layout
@@ -34,28 +32,12 @@ from sft_sweeps.tracking.metrics import HELDOUT_LOSS, METRICS, Metrics, read
 from sft_sweeps.tracking.trackers import mirrored
 from sft_sweeps.train import budget, layers, loop, starts
 from sft_sweeps.train.heldout import heldout_of
-from sft_sweeps.train.pretrain import pretrain
 from sft_sweeps.train.records import record_model
 from sft_sweeps.train.step_log import StepLog, log_start
 
 log = logging.getLogger(__name__)
 
 Stop = Callable[[], bool]
-
-
-def prepare(model: Model, store: Store, stop: Stop) -> None:
-    """Make a base model from its seed, and pretrain it where that is asked for."""
-    folder = store.folder(model)
-    with TemporaryDirectory() as name:
-        tokenizer, drawn = Path(name) / "tokenizer", Path(name) / "drawn"
-        train_tokenizer.copy(Path(model.tokenizer_path), tokenizer)
-        files = sorted(tokenizer.iterdir())
-        init.materialise(
-            model.shape, model.seed, files, drawn if model.pretrained else folder / "model", model.init_std
-        )
-        if model.pretrained:
-            pretrain(drawn, folder, stop)
-    record_model(folder, model, {"digest": weights.digest(folder / "model")})
 
 
 def train(

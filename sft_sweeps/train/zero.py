@@ -4,7 +4,9 @@ Its private names are used here, in train/engine.py where a process begins, and 
 its minor version, and tests/train/test_engine.py fails when one has moved.
 """
 
+import importlib
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +21,24 @@ from torch import distributed as dist
 from sft_sweeps.execution import TrainExecution
 from sft_sweeps.spec.training import Recipe
 from sft_sweeps.train import ranks
+
+
+def _load_muon() -> None:
+    """Import an optimizer of DeepSpeed's that every initialize imports and none here uses.
+
+    It is decorated by torch.compile, which would import a compiler: so with torch's switch against that, which is asked
+    as it is decorated.
+    """
+    before = os.environ.get("TORCHDYNAMO_DISABLE")
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    try:
+        importlib.import_module("deepspeed.runtime.zero.muon.muon_optimizer")
+    finally:
+        del os.environ["TORCHDYNAMO_DISABLE"]
+        os.environ.update({} if before is None else {"TORCHDYNAMO_DISABLE": before})
+
+
+_load_muon()
 
 
 def config(recipe: Recipe, execution: TrainExecution, parameters: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Only the work that needs torch imports it: a job that scores starts at once.
 import os
 from collections.abc import Callable, Sequence
 
+from sft_sweeps import garbage
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import AnswerExecution, Isolation, TrainExecution
 from sft_sweeps.jobs.job import PROGRESS, Job, Stop, claim_folder
@@ -55,16 +56,17 @@ def _encode(job: Job, stop: Stop, _: str) -> None:
 
 def _prepare(job: Job, stop: Stop, _: str) -> None:
     assert isinstance(job.subject, Model)
-    from sft_sweeps.train import stage
+    from sft_sweeps.train import prepare
 
-    stage.prepare(job.subject, job.store, stop)
+    prepare.prepare(job.subject, job.store, stop)
 
 
 def _train(job: Job, stop: Stop, rendezvous: str) -> None:
     assert isinstance(job.subject, Stage)
     assert isinstance(job.execution, TrainExecution)
     gate(job.subject.parent, job.store)
-    from sft_sweeps.train import stage
+    with garbage.uncollected():
+        from sft_sweeps.train import stage
 
     stage.train(job.subject, job.store, job.execution, job.tracking, stop, rendezvous=rendezvous)
 
@@ -80,14 +82,16 @@ def _merge(job: Job, stop: Stop, _: str) -> None:
 
 def _generate(job: Job, stop: Stop, _: str) -> None:
     if execution := _answering(job, job.generations):
-        from sft_sweeps.generate import answers
+        with garbage.uncollected():
+            from sft_sweeps.generate import answers
 
         answers.generate(job.subject, job.generations, job.store, execution, stop)
 
 
 def _represent(job: Job, stop: Stop, _: str) -> None:
     if _answering(job, job.analyses):
-        from sft_sweeps.generate import represent
+        with garbage.uncollected():
+            from sft_sweeps.generate import represent
 
         represent.represent(job.subject, job.analyses, job.store, stop)
 
@@ -98,7 +102,8 @@ def _answering(job: Job, wanted: Sequence[Generation | Representations]) -> Answ
     if all(job.store.record(one) is not None for one in wanted):
         return None
     gate(job.subject, job.store)
-    import torch
+    with garbage.uncollected():
+        import torch
 
     torch.set_num_threads(job.execution.threads)
     return job.execution

@@ -58,7 +58,7 @@ NESTED = "".join(
         "    return x + y\n",
     ]
 )
-PROBLEM = humaneval.read_problems(parse(humaneval.packaged().decode(), "HumanEval"))[53]
+PROBLEM = humaneval.read_problems(parse(humaneval.packaged(), "HumanEval"))[53]
 MATH, CODE = Item("a", ("q",), {"answer": 1}), Item("b", ("q",), {"function": "add"})
 READERS = {
     "extract": lambda text: extract(text, PROBLEM),

@@ -32,6 +32,7 @@ NUMBERS = (
     *("<think>", "</think>", "</s>", "USER:", "Question:", "\n", "\n\n", " ", ".", ",", "because", "−", "数学", "\0"),
     *("9" * 400, "1e999999", "(", ")", "*", "**18**", "_18_", "1_000", "Rs.18", "0x10", "\u2028", "١٨", "²", "2 1/2"),
 )
+REFERENCES_READ = 20_000  # characters: one of lm-eval's own patterns takes a time that grows with their square
 GOLDS = ("18", "-3", "1000", "0.5", "9", "1,000", "100000")
 
 
@@ -47,7 +48,7 @@ def test_math_answers() -> None:
     def case(chance: Random) -> Iterator[str]:
         text, gold = _answer(chance), chance.choice(GOLDS)
         found = gsm8k.verdicts(text, gold)
-        for rule in ("screl", "lm_eval_strict", "lm_eval_flexible"):
+        for rule in ("screl", "lm_eval_strict", "lm_eval_flexible") if len(text) < REFERENCES_READ else ():
             ours = found["screl_strict" if rule == "screl" else rule]
             if ours is not getattr(references, rule)(text, gold):
                 yield f"{rule}: {ours} for {gold} and {text[:300]!r}"

@@ -3,6 +3,7 @@
 import gc
 import json
 import math
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,24 @@ def opened(base: str, zero_stage: int, precision: str) -> Iterator[tuple[Any, An
         weighted = replace(row, weights=torch.full_like(row.weights, 1 / 40))
         # Under no name here: this generator must not be what keeps it.
         yield TrainEngine(Path(base), replace(RECIPE, precision=precision), execution), weighted
+
+
+def compilers_used(base: str) -> str:
+    """What DeepSpeed tries to compile until an engine stands, and whether torch's compiler was loaded."""
+    from deepspeed.ops.op_builder.builder import OpBuilder
+
+    from sft_sweeps.train.engine import deepspeed
+
+    tried: list[str] = []
+    OpBuilder.has_function = lambda _, name, *__, **___: tried.append(name)
+    vars(deepspeed.ops).pop("__compatible_ops__", None)
+    with opened(base, 3, "fp32"):
+        return json.dumps([tried, "torch._inductor.compile_fx" in sys.modules])
+
+
+def test_an_engine_starts_without_a_compiler(base: str) -> None:
+    """DeepSpeed tries which of its ops could be compiled once somebody wants to know; here nothing is compiled."""
+    assert json.loads(in_child(compilers_used, base)) == [[], False]
 
 
 def spoilt(base: str, zero_stage: int, precision: str) -> str:

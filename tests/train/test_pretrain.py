@@ -32,13 +32,13 @@ def prepared(folder: str) -> str:
     from sft_sweeps.models import init
     from sft_sweeps.spec.evaluation import Engine
     from sft_sweeps.store.store import Store
-    from sft_sweeps.train import pretrain, stage
+    from sft_sweeps.train import prepare, pretrain
 
     pretrain.DOCUMENTS = 320
     base, store = model(config("pretrained")), Store(folder)
     made = store.folder(base)
     made.mkdir(parents=True)
-    stage.prepare(base, store, lambda: False)
+    prepare.prepare(base, store, lambda: False)
     record = store.record(base)
     assert record
     assert not (made / "resume").exists()

@@ -12,6 +12,7 @@ import values
 from common import ROOT
 from outcomes import finish
 
+from sft_sweeps import PACKAGE
 from sft_sweeps.errors import Interrupted
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.identity import plain
@@ -26,6 +27,7 @@ from sft_sweeps.worker.process import Rank
 
 CALL = "20260101-000000-sweep-abcdef.123456"
 NO_SLURM = "/usr/bin:/bin"
+HEAVY = ("torch", "transformers", "deepspeed", "datasets", "hydra", "wandb")
 
 
 @pytest.fixture
@@ -131,17 +133,22 @@ def test_a_job_that_never_gets_ahead_is_given_up(store: Store) -> None:
     assert "given up: job 77 was started 3 times from step 0" in reason(wanted.folder)
 
 
-def test_a_score_job_needs_neither_torch_nor_a_model(store: Store) -> None:
-    """It fails for want of answers within a second or two, and has imported nothing heavy."""
-    wanted = job(store, "score")
+@pytest.mark.parametrize("kind", ["score", "prepare"])
+def test_a_job_that_needs_no_torch_imports_none(kind: str, store: Store) -> None:
+    """One that scores fails for want of answers; one that makes a base model from a seed makes it."""
+    tokenizer = str(PACKAGE / "data" / "mini_tokenizer.json")
+    made = Job("prepare", str(store.root), values.model(tokenizer_path=tokenizer))
+    wanted = made if kind == "prepare" else job(store, kind)
     path, digest = frozen(store, wanted)
     code = (
         "import sys, os; from sft_sweeps.worker import process, slurm_task\n"
-        "process.leave = lambda status: os._exit(10 * ('torch' in sys.modules) + status)\n"
+        f"process.leave = lambda status: os._exit(10 * bool({set(HEAVY)!r} & set(sys.modules)) + status)\n"
         f"path = __import__('pathlib').Path({str(path)!r}); slurm_task.run(path.read_bytes(), {digest!r}, path)"
     )
     environment = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": CALL, "PYTHONPATH": str(ROOT), "PATH": NO_SLURM}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode == 1
+    status = subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=False).returncode
+    assert status == int(kind == "score")
+    assert (wanted.folder / "record.json").is_file() is (kind == "prepare")
 
 
 def test_claims_of_jobs_that_read_a_model_lie_beside_it(store: Store) -> None:

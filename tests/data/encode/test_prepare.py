@@ -87,10 +87,10 @@ def test_splitting_and_duplicates(words: Path, tmp_path: Path) -> None:
     assert ends[0] > ends[1]  # nothing lost, less cut off
 
 
-@pytest.mark.parametrize("changes", [{"cleaning": Cleaning(split_tokens=60)}, {}])
-def test_helpers_give_the_same_bytes(words: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("processes", "changes"), [(2, {"cleaning": Cleaning(split_tokens=60)}), (3, {})])
+def test_helpers_give_the_same_bytes(words: Path, tmp_path: Path, processes: int, changes: dict[str, Any]) -> None:
     source = chats(tmp_path / "a.jsonl", 1500, **changes)
-    alone, helped = (get(source, words, tmp_path / name, processes=n) for name, n in (("one", 1), ("two", 2)))
+    alone, helped = (get(source, words, tmp_path / str(n), processes=n) for n in (1, processes))
     assert alone.folder.name == helped.folder.name
     for path in sorted(alone.folder.iterdir()):
         assert path.read_bytes() == (helped.folder / path.name).read_bytes(), path.name
