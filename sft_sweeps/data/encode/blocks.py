@@ -1,14 +1,6 @@
-"""Blocks of rows become encoded examples, here or side by side in helper processes.
+"""Blocks of rows become encoded examples."""
 
-Only a few blocks are held, whatever the length of the file.
-"""
-
-import multiprocessing
-import os
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -117,43 +109,3 @@ def _turn(example: Example) -> int:
     """The turn that a part of a row begins with, -1 for a whole row."""
     row = example.id.rpartition("/")[2]
     return int(row.partition("_")[2]) if "_" in row else -1
-
-
-_worker: Worker | None = None
-
-
-def _start(*made: Any) -> None:
-    global _worker  # noqa: PLW0603 -- a helper process has one
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker = Worker(*made)
-
-
-def _end_with_parent() -> None:
-    """The queue of work stays open when its other end is killed: without this a helper would never end."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _work(chunk: tuple[int, list[Any]]) -> Block:
-    if _worker is None:
-        raise RuntimeError("the helper has not been started")
-    return _worker.block(chunk)
-
-
-def side_by_side(chunks: Iterator[tuple[int, list[Any]]], settings: WorkerSettings, processes: int) -> Iterator[Block]:
-    """In the order of the rows; no more blocks are under way than the helpers can have in hand."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_start, initargs=settings) as helpers:
-        under_way: deque[Future[Block]] = deque()
-        try:
-            for chunk in chunks:
-                under_way.append(helpers.submit(_work, chunk))
-                if len(under_way) > 2 * processes:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-        finally:
-            for future in under_way:
-                future.cancel()

@@ -13,14 +13,14 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sft_sweeps.data import mini
-from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of, side_by_side
+from sft_sweeps.data.encode.blocks import Block, Worker, chunks_of
 from sft_sweeps.data.encode.encoded_source import EncodedKey, EncodedSource, opened
+from sft_sweeps.data.encode.helpers import HelperKilledError, side_by_side
 from sft_sweeps.data.encode.writer import Writer
 from sft_sweeps.data.read import reader_of
 from sft_sweeps.data.row_filter import check_account
@@ -82,7 +82,7 @@ def get(
         remedy = "Make room" if full else "See that it can be written"
         what = f"{key.source.name} cannot be written to {folder.parent} ({error})"
         raise RunError(f"{what}. {remedy}, then launch again.") from None
-    except BrokenProcessPool:
+    except HelperKilledError:
         raise RunError(f"a process that encoded {key.source.name} was killed, perhaps for its memory") from None
     if encoded := stored(key, roots):  # another process may have made it, under a limit of its own
         return encoded

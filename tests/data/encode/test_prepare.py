@@ -1,6 +1,7 @@
 """Encoding once: what lies in the store is what the encoder gives, whoever makes it, however many at once."""
 
 import json
+import multiprocessing
 import os
 import resource
 import subprocess
@@ -94,6 +95,18 @@ def test_helpers_give_the_same_bytes(words: Path, tmp_path: Path, processes: int
     assert alone.folder.name == helped.folder.name
     for path in sorted(alone.folder.iterdir()):
         assert path.read_bytes() == (helped.folder / path.name).read_bytes(), path.name
+
+
+def test_a_killed_helper_is_told_and_leaves_nothing(words: Path, tmp_path: Path) -> None:
+    source = chats(tmp_path / "a.jsonl", 3000)  # more blocks than helpers have in hand
+
+    def kill(_: int) -> None:
+        for helper in multiprocessing.active_children():
+            helper.kill()
+
+    with pytest.raises(RunError, match="a process that encoded chat was killed"):
+        get(source, words, tmp_path, processes=2, progress=kill)
+    assert [path.name[0] for path in (tmp_path / ENCODED).iterdir()] == ["."]  # the lock
 
 
 def test_the_second_use_reads_no_source_and_any_store_serves(words: Path, tmp_path: Path) -> None:
