@@ -117,6 +117,7 @@ SPELLINGS = {
     "vocab_size": ("vocab_size",),
     "max_positions": ("max_position_embeddings", "n_positions", "max_seq_len"),
 }
+MOST_LAYERS = 10_000  # each has tensors that are listed by name
 POSITIONS = {"bloom": 2048}  # that it was published for, of what has no table of them (ALiBi, Press et al. 2022)
 TIED = ("cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "gpt2", "starcoder2")  # embeddings, unless they say no
 # Of those that train/decoder.py was tried on, what keeps examples of one row apart in none: they are padded.
@@ -162,6 +163,8 @@ def _sound(shape: Shape) -> Shape:
     for field in SPELLINGS:
         if getattr(shape, field) < 1:
             raise ValueError(f"its {field.replace('_', ' ')} are {getattr(shape, field)}")
+    if shape.layers > MOST_LAYERS:
+        raise ValueError(f"its {shape.layers:,} layers are more than any model has ({MOST_LAYERS:,})")
     if shape.heads % shape.kv_heads:
         raise ValueError(f"its {shape.heads} heads cannot share {shape.kv_heads} keys")
     return shape

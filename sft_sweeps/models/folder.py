@@ -203,9 +203,8 @@ def _parameters(folder: Path, config: Mapping[str, Any]) -> Shapes:
     """What follows from config.json; empty where it does not."""
     if not _is_known(config):
         return {}
-    architecture = ARCHITECTURES[config["model_type"]]
     try:
-        return architecture.parameters(architecture.shape(config))
+        return ARCHITECTURES[config["model_type"]].parameters(read_shape(config))
     except (ValueError, TypeError, ZeroDivisionError) as error:
         raise RunError(f"{folder / 'config.json'} gives no shape of a model ({error}). Fetch it again.") from None
 

@@ -174,7 +174,7 @@ def held_in(file: Path) -> dict[str, StoredTensor]:
         entries = json.loads(header, object_pairs_hook=_distinct)
         entries.pop("__metadata__", None)
         return {name: _stored(file, name, entry, 8 + length, size) for name, entry in entries.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{file} is no safetensors file, or damaged ({error}). Fetch the model again.") from None
 
 

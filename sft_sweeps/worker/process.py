@@ -111,9 +111,16 @@ def read(content: bytes) -> Job:
 
 
 def join(job: Job, rank: Rank) -> None:
-    """Make this process a rank of a job: its output goes to the rank's log, its environment names the rank."""
+    """Make this process a rank of a job: its output goes to the rank's log, its environment names the rank.
+
+    Where the store cannot be written, be it for a moment, there is no log to say it in; the process ends.
+    """
     sharing.join(Path(job.root))
-    _redirect(KINDS[job.kind].log(job.folder, rank.rank))
+    try:
+        _redirect(KINDS[job.kind].log(job.folder, rank.rank))
+    except OSError as error:
+        print(f"{job.id}, rank {rank.rank}: {error}", file=sys.stderr, flush=True)
+        leave(1)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("sft_sweeps").setLevel(logging.INFO)
     os.environ.update(RANK=str(rank.rank), LOCAL_RANK=str(rank.local_rank), WORLD_SIZE=str(rank.processes))

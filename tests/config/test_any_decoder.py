@@ -112,6 +112,7 @@ def test_what_cannot_be_packed_is_padded_and_said(points: Points, tmp_path: Path
         ({"num_attention_heads": 3}, "its 3 heads cannot share 2 keys"),
         ({"num_attention_heads": 0}, "its heads are 0"),
         ({"num_hidden_layers": -2}, "its layers are -2"),
+        ({"num_hidden_layers": 10**9}, "its 1,000,000,000 layers are more than any model has"),
     ],
 )
 def test_dimensions_of_no_model(

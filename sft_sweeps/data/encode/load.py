@@ -27,7 +27,9 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, dict[str, Any]]:
             tokenizer = Tokenizer.from_str(vocabulary.text(folder))
     except RequestError:
         raise
-    except Exception as error:  # `tokenizers` raises nothing more special
+    except BaseException as error:  # `tokenizers` raises nothing more special, and a panic of Rust code is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise RequestError(f"{folder / vocabulary.FAST} cannot be loaded ({error}). Fetch it again.") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()

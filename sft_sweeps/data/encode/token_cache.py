@@ -37,8 +37,10 @@ def text_encoder(tokenizer: Tokenizer) -> TextEncoder:
     content = json.loads(tokenizer.to_str())
     if _can_be_cut(content):
         return TokenCache(tokenizer, content)
-    expression = splitting(content)
-    return SplitEncoder(tokenizer, content, expression) if expression else PlainEncoder(tokenizer)
+    if expression := splitting(content):
+        with contextlib.suppress(Exception):  # merges may name added tokens; `tokenizers` raises nothing more special
+            return SplitEncoder(tokenizer, content, expression)
+    return PlainEncoder(tokenizer)
 
 
 class TokenCache(dict[str, bytes]):
