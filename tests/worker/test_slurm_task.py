@@ -173,6 +173,15 @@ def test_a_log_that_cannot_be_written_costs_neither_reason_nor_status(kind: str,
     assert "launch" in reason(claim_folder(wanted, wanted.folder))
 
 
+def test_a_log_that_cannot_be_opened_is_said_in_a_line(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    wanted = job(store)
+    wanted.folder.mkdir(parents=True)
+    (wanted.folder / "logs").touch()
+    path, digest = frozen(store, wanted)
+    assert run(path, digest) == 1
+    assert [line.partition(": ")[0] for line in capfd.readouterr().err.splitlines()] == [f"{wanted.id}, rank 0"]
+
+
 def test_of_what_is_done_the_first_log_is_kept_and_of_what_failed_all(store: Store) -> None:
     wanted = job(store)
     logs = [KINDS[wanted.kind].log(wanted.folder, rank) for rank in range(8)]
