@@ -6,7 +6,7 @@ Single values are checked by their fields (cluster_schema.py); what this cluster
 import re
 from collections.abc import Iterator
 
-from sft_sweeps.config.cluster_schema import ClusterConfig
+from sft_sweeps.config.cluster_schema import ClusterConfig, KindConfig
 from sft_sweeps.config.train_schema import ModelConfig
 from sft_sweeps.errors import nearest
 from sft_sweeps.jobs.kinds import KINDS
@@ -59,6 +59,10 @@ def problems(cluster: ClusterConfig, model: ModelConfig) -> Iterator[str]:
     for flag in cluster.sbatch:
         yield from _sbatch_flag(flag, "cluster.sbatch")
     for kind, own in cluster.kinds.items():
+        if not isinstance(own, KindConfig):
+            key = f"cluster.kinds.{kind}"
+            yield f"{key}={own!r:.40} holds no settings; set one of its keys: {key}.memory=64G"
+            continue
         for flag in own.sbatch:
             yield from _sbatch_flag(flag, f"cluster.kinds.{kind}.sbatch")
     yield from _gpus_fill_nodes(cluster, model)

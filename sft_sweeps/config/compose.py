@@ -59,7 +59,7 @@ class Composer:
         try:
             groups = self.groups(overrides)
             return self.entries.config(groups, [text for text in overrides if text not in groups])
-        except (HydraException, OmegaConfBaseException, ValueError):
+        except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
             return None
 
     def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Composer:
         groups = self.groups(overrides)
         try:
             listed = self.entries.asked(groups)
-        except (HydraException, OmegaConfBaseException, ValueError):
+        except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
             listed = None
         return dict(listed.choices) if listed else self.of_groups(groups, overrides)[1]
 

@@ -200,7 +200,19 @@ class Entries:
         entry = OmegaConf.masked_copy(self.node(sources), key)
         self.loader._apply_overrides_to_config([self.parse(override) for override in overrides], entry)
         value = entry[key]
-        return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+        return OmegaConf.to_object(value) if OmegaConf.is_config(_schema()[key]) else _typed(key, value)
+
+
+@cache
+def _schema() -> DictConfig:
+    made: DictConfig = OmegaConf.structured(Config)
+    return made
+
+
+def _typed(key: str, value: Any) -> Any:
+    """A single value as its entry has it, which a copy of the entry alone has forgotten: name=5 is a text."""
+    _schema()[key] = value
+    return _schema()[key]
 
 
 def _file(default: Any) -> File:

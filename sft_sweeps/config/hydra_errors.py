@@ -15,8 +15,9 @@ from sft_sweeps.config.choices import groups
 from sft_sweeps.config.keys import nearest_key, valid_keys
 from sft_sweeps.errors import nearest
 
-# ValueError: Hydra's own words for `model=1`. A file of conf/ may be no YAML, or (OSError) YAML of no mapping.
-REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError)
+# ValueError: Hydra's own words for `model=1`; OverflowError: a whole number that no float holds. A file of conf/ may be
+# no YAML, or (OSError) YAML of no mapping.
+REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, OverflowError, OSError)
 KINDS = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "bool": "true or false"}
 NO_KEY = re.compile(
     r"Could not[^'\n]*'([^']+)'|Key '([^']+)' (?:is )?not in|config group '([^']+)' does not exist", re.IGNORECASE
@@ -43,6 +44,8 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
     if isinstance(error, MissingConfigException) and (found := MISSING.search(str(error))):
         return _no_choice(found["group"], found["choice"], error.options or groups(folders).get(found["group"], []))
     key = _key_of(text)
+    if isinstance(error, OverflowError):
+        return f"{key} must be a number, and not one of so many digits"
     if found := VALUE.search(text):
         return f"{key}={found['value']} must be {KINDS.get(found['kind'], found['kind'])}"
     if NO_SOURCE in text and (source := next(filter(None, map(new_sources.hint, overrides)), "")):

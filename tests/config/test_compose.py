@@ -25,6 +25,16 @@ VALUES = (
     *("data.sources.math.rows=96", "strategy.k=1/4", "evaluate.benchmarks=[gsm8k]", "evaluate.gsm8k.path=x y"),
     *("cluster.kinds.train.memory=1G", "cluster.modules=[cuda/12.4]", "store.read_from=[/a,/b]", "name=a", "nothing=1"),
     *(
+        "name=5",
+        "name=.5",
+        "name=null",
+        "name=[a]",
+        "output_dir=5",
+        "output_dir=true",
+        "action=1",
+        "cluster.account=123",
+    ),
+    *(
         "+train.x=1",
         "~strategy.k",
         "output_dir='${model.name}'",
@@ -96,6 +106,11 @@ def test_every_value_of_a_study_is_composed_as_hydra_does(study: str) -> None:
 )
 def test_usual_lines_are_composed_entry_by_entry(line: list[str]) -> None:
     assert agrees(sweeper().composer, line)
+
+
+@pytest.mark.parametrize("value", [text for text in VALUES if text.startswith(("name=", "output_dir=", "action="))])
+def test_values_of_no_group_have_their_type(value: str) -> None:
+    agrees(sweeper().composer, ["model=mini", value])
 
 
 def test_a_value_that_refers_to_another_follows_it() -> None:

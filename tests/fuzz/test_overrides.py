@@ -83,7 +83,8 @@ KNOWN = (
     ["train=.5"], ["~model@x=1"], ["train.seed=" + "9" * 4300],
     ["train.seed=range(0,1000000)", "data.fraction=range(0,1000000)"], ["train.seed=range(0,1000000)"],
     ["data.fraction=1/0"], ["data.fraction=nan"], ["hydra=x"], ["hydra.mode=RUN"], ["a@b@c=1"], ["\x00=1"],
-    ["+data@=shuffle(1)"], ["model=[1,2]"],
+    ["+data@=shuffle(1)"], ["model=[1,2]"], ["study=figure5", "name=.5"], ["name=[a]"], ["output_dir=5"],
+    ["cluster.kinds.train=${oc.env:HOME}"], ["train.lora.dropout=" + "9" * 400],
 )  # fmt: skip
 
 
