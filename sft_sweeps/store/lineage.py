@@ -3,6 +3,7 @@
 A name ends in an identity, so that what one run makes is what the next one uses, from source to score.
 """
 
+import contextlib
 from typing import Any
 
 from sft_sweeps.files.json_files import read_json
@@ -52,8 +53,12 @@ def model(subject: Subject, store: Store) -> Artifact:
         where = f"https://huggingface.co/{name}/tree/{revision}"
     else:
         where = str(store.weights(subject))
-    record = (read_json(store.read_folder(subject) / RECORD) if subject.made else None) or {}
-    facts = {"label": subject.label, "digest": record.get("digest", ""), "weights": subject.model.weights}
+    record: Any = None
+    if subject.made:
+        with contextlib.suppress(OSError, ValueError):  # damaged: the next launch makes it again
+            record = read_json(store.read_folder(subject) / RECORD)
+    weights_digest = record.get("digest", "") if isinstance(record, dict) else ""
+    facts = {"label": subject.label, "digest": weights_digest, "weights": subject.model.weights}
     return Artifact(f"model-{subject.id}", "model", {"model": where}, facts)
 
 

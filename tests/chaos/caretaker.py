@@ -1,10 +1,11 @@
-"""Who looks after the cluster, as at every real one: nodes report what runs on them, held jobs are released."""
+"""Who looks after the cluster, as at every real one: nodes report what runs there, drained ones and held jobs go on."""
 
 import threading
 
 from chaos.world import World
 
 EVERY_SECONDS = 15.0
+OF_SLURM = ("Duplicate jobid", "Kill task failed")
 
 
 def work(world: World, leaving: threading.Event) -> None:
@@ -16,7 +17,16 @@ def work(world: World, leaving: threading.Event) -> None:
     """
     while not leaving.wait(EVERY_SECONDS):
         world.slurm("scontrol", "reconfigure")
+        resume(world)
         release(world)
+
+
+def resume(world: World) -> None:
+    """Take nodes back that Slurm drained by itself, when its daemons lost sight of a job as they were killed."""
+    for line in world.slurm("sinfo", "-h", "-R", "-o", "%N|%E").splitlines():
+        node, _, reason = line.partition("|")
+        if reason in OF_SLURM:
+            world.slurm("scontrol", "update", f"nodename={node}", "state=resume")
 
 
 def release(world: World) -> None:
