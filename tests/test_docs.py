@@ -204,7 +204,7 @@ def test_every_command_runs(pages: list[str], least: int, tmp_path: Path) -> Non
     for line in lines:
         shutil.rmtree(tmp_path / "words", ignore_errors=True)
         done = subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400, check=False
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200, check=False
         )
         if done.returncode:
             failed.append(f"{shlex.join(line)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
