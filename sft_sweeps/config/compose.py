@@ -34,6 +34,10 @@ def _parsed(text: str) -> Override:
     return override
 
 
+# What composing entry by entry may raise, which composing the whole then says in Hydra's words.
+REFUSED = (HydraException, OmegaConfBaseException, ValueError, OverflowError)
+
+
 class Composer:
     """Composes the points of one launch; what points share is composed once."""
 
@@ -59,7 +63,7 @@ class Composer:
         try:
             groups = self.groups(overrides)
             return self.entries.config(groups, [text for text in overrides if text not in groups])
-        except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
+        except REFUSED:
             return None
 
     def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
@@ -67,7 +71,7 @@ class Composer:
         groups = self.groups(overrides)
         try:
             listed = self.entries.asked(groups)
-        except (HydraException, OmegaConfBaseException, ValueError, OverflowError):
+        except REFUSED:
             listed = None
         return dict(listed.choices) if listed else self.of_groups(groups, overrides)[1]
 

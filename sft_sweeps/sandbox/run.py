@@ -15,7 +15,7 @@ The layers, each with what it adds:
     landlock     reads system libraries and the interpreter, writes the own folder, no other file
     bubblewrap   namespaces of its own for files, processes and network; a 64 MiB folder in memory
 
-Properties that users can require (PROPERTIES says what gives each): `fs`, no file of others is read, written or changed
+Properties that users can require (layers.py says what gives each): `fs`, no file of others is read, written or changed
 in mode or owner; `net`; `kill`, no other process is harmed; `forge`, a pass cannot be forged; `names`, not even which
 files others have and how large they are can be learnt (neither seccomp nor Landlock stops `stat`).
 

@@ -10,6 +10,7 @@ of aarch64 is from the kernel's headers and has not been run.
 
 import platform
 import struct
+from functools import cache
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06  # BPF_LD|W|ABS ...
@@ -119,6 +120,7 @@ BLOCKS: dict[str, list[Line]] = {
 }
 
 
+@cache
 def program(machine: str = "") -> bytes:
     """The filter for a machine (default: this one) as packed `struct sock_filter`; empty where no table is known."""
     if (machine or platform.machine()) not in MACHINES:

@@ -24,6 +24,7 @@ class Task:
 def request(
     task: Task, nonce: str, mode: str, layers: Sequence[str], *, timeout: float = 10.0, memory_mb: int = 512
 ) -> bytes:
+    """The order for a keeper: how the candidate is confined, by layers and limits (seconds, MiB), and what it runs."""
     preload = system.preloads() and "bubblewrap" not in layers  # inside it, the library can be read
     limits = f"{timeout} {memory_mb * 2**20} {system.drops_to() or 0} {int(preload)}"
     readable = "\0".join(system.readable("bubblewrap" in layers))

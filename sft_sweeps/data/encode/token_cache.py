@@ -38,8 +38,11 @@ def text_encoder(tokenizer: Tokenizer) -> TextEncoder:
     if _can_be_cut(content):
         return TokenCache(tokenizer, content)
     if expression := splitting(content):
-        with contextlib.suppress(Exception):  # merges may name added tokens; `tokenizers` raises nothing more special
+        try:
             return SplitEncoder(tokenizer, content, expression)
+        except Exception as error:  # merges may name added tokens, for which `tokenizers` raises nothing more special
+            if type(error) is not Exception:
+                raise
     return PlainEncoder(tokenizer)
 
 
