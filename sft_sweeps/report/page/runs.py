@@ -13,6 +13,7 @@ from sft_sweeps.report.page import text
 from sft_sweeps.report.page.answers import Sample, sample
 from sft_sweeps.report.page.charts import ALL_LOSS_POINTS, LOSS_POINTS
 from sft_sweeps.report.page.evidence import Evidence
+from sft_sweeps.report.page.nearest import Setting, differences, nearest
 from sft_sweeps.report.replicates import seed_of
 from sft_sweeps.spec.evaluation import Score
 from sft_sweeps.spec.training import Stage
@@ -88,6 +89,7 @@ def views(sweep: Evidence, drawn: Mapping[str, Curve], others: int = 0) -> list[
     most = answers_each(len(sweep.plan.runs) + others, len(sweep.results.benchmarks))
     settings = {run.id: setting(run) for run in sweep.plan.runs}
     values = {row.run.id: row.scores for row in sweep.results.rows}
+    neighbours = _neighbours(sweep, settings, values)
     return [
         RunView(
             id=run.id,
@@ -97,7 +99,7 @@ def views(sweep: Evidence, drawn: Mapping[str, Curve], others: int = 0) -> list[
             scores=tuple((text.title(name), scored.text()) for name, scored in values[run.id].items()),
             configuration=tuple(settings[run.id].items()),
             stages=tuple(_stage(sweep, stage, drawn.get(stage.id)) for stage in run.stages),
-            neighbours=tuple(_neighbours(run, sweep, settings, values)),
+            neighbours=neighbours[run.id],
             answers=tuple(found for score in scores.get(run.id, ()) if (found := sample(score, sweep.scores, most))),
             losses=tuple((stage.id, stage.steps) for stage in run.stages) if _any_drawn(run, drawn) else (),
         )
@@ -137,25 +139,22 @@ def setting(run: Run) -> dict[str, str]:
 
 
 def _neighbours(
-    run: Run, sweep: Evidence, settings: Mapping[str, Mapping[str, str]], values: Mapping[str, Mapping[str, Scored]]
-) -> Iterator[Neighbour]:
-    """The runs that differ in the fewest fields."""
-    own = settings[run.id]
-    apart = [
-        (len(changed), other, changed) for other in sweep.plan.runs if (changed := _changed(own, settings[other.id]))
-    ]
-    apart.sort(key=lambda one: one[0])
-    for count, other, changed in apart[:NEIGHBOURS]:
-        if count <= max(FEW_DIFFERENCES, apart[0][0]):
-            scores = tuple(_score_differences(values[run.id], values[other.id]))
-            yield Neighbour(other.id, other.label, tuple(changed), scores)
-
-
-def _changed(own: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """`k 1/4 there 1/16`, field by field."""
-    names = dict.fromkeys([*own, *other])
-    pairs = ((name, own.get(name, "none"), other.get(name, "none")) for name in names)
-    return [f"{name}: {ours} here, {theirs} there" for name, ours, theirs in pairs if ours != theirs]
+    sweep: Evidence, settings: Mapping[str, Setting], values: Mapping[str, Mapping[str, Scored]]
+) -> dict[str, tuple[Neighbour, ...]]:
+    """Of each run those that differ from it in the fewest fields."""
+    runs = sweep.plan.runs
+    found = {}
+    for run, places in zip(runs, nearest([settings[run.id] for run in runs], NEIGHBOURS), strict=True):
+        others = [(runs[place], differences(settings[run.id], settings[runs[place].id])) for place in places]
+        few = max(FEW_DIFFERENCES, len(others[0][1])) if others else 0
+        found[run.id] = tuple(
+            Neighbour(
+                other.id, other.label, tuple(changed), tuple(_score_differences(values[run.id], values[other.id]))
+            )
+            for other, changed in others
+            if len(changed) <= few
+        )
+    return found
 
 
 def _score_differences(ours: Mapping[str, Scored], theirs: Mapping[str, Scored]) -> Iterator[str]:
