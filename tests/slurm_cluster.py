@@ -85,6 +85,13 @@ class Cluster:
         subprocess.run(["kill", f"-{signal}", str(process)], check=True)
         self.until(lambda: not alive(process), 20, lambda: f"{daemon} does not end")
 
+    def lives(self, daemon: str) -> bool:
+        """Whether it runs: a daemon can end by itself."""
+        try:
+            return alive(int((self.folder / "run" / f"{daemon}.pid").read_text()))
+        except (OSError, ValueError):
+            return False
+
     def start(self, daemon: str) -> None:
         """Bring it back, with the state it had."""
         name, _, node = daemon.partition(".")

@@ -10,12 +10,13 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from chaos import checks
+import slurm_cluster
+from chaos import caretaker, checks
 from chaos.adversary import schedule
 from chaos.faults import ALL
+from chaos.world import Log, World
 from common import ROOT
 from outcomes import launched
-from slurm_cluster import need
 
 from sft_sweeps.store.store import Store
 from sft_sweeps.tracking import metrics
@@ -60,9 +61,27 @@ def test_a_line_that_is_lost_or_doubled_is_seen(steps: list[int], whole: bool, t
 
 
 @pytest.mark.slow
+def test_a_daemon_that_ends_by_itself_is_started_again_and_one_that_was_stopped_is_not(tmp_path: Path) -> None:
+    with slurm_cluster.running(gpus=0) as cluster:
+        world = World(tmp_path, cluster, Log(tmp_path / "log.txt"))
+        cluster.stop(caretaker.CONTROLLER, "KILL")
+        cluster.stop("slurmd.127.0.0.10", "KILL")
+        caretaker.revive(world)
+        assert cluster.lives(caretaker.CONTROLLER)
+        assert cluster.lives("slurmd.127.0.0.10")
+        caretaker.stop(world, caretaker.CONTROLLER, "TERM")
+        caretaker.revive(world)
+        assert not cluster.lives(caretaker.CONTROLLER)
+        caretaker.start(world, caretaker.CONTROLLER)
+        assert cluster.lives(caretaker.CONTROLLER)
+    said = (tmp_path / "log.txt").read_text()
+    assert [line.split()[2] for line in said.splitlines()] == ["slurmctld", "slurmd.127.0.0.10"]
+
+
+@pytest.mark.slow
 @pytest.mark.long  # each fault has a test of its own, on a real Slurm (launch/slurm/) or here (test_pipeline.py)
 def test_a_study_survives_a_short_attack() -> None:
-    need()
+    slurm_cluster.need()
     process = chaos("--seed", "4", "--minutes", "0.6", "--pace", "1.5", "--epochs", "4")
     out, _ = process.communicate(timeout=900)
     if process.returncode == REFUSED:
@@ -73,7 +92,7 @@ def test_a_study_survives_a_short_attack() -> None:
 
 @pytest.mark.slow
 def test_an_attack_that_is_interrupted_leaves_nothing() -> None:
-    need()
+    slurm_cluster.need()
     process = chaos("--minutes", "5")
     assert process.stdout is not None
     lines = iter(process.stdout.readline, "")

@@ -15,6 +15,7 @@ from slurm_cluster import Cluster
 
 STORE_MB, STORE_INODES = 300, 40_000
 TAG = "SFT_SWEEPS_CHAOS"  # in the environment of all that users and faults start
+NODES = ("127.0.0.10", "127.0.0.11")  # of the cluster
 FAILED_STORE = "failed-store"  # in the folder that is kept: a copy of the store, when something did not hold
 
 
@@ -49,6 +50,8 @@ class World:
     typed: dict[str, tuple[list[str], str]] = field(default_factory=dict)  # by user: the last launch, and its host
     cut: Counter[str] = field(default_factory=Counter)  # by a stage's folder: how often its record was cut short
     waits: list[threading.Thread] = field(default_factory=list)  # for commands that faults have started
+    operating: threading.Lock = field(default_factory=threading.Lock)  # whoever ends or starts a daemon of the cluster
+    stopped: set[str] = field(default_factory=set)  # daemons that a fault keeps down
 
     @property
     def store(self) -> Path:

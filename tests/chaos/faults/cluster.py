@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from chaos import caretaker
 from chaos.faults.fault import Chance, Fault, Lasting
-from chaos.world import World
+from chaos.world import NODES, World
 
-NODES = ("127.0.0.10", "127.0.0.11")
 SLURMCTLD = frozenset({"slurmctld restarted"})  # meanwhile nobody answers, and asking takes long
 
 
@@ -37,19 +36,17 @@ def _preempt(world: World, chance: Chance) -> Lasting | None:
 
 
 def _controller(world: World, chance: Chance) -> Lasting | None:
-    cluster = world.cluster
-    assert cluster is not None
-    cluster.stop("slurmctld", "KILL" if chance.first < 0.5 else "TERM")
-    return Lasting("killed" if chance.first < 0.5 else "ended", lambda: cluster.start("slurmctld"))
+    caretaker.stop(world, caretaker.CONTROLLER, "KILL" if chance.first < 0.5 else "TERM")
+    what = "killed" if chance.first < 0.5 else "ended"
+    return Lasting(what, lambda: caretaker.start(world, caretaker.CONTROLLER))
 
 
 def _daemon(world: World, chance: Chance) -> Lasting | None:
-    cluster, node = world.cluster, chance.of(NODES)
-    assert cluster is not None
-    cluster.stop(f"slurmd.{node}", "KILL" if chance.second < 0.5 else "TERM")
+    node = chance.of(NODES)
+    caretaker.stop(world, f"slurmd.{node}", "KILL" if chance.second < 0.5 else "TERM")
 
     def heal() -> None:
-        cluster.start(f"slurmd.{node}")
+        caretaker.start(world, f"slurmd.{node}")
         _back(world, node)
 
     return Lasting(node, heal)
