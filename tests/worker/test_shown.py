@@ -1,16 +1,18 @@
 """What a cluster's jobs show when they have scored: their own model, and all of it after the last one."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_sweeps import made
-from values import benchmark, mixed, request
+from values import RECIPE, benchmark, mixed, request
 
 from sft_sweeps.execution import AnswerExecution, Isolation, Tracking
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.plan.build import Plan, build
 from sft_sweeps.report.page import evidence
+from sft_sweeps.store.store import Store
 from sft_sweeps.store.sweeps import Sweep
 from sft_sweeps.tracking import remembered, trackers
 from sft_sweeps.tracking.base import Attempt, Outcome
@@ -63,6 +65,19 @@ def test_a_job_on_the_way_shows_its_own_model_where_somebody_may_look(
     shown.after(job(tmp_path), found)
     assert published == ["generate", "score"]
     assert read == [found.name]
+
+
+def test_a_job_on_the_way_asks_for_few_of_a_sweeps_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a thousand jobs asked for every one. Half of 60 are missing: 30 of them unseen are no accident."""
+    asked = [request(mixed(), recipe=replace(RECIPE, seed=seed), benchmarks=BENCHMARKS) for seed in range(60)]
+    many = build([(f"train.seed={one.recipe.seed}", one) for one in asked])
+    ids = [score.id for score in many.scores]
+    found = made(tmp_path, many, lambda one: [True] if ids.index(one.id) < 30 else [])
+    remembered.remember(found.folder, Tracking("wandb", "table1"))
+    read, real = list[str](), Store.record
+    monkeypatch.setattr(Store, "record", lambda store, item: read.append(item.id) or real(store, item))
+    shown.after(job(tmp_path), found)
+    assert 1 <= len(read) <= 30
 
 
 def test_the_job_that_scores_last_shows_everything(tmp_path: Path, published: list[str]) -> None:
