@@ -23,20 +23,34 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
     """A text file, as `write_json` does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
+        write_unread(temporary, text, durable)
         try:
             fence.publish(temporary, path)
         except PermissionError:  # another's file, in a shared folder in which only owners replace theirs
             path.write_bytes(temporary.read_bytes())
-    finally:
+            temporary.unlink()
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_unread(path: Path, text: str, durable: bool) -> None:
+    """A text file that nobody reads before it gets another name; its folder is made only where there is none.
+
+    A shared file system answers each question in its turn, and a launch writes thousands of files.
+    """
+    try:
+        file = path.open("w", encoding="utf-8")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8")
+    with file:
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
 
 
 def read_json(path: Path) -> Any:

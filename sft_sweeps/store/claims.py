@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sft_sweeps.files.json_files import read_json, write_json
+from sft_sweeps.files.json_files import read_json, write_json, write_unread
 from sft_sweeps.identity import revive
 from sft_sweeps.slurm.queue import Queue
 
@@ -224,8 +224,8 @@ def _put(folder: Path, claim: Claim, earlier: Sequence[Path]) -> bool:
 def _link(folder: Path, claim: Claim) -> bool:
     """Write a claim's file at once and whole; False where another claim of its number was first."""
     temporary = folder / f".claim.{uuid.uuid4().hex[:8]}"
-    write_json(temporary, _fields(claim), durable=False, compact=True)
     try:
+        write_unread(temporary, json.dumps(_fields(claim)), durable=False)
         os.link(temporary, _file(folder, claim))
     except FileExistsError:
         return False
