@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sft_sweeps import __version__
+from sft_sweeps import __version__, interrupts
 from sft_sweeps.commands import manual
 from sft_sweeps.commands.command import find
 from sft_sweeps.errors import Interrupted, RequestError, SweepError, say_error
@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         completing.complete()
     try:
-        status = _run(arguments)
+        with interrupts.after_imports():
+            status = _run(arguments)
         sys.stdout.flush()
         return status
     except SweepError as error:

@@ -16,6 +16,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from sft_sweeps import interrupts
 from sft_sweeps.config import choices, hydra_errors, new_sources, own_names
 from sft_sweeps.config.grid import Point
 from sft_sweeps.config.schema import register
@@ -37,7 +38,8 @@ def main(run: Callable[[list[Point]], int], arguments: Sequence[str], program: s
     Where Hydra only shows something (`--help`), it exits by itself; what it refuses is told in one line.
     """
     try:
-        return _main(run, arguments, program, conf)
+        with interrupts.after_imports():
+            return _main(run, arguments, program, conf)
     except KeyboardInterrupt:
         print("interrupted before anything was started", file=sys.stderr)
         return Interrupted.exit_status

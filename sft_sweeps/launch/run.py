@@ -28,7 +28,7 @@ def run(points: Sequence[Point]) -> int:
         print(to_json(outcome, config.action, config.output_dir))
         return outcome.status
     except KeyboardInterrupt:
-        say(err, "interrupted before anything was started")
+        say(err, "interrupted; what is finished or submitted is kept, the same command continues")
         return Interrupted.exit_status
     except OSError as error:
         text = full_disk.in_words(error, Path(config.output_dir))
