@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import os
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 COLORS = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "corrupted": "red"}
-LAUNCH = "python launch.py" if (PACKAGE.parent / "launch.py").is_file() else "sft-sweeps launch"  # to type here
+SCRIPT = "launch.py"
+IN_CHECKOUT = os.path.isfile(SCRIPT) and Path(SCRIPT).resolve() == PACKAGE.parent / SCRIPT  # where this was typed
+LAUNCH = f"python {SCRIPT}" if IN_CHECKOUT else "sft-sweeps launch"  # to type here
 LONG = 300  # rows of a table, beyond which it is printed as plain lines
 FIRST = 20  # of such a table's rows, on a terminal
 LINE_WIDTH = 10_000  # of a row of a table there

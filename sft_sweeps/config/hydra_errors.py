@@ -30,6 +30,8 @@ NO_SOURCE = "is not a subclass of SourceConfig"
 OF_SOURCES = re.compile(r"override (data\.\w+)=(\S+)\s+Cannot assign \w+ to Dict")
 LACKING = re.compile(r"missing mandatory value: \w+")
 FULL_KEY = re.compile(r"full_key: (\S+)")
+IN_WHOLE = re.compile(r"In '((study|debug)/[^']+)': \w+ raised while composing")  # files of keys of the whole
+PACKAGE_LINE = "# @package _global_"
 
 
 def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Path]) -> str:
@@ -54,6 +56,8 @@ def explain(error: BaseException, overrides: Sequence[str], folders: Sequence[Pa
         return f"{found[1]}={found[2]} speaks of no source; name one, or an ability: {found[1]}.math={found[2]}"
     if LACKING.search(text):
         return f"{key} has no value; type {key}=VALUE"
+    if (found := IN_WHOLE.search(text)) and (problem := _without_package(found[1], found[2], folders)):
+        return problem
     typed = _unknown(text, overrides)
     if typed and (problem := unknown(typed, folders)):
         override = next((one for one in overrides if one.partition("=")[0] == typed), typed)
@@ -73,6 +77,14 @@ def _unreadable_file(error: OSError, folders: Sequence[Path]) -> str:
             if not isinstance(value, dict | None):
                 return f"{path} holds {value!r:.60}; a file of a configuration holds keys with their values, KEY: VALUE"
     return str(error)
+
+
+def _without_package(choice: str, group: str, folders: Sequence[Path]) -> str:
+    """That a file lacks the line which Hydra reads for where its keys stand; empty where it has one."""
+    path = next((path for folder in folders if (path := folder / f"{choice}.yaml").is_file()), None)
+    if path is None or "@package" in path.read_text(encoding="utf-8", errors="replace"):
+        return ""
+    return f"{path} must begin with the line {PACKAGE_LINE}: without it its keys are taken for those of {group}"
 
 
 def unknown(key: str, folders: Sequence[Path]) -> str:

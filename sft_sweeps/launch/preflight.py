@@ -153,9 +153,10 @@ def _weights(model: Model, store: Store, padded: bool) -> Iterator[str]:
         return
     folder = store.weights(model)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        name, _, revision = model.weights.removeprefix("hub:").partition("@")
         yield (
-            f"model={model.name}: no config.json and *.safetensors in {folder}. Download "
-            f"{model.weights.removeprefix('hub:')} there, or set model.folder=FOLDER."
+            f"model={model.name}: no config.json and *.safetensors in {folder}. Fetch them where there is a network: "
+            f"hf download {name} --revision {revision}; or set model.folder=FOLDER."
         )
         return
     yield from (

@@ -56,9 +56,17 @@ def test_no_sweep_yet(command: str, tmp_path: Path) -> None:
     fails(
         tmp_path,
         command,
-        says=("error no sweep in multirun_outputs; start one with: python launch.py study=quickstart\n",),
+        says=("error no sweep in multirun_outputs; start one with: sft-sweeps launch study=quickstart\n",),
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_to_type_is_there_where_it_is_said(tmp_path: Path) -> None:
+    """`launch.py` is named in the checkout alone; in a folder of one's own, as `init` makes it, there is none."""
+    done = run(ROOT, "status", "--output-dir", str(tmp_path))
+    assert done.stderr == f"error no sweep in {tmp_path}; start one with: python launch.py study=quickstart\n"
+    (tmp_path / "launch.py").write_text("print('of something else')")
+    fails(tmp_path, "status", says=("start one with: sft-sweeps launch study=quickstart\n",))
 
 
 def test_status_and_report_of_the_newest_sweep(sweep: Sweep, tmp_path: Path) -> None:

@@ -145,6 +145,19 @@ def test_a_file_of_a_configuration_that_is_no_mapping_is_named(tmp_path: Path) -
     )
 
 
+def test_a_study_without_its_first_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "conf" / "study" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("study:\n  name: mine\n  grid: [model=mini train=mini data=mini]\n")
+    done = run("study=mine", "action=plan", "plan.measure=false", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error {path} must begin with the line # @package _global_: without it its keys are taken for those of study\n"
+    )
+    path.write_text(f"# @package _global_\n{path.read_text()}")
+    assert run("study=mine", "action=plan", "plan.measure=false", folder=tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize("typed", ["model=[1,2]", "+data@x=shuffle(1)", "model=[[mini]]"])
 def test_a_list_of_choices_that_are_no_names(typed: str) -> None:
     told = command_line._no_name([typed, "model=[mini,hf]", "train.seed=[1]", "a=${"], CONF)

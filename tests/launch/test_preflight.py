@@ -166,8 +166,8 @@ def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypa
     plan = generated(base=model("seven", weights="hub:org/seven@abc"))
     folder = tmp_path / "hub" / "models--org--seven" / "snapshots" / "abc"
     expected = (
-        f"model=seven: no config.json and *.safetensors in {folder}. Download org/seven@abc there, or set "
-        "model.folder=FOLDER."
+        f"model=seven: no config.json and *.safetensors in {folder}. Fetch them where there is a network: "
+        "hf download org/seven --revision abc; or set model.folder=FOLDER."
     )
     assert problems(plan) == [expected]
     folder.mkdir(parents=True)
