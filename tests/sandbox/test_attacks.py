@@ -19,7 +19,7 @@ from sft_sweeps.sandbox.task import Task
 
 NONE = Isolation(mode="none", accept=True)
 STRICT = Isolation(strict=True)
-COUNTS = {"auto": 81, "kernel": 80}  # neither seccomp nor Landlock stops stat
+COUNTS = {"auto": 84, "kernel": 83}  # neither seccomp nor Landlock stops stat
 WAITING = {"endless output", "a sleep that no signal ends", "a number without end", "a daemon that outlives the run"}
 WAITING |= {"write files without names", "fill the disk", "a million files"}
 
