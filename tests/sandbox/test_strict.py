@@ -20,6 +20,7 @@ STRICT = Isolation(strict=True)
         ("def f(", "assert f(1) == 2", "", "SyntaxError"),
         ("raise SystemExit", "pass", "", "RuntimeError"),
         ("def f(x): raise KeyError", "f(1)", "", "KeyError"),
+        ("def f(x): raise StopIteration", "assert all(map(lambda x: f(x) == x, [1, 2]))", "", "RuntimeError"),
         ("def f(x): return x", "x = {1: (2, [3.5, {4}, b'5', 1j, None, True])}; assert f(x) == x", "", "passed"),
         ("def f(x): return x", "n = f(float('nan')); assert n != n and f(1e999) == 1e999", "", "passed"),
         ("def f(x): return x", "x = {(1, 2): [10**40]}; assert f(x) == x and f(x) is not x", "", "passed"),
