@@ -24,6 +24,7 @@ STRICT = Isolation(strict=True)
         ("def f(x): return x", "x = {1: (2, [3.5, {4}, b'5', 1j, None, True])}; assert f(x) == x", "", "passed"),
         ("def f(x): return x", "n = f(float('nan')); assert n != n and f(1e999) == 1e999", "", "passed"),
         ("def f(x): return x", "x = {(1, 2): [10**40]}; assert f(x) == x and f(x) is not x", "", "passed"),
+        ("def f(x): return [-x - 1]", "assert f(10**5000) == [-10**5000 - 1]", "", "passed"),
         ("def f(x): return iter(x)", "f([])", "", "TypeError"),
         ("import os\ndef f(x): os._exit(0)", "f([])", "", "EOFError"),
         ("def f(x): return 'x' * 10**8", "f(1)", "", None),
