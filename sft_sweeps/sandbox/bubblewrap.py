@@ -17,12 +17,13 @@ def command() -> list[str]:
     """The system's libraries and the interpreter read-only, nothing else of the machine.
 
     Root makes no user namespace: in one, its candidates could become nobody else. The keeper keeps what it needs to
-    change the user and to kill.
+    change the user and to kill. The server is process 1: bubblewrap's own would belong to the candidate's user where
+    that is not root, have the server's pipes open, and be closed to nobody but by Landlock.
     """
     line = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns"]
     if system.drops_to() is not None:
         line[1:] = [f"--unshare-{name}" for name in ("ipc", "pid", "net", "uts", "cgroup-try")]
-    line += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    line += ["--as-pid-1", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
     if system.drops_to() is not None:
         line += [word for name in ("SETUID", "SETGID", "KILL") for word in ("--cap-add", f"CAP_{name}")]
     line += [word for key, value in system.ENVIRONMENT.items() for word in ("--setenv", key, value)]

@@ -12,13 +12,22 @@ def remove(folder: str) -> None:
     reached: no path is too long, no recursion too deep, and three files are open at most.
     """
     with suppress(OSError):
-        os.chmod(folder, 0o700)
+        _open_up(folder)
         top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _empty(top)
         finally:
             os.close(top)
         os.rmdir(folder)
+
+
+def _open_up(folder: str, within: int | None = None) -> None:
+    """Give its owner every right to a folder; never to what a link names, which a program may have put in its place."""
+    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)
+    finally:
+        os.close(handle)
 
 
 def _empty(top: int) -> None:
@@ -40,14 +49,14 @@ def _empty(top: int) -> None:
 
 def _lift(name: str, top: int, number: int) -> int:
     """Unlink a folder's files, and move its folders up under names that are free; the last number used in one."""
-    os.chmod(name, 0o700, dir_fd=top)
+    _open_up(name, top)
     handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
     try:
         for child in os.listdir(handle):
             if not _is_folder(child, handle):
                 os.unlink(child, dir_fd=handle)
                 continue
-            os.chmod(child, 0o700, dir_fd=handle)  # its entry for the folder above changes
+            _open_up(child, handle)  # its entry for the folder above changes
             number = _free(top, number + 1)
             os.rename(child, f".lifted-{number}", src_dir_fd=handle, dst_dir_fd=top)
     finally:

@@ -16,6 +16,7 @@ ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
 LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06  # BPF_LD|W|ABS ...
 ARCHITECTURE, NUMBER, ARGUMENTS = 4, 0, (16, 24, 32)  # offsets in struct seccomp_data (low words)
 CLONE_THREAD, CLONE_FILES, X32 = 0x10000, 0x400, 0x40000000
+CLOSE_UNSHARE = 2  # of close_range: a thread gets open files of its own
 ACCESS, TRUNCATE = 0b11, 0o1000  # of open's flags
 # fcntl F_SETOWN, F_SETSIG, F_SETOWN_EX (any signal to any process, by way of a file), F_SETLEASE, F_NOTIFY
 FILE_COMMANDS = (8, 10, 15, 1024, 1026)
@@ -56,6 +57,8 @@ CALLS = {
     "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
     "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "mq_notify": (244, 184), "mq_getsetattr": (245, 185),
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "fallocate": (285, 47), "io_setup": (206, 0),
+    # hold files that are removed, by rules of one's own
+    "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
     # change the view of the file system
     "mount": (165, 40), "umount2": (166, 39), "unshare": (272, 97), "setns": (308, 268), "chroot": (161, 51),
     "pivot_root": (155, 41), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432),
@@ -71,7 +74,7 @@ MISSING = {"clone3": 435, "openat2": 437}  # hide their flags behind a pointer; 
 # Of these calls some arguments are refused.
 CHECKED = {
     "open": (2, -1), "openat": (257, 56), "clone": (56, 220), "fcntl": (72, 25), "ioctl": (16, 29),
-    "prctl": (157, 167), "prlimit64": (302, 261),
+    "prctl": (157, 167), "prlimit64": (302, 261), "close_range": (436, 436),
 }  # fmt: skip
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # the architecture to audit, the column above
 UNTESTED = ("aarch64",)
@@ -117,6 +120,7 @@ BLOCKS: dict[str, list[Line]] = {
     "ioctl": _one_of(1, REQUESTS, ALLOW, EPERM),
     "prctl": _one_of(0, OPTIONS, ALLOW, EPERM),
     "prlimit64": _one_of(0, (0,), ALLOW, EPERM),
+    "close_range": [(LOAD, 0, 0, ARGUMENTS[2]), *_when(JUMP_SET, CLOSE_UNSHARE, EPERM), (RETURN, 0, 0, ALLOW)],
 }
 
 

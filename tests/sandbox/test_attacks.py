@@ -12,14 +12,14 @@ from common import ROOT
 
 from sft_sweeps.commands import main
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import attacks
+from sft_sweeps.sandbox import attacks, layers
 from sft_sweeps.sandbox.run import execute
 from sft_sweeps.sandbox.servers import Servers
 from sft_sweeps.sandbox.task import Task
 
 NONE = Isolation(mode="none", accept=True)
 STRICT = Isolation(strict=True)
-COUNTS = {"auto": 79, "kernel": 78}  # neither seccomp nor Landlock stops stat
+COUNTS = {"auto": 84, "kernel": 83}  # neither seccomp nor Landlock stops stat
 WAITING = {"endless output", "a sleep that no signal ends", "a number without end", "a daemon that outlives the run"}
 WAITING |= {"write files without names", "fill the disk", "a million files"}
 
@@ -133,6 +133,23 @@ outcomes = [run(program % name, "", isolation=without) for name in ("environ", "
 print(json.dumps([outcome.reason for outcome in (same_user, *outcomes)]))
 """
     assert json.loads(as_ordinary_user(script)) == ["passed", *["PermissionError"] * 4]
+
+
+def test_the_first_process_in_bubblewrap_is_closed_to_a_candidate_of_its_own_user():
+    """Older kernels have no Landlock: a program there could write later runs' answers into its pipe."""
+    if not layers._works("bubblewrap"):
+        pytest.skip("NOT TESTED: no bubblewrap here")
+    script = """
+import json
+from sft_sweeps.execution import Isolation
+from sft_sweeps.sandbox import attacks, layers
+layers._works = lambda layer: layer in ("seccomp", "bubblewrap")
+found = list(attacks.suite(Isolation(), lambda attack: "first process" in attack.name))
+print(json.dumps([layers.describe(Isolation()), [(result.held, result.reason) for result in found]]))
+"""
+    active, results = json.loads(as_ordinary_user(script))
+    assert active == ["limits", "seccomp", "bubblewrap"]
+    assert results == [[True, "PermissionError"]] * 2
 
 
 def test_the_attacks_do_succeed_where_nothing_is_in_the_way():

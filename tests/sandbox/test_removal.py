@@ -36,6 +36,15 @@ def grow(tree, place):
             os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0, dir_fd=place))
 
 
+def test_the_mode_of_what_a_link_in_the_folders_place_names_is_left(tmp_path):
+    """Where only seccomp is, a program can move its folder away."""
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.mkdir(mode=0o751)
+    link.symlink_to(kept)
+    remove(str(link))
+    assert kept.stat().st_mode & 0o777 == 0o751
+
+
 @given(TREES)
 def test_any_tree_is_removed(tree):
     folder = tempfile.mkdtemp()

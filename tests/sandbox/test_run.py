@@ -165,6 +165,15 @@ def test_programs_import_where_the_library_is_closed_to_others(monkeypatch):
     assert run(given, "datetime.strptime('1', '%d')", isolation=Isolation(mode="kernel")).passed
 
 
+@pytest.mark.parametrize("name", ["venv.__main__", "unittest.__main__", "ctypes.test.__main__"])
+def test_a_program_of_the_library_is_not_run_by_the_keeper(monkeypatch, name):
+    """It would be run without any layer: venv makes an environment, by processes of its own."""
+    monkeypatch.setattr(system, "preloads", lambda: True)
+    isolation = Isolation(mode="kernel")
+    program = f"raise KeyError\nimport {name}"
+    assert run(program, "", timeout=1, isolation=isolation) == Outcome(False, "KeyError")
+
+
 def test_running_without_isolation_must_be_meant(monkeypatch):
     layers.available.cache_clear()
     monkeypatch.setattr(layers, "_works", lambda _: False)

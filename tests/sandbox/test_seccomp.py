@@ -91,6 +91,7 @@ def test_few_controls_are_left(machine, value):
     known = (0x5401, 0x802C542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
     assert (verdict(machine, "ioctl", 0, value) == seccomp.ALLOW) == (value in known)
     assert (verdict(machine, "prlimit64", value) == seccomp.ALLOW) == (value == 0)
+    assert (verdict(machine, "close_range", 0, 9, value) == seccomp.EPERM) == bool(value & 2)
     assert (verdict(machine, "fcntl", 0, value) == seccomp.EPERM) == (value in (8, 10, 15, 1024, 1026))
 
 

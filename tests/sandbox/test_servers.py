@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import threading
 import time
 
@@ -97,6 +98,19 @@ def test_a_server_serves_on_until_something_is_left():
         assert run("open('left', 'w')") == "passed"
         assert not servers._idle
         assert not first.alive()
+
+
+@needs_seccomp
+@pytest.mark.parametrize("program", ["os.rmdir(os.getcwd())", "os.rename(os.getcwd(), os.getcwd() + '-')"])
+def test_a_server_whose_folder_was_taken_from_it_serves_no_more(program, monkeypatch):
+    """Neither seccomp nor another user is in the way of that; the next program must have a folder to write in."""
+    with tempfile.TemporaryDirectory() as within, Servers() as servers:
+        os.chmod(within, 0o777)
+        monkeypatch.setattr(tempfile, "tempdir", within)
+        isolation = Isolation(mode="seccomp")
+        assert execute(Task(f"import os\n{program}", ""), isolation=isolation, servers=servers).passed
+        assert not servers._idle
+        assert execute(Task("open('a', 'w').close()", ""), isolation=isolation, servers=servers).passed
 
 
 def test_without_seccomp_each_run_has_a_server_of_its_own():

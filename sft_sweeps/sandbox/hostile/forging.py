@@ -54,6 +54,8 @@ FORGING = (
         "  for end in range(3, 64 * (len(part) == 32)):\n    try: os.write(end, part)\n    except OSError: pass\n"
         "os._exit(0)",
     ),
+    Attack("speak for the first process", "forge", "open('/proc/1/fd/1', 'wb')"),
+    Attack("rewrite the first process", "forge", "open('/proc/1/mem', 'r+b')"),
     Attack(
         "an object that equals everything",
         "forge",

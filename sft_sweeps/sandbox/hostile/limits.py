@@ -16,6 +16,41 @@ for number in range(64):
     os.close(f)
 """
 )
+WRITE = "def fill(f): [os.write(f, block) for _ in range(4)]\n"
+AS_MEMORY = "os.makedirs('x /dev')" + HIDDEN.replace('"x"', '"x /dev/zero"').replace("(64)", "(6)")
+OWN_TABLE = (
+    LIBC
+    + """
+import _thread, time
+def hide():
+    try:
+        call(436, 20, 2 ** 32 - 1, 2)
+        for number in range(6):
+            f = os.open(".", os.O_RDWR | os.O_TMPFILE)
+            for _ in range(4): os.write(f, bytes(4 << 20))
+        time.sleep(0.5)
+        ended.append(True)
+    except OSError: ended.append(False)
+ended = []
+_thread.start_new_thread(hide, ())
+while not ended: time.sleep(0.01)
+assert ended[0]
+"""
+)
+RULES = (
+    LIBC
+    + """
+import time
+rules = call(444, (ctypes.c_uint64 * 1)(2), 8, 0)
+for number in range(6):
+    f = os.open("x", os.O_RDWR | os.O_CREAT)
+    for _ in range(4): os.write(f, bytes(4 << 20))
+    call(445, rules, 1, ctypes.create_string_buffer((2).to_bytes(8, "little") + f.to_bytes(4, "little"), 12), 0)
+    os.unlink("x")
+    os.close(f)
+time.sleep(0.5)
+"""
+)
 
 LIMITS = (
     Attack("memory of 3 GiB", "limits", "x = bytearray(3 << 30)"),
@@ -40,8 +75,13 @@ LIMITS = (
     Attack(
         "write files without names",
         "limits",
-        "import os\ndef fill(f): [os.write(f, block) for _ in range(4)]\n" + HIDDEN,
+        "import os\n" + WRITE + HIDDEN,
     ),
+    Attack(
+        "write files that are called like memory", "limits", "import os, time\n" + WRITE + AS_MEMORY + "time.sleep(0.5)"
+    ),
+    Attack("write files that another thread has open", "limits", OWN_TABLE),
+    Attack("write files that a rule holds", "limits", RULES),
     Attack(
         "fill a folder in memory",
         "limits",

@@ -20,8 +20,17 @@ def main(script: str, bundle: bytes, many: bool) -> None:
     prctl(SUBREAPER, 1)  # what a candidate leaves becomes our child, so that we find it
     if many:
         import_frequent()
-    while served(script, bundle) and not os.listdir("."):
+    here = os.getcwd()
+    while served(script, bundle) and empty(here):
         os.write(1, order.READY)
+
+
+def empty(here: str) -> bool:
+    """Whether we are in this folder still, which a program can remove or move where only seccomp is, with no file."""
+    try:
+        return os.getcwd() == here and not os.listdir(".")
+    except OSError:
+        return False
 
 
 def served(script: str, bundle: bytes) -> bool:

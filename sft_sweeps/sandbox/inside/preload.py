@@ -11,6 +11,7 @@ COMMON = (
 )
 # Those of them that programs import most: HumanEval's and MBPP's. None starts anything or keeps anything open.
 FREQUENT = "bisect collections copy functools heapq itertools math operator random re string typing"
+ACTING = {"__main__", "test", "tests"}  # parts of the names of those that do something when they are imported
 LIBRARY = sys.stdlib_module_names - {"antigravity", "idlelib", "test", "this", "turtle", "turtledemo"}
 
 
@@ -21,14 +22,17 @@ def import_frequent() -> None:
 
 
 def import_common(text: str) -> None:
-    """Import those of the common modules whose names occur in the text, and what it imports of the library."""
+    """Import those of the common modules whose names occur in the text, and what it imports of the library.
+
+    The importing process is not confined: it imports no module that is a program, as `venv.__main__` is.
+    """
     words = words_of(text)
     wanted = {name for name in COMMON.split() if name.lstrip("_") in words}
     lines = (line.strip() for line in text.splitlines())
     imports = "\n".join(line for line in lines if line.startswith(("import ", "from ")))
     wanted |= words_of(imports) & LIBRARY
     wanted |= {name for name in imports.replace(",", " ").split() if name.partition(".")[0] in LIBRARY}
-    for name in sorted(wanted):
+    for name in sorted(name for name in wanted if not ACTING.intersection(name.split("."))):
         try:
             __import__(name)
         except Exception:

@@ -107,9 +107,11 @@ def _mapped(path: str, held: "dict[tuple[int, int], int]", enough: int) -> bool:
     line = b""
     with open(path, "rb") as maps:
         for line in maps:
-            if not line.endswith(b" (deleted)\n") or line.endswith(b" /dev/zero (deleted)\n"):  # memory that is shared
+            if not line.endswith(b" (deleted)\n"):
                 continue
-            device, inode = line.split(None, 5)[3:5]
+            device, inode, name = line.split(None, 5)[3:]
+            if name == b"/dev/zero (deleted)\n":  # memory that is shared
+                continue
             major, minor = device.split(b":")
             held.setdefault((os.makedev(int(major, 16), int(minor, 16)), int(inode)), FILE_BYTES)
             if len(held) * FILE_BYTES > enough and sum(held.values()) > enough:
