@@ -16,7 +16,8 @@ PROPERTIES: Mapping[str, Sequence[Sequence[str]]] = {
     "fs": (("landlock", "seccomp"), ("bubblewrap",)),
     "net": (("seccomp",), ("bubblewrap",)),
     "kill": (("seccomp",), ("bubblewrap",)),
-    "forge": (("strict",),),
+    # Another user, Landlock and bubblewrap keep a program from the memory of the process that has the checks.
+    "forge": (("strict", "user"), ("strict", "landlock"), ("strict", "bubblewrap")),
     "names": (("bubblewrap",),),
 }
 DEFAULT_REQUIRE = ("fs", "net", "kill")

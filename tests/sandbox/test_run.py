@@ -187,6 +187,16 @@ def test_running_without_isolation_must_be_meant(monkeypatch):
     layers.available.cache_clear()
 
 
+@pytest.mark.parametrize(("beside", "lacks"), [("user", False), ("landlock", False), ("bubblewrap", False), ("", True)])
+def test_strict_alone_leaves_an_ordinary_user_the_memory_of_the_checks(monkeypatch, beside, lacks):
+    monkeypatch.setattr(layers, "_works", lambda layer: layer in ("seccomp", beside))
+    monkeypatch.setattr(system, "drops_to", lambda: 65534 if beside == "user" else None)
+    layers.available.cache_clear()
+    assert layers.lacking(Isolation(strict=True), ("forge",)) == ["forge"] * lacks
+    assert layers.lacking(Isolation(), ("forge",)) == ["forge"]
+    layers.available.cache_clear()
+
+
 def test_a_layer_that_fails_in_the_run_fails_the_run(monkeypatch):
     """Fail closed: what was found to work once must be there every time."""
     layers.available()
@@ -208,6 +218,7 @@ def test_a_layer_that_fails_in_the_run_fails_the_run(monkeypatch):
 )
 def test_what_no_layer_gives_is_refused_or_said_loudly(monkeypatch, capsys, working, missing):
     monkeypatch.setattr(layers, "_works", lambda layer: layer in working)
+    monkeypatch.setattr(system, "drops_to", lambda: 65534)
     layers.available.cache_clear()
     layers._warn.cache_clear()
     assert layers.lacking(Isolation(strict=True), tuple(layers.PROPERTIES)) == missing
