@@ -31,12 +31,15 @@ from dataclasses import dataclass
 
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox.layers import available
+from sft_sweeps.sandbox import layers
 from sft_sweeps.sandbox.servers import GRACE, Servers
 from sft_sweeps.sandbox.task import Task, request
 
 NAME_LIMIT = 100  # characters of an exception's name
 DEFAULT = Isolation()
+DIED = "the sandbox died"
+FAILED = (DIED, "sandbox: ")  # begin the reasons that may be the machine's fault, or the program's
+DOCTOR = "sft-sweeps doctor sandbox"
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ def execute(
 ) -> Outcome:
     """The same for a task, by one of the servers where some are at hand.
 
-    RunError where the machine does not offer what `isolation` asks for.
+    RunError where the machine does not offer what `isolation` asks for, or no more: its fault makes no program wrong.
     """
-    layers = available(isolation.mode, isolation.accept)
+    behind = layers.available(isolation.mode, isolation.accept)
     if isolation.strict and task.check.strip() and not task.entry:
         raise RunError(
             "sandbox.strict=true: these checks call no one function by name, so they cannot be run apart from the "
@@ -74,17 +77,20 @@ def execute(
         )
     nonce = secrets.token_hex(16)
     mode = "strict" if isolation.strict else "plain"
-    asked = request(task, nonce, mode, layers, timeout=timeout, memory_mb=memory_mb)
-    with nullcontext(servers) if servers else Servers() as at_hand, at_hand.lent(layers) as server:
+    asked = request(task, nonce, mode, behind, timeout=timeout, memory_mb=memory_mb)
+    with nullcontext(servers) if servers else Servers() as at_hand, at_hand.lent(behind) as server:
         said = server.answer(asked, timeout + GRACE)
-    return _outcome(said, nonce)
+    outcome = _outcome(said, nonce)
+    if said[:1] != b":" and outcome.reason.startswith(FAILED) and not layers.work(behind):
+        raise RunError(f"the sandbox does not work on this machine any more ({outcome.reason}); see `{DOCTOR}`")
+    return outcome
 
 
 def _outcome(said: bytes, nonce: str) -> Outcome:
     """What the keeper said itself (after `!`) as it is; what the program may have said (after `:`) as data."""
     text = said[1:].decode("utf-8", "replace")
     if said[:1] != b":":
-        return Outcome(False, text or "the sandbox died")
+        return Outcome(False, text or DIED)
     return Outcome(True, "passed") if text == nonce else Outcome(False, as_data(text))
 
 

@@ -67,7 +67,7 @@ class Server:
         except TimeoutError:
             self._end_run()
             return said or b"!timeout"
-        except (EOFError, BrokenPipeError):
+        except (EOFError, BrokenPipeError, ValueError):  # the last: what came is no answer
             pass
         return said
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sft_sweeps.config.schema import SandboxConfig
 from sft_sweeps.errors import RunError
 from sft_sweeps.execution import Isolation
-from sft_sweeps.sandbox import bubblewrap, layers, seccomp, system
+from sft_sweeps.sandbox import bubblewrap, layers, seccomp, servers, system
 from sft_sweeps.sandbox.inside import watching
 from sft_sweeps.sandbox.inside.confinement import FILE_BYTES
 from sft_sweeps.sandbox.run import Outcome, as_data, run
@@ -198,12 +198,20 @@ def test_strict_alone_leaves_an_ordinary_user_the_memory_of_the_checks(monkeypat
 
 
 def test_a_layer_that_fails_in_the_run_fails_the_run(monkeypatch):
-    """Fail closed: what was found to work once must be there every time."""
+    """Fail closed: what was found to work once must be there every time. It makes no program wrong, though."""
     layers.available()
     if "seccomp" not in layers.available():
         pytest.skip(f"no seccomp here ({platform.machine()})")
     monkeypatch.setattr(seccomp, "program", lambda: b"\0" * 8)
-    assert run("x = 1", "").reason == "sandbox: seccomp failed"
+    with pytest.raises(RunError, match=r"any more \(sandbox: seccomp failed\)"):
+        run("x = 1", "")
+
+
+def test_a_machine_on_which_nothing_starts_any_more_makes_no_program_wrong(monkeypatch):
+    layers.available()
+    monkeypatch.setattr(servers, "SCRIPT", "/nowhere.py")
+    with pytest.raises(RunError, match=r"any more \(the sandbox died\)"):
+        run("x = 1", "")
 
 
 @pytest.mark.parametrize(
