@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sft_sweeps.config import choices, new_sources, own_names
+from sft_sweeps.config import choices, containers, new_sources, own_names
 from sft_sweeps.config.checks import unknown_keys
 from sft_sweeps.config.entries import Entries
 from sft_sweeps.config.resolve_model import with_own_shape
@@ -22,6 +22,8 @@ from sft_sweeps.errors import RequestError
 
 def _completed(config: Config) -> Config:
     """The configuration with what new sources and a model of one's own say of themselves, where nothing is typed."""
+    if problem := next(containers.problems(config), ""):
+        raise RequestError(problem)
     new_sources.name_in(config)
     return replace(config, model=with_own_shape(config.model))
 

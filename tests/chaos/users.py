@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.world import World
+from sft_sweeps.store.claims import SILENT_SECONDS
 
 STUDY = (
     *("model=mini", "data=mini", "train=mini", "data.sources.math.rows=96", "data.sources.code.rows=64"),
@@ -21,7 +22,9 @@ MIXED, DMT, K = "mixed_sequential", "dmt", "1/4"  # both train on code and math 
 SAVING = ("cluster.save_every_steps=5", "cluster.save_every_seconds=0")
 EXPECTED = {0, 1, 2, 75, 130, -2, -9, -15}  # of a launch that others have killed, too
 PAUSE = 0.5
-LAUNCHES = 40  # of one sweep in a row, after the last fault, before it is given up
+# Of one sweep in a row, after the last fault, before it is given up. A claim that was cut short stands for somebody who
+# works for as long as it may be his, and launches that find nothing else to do take two seconds.
+LAUNCHES, PATIENCE_SECONDS = 40, 3 * SILENT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class User:
 
     def finish(self, seed: int) -> bool:
         """Launch the sweep of one round until it is done; whether it came to be."""
-        self.seed, left = seed, LAUNCHES
+        self.seed, left, end = seed, LAUNCHES, time.monotonic() + PATIENCE_SECONDS
         if seed not in self.rounds:
             self.rounds.append(seed)
         while not self.leaving.is_set():
@@ -91,8 +94,11 @@ class User:
             status, out = self._launch()
             if status == 0 and ("nothing to do" in out or not self.on_slurm):
                 return True
-            left -= self.quiet.is_set()
-            if left <= 0:
+            if self.quiet.is_set():
+                left -= 1
+            else:
+                end = time.monotonic() + PATIENCE_SECONDS
+            if left <= 0 and time.monotonic() > end:
                 self.world.log.problem(f"{self.line.name(seed)} is not done after {LAUNCHES} launches: {out[-400:]}")
                 return False
             time.sleep(PAUSE)
