@@ -22,7 +22,7 @@ def write_json(path: Path, value: Any, durable: bool = True, compact: bool = Fal
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
-    """A text file, as `write_json` does."""
+    """A text file, as `write_json` does; half a surrogate pair, which no file can hold as UTF-8, becomes `?`."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
         write_unread(temporary, text, durable)
@@ -42,10 +42,10 @@ def write_unread(path: Path, text: str, durable: bool) -> None:
     A shared file system answers each question in its turn, and a launch writes thousands of files.
     """
     try:
-        file = path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8", errors="replace")
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8")
+        file = path.open("w", encoding="utf-8", errors="replace")
     with file:
         file.write(text)
         file.flush()

@@ -81,10 +81,10 @@ def _append(folder: Path, line: dict[str, Any]) -> None:
 
 
 def _read(folder: Path) -> list[dict[str, Any]]:
-    """The lines; one that was cut short by a crash, or damaged since, is passed over."""
+    """The lines; one that was cut short by a crash, or damaged since, is passed over, and so is what is no file."""
     try:
         text = content(folder / ATTEMPTS).decode("utf-8", "replace")
-    except FileNotFoundError:
+    except OSError:
         return []
     entries = []
     for line in text.splitlines():

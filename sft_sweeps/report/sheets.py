@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from sft_sweeps.files.json_files import write_text
+
 Mark = Literal["", "best", "second"]
 FORMATS = ("tex", "md", "csv")
 _ESCAPED = {
@@ -59,8 +61,8 @@ def write(sheet: Sheet, folder: Path) -> list[Path]:
     """In every format; the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{sheet.name}.{suffix}" for suffix in FORMATS]
-    paths[0].write_text(latex(sheet), encoding="utf-8")
-    paths[1].write_text(markdown(sheet), encoding="utf-8")
+    write_text(paths[0], latex(sheet), durable=False)
+    write_text(paths[1], markdown(sheet), durable=False)
     with paths[2].open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(lines(sheet))
     return paths

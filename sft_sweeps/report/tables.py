@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sft_sweeps.analysis.cells import without_seed
 from sft_sweeps.benchmarks.scored import Scored
-from sft_sweeps.files.json_files import write_json
+from sft_sweeps.files.json_files import write_json, write_text
 from sft_sweeps.report import judges, previews
 from sft_sweeps.report.collect import ResultRow, Results, to_json
 from sft_sweeps.report.figures import style
@@ -213,8 +213,8 @@ def write(results: Results, folder: Path) -> list[Path]:
     """results.json, results.md and results.csv (one score a line) in a folder, whose paths are given; with figures."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "results.json", {**to_json(results), "findings": prints.records(results.found)})
-    (folder / "results.md").write_text(markdown(results), encoding="utf-8")
-    with (folder / "results.csv").open("w", encoding="utf-8", newline="") as file:
+    write_text(folder / "results.md", markdown(results), durable=False)
+    with (folder / "results.csv").open("w", encoding="utf-8", errors="replace", newline="") as file:
         csv.writer(file).writerows(map(safe, line) for line in lines(results))
     prints.write(results.found, folder)
     draw(results, folder / "figures")

@@ -144,15 +144,22 @@ def _mean(steps: Iterable[Mapping[str, Any]]) -> list[float] | None:
 def _metrics(line: str | bytes) -> dict[str, Any]:
     """Of one line; empty where it is none, or was damaged since."""
     with contextlib.suppress(ValueError):
-        if isinstance(found := parse_line(line), dict) and _is_whole(found):
-            return found
+        return whole(parse_line(line))
     return {}
+
+
+def whole(found: Any) -> dict[str, Any]:
+    """What was read as a step's metrics; empty where it is none, or was damaged since."""
+    return found if isinstance(found, dict) and _is_whole(found) else {}
 
 
 def _is_whole(line: Mapping[str, Any]) -> bool:
     """Whether a line has a step, and numbers where it has what is reckoned with; a loss may be NaN."""
-    numbers = (line[key] for key in NUMBERS if key in line)
-    return _is_count(line.get("step")) and all(isinstance(one, float) or _is_count(one) for one in numbers)
+    heldout = line.get(HELDOUT_LOSS, {})
+    if not _is_count(line.get("step")) or not isinstance(heldout, dict):
+        return False
+    numbers = (*(line[key] for key in NUMBERS if key in line), *heldout.values())
+    return all(isinstance(one, float) or _is_count(one) for one in numbers)
 
 
 def _is_count(value: Any) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.files.json_files import append_line, last_line
+from sft_sweeps.files.json_files import append_line, last_line, write_text
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -40,3 +40,9 @@ def test_what_is_no_json_adds_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         append_line(path, object())
     assert path.read_text() == "1\n"
+
+
+def test_a_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path) -> None:
+    write_text(tmp_path / "new" / "a.md", "half of a pair: \ud800", durable=False)
+    assert (tmp_path / "new" / "a.md").read_text() == "half of a pair: ?"
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.md"]

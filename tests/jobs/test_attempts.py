@@ -62,3 +62,12 @@ def test_a_line_cut_short_is_passed_over(tmp_path: Path) -> None:
     attempts.begin(tmp_path, "8", step=0, gpus=1)
     assert attempts.usage(tmp_path, running=False).starts == 2
     assert attempts.usage(tmp_path / "absent", running=False) == attempts.Usage()
+
+
+def test_what_lies_in_the_place_of_the_file_is_no_attempt(tmp_path: Path) -> None:
+    path = tmp_path / attempts.ATTEMPTS
+    path.mkdir()
+    assert attempts.usage(tmp_path, running=False) == attempts.Usage()
+    path.rmdir()
+    path.symlink_to(path)
+    assert attempts.usage(tmp_path, running=False) == attempts.Usage()

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sft_sweeps.tracking.metrics import METRICS, RECENT, Metrics, cut, last, read, recent, seconds_left
+from sft_sweeps.tracking.metrics import (
+    HELDOUT_LOSS,
+    METRICS,
+    RECENT,
+    Metrics,
+    cut,
+    last,
+    read,
+    recent,
+    seconds_left,
+    whole,
+)
 
 
 def lines(*steps: int) -> str:
@@ -138,3 +149,11 @@ def test_time_left_is_told_from_the_newest_steps(seconds: list[float], more: int
 def test_nothing_is_told_of_a_stage_without_steps(tmp_path: Path) -> None:
     assert seconds_left(recent(tmp_path)) is None
     assert seconds_left([{"step": 12, "steps": 10, "seconds": 0.5}]) == 0.0
+
+
+@pytest.mark.parametrize(
+    "damaged", ["end", None, [], {}, {"step": "9"}, {"step": 9, "loss": {}}, {"step": 9, HELDOUT_LOSS: {"math": "low"}}]
+)
+def test_what_a_damaged_record_has_of_its_last_step_is_no_metrics(damaged: object) -> None:
+    assert whole(damaged) == {}
+    assert whole({"step": 9, "loss": 1.5, HELDOUT_LOSS: {"math": 2.0}})["step"] == 9

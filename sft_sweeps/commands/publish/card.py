@@ -19,6 +19,7 @@ from sft_sweeps.report.page.costs import gpu_hours
 from sft_sweeps.report.page.runs import took
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.training import Model, Recipe, Stage
+from sft_sweeps.tracking import metrics
 
 HERE = "."  # the folder itself, for commands that are typed in it
 LIBRARY, TASK = "transformers", "text-generation"
@@ -134,7 +135,7 @@ def _stage(chosen: Chosen, number: int) -> dict[str, Any]:
     execution = record.get("execution", {})
     shown = [f"{key} {execution[key]}" for key in SHOWN if key in execution]
     hours = record.get("gpu_hours") or gpu_hours(stage, record)
-    last = record.get("last", {})
+    last = metrics.whole(record.get("last"))
     return {
         "number": number + 1,
         "id": stage.id,

@@ -10,9 +10,11 @@ from rich.markup import escape
 from sft_sweeps.commands.command import Command, add_json, add_output_dir, print_json
 from sft_sweeps.commands.show.changes import NONE
 from sft_sweeps.errors import RequestError
+from sft_sweeps.files.json_files import is_number
 from sft_sweeps.spec.adapter import told
 from sft_sweeps.store.store import Store
 from sft_sweeps.terminal import COLORS, console, duration, say
+from sft_sweeps.tracking import metrics
 
 FIELDS = 8  # of a difference, where no other stage was named
 RUNS = 6  # that need it
@@ -97,11 +99,11 @@ def _part(part: Mapping[str, Any]) -> str:
 def _record(record: Mapping[str, Any]) -> Iterator[str]:
     if not record:
         return
-    last, execution = record.get("last", {}), record.get("execution", {})
+    last, execution = metrics.whole(record.get("last")), record.get("execution", {})
     parts = [
         f"finished {record.get('finished', '')}",
         *([f"{last['step']:,} steps, loss {last['loss']:.3f}"] if {"step", "loss"} <= last.keys() else []),
-        *([duration(record["seconds"])] if "seconds" in record else []),
+        *([duration(record["seconds"])] if is_number(record.get("seconds")) else []),
         *([f"{record['gpu_hours']:,.2f} GPU-hours in {record['starts']} starts"] if "gpu_hours" in record else []),
         f"{record['gigabytes']:,.3f} GB",
     ]

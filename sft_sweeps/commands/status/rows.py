@@ -109,10 +109,11 @@ def _stages(found: SweepStatus, sweep: str, before: Mapping[str, Row], subjects:
 
 def _stage(stage: Stage, found: SweepStatus, sweep: str, before: Row | None) -> Row:
     survey, job = found.survey, found.jobs[f"train-{stage.id}"]
-    folder, here, record = survey.store.folder(stage), survey.held[stage.id], survey.records.get(stage.id, {})
-    running, written = job.state == "running", tracking.METRICS in here and not record.get("last")
+    folder, here = survey.store.folder(stage), survey.held[stage.id]
+    last = tracking.whole(survey.records.get(stage.id, {}).get("last"))
+    running, written = job.state == "running", tracking.METRICS in here and not last
     steps = tracking.recent(folder, tracking.RECENT if running else 1) if written else []
-    metrics = record.get("last") or (steps[-1] if steps else {})
+    metrics = last or (steps[-1] if steps else {})
     used = _usage(stage, found, running) if attempts.ATTEMPTS in here else Usage()
     speeds = [step["tokens_per_second"] for step in steps if "tokens_per_second" in step]
     return {

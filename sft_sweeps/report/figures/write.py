@@ -10,6 +10,7 @@ from typing import Any
 from sft_sweeps.analysis import crossing, forgetting, paper, pareto
 from sft_sweeps.analysis.cells import Cell, finals
 from sft_sweeps.analysis.observations import COLUMNS, Observation, row
+from sft_sweeps.files.json_files import write_text
 from sft_sweeps.report import findings_sheets, layouts, sheets
 from sft_sweeps.report.figures import captions, categories, curves, findings, style
 from sft_sweeps.report.figures.charts import Line, Predicted
@@ -132,7 +133,7 @@ def _json(value: object) -> str:
 def _caption_file(folder: Path, drawn: Mapping[str, str], left_out: Mapping[str, str], found: Found) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "captions.md"
-    path.write_text(captions.text(drawn, left_out, found.cells), encoding="utf-8")
+    write_text(path, captions.text(drawn, left_out, found.cells), durable=False)
     return path
 
 
