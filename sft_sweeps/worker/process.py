@@ -107,7 +107,12 @@ def main(content: bytes, rank: int = 0, processes: int = 1, rendezvous: str = ""
 
 def read(content: bytes) -> Job:
     """The job that was frozen as JSON; ValueError where it is none."""
-    return revive(Job, parse_line(content, strict=True))
+    job = revive(Job, parse_line(content, strict=True))
+    try:
+        assert job.id
+    except TypeError as error:  # a text of a thousand digits, for one, is read as an infinite number
+        raise ValueError(f"it has no identity: {error}") from error
+    return job
 
 
 def join(job: Job, rank: Rank) -> None:

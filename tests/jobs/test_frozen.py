@@ -58,3 +58,10 @@ def test_what_was_damaged_tells_nothing(content: bytes, tmp_path: Path) -> None:
     assert frozen.latest(tmp_path, "encode") == ("", {})
     with pytest.raises(ValueError, match=r"."):
         process.read(content)
+
+
+def test_a_job_whose_number_is_infinite_is_none() -> None:
+    job = plain(Job("train", "/store", values.stage(), TrainExecution()))
+    job["subject"]["recipe"]["adam_epsilon"] = "9" * 1000
+    with pytest.raises(ValueError, match="no identity: inf"):
+        process.read(json.dumps(job).encode())
