@@ -1,5 +1,6 @@
 """`sft-sweeps source add`: what it counts is what training would read, and what it writes is a source that launches."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,14 @@ def test_nothing_is_written_over(capsys: pytest.CaptureFixture[str], here: Path)
     assert "error conf/data/sums.yaml is there already" in capsys.readouterr().err
     assert written(here) == {"conf/data/sums.yaml"}
     assert added(capsys, str(file), "--name", "others")["name"] == "others"
+
+
+def test_a_packed_file_that_is_damaged_is_told(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    packed = gzip.compress(made().read_bytes())
+    for content in (packed[: len(packed) // 2], packed[:12] + bytes(8) + packed[20:]):
+        (here / "sums.jsonl.gz").write_bytes(content)
+        assert main(["source", "add", "sums.jsonl.gz", "--dry-run"]) == 2
+        assert "sums.jsonl.gz is damaged (" in capsys.readouterr().err
 
 
 def test_looking_writes_nothing(capsys: pytest.CaptureFixture[str], here: Path) -> None:
