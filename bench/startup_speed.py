@@ -36,6 +36,7 @@ LIBRARIES = {
     "import torch, transformers' LLaMA": "import transformers.models.llama.modeling_llama",
     "import both, DeepSpeed": "import transformers.models.llama.modeling_llama, deepspeed",
 }
+OURS, BESIDE, LIBRARIES_ALONE = "this checkout", "beside", "libraries alone"
 Seconds = dict[str, list[float]]
 
 
@@ -92,18 +93,18 @@ def _of_job(job: Job, sweep: Path, call: str, environment: Mapping[str, str]) ->
     return cpu_seconds(entry, environment)
 
 
-def measure(repeats: int, checkouts: list[Path]) -> dict[str, Seconds]:
-    """The CPU seconds of every round, by checkout and kind; the libraries' alone under ""."""
-    found: dict[str, Seconds] = {name: {} for name in ("", *map(str, checkouts))}
+def measure(repeats: int, checkouts: Mapping[str, Path]) -> dict[str, Seconds]:
+    """The CPU seconds of every round, by the checkout's name and kind; the libraries' alone under LIBRARIES_ALONE."""
+    found: dict[str, Seconds] = {name: {} for name in (LIBRARIES_ALONE, *checkouts)}
     with tempfile.TemporaryDirectory() as name:
         plan = planned(Path(name))
         for _ in range(repeats):
-            for checkout in checkouts:
-                for kind, seconds in of_jobs(plan, checkout):
-                    found[str(checkout)].setdefault(kind, []).append(seconds)
+            for checkout, folder in checkouts.items():
+                for kind, seconds in of_jobs(plan, folder):
+                    found[checkout].setdefault(kind, []).append(seconds)
             for what, text in LIBRARIES.items():
                 command = [sys.executable, "-c", text]
-                found[""].setdefault(what, []).append(cpu_seconds(command, environment_of(ROOT)))
+                found[LIBRARIES_ALONE].setdefault(what, []).append(cpu_seconds(command, environment_of(ROOT)))
     return found
 
 
@@ -113,17 +114,17 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, metavar="CHECKOUT", help="another version, in turns")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     given = parser.parse_args()
-    checkouts = [*([given.beside.absolute()] if given.beside else []), ROOT.absolute()]
+    checkouts = ({BESIDE: given.beside.absolute()} if given.beside else {}) | {OURS: ROOT.absolute()}
     found = measure(given.repeats, checkouts)
     medians = {
         where: {what: round(statistics.median(values), 3) for what, values in seconds.items()}
         for where, seconds in found.items()
     }
     if given.json:
-        print(json.dumps({"cpu_seconds": medians[str(ROOT.absolute())], "medians": medians, "rounds": found}))
+        print(json.dumps({"cpu_seconds": medians[OURS], "medians": medians, "rounds": found}))
         return
     for where, seconds in medians.items():
-        print(where or "libraries alone")
+        print(where)
         for what, value in seconds.items():
             print(f"  {what:<36} {value:6.2f} CPU-s")
 

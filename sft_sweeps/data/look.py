@@ -12,7 +12,6 @@ from sft_sweeps.data import tags
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import examples_of, reader_of
 from sft_sweeps.data.row_filter import RowFilter, Tally, check_bad_rows
-from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.rows import read_rows
@@ -53,10 +52,8 @@ class Look:
 
 def look(path: Path, source: Source, limit_key: str) -> Look:
     """Read the whole file as that source; RequestError where it is none, or more of it cannot be used than may be."""
-    try:
+    with packing.damage_told(str(path)):
         content, _ = content_pin(path)
-    except packing.DAMAGED as error:
-        raise RequestError(f"{path} is damaged ({error}). Fetch it again.") from error
     row_filter = RowFilter()
     reader, rows = reader_of(read_rows(path, source.name), source, path)
     seen = Look(reader.format, content, row_filter.tally)

@@ -7,6 +7,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ def write_unread(path: Path, text: str, durable: bool) -> None:
 
     A shared file system answers each question in its turn, and a launch writes thousands of files.
     """
+    opened = partial(path.open, "w", encoding="utf-8", errors="replace")
     try:
-        file = path.open("w", encoding="utf-8", errors="replace")
+        file = opened()
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8", errors="replace")
+        file = opened()
     with file:
         file.write(text)
         file.flush()

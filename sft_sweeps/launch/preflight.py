@@ -21,7 +21,7 @@ from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch import adapters, benchmark_files, output
 from sft_sweeps.launch.disk import DiskPolicy
 from sft_sweeps.launch.examined import examine
-from sft_sweeps.models import architectures
+from sft_sweeps.models import architectures, hub_cache
 from sft_sweeps.models import folder as checkpoint
 from sft_sweeps.models.pins import why_provisional
 from sft_sweeps.plan.build import reaches_heldout
@@ -153,11 +153,10 @@ def _weights(model: Model, store: Store, padded: bool) -> Iterator[str]:
         return
     folder = store.weights(model)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        name, _, revision = model.weights.removeprefix("hub:").partition("@")
-        yield (
-            f"model={model.name}: no config.json and *.safetensors in {folder}. Fetch them where there is a network: "
-            f"hf download {name} --revision {revision}; or set model.folder=FOLDER."
-        )
+        name, revision = hub_cache.repository_and_revision(model.weights)
+        line = f"hf download {name} --revision {revision}"
+        fetch = f"Fetch them where there is a network: {line}; or set" if name else "Set"
+        yield f"model={model.name}: no config.json and *.safetensors in {folder}. {fetch} model.folder=FOLDER."
         return
     yield from (
         f"model={model.name}: {text}"

@@ -7,9 +7,18 @@ from pathlib import Path
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
+HUB = "hub:"  # begins what weights of the hub are called
+
+
+def repository_and_revision(weights: str) -> tuple[str, str]:
+    """ORG/NAME and REVISION of `hub:ORG/NAME@REVISION`; two empty texts for weights that are not the hub's."""
+    name, _, revision = weights.removeprefix(HUB).partition("@") if weights.startswith(HUB) else ("", "", "")
+    return name, revision
+
+
 def folder_of(weights: str) -> Path:
     """The folder of `hub:ORG/NAME@REVISION`."""
-    name, _, revision = weights.removeprefix("hub:").partition("@")
+    name, revision = repository_and_revision(weights)
     return _cache(name) / "snapshots" / revision
 
 

@@ -56,10 +56,10 @@ def _works(layer: str) -> bool:
         return False
     if layer == "bubblewrap" and shutil.which("bwrap") is None:
         return False
-    return work((layer,))
+    return works_now((layer,))
 
 
-def work(layers: Sequence[str]) -> bool:
+def works_now(layers: Sequence[str]) -> bool:
     """Whether a program that does nothing comes to its end behind these layers, now."""
     nonce = "probe"
     try:

@@ -81,7 +81,7 @@ def execute(
     with nullcontext(servers) if servers else Servers() as at_hand, at_hand.lent(behind) as server:
         said = server.answer(asked, timeout + GRACE)
     outcome = _outcome(said, nonce)
-    if said[:1] != b":" and outcome.reason.startswith(FAILED) and not layers.work(behind):
+    if said[:1] != b":" and outcome.reason.startswith(FAILED) and not layers.works_now(behind):
         raise RunError(f"the sandbox does not work on this machine any more ({outcome.reason}); see `{DOCTOR}`")
     return outcome
 

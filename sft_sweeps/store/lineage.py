@@ -8,6 +8,7 @@ from typing import Any
 
 from sft_sweeps.files.json_files import read_json
 from sft_sweeps.identity import digest, plain
+from sft_sweeps.models import hub_cache
 from sft_sweeps.plan.build import Subject
 from sft_sweeps.spec.data import Source
 from sft_sweeps.spec.evaluation import Generation, Score
@@ -48,11 +49,8 @@ def source(of: Source) -> Artifact:
 
 def model(subject: Subject, store: Store) -> Artifact:
     """Weights, with the digest that their record has; of the hub's by their address."""
-    if isinstance(subject, Model) and subject.weights.startswith("hub:"):
-        name, _, revision = subject.weights.removeprefix("hub:").partition("@")
-        where = f"https://huggingface.co/{name}/tree/{revision}"
-    else:
-        where = str(store.weights(subject))
+    name, revision = hub_cache.repository_and_revision(subject.weights) if isinstance(subject, Model) else ("", "")
+    where = f"https://huggingface.co/{name}/tree/{revision}" if name else str(store.weights(subject))
     record: Any = None
     if subject.made:
         with contextlib.suppress(OSError, ValueError):  # damaged: the next launch makes it again

@@ -99,7 +99,9 @@ class User:
             else:
                 end = time.monotonic() + PATIENCE_SECONDS
             if left <= 0 and time.monotonic() > end:
-                self.world.log.problem(f"{self.line.name(seed)} is not done after {LAUNCHES} launches: {out[-400:]}")
+                self.world.log.problem(
+                    f"{self.line.name(seed)} is not done after {LAUNCHES - left} launches: {out[-400:]}"
+                )
                 return False
             time.sleep(PAUSE)
         return False

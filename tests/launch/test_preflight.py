@@ -161,6 +161,12 @@ def test_a_source_that_only_queries_are_of(problems: Problems, tmp_path: Path) -
     assert text.startswith("data.sources.numbers: source math is not at")
 
 
+def test_a_folder_of_ones_own_without_weights_is_not_looked_for_at_the_hub(problems: Problems, tmp_path: Path) -> None:
+    plan = generated(base=model("seven", weights="sha256:0a", path=str(tmp_path)))
+    expected = f"model=seven: no config.json and *.safetensors in {tmp_path}. Set model.folder=FOLDER."
+    assert problems(plan) == [expected]
+
+
 def test_weights_that_are_not_there(problems: Problems, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     plan = generated(base=model("seven", weights="hub:org/seven@abc"))

@@ -185,9 +185,8 @@ def _stage(sweep: Evidence, stage: Stage, curve: Curve | None) -> StageView:
 
 def heldout_loss(record: Mapping[str, Any]) -> dict[str, float]:
     """By source, after a stage's last step; empty where none was taken, or the record has no such numbers."""
-    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-        return {str(name): float(value) for name, value in record["last"][metrics.HELDOUT_LOSS].items()}
-    return {}
+    losses: dict[str, float] = metrics.whole(record.get("last")).get(metrics.HELDOUT_LOSS, {})
+    return losses
 
 
 def took(record: Mapping[str, Any]) -> str:
