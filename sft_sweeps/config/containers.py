@@ -18,7 +18,7 @@ def problems(config: Any, prefix: str = "") -> Iterator[str]:
             if is_dataclass(one):
                 yield from problems(one, f"{prefix}{name}{key}.")
             elif of_single_values and type(one) in WORDS:
-                yield f"{prefix}{name}{key}={one}: {WORDS[type(one)]} where a single value is meant"
+                yield f"{prefix}{name}{key}={one}: {WORDS[type(one)]} where a single value is meant; write that alone"
 
 
 @cache

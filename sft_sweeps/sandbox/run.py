@@ -82,7 +82,9 @@ def execute(
         said = server.answer(asked, timeout + GRACE)
     outcome = _outcome(said, nonce)
     if said[:1] != b":" and outcome.reason.startswith(FAILED) and not layers.works_now(behind):
-        raise RunError(f"the sandbox does not work on this machine any more ({outcome.reason}); see `{DOCTOR}`")
+        raise RunError(
+            f"the sandbox does not work on this machine any more ({outcome.reason}); see `{DOCTOR}`, then score again"
+        )
     return outcome
 
 

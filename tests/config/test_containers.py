@@ -31,7 +31,7 @@ def test_it_is_refused(text: str, tmp_path: Path) -> None:
 def test_the_key_is_named_in_mappings_and_below_them() -> None:
     sources = {"math": SourceConfig(clean=CleanConfig(drop_words=["a", {"b": 1}]), roles={"user": ["a"]})}  # type: ignore[list-item]
     data = DataConfig(repeat={"math": [1], "code": 1, "general": None}, sources=sources)  # type: ignore[dict-item]
-    single = "where a single value is meant"
+    single = "where a single value is meant; write that alone"
     assert sorted(containers.problems(data, "data.")) == [
         f"data.repeat.math=[1]: a list {single}",
         f"data.sources.math.clean.drop_words[1]={{'b': 1}}: a mapping {single}",
