@@ -5,11 +5,10 @@ import ast
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from bench.peers import environments, programs
-from bench.peers.peer import Found, Peer
+from bench.peers.peer import Found, Peer, Row, Settings
 from bench.peers.programs import ours
 
 __all__ = ["PEER", "ours", "theirs"]
@@ -49,16 +48,24 @@ def check_one(of: Expected, text: str) -> str:
     return str(untrusted_check("humaneval", code, of.inputs, of.name, of.outputs, **limits)[0])
 
 
-def theirs(plus: bool, samples: int = 0, first: int | None = None) -> Found:
+def theirs(plus: bool, samples: int = 0, first: int | None = None, known: bool = False) -> Found:
     """As its `evaluate` calls it; what is expected is known before the time is taken, as it keeps it in a file."""
-    tasks, answers = programs.chosen(plus, samples, first)
-    known = {name: expected(task) for name, task in tasks.items()}
+    tasks, answers = programs.chosen(plus, samples, first, known)
+    outputs = {name: expected(task) for name, task in tasks.items()}
     started = time.perf_counter()
     with ProcessPoolExecutor(programs.WORKERS) as pool:
-        results = list(pool.map(check_one, [known[task] for _, task, _ in answers], [text for _, _, text in answers]))
+        results = list(pool.map(check_one, [outputs[task] for _, task, _ in answers], [text for _, _, text in answers]))
     seconds = time.perf_counter() - started
     why = {name: result for (name, _, _), result in zip(answers, results, strict=True)}
     return {"seconds": seconds, "passed": {name: result == "pass" for name, result in why.items()}, "why": why}
+
+
+def compare(settings: Settings) -> list[Row]:
+    """Wall time and verdicts; the time also without the tasks whose check, in the original layout, runs the reference
+    solution on every input."""
+    seconds, verdicts = programs.compare("evalplus", True, settings)
+    what = "run the programs whose tests hold the outputs"
+    return [seconds, programs.timed("evalplus", what, settings, plus=True, known=True), verdicts]
 
 
 PEER = Peer(
@@ -67,6 +74,6 @@ PEER = Peer(
     package="evalplus",
     runs="`untrusted_check` on HumanEval+'s inputs until one fails, two at a time; ours runs the same tests as "
     "`sft-sweeps score humaneval --tasks` does",
-    compare=partial(programs.compare, "evalplus", True),
+    compare=compare,
     lacks=lambda: programs.lacks() or environments.lacks("evalplus"),
 )
