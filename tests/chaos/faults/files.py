@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,23 +15,39 @@ from sft_sweeps.store.store import RECORD
 MOUNTS = frozenset({"disk full", "no inodes", "read-only"})
 SKEW = 3600.0  # seconds, at most, by which clocks differ
 LITTLE = 64 << 10  # bytes that are left on a full disk
+ATTEMPTS = 20  # at making the store small while others write
 
 
 def _remounted(world: World, options: str) -> None:
     run("mount", "-o", f"remount,{options}", world.store)
 
 
-def _full(world: World, _: Chance) -> Lasting:
-    used = shutil.disk_usage(world.store).used
-    _remounted(world, f"size={used + LITTLE}")
-    return Lasting(f"{used >> 10} KB are all there is", lambda: _remounted(world, f"size={STORE_MB}m"))
+def _shrunk(world: World, limit: Callable[[], str]) -> bool:
+    """Whether the store is now as small as `limit` says; the kernel refuses where more was written meanwhile."""
+    for _ in range(ATTEMPTS):
+        with suppress(subprocess.CalledProcessError):
+            _remounted(world, limit())
+            return True
+    return False
 
 
-def _no_inodes(world: World, _: Chance) -> Lasting:
-    there = os.statvfs(world.store)
-    used = there.f_files - there.f_ffree
-    _remounted(world, f"nr_inodes={used + 2}")
-    return Lasting(f"{used} inodes are all there are", lambda: _remounted(world, f"nr_inodes={STORE_INODES}"))
+def _full(world: World, _: Chance) -> Lasting | None:
+    def limit() -> str:
+        return f"size={shutil.disk_usage(world.store).used + LITTLE}"
+
+    if not _shrunk(world, limit):
+        return None
+    return Lasting(f"there are {LITTLE >> 10} KB left", lambda: _remounted(world, f"size={STORE_MB}m"))
+
+
+def _no_inodes(world: World, _: Chance) -> Lasting | None:
+    def limit() -> str:
+        there = os.statvfs(world.store)
+        return f"nr_inodes={there.f_files - there.f_ffree + 2}"
+
+    if not _shrunk(world, limit):
+        return None
+    return Lasting("there are two inodes left", lambda: _remounted(world, f"nr_inodes={STORE_INODES}"))
 
 
 def _read_only(world: World, _: Chance) -> Lasting:
