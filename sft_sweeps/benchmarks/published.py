@@ -69,7 +69,7 @@ def _file(name: str, settings: BenchmarkConfig, folder: Path) -> tuple[str, str,
         path = Path(settings.path)
         if not path.is_file():
             raise RequestError(f"evaluate: there is no benchmark file {path}")
-        content, rows = content_pin(path, settings.content)
+        content, rows = content_pin(path, settings.content, f"evaluate.{name}.path={path}")
         return str(path.absolute()), content, settings.rows if content == settings.content else rows
     path_in_folder = str((folder / settings.file).absolute()) if settings.file else ""
     return path_in_folder, settings.content, settings.rows
@@ -86,7 +86,7 @@ def rows(benchmark: Benchmark, packaged: Callable[[], bytes] | None = None) -> R
     else:
         path = Path(benchmark.path)
         try:
-            content, _ = content_pin(path, benchmark.content)
+            content, _ = content_pin(path, benchmark.content, f"{key}: {path}")
             with packing.opened(path) as file:
                 text = file.read()
         except OSError as error:

@@ -13,7 +13,6 @@ from sft_sweeps.data import columns, groups, mini, roles, row_keys, row_scan
 from sft_sweeps.data import fields as row_fields
 from sft_sweeps.data.formats import CHOSEN
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, ENCODED, read_account
 from sft_sweeps.identity import VERSIONS, canonical
@@ -138,15 +137,14 @@ def _of_file(declared: Source, entry: SourceConfig) -> tuple[Source, str]:
     """The source that the file at its path is: the pinned one where the contents agree."""
     path, pin = Path(declared.path), declared.content
     try:
-        with packing.damage_told(f"source {declared.name}: {path}"):
-            content, rows = content_pin(path, pin)
-            if content == pin:
-                return declared, ""
-            # By columns, or on request, rows are read of which the scans of a file's keys know nothing.
-            own = bool(declared.columns) or declared.format == CHOSEN
-            version = VERSIONS["fields"] if own else row_fields.version(path, declared)
-            found = row_scan.ALL if version >= row_fields.SPELLINGS else row_scan.traits(path, _roles(entry))
-            differ = groups.differ_from_ids(path, rows, declared)
+        content, rows = content_pin(path, pin, f"source {declared.name}: {path}")
+        if content == pin:
+            return declared, ""
+        # By columns, or on request, rows are read of which the scans of a file's keys know nothing.
+        own = bool(declared.columns) or declared.format == CHOSEN
+        version = VERSIONS["fields"] if own else row_fields.version(path, declared)
+        found = row_scan.ALL if version >= row_fields.SPELLINGS else row_scan.traits(path, _roles(entry))
+        differ = groups.differ_from_ids(path, rows, declared)
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} of source {declared.name} cannot be read: {error}") from error
     except RequestError as error:  # of a reader that looks at files, whosever they are
@@ -220,7 +218,7 @@ def cleaning(entry: CleanConfig) -> Cleaning | None:
     rules: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     tags, path = "", entry.tags_file or ""
     if path:
-        with packing.damage_told(f"clean.tags_file={path}"):
-            tags = content_pin(Path(path))[0] if Path(path).is_file() else f"provisional:{path}"
+        there = Path(path).is_file()
+        tags = content_pin(Path(path), called=f"clean.tags_file={path}")[0] if there else f"provisional:{path}"
     exact = Cleaning(**rules, tags=tags, tags_path=path)
     return None if exact == Cleaning() else exact

@@ -12,7 +12,6 @@ from sft_sweeps.data import tags
 from sft_sweeps.data.example import Example
 from sft_sweeps.data.read import examples_of, reader_of
 from sft_sweeps.data.row_filter import RowFilter, Tally, check_bad_rows
-from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.rows import read_rows
 from sft_sweeps.spec.data import Source
@@ -52,8 +51,7 @@ class Look:
 
 def look(path: Path, source: Source, limit_key: str) -> Look:
     """Read the whole file as that source; RequestError where it is none, or more of it cannot be used than may be."""
-    with packing.damage_told(str(path)):
-        content, _ = content_pin(path)
+    content, _ = content_pin(path)
     row_filter = RowFilter()
     reader, rows = reader_of(read_rows(path, source.name), source, path)
     seen = Look(reader.format, content, row_filter.tally)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
+from sft_sweeps.errors import RequestError
 from sft_sweeps.files import packing
 from sft_sweeps.files.json_files import parse_line
 from sft_sweeps.files.rows import count_rows
@@ -16,10 +17,16 @@ from sft_sweeps.files.rows import count_rows
 MADE = ".made.json"  # beside a file that was made from a data set of the hub
 
 
-def content_pin(path: Path, pin: str = "") -> tuple[str, int]:
-    """(pin of a file's unpacked bytes, in the form of `pin` where that is theirs; number of its rows)."""
+def content_pin(path: Path, pin: str = "", called: str = "") -> tuple[str, int]:
+    """(pin of a file's unpacked bytes, in the form of `pin` where that is theirs; number of its rows).
+
+    RequestError, with what the file is `called` (its path), where it is packed and damaged.
+    """
     stat = path.stat()
-    blob, sha256, rows = _hashes(str(path), stat.st_size, stat.st_mtime_ns)
+    try:
+        blob, sha256, rows = _hashes(str(path), stat.st_size, stat.st_mtime_ns)
+    except packing.DAMAGED as error:
+        raise RequestError(f"{called or path} is damaged ({error}). Fetch it again.") from error
     if pin.startswith("hub:") and _made_from(path) == {"pin": pin, "sha256": sha256}:
         return pin, rows
     return (f"git-blob:{blob}" if f"git-blob:{blob}" == pin else f"sha256:{sha256}"), rows

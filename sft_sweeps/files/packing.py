@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from sft_sweeps.errors import RequestError
-
 GZIP, ZSTANDARD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 BLOCK = 1 << 20
 FEED = 1 << 10  # bytes given to Zstandard at once, which can make 32 MiB of them
@@ -28,15 +26,6 @@ def packing(path: Path | str) -> str:
         head = file.read(4)
     kinds = {"gzip": GZIP, "zstd": ZSTANDARD, "parquet": PARQUET}
     return next((name for name, magic in kinds.items() if head.startswith(magic)), "")
-
-
-@contextmanager
-def damage_told(what: str) -> Iterator[None]:
-    """RequestError, with what the file is called, where one that is read within is damaged."""
-    try:
-        yield
-    except DAMAGED as error:
-        raise RequestError(f"{what} is damaged ({error}). Fetch it again.") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from sft_sweeps.config.resolve_sources import hub_pin
 from sft_sweeps.config.source_schema import SourceConfig
-from sft_sweeps.errors import RunError
+from sft_sweeps.errors import RequestError, RunError
 from sft_sweeps.files.content import MADE, content_pin
 from sft_sweeps.files.json_files import write_json
 from sft_sweeps.files.lock import locked
@@ -145,7 +145,10 @@ def _verify(entry: SourceConfig, part: Path, path: Path) -> None:
     """RunError, and nothing kept, where the file is not the pinned one."""
     if not entry.content:
         return
-    content, _ = content_pin(part, entry.content)
+    try:
+        content, _ = content_pin(part, entry.content)
+    except RequestError:
+        content = "damaged"
     if content != entry.content:
         part.unlink()
         _etag(part).unlink(missing_ok=True)

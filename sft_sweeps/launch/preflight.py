@@ -15,7 +15,6 @@ from sft_sweeps.benchmarks.registry import items_of
 from sft_sweeps.config.source_schema import SourceConfig
 from sft_sweeps.data import read
 from sft_sweeps.errors import RequestError
-from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.jobs.job import Job
 from sft_sweeps.launch import adapters, benchmark_files, output
@@ -252,8 +251,8 @@ def _not_the_planned_file(source: Source, entry: SourceConfig | None) -> str:
         return f"{key}: source {source.name} is not at {path}.{had} Place the file there, or set {key}.path=FILE."
     try:
         content, _ = content_pin(path, source.content)
-    except (OSError, ValueError, *packing.DAMAGED) as error:
-        return f"{key}: {path} cannot be read ({error}). Fetch it again, or set {key}.path=FILE."
+    except (OSError, ValueError, RequestError) as error:
+        return f"{key}: {path} cannot be read ({error.__cause__ or error}). Fetch it again, or set {key}.path=FILE."
     if content != source.content:
         return (
             f"{key}: {path} is not the pinned {source.name} ({content}, expected {source.content}). Fetch it again, or "

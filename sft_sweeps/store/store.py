@@ -181,7 +181,7 @@ class Store:
         """
         if isinstance(subject, Model) and subject.path:
             return Path(subject.path)
-        if isinstance(subject, Model) and subject.weights.startswith("hub:"):
+        if isinstance(subject, Model) and subject.weights.startswith(hub_cache.HUB):
             return hub_cache.folder_of(subject.weights)
         return self.read_folder(subject) / "model"
 

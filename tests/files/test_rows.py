@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(RequestError, match="no regular file"):
         list(read_rows(tmp_path / "pipe", "s"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_the_pin_of_a_damaged_file_is_a_message(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Benchmarks, tags, judges' texts and downloads are looked at this way alone."""
+    path = tmp_path / "rows"
+    path.write_bytes(pack(os.urandom(1000))[:-20])
+    with pytest.raises(RequestError, match=rf"^{path} is damaged"):
+        content_pin(path)
+    with pytest.raises(RequestError, match=r"^evaluate\.sums\.path is damaged .*Fetch it again"):
+        content_pin(path, called="evaluate.sums.path")

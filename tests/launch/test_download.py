@@ -1,5 +1,6 @@
 """Downloading from a real server of this machine, which is cut off, changes its file, lies and refuses."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ def test_what_is_not_the_pinned_file_is_not_kept(server: Server, tmp_path: Path)
         download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     for part in ("sha256:", f"and not {PIN}", f"place it at {tmp_path / 'rows.jsonl'}", server.url):
         assert part in str(caught.value)
+    assert kept(tmp_path) == []
+
+
+def test_what_comes_damaged_is_not_kept(server: Server, tmp_path: Path) -> None:
+    server.content = gzip.compress(ROWS)[:1000]
+    with pytest.raises(RunError, match="what was sent is damaged and not sha256:"):
+        download.download_file(entry(server.url), tmp_path / "rows.jsonl")
     assert kept(tmp_path) == []
 
 

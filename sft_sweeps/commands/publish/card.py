@@ -13,6 +13,7 @@ from sft_sweeps.commands.publish.evidence import ScoreLine, run_of, stage_folder
 from sft_sweeps.commands.publish.markdown import render
 from sft_sweeps.commands.publish.weights import published_base, rank
 from sft_sweeps.commands.show.facts import ask, mixture, recorded, serve, serve_adapter
+from sft_sweeps.models import hub_cache
 from sft_sweeps.models.adapter import FOLDER
 from sft_sweeps.report.page import text
 from sft_sweeps.report.page.costs import gpu_hours
@@ -113,8 +114,8 @@ def base(model: Model) -> str:
         how = ", pretrained on generated text" if model.pretrained else ""
         return f"{model.name}, made by sft-sweeps from seed {model.seed}{how}"
     of = f", said to be {model.origin}," if model.origin else ""
-    if model.weights.startswith("hub:"):
-        return f"{model.origin or model.name} at revision {model.weights.partition('@')[2]}"
+    if revision := hub_cache.repository_and_revision(model.weights)[1]:
+        return f"{model.origin or model.name} at revision {revision}"
     return f"{model.name}{of} with weights {model.weights}"
 
 

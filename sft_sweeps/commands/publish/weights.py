@@ -12,6 +12,7 @@ from typing import Any
 from sft_sweeps.commands.publish.chosen import Chosen
 from sft_sweeps.commands.publish.folder import Content, Kept
 from sft_sweeps.files import foreign
+from sft_sweeps.models import hub_cache
 from sft_sweeps.models.adapter import CONFIG, FOLDER
 from sft_sweeps.spec.training import Model, Stage
 from sft_sweeps.store import origins
@@ -44,7 +45,7 @@ def files(chosen: Chosen, checksums: Mapping[str, str]) -> Iterator[dict[str, Co
 
 def _config(folder: Path, base: Model) -> str:
     """adapter_config.json, which names the base as everybody finds it."""
-    revision = base.weights.partition("@")[2] if base.weights.startswith("hub:") else None
+    _, revision = hub_cache.repository_and_revision(base.weights)
     said: dict[str, Any] = foreign.read_object(folder / CONFIG)
     said |= {"base_model_name_or_path": base.origin, "revision": revision or None}
     return json.dumps(said, indent=2, sort_keys=True) + "\n"

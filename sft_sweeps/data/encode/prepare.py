@@ -26,7 +26,6 @@ from sft_sweeps.data.read import reader_of
 from sft_sweeps.data.row_filter import check_account
 from sft_sweeps.data.row_reader import Reader
 from sft_sweeps.errors import RunError
-from sft_sweeps.files import packing
 from sft_sweeps.files.content import content_pin
 from sft_sweeps.files.encoded import ACCOUNT, damaged, encoded_folder, read_account
 from sft_sweeps.files.lock import locked
@@ -165,8 +164,7 @@ def _check_content(path: Path, source: Source) -> tuple[int, int]:
     if not path.is_file():
         raise RunError(f"source {source.name} is not at {path}; place it there, or have it fetched with action=prepare")
     stat = path.stat()
-    with packing.damage_told(f"source {source.name}: {path}"):
-        content, _ = content_pin(path, source.content)
+    content, _ = content_pin(path, source.content, f"source {source.name}: {path}")
     if content != source.content:
         raise RunError(f"{path} changed since it was planned ({content}, planned {source.content}); launch again")
     return stat.st_size, stat.st_mtime_ns
